@@ -1,0 +1,241 @@
+//! HTTP and TLS for every stand-in: accepting, faults, the journal. A stand-in only says how it answers.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderMap;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::faults::{Fault, Faults};
+use crate::journal::Journal;
+
+/// An answer with its whole body in memory.
+pub type Response = hyper::Response<Full<Bytes>>;
+
+/// A request with its whole body read.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// The path as sent, still percent-encoded.
+    pub path: String,
+    /// The query as sent, still percent-encoded, without the `?`; empty when there is none.
+    pub query: String,
+    /// The headers as sent.
+    pub headers: HeaderMap,
+    /// The body as sent.
+    pub body: Bytes,
+}
+
+impl Request {
+    /// The value of a header, or an empty string.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// Which stand-in answers: the name used by faults, by the journal and by the control API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceName {
+    /// The instance metadata service, version 2.
+    Imds,
+    /// Route 53's API.
+    Route53,
+    /// EC2's query API.
+    Ec2,
+    /// EC2 Auto Scaling's query API.
+    AutoScaling,
+    /// CloudWatch's CBOR API.
+    CloudWatch,
+    /// Secrets Manager's JSON API.
+    SecretsManager,
+    /// Scalelite's management API.
+    Scalelite,
+    /// The API of the BBB host itself.
+    Bbb,
+}
+
+/// A stand-in for one service.
+pub trait Service: Send + Sync + 'static {
+    /// Its name.
+    fn name(&self) -> ServiceName;
+    /// What the journal calls this request, e.g. `ChangeResourceRecordSets`, `addServer`, `PUT /latest/api/token`.
+    fn action(&self, request: &Request) -> String;
+    /// The answer when no fault is planned for the request.
+    fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response>;
+    /// An error in this service's own format: `code` is e.g. `Throttling`; services without codes ignore it.
+    fn error(&self, status: u16, code: &str) -> Response;
+}
+
+/// Chooses the stand-in for a request: one listener may serve many (AWS), or one.
+pub type Route = Arc<dyn Fn(&Request) -> Arc<dyn Service> + Send + Sync>;
+
+/// A listener that can be closed and opened again on the same address, so that connections are really refused.
+#[derive(Clone, Debug)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    /// Starts listening on `address` (port 0 chooses one) and answers until the runtime ends.
+    /// With `open` false it refuses connections until [`Gate::open`].
+    pub async fn listen(
+        address: SocketAddr,
+        open: bool,
+        tls: Option<TlsAcceptor>,
+        route: Route,
+        faults: Faults,
+        journal: Journal,
+    ) -> std::io::Result<(SocketAddr, Self)> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let (sender, receiver) = watch::channel(open);
+        let server = Arc::new(Server { tls, route, faults, journal });
+        tokio::spawn(accept_while_open(address, listener, receiver, server));
+        Ok((address, Self(sender)))
+    }
+
+    /// Accepts connections (again).
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Refuses connections, as a service that is not running does. Requests under way are still answered.
+    pub fn close(&self) {
+        self.0.send_replace(false);
+    }
+}
+
+struct Server {
+    tls: Option<TlsAcceptor>,
+    route: Route,
+    faults: Faults,
+    journal: Journal,
+}
+
+async fn accept_while_open(
+    address: SocketAddr,
+    first: TcpListener,
+    mut open: watch::Receiver<bool>,
+    server: Arc<Server>,
+) {
+    let mut listener = Some(first);
+    loop {
+        if !*open.borrow_and_update() {
+            drop(listener.take());
+            if open.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let Some(current) = listener.as_ref() else {
+            // Another process may hold the port for a moment: yield and try again until it is ours.
+            match TcpListener::bind(address).await {
+                Ok(bound) => listener = Some(bound),
+                Err(_) => tokio::task::yield_now().await,
+            }
+            continue;
+        };
+        tokio::select! {
+            accepted = current.accept() => if let Ok((stream, _)) = accepted {
+                tokio::spawn(connection(stream, Arc::clone(&server)));
+            },
+            changed = open.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, server: Arc<Server>) {
+    // Replies are small and latency is measured by benchmarks.
+    let _ = stream.set_nodelay(true);
+    match &server.tls {
+        None => exchange(stream, Arc::clone(&server)).await,
+        // A client that does not trust our CA ends the handshake: that is its answer, not our failure.
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                exchange(stream, Arc::clone(&server)).await;
+            }
+        }
+    }
+}
+
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, server: Arc<Server>) {
+    let service = service_fn(move |request| {
+        let server = Arc::clone(&server);
+        async move { server.answer(request).await }
+    });
+    // An error here is a connection that a fault closed, or a client that went away.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Ends a connection without an answer.
+#[derive(Debug)]
+struct ConnectionClosed;
+
+impl std::fmt::Display for ConnectionClosed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("closed by a planned fault")
+    }
+}
+
+impl std::error::Error for ConnectionClosed {}
+
+impl Server {
+    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, ConnectionClosed> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| ConnectionClosed)?.to_bytes();
+        let request = Request {
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: parts.headers,
+            body,
+        };
+        let service = (self.route)(&request);
+        let (name, action) = (service.name(), service.action(&request));
+        let result = match self.faults.take(name, &action) {
+            None => Ok(service.answer(&request).await),
+            Some(Fault::Error { status, code }) => Ok(service.error(status, &code)),
+            Some(Fault::Close) => Err(ConnectionClosed),
+            Some(Fault::LoseReply) => {
+                service.answer(&request).await;
+                Err(ConnectionClosed)
+            }
+            Some(Fault::ErrorAfter { status, code }) => {
+                service.answer(&request).await;
+                Ok(service.error(status, &code))
+            }
+            Some(Fault::Hang) => {
+                self.journal.record(name, &action, None);
+                std::future::pending::<Infallible>().await;
+                unreachable!("a pending future never ends")
+            }
+        };
+        self.journal.record(name, &action, result.as_ref().ok().map(|response| response.status().as_u16()));
+        result
+    }
+}
+
+/// An answer with a status, a content type and a body.
+pub fn reply(status: u16, content_type: &str, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() =
+        hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    if let Ok(value) = hyper::header::HeaderValue::from_str(content_type) {
+        response.headers_mut().insert(hyper::header::CONTENT_TYPE, value);
+    }
+    response
+}
+
+/// A JSON answer.
+pub fn json(status: u16, body: &serde_json::Value) -> Response {
+    reply(status, "application/json", body.to_string())
+}
