@@ -1,1 +1,14 @@
-//! Placeholder
+//! The decisions of the fleet agents, pure: no clock, no network, no files, no async. Whatever depends on time or chance
+//! takes it as an argument. The crate's only dependency is an error derive, which is the proof.
+//!
+//! Every decision has its truth table in the module's documentation; the tests read the same table.
+
+pub mod backoff;
+pub mod dns;
+pub mod health;
+pub mod instance;
+pub mod membership;
+pub mod ownership;
+pub mod record;
+#[cfg(test)]
+mod table;

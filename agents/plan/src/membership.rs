@@ -1,0 +1,232 @@
+//! What to ask of Scalelite, given the host's own entries there.
+//!
+//! Scalelite's facts behind these tables (observed on 1.8.5): an added server is always disabled; adding a URL twice
+//! makes two entries; deleting an entry that has meetings leaves those rooms broken for up to a day, so it is panicked
+//! first; panicking ends the entry's meetings, so a superfluous entry is only cordoned as long as any meeting runs on
+//! the host (nobody can tell to which entry it belongs).
+//!
+//! # Join
+//! The kept entry is the one that works most: enabled before cordoned before disabled, online before offline, then the
+//! smaller id. The actions are planned again after they ran, until none is left.
+//!
+#![doc = include_str!("tables/join.md")]
+//!
+//! # Leave
+//! Disabling comes first for all entries, so that no new meeting is placed while the others are worked off. A disabled
+//! entry is disabled again, because Scalelite's poller can lose a disable that lands during a poll.
+//!
+#![doc = include_str!("tables/leave.md")]
+
+use std::fmt;
+
+/// An entry's administrative state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// New meetings are placed there.
+    Enabled,
+    /// Running meetings can be joined, new ones are placed elsewhere.
+    Cordoned,
+    /// Nobody can join; new meetings are placed elsewhere.
+    Disabled,
+}
+
+impl State {
+    /// The word that Scalelite uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Cordoned => "cordoned",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One of the host's own entries. Whoever reads it from Scalelite compares the secret, so that none gets in here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Scalelite's id.
+    pub id: String,
+    /// Its administrative state.
+    pub state: State,
+    /// Whether the last polls reached the host.
+    pub online: bool,
+    /// Its load; none while Scalelite has not polled the host successfully.
+    pub load: Option<f64>,
+    /// What its load is multiplied with; none where Scalelite answers null.
+    pub multiplier: Option<f64>,
+    /// Its tag; none where this Scalelite has no tags (before 1.6.0).
+    pub tag: Option<String>,
+    /// Whether its secret is the host's present one.
+    pub secret_matches: bool,
+}
+
+/// How the host's entry should look.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Desired {
+    /// The load multiplier; none leaves it as it is.
+    pub multiplier: Option<f64>,
+    /// The tag; none leaves it as it is, an empty one clears it.
+    pub tag: Option<String>,
+}
+
+/// Which entry an action is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The one with this id.
+    Entry(String),
+    /// The one that this plan adds.
+    Added,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(id) => f.write_str(id),
+            Self::Added => f.write_str("the new entry"),
+        }
+    }
+}
+
+/// What differs in an entry and is to be set.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Update {
+    /// Set the host's present secret.
+    pub secret: bool,
+    /// Set this tag.
+    pub tag: Option<String>,
+    /// Set this multiplier.
+    pub multiplier: Option<f64>,
+}
+
+/// One call to Scalelite.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Add the host; the new entry is disabled.
+    Add,
+    /// Bring an entry's attributes up to date.
+    Update(Target, Update),
+    /// Let Scalelite place meetings there.
+    Enable(Target),
+    /// Place new meetings elsewhere, leave the running ones alone.
+    Cordon(Target),
+    /// Place new meetings elsewhere and let nobody join.
+    Disable(Target),
+    /// End and forget the entry's meetings.
+    Panic(Target),
+    /// Remove the entry.
+    Delete(Target),
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add => f.write_str("add this host to Scalelite"),
+            Self::Update(target, update) => {
+                let parts = [
+                    update.secret.then_some("secret"),
+                    update.tag.as_ref().map(|_| "tag"),
+                    update.multiplier.map(|_| "load multiplier"),
+                ];
+                let parts: Vec<&str> = parts.into_iter().flatten().collect();
+                write!(f, "update the {} of {target}", parts.join(" and the "))
+            }
+            Self::Enable(target) => write!(f, "enable {target}"),
+            Self::Cordon(target) => write!(f, "cordon {target}"),
+            Self::Disable(target) => write!(f, "disable {target}"),
+            Self::Panic(target) => write!(f, "end the meetings of {target} (panic)"),
+            Self::Delete(target) => write!(f, "delete {target}"),
+        }
+    }
+}
+
+/// Plans how the host takes meetings through exactly one entry. `own` are the entries with the host's URL; `meetings`
+/// is how many meetings run on the host, if known. See the module's table.
+pub fn join(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
+    let Some((kept, superfluous)) = kept(own) else {
+        return vec![Action::Add, Action::Enable(Target::Added)];
+    };
+    let mut actions = Vec::new();
+    let update = differences(desired, kept);
+    if update != Update::default() {
+        actions.push(Action::Update(target(kept), update));
+    }
+    if kept.state != State::Enabled {
+        actions.push(Action::Enable(target(kept)));
+    }
+    for entry in superfluous {
+        match entry.state {
+            State::Enabled => actions.push(Action::Cordon(target(entry))),
+            State::Cordoned | State::Disabled if meetings == Some(0) => {
+                actions.push(Action::Disable(target(entry)));
+                actions.extend(end(entry));
+            }
+            State::Cordoned | State::Disabled => {}
+        }
+    }
+    actions
+}
+
+/// Plans how no entry of the host stays. See the module's table.
+pub fn leave(own: &[Entry]) -> Vec<Action> {
+    let disable = own.iter().map(|entry| Action::Disable(target(entry)));
+    disable.chain(own.iter().flat_map(end)).collect()
+}
+
+/// The entry to keep, and the others.
+pub fn kept(own: &[Entry]) -> Option<(&Entry, Vec<&Entry>)> {
+    let mut ranked: Vec<&Entry> = own.iter().collect();
+    ranked.sort_by_key(|entry| (entry.state, !entry.online, entry.id.clone()));
+    let mut ranked = ranked.into_iter();
+    ranked.next().map(|first| (first, ranked.collect()))
+}
+
+/// What differs between the desired attributes and an entry's.
+pub fn differences(desired: &Desired, entry: &Entry) -> Update {
+    let multiplier = desired.multiplier.filter(|wanted| entry.multiplier != Some(*wanted));
+    // A Scalelite without tags has none to compare, and would ignore one that is sent.
+    let tag = desired.tag.clone().filter(|wanted| entry.tag.as_ref().is_some_and(|tag| tag != wanted));
+    Update { secret: !entry.secret_matches, tag, multiplier }
+}
+
+fn target(entry: &Entry) -> Target {
+    Target::Entry(entry.id.clone())
+}
+
+fn end(entry: &Entry) -> [Action; 2] {
+    [Action::Panic(target(entry)), Action::Delete(target(entry))]
+}
+
+/// A BBB or Scalelite URL in a form in which equal ones compare equal: scheme and host in lower case, no default port,
+/// no final slash. `None` when it is not an http or https URL with a host. User names, queries and fragments have no
+/// place in a server URL and make it `None` too.
+pub fn normalise_url(url: &str) -> Option<String> {
+    let (scheme, rest) = url.trim().split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let default_port = match scheme.as_str() {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return None,
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let authority = authority.to_ascii_lowercase();
+    let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+    let unusual = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '?' | '#' | '\\');
+    if authority.is_empty()
+        || authority.starts_with(':')
+        || authority.contains(unusual)
+        || path.contains(unusual)
+    {
+        return None;
+    }
+    Some(format!("{scheme}://{authority}{}", path.trim_end_matches('/')))
+}
+
+#[cfg(test)]
+#[path = "membership_tests.rs"]
+mod tests;
