@@ -5,7 +5,16 @@
 //!
 #![doc = include_str!("tables/verdict.md")]
 
+//! # Scalelite's part
+//! An entry that Scalelite has not polled yet and one that it cannot reach look the same; what tells them apart is how
+//! long ago the host registered. "Just now" is below three minutes: two failed polls, 60 s apart by default, are what
+//! Scalelite needs to call a server offline (observed on 1.8.5).
+//!
+#![doc = include_str!("tables/scalelite-health.md")]
+
 use std::fmt;
+
+use crate::membership::{self, Desired, Entry, State, Update};
 
 /// How one part of the registration stands, with the reason in words where it is not in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,11 +86,101 @@ pub fn verdict(parts: &[Part]) -> (Verdict, Vec<String>) {
     (gravest, reasons.into_iter().map(|(_, reason)| reason.clone()).collect())
 }
 
+/// How long after registering Scalelite may not have polled the host, in seconds.
+const SETTLING: u64 = 180;
+
+/// Why Scalelite places no meeting on the host, if it does not. `age` is how many seconds ago the host registered its
+/// name, if known.
+pub fn scalelite(desired: &Desired, own: &[Entry], age: Option<u64>) -> Part {
+    let Some((entry, superfluous)) = membership::kept(own) else {
+        return Part::Missing("Scalelite has no entry for this host: register adds it".to_owned());
+    };
+    let repair = "register sets that right";
+    if entry.state != State::Enabled {
+        let effect = match entry.state {
+            State::Cordoned => "running meetings go on, new ones are placed elsewhere",
+            State::Enabled | State::Disabled => "no meeting is placed here and nobody can join one",
+        };
+        return Part::Drift(format!("{} in Scalelite: {effect}; {repair}", entry.state));
+    }
+    if !superfluous.is_empty() {
+        return Part::Drift(format!(
+            "Scalelite has {} entries for this host instead of one; {repair}",
+            own.len()
+        ));
+    }
+    let Update { secret, tag, multiplier } = membership::differences(desired, entry);
+    if secret {
+        return Part::Drift(format!(
+            "Scalelite has another secret than this host's BBB: no meeting can start here; {repair}"
+        ));
+    }
+    if !entry.online && age.is_none_or(|age| age >= SETTLING) {
+        let cause = "its polls do not reach this host's BBB API, or are refused";
+        return Part::Drift(format!(
+            "offline in Scalelite: {cause}; check BBB, the name and the security groups"
+        ));
+    }
+    if tag.is_some() || multiplier.is_some() {
+        return Part::Drift(format!(
+            "Scalelite has another tag or load multiplier than configured; {repair}"
+        ));
+    }
+    if !entry.online || entry.load.is_none() {
+        return Part::Settling(
+            "no meeting is placed here before Scalelite's next poll (every 60 s by default)".to_owned(),
+        );
+    }
+    Part::InOrder
+}
+
 #[cfg(test)]
-#[allow(clippy::panic)]
 mod tests {
     use super::*;
     use crate::table;
+
+    fn entries(cell: &str) -> Vec<Entry> {
+        if cell == "none" {
+            return Vec::new();
+        }
+        let entry = |(index, words): (usize, &str)| {
+            let (state, but) = words.split_once(", ").unwrap_or((words, ""));
+            Entry {
+                id: index.to_string(),
+                state: match state {
+                    "enabled" => State::Enabled,
+                    "cordoned" => State::Cordoned,
+                    "disabled" => State::Disabled,
+                    unknown => panic!("unknown state {unknown}"),
+                },
+                online: but != "offline",
+                load: (!["no load", "offline"].contains(&but)).then_some(0.0),
+                multiplier: Some(1.0),
+                tag: None,
+                secret_matches: but != "old secret",
+            }
+        };
+        cell.split(" + ").enumerate().map(entry).collect()
+    }
+
+    #[test]
+    fn scalelite_by_the_table() {
+        for [own, registered, expected] in table::rows(include_str!("tables/scalelite-health.md")) {
+            let age = match registered.as_str() {
+                "just now" => Some(SETTLING - 1),
+                "long ago" => Some(SETTLING),
+                _ => None,
+            };
+            let word = match scalelite(&Desired::default(), &entries(&own), age) {
+                Part::InOrder => "in order",
+                Part::Settling(_) => "settling",
+                Part::Drift(_) => "drift",
+                Part::Missing(_) => "missing",
+                Part::NotUsed | Part::Unknown(_) => "none of these",
+            };
+            assert_eq!(word, expected, "{own}, {registered}");
+        }
+    }
 
     fn part(cell: &str) -> Part {
         let reason = cell.to_owned();

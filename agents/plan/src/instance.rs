@@ -68,7 +68,6 @@ impl fmt::Display for Role {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use proptest::prelude::*;
 
 use super::*;
@@ -158,19 +156,19 @@ fn apply(own: &mut Vec<Entry>, actions: &[Action]) {
             }
             Action::Enable(target) => {
                 let index = find(own, target);
-                own[index].state = State::Enabled
+                own[index].state = State::Enabled;
             }
             Action::Cordon(target) => {
                 let index = find(own, target);
-                own[index].state = State::Cordoned
+                own[index].state = State::Cordoned;
             }
             Action::Disable(target) => {
                 let index = find(own, target);
-                own[index].state = State::Disabled
+                own[index].state = State::Disabled;
             }
             Action::Panic(target) => {
                 let index = find(own, target);
-                assert_eq!(own[index].state, State::Disabled)
+                assert_eq!(own[index].state, State::Disabled);
             }
             Action::Delete(target) => {
                 let index = find(own, target);

@@ -59,7 +59,6 @@ impl fmt::Display for Owner {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

@@ -330,7 +330,6 @@ pub fn unquote_txt(value: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 
@@ -344,6 +343,7 @@ mod tests {
     fn host_names() {
         assert_eq!(Name::host("VC-1.Example.ORG.").unwrap().as_str(), "vc-1.example.org");
         let long = "a".repeat(64);
+        let too_long = format!("{long}.org");
         let cases = [
             ("", InvalidName::EmptyLabel(String::new())),
             ("a..org", InvalidName::EmptyLabel("a..org".into())),
@@ -352,7 +352,7 @@ mod tests {
             ("ü.org", InvalidName::Character { name: "ü.org".into(), character: 'ü' }),
             ("-a.org", InvalidName::Hyphen("-a".into())),
             ("a-.org", InvalidName::Hyphen("a-".into())),
-            (&format!("{long}.org"), InvalidName::LabelTooLong { label: long.clone(), length: 64 }),
+            (&too_long, InvalidName::LabelTooLong { label: long, length: 64 }),
         ];
         for (text, error) in cases {
             assert_eq!(Name::host(text), Err(error));

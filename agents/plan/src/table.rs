@@ -1,4 +1,3 @@
-#![allow(clippy::panic)]
 //! Reads the truth tables out of the documentation, so that a table and its test cannot drift apart.
 
 /// The cells of each row of the first Markdown table in `document`, without header and ruler.
