@@ -1,1 +1,35 @@
-fn main() {}
+//! `bbb-agent`: looks after a BigBlueButton host on EC2.
+
+mod cli;
+mod role;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use host::commands::{check, deregister, hostname, plain, register, run, status};
+use host::{cli as shared, config, process, report};
+
+use crate::cli::{Cli, Command};
+use crate::role::AGENT;
+
+fn main() -> ExitCode {
+    process::protect_memory();
+    let Cli { common, command } = Cli::parse();
+    let exit = match command {
+        Command::Register(args) => run(&AGENT, &common, async |session| {
+            let options = register::Options { only: args.only, wait: args.wait, dry_run: args.dry_run };
+            register::register(&session, options).await
+        }),
+        Command::Deregister(args) => run(&AGENT, &common, async |session| {
+            let options = deregister::Options { only: args.only, dry_run: args.dry_run };
+            deregister::deregister(&session, options).await
+        }),
+        Command::Status(args) => run(&AGENT, &common, async |session| status::status(&session, args.json).await),
+        Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
+        Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
+        Command::Defaults => plain(&AGENT, report::done(config::reference::file(&AGENT))),
+        Command::Completions(args) => plain(&AGENT, shared::completions::<Cli>(args)),
+        Command::Man(args) => plain(&AGENT, shared::man::<Cli>(&args)),
+    };
+    exit.into()
+}

@@ -1,0 +1,80 @@
+//! The command line of `bbb-agent`. Help texts, completions and manual pages are generated from it.
+
+use clap::{Args, Parser, Subcommand};
+use host::cli::{Common, CompletionsArgs, ManArgs, Only, StatusArgs, VERSION};
+use host::report::EXIT_CODES;
+
+const EXAMPLES: &str = "\
+Examples:
+  bbb-agent check                     is everything in place? changes nothing
+  bbb-agent register --wait           get a name, join Scalelite, return when the name is live
+  bbb-agent register --dry-run        show what register would do
+  bbb-agent status                    why does this host get no meetings?
+  bbb-agent deregister                leave Scalelite and give up the name
+  hostnamectl set-hostname \"$(bbb-agent hostname)\"
+
+Settings are read from /etc/bbb-agent/config.toml, config.d/*.toml beside it, BBB_AGENT_* variables and --set;
+`bbb-agent defaults` prints all of them with their defaults.";
+
+/// Looks after a BigBlueButton host on EC2: its DNS name in Route 53 and its place in Scalelite
+#[derive(Debug, Parser)]
+#[command(name = "bbb-agent", version = VERSION, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Get a DNS name and join Scalelite; does nothing when both are as they should be
+    ///
+    /// Reads who this host is from the instance metadata, writes its record sets to Route 53 unless the name belongs to
+    /// somebody else, waits for the local BBB, and adds and enables the host in Scalelite.
+    Register(RegisterArgs),
+    /// Leave Scalelite and give up the DNS name; ends the meetings that run here
+    ///
+    /// Disables the host in Scalelite, ends its meetings, deletes its entry, and deletes its record sets if they are its
+    /// own. Does nothing when the host is out already.
+    Deregister(DeregisterArgs),
+    /// Show how this host stands and why it gets no meetings; changes nothing
+    Status(StatusArgs),
+    /// Print this host's full name; needs the instance metadata only
+    Hostname,
+    /// Check configuration and permissions, one line a check; changes nothing
+    Check,
+    /// Print a configuration file with every setting, commented out
+    Defaults,
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print or write the manual pages
+    Man(ManArgs),
+}
+
+/// Options of `register`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct RegisterArgs {
+    /// Do one half only
+    #[arg(long, value_name = "HALF")]
+    pub(crate) only: Option<Only>,
+    /// Return only once every authoritative DNS server answers with the new record sets
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Show what would be done, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Options of `deregister`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct DeregisterArgs {
+    /// Do one half only
+    #[arg(long, value_name = "HALF")]
+    pub(crate) only: Option<Only>,
+    /// Show what would be done, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

@@ -1,0 +1,97 @@
+//! The AWS SDK's settings, and its errors in words.
+//!
+//! The SDK retries nothing here: the account shares a small budget of calls, so all waiting is done in one place, by the
+//! callers. All clients share one HTTP client, whose roots of trust are read once.
+
+mod credentials;
+mod failure;
+
+use std::time::Duration;
+
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+
+pub use failure::{Retry, explain, is_retryable, retry, retry_by};
+
+use crate::http::{Tls, TlsError};
+use crate::imds::Imds;
+use crate::names::SystemResolver;
+
+/// For opening a connection, TLS included.
+const CONNECT: Duration = Duration::from_secs(3);
+/// For one exchange.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// For a call in all: the first one fetches credentials too.
+const OPERATION: Duration = Duration::from_secs(15);
+
+/// Settings for all SDK clients, in `region` unless `AWS_REGION` says otherwise. Makes no request: credentials are
+/// looked for when the first call is made, in the environment, a profile, a web identity, a container's endpoint, and
+/// the instance's role, in this order. `AWS_ENDPOINT_URL` and its relatives, and `HTTPS_PROXY`, are honoured.
+///
+/// The SDK keeps credentials until shortly before they expire; new settings start with new ones.
+pub async fn sdk_config(
+    tls: &Tls,
+    names: &SystemResolver,
+    imds: &Imds,
+    region: &str,
+) -> Result<SdkConfig, TlsError> {
+    let region =
+        std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty()).unwrap_or(region.to_owned());
+    let region = Region::new(region);
+    let http = http_client(tls, names)?;
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(region.clone())
+        .credentials_provider(credentials_chain(&http, imds, region))
+        .http_client(http)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts)
+        // Answers are small, and the time for an attempt covers reading them.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if let Ok(name) = AppName::new("bbb-agents") {
+        loader = loader.app_name(name);
+    }
+    Ok(loader.load().await)
+}
+
+/// The SDK's default chain with the last provider replaced: see [`credentials::InstanceRole`].
+fn credentials_chain(http: &SharedHttpClient, imds: &Imds, region: Region) -> CredentialsProviderChain {
+    use aws_config::ecs::EcsCredentialsProvider;
+    use aws_config::environment::EnvironmentVariableCredentialsProvider;
+    use aws_config::profile::ProfileFileCredentialsProvider;
+    use aws_config::provider_config::ProviderConfig;
+    use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+
+    let config = ProviderConfig::without_region().with_http_client(http.clone()).with_region(Some(region));
+    CredentialsProviderChain::first_try("environment", EnvironmentVariableCredentialsProvider::new())
+        .or_else("profile", ProfileFileCredentialsProvider::builder().configure(&config).build())
+        .or_else("web identity", WebIdentityTokenCredentialsProvider::builder().configure(&config).build())
+        .or_else("container", EcsCredentialsProvider::builder().configure(&config).build())
+        .or_else("instance role", credentials::InstanceRole::new(imds.clone()))
+}
+
+/// One connector for everything. The SDK's own client makes one for every service client, each time parsing all roots.
+fn http_client(tls: &Tls, names: &SystemResolver) -> Result<SharedHttpClient, TlsError> {
+    let connector = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls.sdk_context()?)
+        .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT).build())
+        .proxy_config(ProxyConfig::from_env())
+        .build_with_resolver(names.clone());
+    let connector = SharedHttpConnector::new(connector);
+    Ok(http_client_fn(move |_, _| connector.clone()))
+}

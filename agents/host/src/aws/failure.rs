@@ -1,0 +1,216 @@
+//! What an SDK error means: in words for a person, and whether to ask again.
+//!
+//! | what | again |
+//! |---|---|
+//! | no connection, no answer in time, an answer that cannot be read | later |
+//! | 5xx, 429 | later |
+//! | throttling by any of its names (HTTP status 400 too), `PriorRequestNotComplete` | later |
+//! | no credentials (yet) | later |
+//! | the clocks differ | later: a booting host's clock may still be corrected |
+//! | an expired token | once |
+//! | access denied, validation, anything else that the service refuses | never |
+//! | a certificate that is not trusted, or for another name | never |
+
+use std::error::Error as StdError;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use rustls::CertificateError;
+
+use crate::http::{chain, known_cause, layers};
+
+/// Longest message of a service that is shown, in characters.
+const MESSAGE_LIMIT: usize = 400;
+
+/// Codes of throttling, by all the names that AWS services use (the SDK's list, aws-runtime's `THROTTLING_ERRORS`), and
+/// of a zone that is still busy with another change.
+const BUSY: [&str; 16] = [
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+    "RequestTimeout",
+];
+
+/// Codes of a clock that is wrong.
+const CLOCK: [&str; 2] = ["RequestTimeTooSkewed", "RequestInTheFuture"];
+
+/// Codes of credentials that were good once.
+const EXPIRED: [&str; 4] =
+    ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
+
+/// Whether to ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// After a while, as often as patience lasts.
+    Later,
+    /// Once, with new credentials (new settings from [`super::sdk_config`]).
+    Once,
+    /// It would fail again.
+    Never,
+}
+
+/// Whether to ask again after this error.
+pub fn retry<E>(error: &SdkError<E, HttpResponse>) -> Retry
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    match error {
+        SdkError::ServiceError(service) => retry_by(service.err().code(), service.raw().status().as_u16()),
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Retry::Later,
+        SdkError::DispatchFailure(failure) if failure.is_user() => Retry::Never,
+        SdkError::ConstructionFailure(_) if !layers(error).any(|layer| layer.is::<CredentialsError>()) => {
+            Retry::Never
+        }
+        other => retry_undelivered(other),
+    }
+}
+
+/// Whether to ask again at all: a short form of [`retry`].
+pub fn is_retryable<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    retry(error) != Retry::Never
+}
+
+/// Whether to ask again after a service's refusal with this code and HTTP status.
+pub fn retry_by(code: Option<&str>, status: u16) -> Retry {
+    match code {
+        Some(code) if BUSY.contains(&code) || CLOCK.contains(&code) => Retry::Later,
+        Some(code) if EXPIRED.contains(&code) => Retry::Once,
+        _ if status >= 500 || status == 429 => Retry::Later,
+        _ => Retry::Never,
+    }
+}
+
+/// For a request that did not get to its service.
+fn retry_undelivered(error: &(dyn StdError + 'static)) -> Retry {
+    for layer in layers(error) {
+        if let Some(CredentialsError::InvalidConfiguration(_)) = layer.downcast_ref() {
+            return Retry::Never;
+        }
+        if layer.is::<CredentialsError>() {
+            return Retry::Later;
+        }
+        if let Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+            | CertificateError::NotValidForName
+            | CertificateError::NotValidForNameContext { .. },
+        )) = layer.downcast_ref()
+        {
+            return Retry::Never;
+        }
+    }
+    Retry::Later
+}
+
+/// What went wrong with a call, for a person. No message that quotes signed headers is passed on: they contain the
+/// session token.
+pub fn explain<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    match error {
+        SdkError::ServiceError(service) => {
+            service_words(service.err().code(), service.err().message(), service.raw().status().as_u16())
+        }
+        SdkError::TimeoutError(_) => "no answer in time".to_owned(),
+        SdkError::ResponseError(response) => {
+            // Its sources may quote the answer, which may be a secret's value.
+            format!("an answer that cannot be read (HTTP status {})", response.raw().status().as_u16())
+        }
+        other => undelivered_words(other),
+    }
+}
+
+fn service_words(code: Option<&str>, message: Option<&str>, status: u16) -> String {
+    let Some(code) = code else { return format!("HTTP status {status}") };
+    // These quote the canonical request, or the Authorization header.
+    if code.contains("Signature") || code.contains("AuthenticationToken") {
+        return format!(
+            "{code}: the request's signature was not accepted; are the clock and the credentials right?"
+        );
+    }
+    let line = message.unwrap_or_default().lines().next().unwrap_or_default().trim();
+    let shown: String = line.chars().take(MESSAGE_LIMIT).collect();
+    let more = if shown.len() < line.len() { "..." } else { "" };
+    if shown.is_empty() { code.to_owned() } else { format!("{code}: {shown}{more}") }
+}
+
+fn undelivered_words(error: &(dyn StdError + 'static)) -> String {
+    if let Some(credentials) = layers(error).find(|layer| layer.is::<CredentialsError>()) {
+        return format!("no AWS credentials: {}", chain(credentials));
+    }
+    match error.source() {
+        Some(source) => known_cause(source).unwrap_or_else(|| chain(source)),
+        None => chain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_to_ask_again() {
+        let rows = [
+            (Some("Throttling"), 400, Retry::Later),
+            (Some("ThrottlingException"), 400, Retry::Later),
+            (Some("PriorRequestNotComplete"), 400, Retry::Later),
+            (Some("RequestLimitExceeded"), 503, Retry::Later),
+            (Some("TooManyRequestsException"), 429, Retry::Later),
+            (Some("RequestTimeTooSkewed"), 403, Retry::Later),
+            (Some("InternalFailure"), 500, Retry::Later),
+            (None, 502, Retry::Later),
+            (None, 429, Retry::Later),
+            (Some("ExpiredToken"), 403, Retry::Once),
+            (Some("ExpiredTokenException"), 400, Retry::Once),
+            (Some("AccessDenied"), 403, Retry::Never),
+            (Some("UnauthorizedOperation"), 403, Retry::Never),
+            (Some("InvalidChangeBatch"), 400, Retry::Never),
+            (Some("ValidationError"), 400, Retry::Never),
+            (Some("ResourceNotFoundException"), 400, Retry::Never),
+            (None, 400, Retry::Never),
+            (None, 302, Retry::Never),
+        ];
+        for (code, status, expected) in rows {
+            assert_eq!(retry_by(code, status), expected, "{code:?} {status}");
+        }
+    }
+
+    #[test]
+    fn refusals_in_words() {
+        assert_eq!(
+            service_words(Some("AccessDenied"), Some("User: x is not authorized"), 403),
+            "AccessDenied: User: x is not authorized"
+        );
+        assert_eq!(service_words(None, Some("ignored"), 502), "HTTP status 502");
+        assert_eq!(service_words(Some("Throttling"), None, 400), "Throttling");
+        let long = service_words(Some("X"), Some(&"é".repeat(MESSAGE_LIMIT + 1)), 400);
+        assert_eq!(long.chars().count(), "X: ".len() + MESSAGE_LIMIT + "...".len());
+    }
+
+    #[test]
+    fn signed_headers_are_not_passed_on() {
+        let quoted = "The Canonical String should have been\nx-amz-security-token:MARKED";
+        for code in ["SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature"] {
+            let words = service_words(Some(code), Some(quoted), 403);
+            assert!(words.starts_with(code) && !words.contains("MARKED"), "{words}");
+        }
+        assert!(!service_words(Some("Other"), Some(quoted), 403).contains("MARKED"), "only the first line");
+    }
+}

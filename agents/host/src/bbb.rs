@@ -1,0 +1,226 @@
+//! The BigBlueButton on this host: what its property files say ([`read_installation`]) and its API ([`Bbb`]).
+
+pub mod checksum;
+pub(crate) mod envelope;
+mod installation;
+pub mod properties;
+pub(crate) mod transport;
+
+use std::fmt;
+
+use reqwest::StatusCode;
+use roxmltree::Node;
+use secrecy::SecretString;
+
+pub use self::checksum::Algorithm;
+pub use self::installation::{Installation, NotReady, OVERRIDES, SHIPPED, read_installation};
+
+use self::envelope::child;
+
+/// A client for the API of one BBB host. It neither waits nor retries: callers observe again.
+#[derive(Clone, Debug)]
+pub struct Bbb {
+    client: reqwest::Client,
+    api: String,
+    secret: SecretString,
+    checksum: Algorithm,
+}
+
+/// What a BBB host says about itself without a checksum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The API's version, `2.0` for all BBB in use.
+    pub api: String,
+    /// BBB's own version, e.g. `3.0.4`; a host may be configured not to tell.
+    pub bbb: Option<String>,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.bbb {
+            Some(bbb) => write!(f, "BigBlueButton {bbb}"),
+            None => write!(f, "BigBlueButton, API {}", self.api),
+        }
+    }
+}
+
+/// A meeting that runs on the host. Its name and its passwords are deliberately not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meeting {
+    /// The external id, as front ends name it.
+    pub id: String,
+    /// Everyone in it, moderators included.
+    pub participants: u32,
+    /// Those who only listen.
+    pub listeners: u32,
+    /// Those with a microphone.
+    pub voice: u32,
+    /// Cameras that are on.
+    pub video: u32,
+    /// Moderators.
+    pub moderators: u32,
+    /// Whether it is a breakout room of another meeting.
+    pub is_breakout: bool,
+    /// Whether it is being recorded.
+    pub recording: bool,
+    /// When it was created, in milliseconds since 1970.
+    pub created: Option<u64>,
+}
+
+/// Why the BBB API did not answer a call. No text here holds a secret, a checksum or a meeting's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// BBB is not up (yet): nobody listens, or nginx answers in its place.
+    #[error("BigBlueButton at {api} is not ready: {words}")]
+    NotReady {
+        /// The API's address.
+        api: String,
+        /// The cause.
+        words: String,
+    },
+    /// BBB answered that it will not.
+    #[error("BigBlueButton at {api} refused {call}: {message} ({key}){}", hint(key))]
+    Refused {
+        /// The API's address.
+        api: String,
+        /// The call.
+        call: &'static str,
+        /// The `messageKey`.
+        key: String,
+        /// The `message`.
+        message: String,
+    },
+    /// No whole answer came.
+    #[error("cannot reach BigBlueButton at {api} for {call}: {words}")]
+    Transport {
+        /// The API's address.
+        api: String,
+        /// The call.
+        call: &'static str,
+        /// The cause.
+        words: String,
+    },
+    /// The answer is none that BBB gives.
+    #[error("BigBlueButton at {api} answered {call} with {what}; is this the address of a BigBlueButton?")]
+    Unexpected {
+        /// The API's address.
+        api: String,
+        /// The call.
+        call: &'static str,
+        /// What came instead.
+        what: String,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anybody's doing.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::NotReady { .. } | Self::Transport { .. })
+    }
+}
+
+fn hint(key: &str) -> &'static str {
+    match key {
+        "checksumError" => {
+            ": BigBlueButton runs with another secret than its property files have, or without this checksum \
+             algorithm; restart it (bbb-conf --restart)"
+        }
+        _ => "",
+    }
+}
+
+impl Bbb {
+    /// A client for the BBB at `server_url`, e.g. `https://vc-0123456789abcdef0.example.org`, with SHA-256 checksums.
+    pub fn new(client: reqwest::Client, server_url: &str, secret: SecretString) -> Self {
+        let api = format!("{}/bigbluebutton/api", server_url.trim_end_matches('/'));
+        Self { client, api, secret, checksum: Algorithm::default() }
+    }
+
+    /// A client for this installation, with a checksum that it accepts.
+    pub fn of(client: reqwest::Client, installation: &Installation) -> Self {
+        let bbb = Self::new(client, &installation.server_url, installation.secret.clone());
+        Self { checksum: installation.checksum, ..bbb }
+    }
+
+    /// Asks for the version: a cheap check that needs no secret.
+    pub async fn version(&self) -> Result<Version, Error> {
+        const CALL: &str = "its version";
+        self.call(CALL, &self.api, |response| {
+            let api = child(response, "version").ok_or("no version")?;
+            Ok(Version { api: api.to_owned(), bbb: child(response, "bbbVersion").map(str::to_owned) })
+        })
+        .await
+    }
+
+    /// All meetings that run on the host, breakout rooms included.
+    pub async fn meetings(&self) -> Result<Vec<Meeting>, Error> {
+        const CALL: &str = "getMeetings";
+        let url = format!("{}/{CALL}?{}", self.api, self.checksum.sign(CALL, "", &self.secret));
+        self.call(CALL, &url, |response| match response.children().find(|node| node.has_tag_name("meetings")) {
+            Some(list) => list.children().filter(|node| node.has_tag_name("meeting")).map(meeting).collect(),
+            None if child(response, "messageKey") == Some("noMeetings") => Ok(Vec::new()),
+            None => Err("no list of meetings"),
+        })
+        .await
+    }
+
+    async fn call<T>(
+        &self,
+        call: &'static str,
+        url: &str,
+        read: impl FnOnce(Node<'_, '_>) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        let api = self.api.clone();
+        let (status, body) = match transport::exchange(self.client.get(url)).await {
+            Ok(answer) => answer,
+            Err(failure) if failure.refused => return Err(Error::NotReady { api, words: failure.words }),
+            Err(failure) => return Err(Error::Transport { api, call, words: failure.words }),
+        };
+        if let Some(words) = not_ready(status) {
+            return Err(Error::NotReady { api, words: format!("{words} ({status})") });
+        }
+        if status != StatusCode::OK {
+            return Err(Error::Unexpected { api, call, what: format!("HTTP status {status}") });
+        }
+        let text = envelope::text(&body);
+        let unexpected = |what: &str| Error::Unexpected { api: api.clone(), call, what: what.to_owned() };
+        let document = envelope::parse(&text).map_err(|what| unexpected(&what))?;
+        match envelope::open(&document).map_err(unexpected)? {
+            Ok(response) => read(response).map_err(unexpected),
+            Err(refusal) => {
+                Err(Error::Refused { api: api.clone(), call, key: refusal.key, message: refusal.message })
+            }
+        }
+    }
+}
+
+/// What nginx answers in BBB's place. A missing location (404) is among them because BBB answers for every path below
+/// `/bigbluebutton/api` itself: nginx then lacks the part of its configuration that comes with BBB.
+fn not_ready(status: StatusCode) -> Option<&'static str> {
+    match status {
+        StatusCode::NOT_FOUND => Some("the web server does not know BigBlueButton's API"),
+        _ if status.is_server_error() => Some("it is starting, stopped or broken"),
+        _ => None,
+    }
+}
+
+fn meeting(node: Node<'_, '_>) -> Result<Meeting, &'static str> {
+    // Absent and zero differ: who takes an unreadable meeting for an empty one ends it.
+    let participants = number(node, "participantCount")?.ok_or("a meeting without participantCount")?;
+    let count = |name| Ok::<u32, &'static str>(number(node, name)?.unwrap_or(0));
+    Ok(Meeting {
+        id: child(node, "meetingID").ok_or("a meeting without meetingID")?.to_owned(),
+        participants,
+        listeners: count("listenerCount")?,
+        voice: count("voiceParticipantCount")?,
+        video: count("videoCount")?,
+        moderators: count("moderatorCount")?,
+        is_breakout: child(node, "isBreakout") == Some("true"),
+        recording: child(node, "recording") == Some("true"),
+        created: number(node, "createTime")?,
+    })
+}
+
+fn number<T: std::str::FromStr>(node: Node<'_, '_>, name: &str) -> Result<Option<T>, &'static str> {
+    child(node, name).map(str::parse).transpose().map_err(|_| "a meeting with a number that is none")
+}

@@ -1,0 +1,123 @@
+//! Java's properties syntax, as `java.util.Properties.load` reads it and hence BBB.
+
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// All keys with their values; of a key that stands twice the last one wins.
+///
+/// One deviation: Java refuses a whole file for a malformed `\u` escape (and BBB then does not start); here the `u`
+/// stands for itself, as any other letter does after a needless backslash. Half a surrogate pair becomes U+FFFD.
+pub fn parse(text: &str) -> BTreeMap<String, String> {
+    let mut rest = text.chars().peekable();
+    std::iter::from_fn(|| logical_line(&mut rest)).map(|line| key_and_value(&line)).collect()
+}
+
+/// The bytes as text: UTF-8, which BBB writes, else ISO-8859-1, which Java's format says.
+pub fn decode(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
+    }
+}
+
+fn blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\u{c}')
+}
+
+fn line_end(c: char) -> bool {
+    matches!(c, '\r' | '\n')
+}
+
+/// The next line that is neither blank nor a comment, with its continuation lines, its escapes as they stand.
+fn logical_line(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
+    let mut line = String::new();
+    let (mut at_start, mut indented, mut continued, mut escaped) = (true, true, false, false);
+    while let Some(c) = rest.next() {
+        // A blank line is skipped, but it ends a line that is continued into it.
+        if indented && (blank(c) || (line_end(c) && !continued)) {
+            continue;
+        }
+        (indented, continued) = (false, false);
+        if at_start && matches!(c, '#' | '!') {
+            // A backslash continues no comment.
+            while rest.next_if(|c| !line_end(*c)).is_some() {}
+            indented = true;
+        } else if !line_end(c) {
+            line.push(c);
+            at_start = false;
+            escaped = c == '\\' && !escaped;
+        } else if escaped {
+            line.pop();
+            (indented, continued, escaped) = (true, true, false);
+            if c == '\r' {
+                let _ = rest.next_if_eq(&'\n');
+            }
+        } else if line.is_empty() {
+            (at_start, indented) = (true, true);
+        } else {
+            return Some(line);
+        }
+    }
+    let content = !line.is_empty();
+    if escaped {
+        line.pop();
+    }
+    content.then_some(line)
+}
+
+/// Splits at the first unescaped `=`, `:` or blank.
+fn key_and_value(line: &str) -> (String, String) {
+    let mut escaped = false;
+    let end = line.find(|c| {
+        let ends = !escaped && (matches!(c, '=' | ':') || blank(c));
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    let (key, rest) = line.split_at(end.unwrap_or(line.len()));
+    let rest = rest.trim_start_matches(blank);
+    let value = rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start_matches(blank);
+    (unescape(key), unescape(value))
+}
+
+/// Resolves the escapes. In UTF-16 as Java does, because a character beyond U+FFFF is written as two `\u` escapes.
+fn unescape(text: &str) -> String {
+    let mut units = Vec::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let meant = match c {
+            '\\' => match rest.next() {
+                Some('t') => '\t',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('f') => '\u{c}',
+                Some('u') => match unit(rest.as_str()) {
+                    Some((unit, after)) => {
+                        units.push(unit);
+                        rest = after.chars();
+                        continue;
+                    }
+                    None => 'u',
+                },
+                Some(other) => other,
+                None => break,
+            },
+            other => other,
+        };
+        units.extend_from_slice(meant.encode_utf16(&mut [0; 2]));
+    }
+    String::from_utf16_lossy(&units)
+}
+
+/// The four hexadecimal digits of a `\u` escape, and what follows them.
+fn unit(text: &str) -> Option<(u16, &str)> {
+    let (digits, after) = text.split_at_checked(4)?;
+    // from_str_radix alone would take a sign.
+    let hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let unit = u16::from_str_radix(digits, 16).ok().filter(|_| hexadecimal)?;
+    Some((unit, after))
+}
+
+#[cfg(test)]
+#[path = "properties_tests.rs"]
+mod tests;

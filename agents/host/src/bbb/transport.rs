@@ -1,0 +1,37 @@
+//! One HTTP exchange for the clients of BBB and Scalelite, whose URLs carry reusable checksums: no error made here
+//! holds a URL.
+
+use std::io::ErrorKind;
+
+use reqwest::{RequestBuilder, StatusCode};
+
+use crate::http;
+
+/// More than the answer of a fleet with thousands of meetings, in bytes.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// Why there is no answer.
+pub(crate) struct Failure {
+    /// The cause, for a person.
+    pub(crate) words: String,
+    /// Whether nobody listens there.
+    pub(crate) refused: bool,
+}
+
+/// Sends the request and reads the whole answer.
+pub(crate) async fn exchange(request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let response = request.send().await.map_err(|error| {
+        let refused = connection_refused(&error);
+        Failure { words: http::words(error), refused }
+    })?;
+    let status = response.status();
+    match http::read_body(response, MAX_BODY).await {
+        Ok(body) => Ok((status, body)),
+        Err(error) => Err(Failure { words: error.to_string(), refused: false }),
+    }
+}
+
+fn connection_refused(error: &reqwest::Error) -> bool {
+    let mut io_errors = http::layers(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io_errors.any(|error| error.kind() == ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,129 @@
+//! The parts of the command line that both agents share.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, ValueEnum};
+use clap_complete::Shell;
+
+use crate::config::load::Flags;
+use crate::log::Level;
+use crate::report::{self, Exit, Failure};
+
+/// `1.2.3 (commit abc1234)`.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("SOURCE_COMMIT"), ")");
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Common options")]
+pub struct Common {
+    /// Read this file instead of the one in /etc; drop-ins are read from config.d beside it
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Set one setting, stronger than files and environment, for example --set dns.ttl=120
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+
+    /// What is logged to standard error or the journal (default: the setting log.level)
+    #[arg(long, value_name = "LEVEL", global = true)]
+    pub log_level: Option<LogLevel>,
+}
+
+/// `--log-level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What failed for good
+    Error,
+    /// What failed and is tried again
+    Warn,
+    /// What was decided and done
+    Info,
+    /// What was asked and answered, without secrets
+    Debug,
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+        }
+    }
+}
+
+impl Common {
+    /// What the command line says about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { file: self.config.clone(), set: self.set.clone() }
+    }
+}
+
+/// One half of what `register` and `deregister` do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// The host's name in Route 53
+    Dns,
+    /// The host's entry in Scalelite
+    Scalelite,
+}
+
+impl Only {
+    /// Whether the name is to be looked after.
+    pub fn names(only: Option<Self>) -> bool {
+        only != Some(Self::Scalelite)
+    }
+
+    /// Whether the entry is to be looked after.
+    pub fn pools(only: Option<Self>) -> bool {
+        only != Some(Self::Dns)
+    }
+}
+
+/// Options of `status`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct StatusArgs {
+    /// Print JSON, whose shape is described in the README
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `completions`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct CompletionsArgs {
+    /// The shell to complete in
+    pub shell: Shell,
+}
+
+/// Options of `man`.
+#[derive(Args, Clone, Debug)]
+pub struct ManArgs {
+    /// Write one page for the agent and one for each command into this directory instead of the agent's to standard output
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// Prints the completion script for a shell.
+pub fn completions<C: CommandFactory>(args: CompletionsArgs) -> Result<Exit, Failure> {
+    let mut command = C::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, name, &mut script);
+    report::answer(String::from_utf8_lossy(&script))?;
+    Ok(Exit::Done)
+}
+
+/// Prints or writes the manual pages.
+pub fn man<C: CommandFactory>(args: &ManArgs) -> Result<Exit, Failure> {
+    let failed = |error: std::io::Error| Failure::new(Exit::Failed, "cannot write the manual pages").because(error);
+    match &args.dir {
+        Some(dir) => clap_mangen::generate_to(C::command(), dir).map_err(failed)?,
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(C::command()).render(&mut page).map_err(failed)?;
+            report::answer(String::from_utf8_lossy(&page))?;
+        }
+    }
+    Ok(Exit::Done)
+}

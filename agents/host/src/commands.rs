@@ -1,0 +1,56 @@
+//! The agents' commands: each is observe, plan, execute, report.
+
+pub mod check;
+pub mod deregister;
+pub mod hostname;
+pub mod register;
+pub mod status;
+
+use std::future::Future;
+
+use crate::agent::Agent;
+use crate::cli::Common;
+use crate::config::settings;
+use crate::interrupt::Interrupt;
+use crate::log;
+use crate::report::{self, Exit, Failure};
+use crate::session::Session;
+
+/// Runs a command that needs no configuration, such as printing completions.
+pub fn plain(agent: &Agent, result: Result<Exit, Failure>) -> Exit {
+    result.unwrap_or_else(|failure| {
+        report::complain(agent.name, &failure);
+        failure.exit
+    })
+}
+
+/// Reads the configuration, starts logging and signals, runs the command, reports how it ended.
+pub fn run<F>(agent: &Agent, common: &Common, command: impl FnOnce(Session) -> F) -> Exit
+where
+    F: Future<Output = Result<Exit, Failure>>,
+{
+    plain(agent, prepare(agent, common, command))
+}
+
+fn prepare<F>(agent: &Agent, common: &Common, command: impl FnOnce(Session) -> F) -> Result<Exit, Failure>
+where
+    F: Future<Output = Result<Exit, Failure>>,
+{
+    let settings = settings::read(agent, &common.flags()).map_err(|error| {
+        let problems = error.problems.join("\n  ");
+        Failure::new(Exit::Usage, format!("the configuration cannot be used:\n  {problems}"))
+    })?;
+    log::start(agent.name, common.log_level.map_or(settings.log_level, Into::into));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, "cannot start").because(error))?;
+    runtime.block_on(async {
+        let interrupt = Interrupt::listen();
+        let interrupt = interrupt.map_err(|error| Failure::new(Exit::Failed, "cannot listen for signals").because(error))?;
+        let session = Session::new(*agent, settings, interrupt.clone())?;
+        match interrupt.or_stop(command(session)).await {
+            Ok(result) => result,
+            Err(signal) => Err(Failure::new(Exit::Interrupted(signal), format!("stopped by signal {signal}"))
+                .advise("run the command again; it goes on where this one stopped")),
+        }
+    })
+}

@@ -1,0 +1,85 @@
+//! `deregister`: the host leaves Scalelite, then gives up its name.
+
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use crate::bbb::{self, NotReady};
+use crate::cli::Only;
+use crate::execute::Executor;
+use crate::identity::Host;
+use crate::naming::{Unnamed, words};
+use crate::pool::Pool;
+use crate::report::{self, Exit, Failure, say};
+use crate::session::{Session, within};
+
+/// What `deregister` is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Only one half.
+    pub only: Option<Only>,
+    /// Show the plan, change nothing.
+    pub dry_run: bool,
+}
+
+/// Takes the host out. Doing it again changes nothing. When leaving Scalelite fails, the name is given up all the same:
+/// the host is about to go, and a record that stays would outlive it.
+pub async fn deregister(session: &Session, options: Options) -> Result<Exit, Failure> {
+    let deadline = within(session.settings.timeouts.deregister);
+    let executor = Executor::new(session.interrupt.clone(), options.dry_run);
+    let host = session.host(deadline).await?;
+    let left = match Only::pools(options.only) {
+        true => leave(session, &host, &executor, deadline).await,
+        false => Ok(()),
+    };
+    if let Err(failure) = &left {
+        if matches!(failure.exit, Exit::Interrupted(_)) || !Only::names(options.only) {
+            return Err(failure.clone());
+        }
+        report::complain(session.agent.name, failure);
+    }
+    if Only::names(options.only) {
+        unname(session, &host, &executor, deadline).await?;
+    }
+    Ok(left.map_or_else(|failure| failure.exit, |()| Exit::Done))
+}
+
+async fn leave(session: &Session, host: &Host, executor: &Executor, deadline: Instant) -> Result<(), Failure> {
+    // Half of the time is the name's, so that a Scalelite that does not answer cannot keep it.
+    let deadline = deadline.min(within(session.settings.timeouts.deregister / 2));
+    let Some(scalelite) = session.scalelite(host, deadline).await? else { return Ok(()) };
+    let url = own_url(session, host)?;
+    // Leaving compares no secrets.
+    let secret = SecretString::default();
+    let pool = Pool { scalelite: &scalelite, url: &url, secret: &secret, executor, deadline };
+    let standing = pool.leave().await?;
+    match (standing.done.as_slice(), executor.is_dry_run()) {
+        ([], _) => say(format_args!("scalelite: {url} is not there, nothing to do")),
+        (actions, true) => say(format_args!("scalelite: {url} would be removed: {}", actions.join(", "))),
+        (actions, false) => say(format_args!("scalelite: {url} removed: {}", actions.join(", "))),
+    }
+    Ok(())
+}
+
+/// The URL under which the host is in Scalelite: BBB's own, or the one that it would have by the host's name.
+fn own_url(session: &Session, host: &Host) -> Result<String, Failure> {
+    let Some(paths) = &session.settings.bbb else { return Ok(host.server_url()) };
+    match bbb::read_installation(&paths.defaults, &paths.properties) {
+        Ok(installation) => Ok(installation.scalelite_url()),
+        Err(NotReady::NotInstalled { .. }) => Ok(host.server_url()),
+        Err(error) => Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error)),
+    }
+}
+
+async fn unname(session: &Session, host: &Host, executor: &Executor, deadline: Instant) -> Result<(), Failure> {
+    let zone = session.zone(host).await?;
+    let ec2 = session.ec2(host).await?;
+    let unnamed = zone.deregister(host, &ec2, executor, deadline).await?;
+    let (name, calls) = (&host.name, zone.api.calls());
+    match unnamed {
+        Unnamed::Already => say(format_args!("dns: {name} is not there, nothing to do (Route 53 calls: {calls})")),
+        Unnamed::Changed(_) => say(format_args!("dns: {name} removed (Route 53 calls: {calls})")),
+        Unnamed::Planned(batch) => say(format_args!("dns: {name} would be changed: {}", words(&batch))),
+        Unnamed::Others(why) => say(format_args!("dns: {name} was left untouched: {why}")),
+    }
+    Ok(())
+}

@@ -1,0 +1,331 @@
+//! Asks everybody at once, each with a bound of its own, and puts the answers together.
+
+use plan::dns::{self, Desired, Holder, Liveness, Observed, Source};
+use plan::health::{self, Part, Verdict};
+use plan::membership;
+use secrecy::SecretString;
+use tokio::time::timeout;
+
+use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Status};
+use crate::bbb::{self, Bbb};
+use crate::cli::VERSION;
+use crate::config::settings;
+use crate::execute::Executor;
+use crate::identity::Host;
+use crate::naming::{Zone, words_of};
+use crate::pool::Pool;
+use crate::report::Failure;
+use crate::session::{Session, now, within};
+
+/// A part of the status with its weight in the verdict.
+type Weighed<T> = (T, Part);
+
+pub(super) async fn collect(session: &Session) -> Status {
+    let host = match session.host(within(session.settings.timeouts.status)).await {
+        Ok(host) => host,
+        Err(failure) => return unknown_host(session, &failure),
+    };
+    let local = installation(session);
+    let (named, bbb, auto_scaling) =
+        tokio::join!(names(session, &host), bbb_host(session, &local), auto_scaling(session, &host));
+    let (dns, dns_part) = named;
+    let age = dns.since.map(|since| now().saturating_sub(since));
+    let (scalelite, scalelite_part) = scalelite(session, &host, &local, age).await;
+    let bbb_part = bbb.as_ref().map_or(Part::NotUsed, bbb_part);
+    let (verdict, reasons) = health::verdict(&[dns_part, scalelite_part, bbb_part]);
+    Status {
+        verdict,
+        reasons,
+        identity: identity(session, &host),
+        dns,
+        scalelite,
+        bbb,
+        auto_scaling,
+        ..blank(session)
+    }
+}
+
+fn blank(session: &Session) -> Status {
+    Status {
+        schema: 1,
+        agent: session.agent.name.to_owned(),
+        version: VERSION.to_owned(),
+        verdict: Verdict::CannotTell,
+        reasons: Vec::new(),
+        identity: Identity { role: session.agent.role.to_string(), ..Identity::default() },
+        dns: Dns::default(),
+        scalelite: None,
+        bbb: None,
+        auto_scaling: AutoScaling::default(),
+    }
+}
+
+fn unknown_host(session: &Session, failure: &Failure) -> Status {
+    let mut status = blank(session);
+    let (verdict, reasons) = health::verdict(&[Part::Unknown(failure.headline())]);
+    status.verdict = verdict;
+    status.reasons = reasons;
+    status.identity.error = Some(failure.headline());
+    status
+}
+
+fn identity(session: &Session, host: &Host) -> Identity {
+    Identity {
+        instance: Some(host.instance.to_string()),
+        region: Some(host.region.clone()),
+        availability_zone: Some(host.availability_zone.clone()),
+        instance_type: Some(host.instance_type.clone()),
+        role: session.agent.role.to_string(),
+        fqdn: Some(host.name.to_string()),
+        ipv4: host.ipv4.map(|address| address.to_string()),
+        ipv6: host.ipv6.map(|address| address.to_string()),
+        error: None,
+    }
+}
+
+async fn names(session: &Session, host: &Host) -> Weighed<Dns> {
+    let desired = match host.desired(session.agent.role, session.settings.dns.ttl, now()) {
+        Ok(desired) => desired,
+        Err(failure) => {
+            let error = Some(failure.headline());
+            return (Dns { error, ..Dns::default() }, Part::Missing(failure.headline()));
+        }
+    };
+    let mut dns = Dns { desired: words_of(&desired.addresses()), ..Dns::default() };
+    let zone = match session.zone(host).await {
+        Ok(zone) => zone,
+        Err(failure) => {
+            dns.error = Some(failure.headline());
+            return (dns, Part::Unknown(failure.headline()));
+        }
+    };
+    let mut seen = ask_servers(&mut dns, &zone, &desired).await;
+    if seen.is_empty() {
+        seen.extend(ask_api(session, &mut dns, &zone, &desired).await);
+    }
+    dns.route53_calls = zone.api.calls();
+    let part = dns_part(&desired, &dns, &seen);
+    (dns, part)
+}
+
+/// What the servers say that answered.
+async fn ask_servers(dns: &mut Dns, zone: &Zone, desired: &Desired) -> Vec<Liveness> {
+    let servers = match &zone.servers {
+        Ok(servers) => servers,
+        Err(why) => {
+            dns.error = Some(format!("the authoritative servers were not asked: {why}"));
+            return Vec::new();
+        }
+    };
+    let mut seen = Vec::new();
+    for answer in servers.ask_all(&desired.name).await {
+        match answer.result {
+            Ok(observed) => seen.push(note(dns, answer.server, desired, &observed)),
+            Err(error) => dns.servers.push(Server {
+                server: answer.server,
+                state: "unknown".to_owned(),
+                detail: error.to_string(),
+            }),
+        }
+    }
+    seen
+}
+
+async fn ask_api(session: &Session, dns: &mut Dns, zone: &Zone, desired: &Desired) -> Option<Liveness> {
+    let read = timeout(session.settings.timeouts.status, zone.observe(&desired.name, Source::Api)).await;
+    let detail = match read {
+        Ok(Ok(observed)) => return Some(note(dns, "Route 53 API".to_owned(), desired, &observed)),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    dns.servers.push(Server { server: "Route 53 API".to_owned(), state: "unknown".to_owned(), detail });
+    None
+}
+
+fn note(dns: &mut Dns, server: String, desired: &Desired, observed: &Observed) -> Liveness {
+    let liveness = dns::liveness(desired, observed);
+    let holder = observed.holder(&desired.owner.instance);
+    if let Holder::Me(owner) = &holder {
+        dns.owner = Some(owner.instance.to_string());
+        dns.since = Some(owner.since);
+    }
+    let sets = words_of(&observed.addresses).join(", ");
+    let (state, detail) = match &liveness {
+        Liveness::Live => ("live", sets),
+        Liveness::Absent => ("absent", "no record sets".to_owned()),
+        Liveness::Different => ("different", sets),
+        Liveness::Foreign(refusal) => {
+            if let dns::Refusal::Owner(owner) = refusal {
+                dns.owner = Some(owner.instance.to_string());
+                dns.since = Some(owner.since);
+            }
+            ("foreign", refusal.to_string())
+        }
+    };
+    dns.servers.push(Server { server, state: state.to_owned(), detail });
+    liveness
+}
+
+fn dns_part(desired: &Desired, dns: &Dns, seen: &[Liveness]) -> Part {
+    let name = &desired.name;
+    let behind = dns.servers.iter().filter(|server| server.state != "live").count();
+    for liveness in seen {
+        if let Liveness::Foreign(refusal) = liveness {
+            return Part::Missing(format!("the name {name} is not this host's: {refusal}"));
+        }
+    }
+    if seen.contains(&Liveness::Live) {
+        return match behind {
+            0 => Part::InOrder,
+            _ => Part::Settling(format!("{behind} of {} authoritative servers do not answer with {name} yet", dns.servers.len())),
+        };
+    }
+    if seen.contains(&Liveness::Different) {
+        return Part::Drift(format!("{name} has other addresses or another TTL than this host: register sets that right"));
+    }
+    match seen.is_empty() {
+        true => Part::Unknown(format!("nobody could say whether {name} is registered")),
+        false => Part::Missing(format!("{name} has no record set: register makes it")),
+    }
+}
+
+fn installation(session: &Session) -> Option<Result<bbb::Installation, bbb::NotReady>> {
+    let paths = session.settings.bbb.as_ref()?;
+    Some(bbb::read_installation(&paths.defaults, &paths.properties))
+}
+
+async fn bbb_host(session: &Session, local: &Option<Result<bbb::Installation, bbb::NotReady>>) -> Option<BbbHost> {
+    let failed = |error: String| BbbHost { error: Some(error), ..BbbHost::default() };
+    let installation = match local.as_ref()? {
+        Ok(installation) => installation,
+        Err(error) => return Some(failed(error.to_string())),
+    };
+    let client = match session.local_client(&installation.server_url) {
+        Ok(client) => client,
+        Err(failure) => return Some(failed(failure.headline())),
+    };
+    let bbb = Bbb::of(client, installation);
+    let both = async { tokio::join!(bbb.version(), bbb.meetings()) };
+    let Ok((version, meetings)) = timeout(session.settings.timeouts.status, both).await else {
+        return Some(failed("no answer in time".to_owned()));
+    };
+    let mut found = BbbHost { answers: version.is_ok(), ..BbbHost::default() };
+    match version {
+        Ok(version) => found.version = Some(version.bbb.unwrap_or(version.api)),
+        Err(error) => found.error = Some(error.to_string()),
+    }
+    match meetings {
+        Ok(meetings) => {
+            found.meetings = Some(meetings.len());
+            found.participants = Some(meetings.iter().map(|meeting| meeting.participants).sum());
+        }
+        Err(error) => found.error = found.error.or(Some(error.to_string())),
+    }
+    Some(found)
+}
+
+fn bbb_part(bbb: &BbbHost) -> Part {
+    match &bbb.error {
+        Some(error) if !bbb.answers => Part::Drift(format!("BBB does not answer on this host: {error}")),
+        Some(error) => Part::Drift(format!("BBB does not tell its meetings: {error}")),
+        None => Part::InOrder,
+    }
+}
+
+async fn scalelite(
+    session: &Session,
+    host: &Host,
+    local: &Option<Result<bbb::Installation, bbb::NotReady>>,
+    age: Option<u64>,
+) -> Weighed<Option<Scalelite>> {
+    let Some(configured) = &session.settings.scalelite else { return (None, Part::NotUsed) };
+    let mut found = Scalelite { url: configured.url.clone(), ..Scalelite::default() };
+    let part = match entries(session, host, local, &mut found).await {
+        Ok(entries) => {
+            let known = matches!(local, Some(Ok(_)));
+            found.entries = entries.iter().map(|entry| show(entry, known)).collect();
+            standing(configured, entries, known, age)
+        }
+        Err(error) => {
+            found.error = Some(error.clone());
+            Part::Unknown(format!("Scalelite could not be asked: {error}"))
+        }
+    };
+    if let Part::Missing(why) | Part::Drift(why) | Part::Settling(why) = &part {
+        found.blocked = Some(why.clone());
+    }
+    (Some(found), part)
+}
+
+fn standing(configured: &settings::Scalelite, mut entries: Vec<membership::Entry>, secret_known: bool, age: Option<u64>) -> Part {
+    if !secret_known {
+        // BBB's own part says that its settings cannot be read; here nothing can be said about the secret.
+        entries.iter_mut().for_each(|entry| entry.secret_matches = true);
+    }
+    health::scalelite(&configured.entry, &entries, age)
+}
+
+async fn entries(
+    session: &Session,
+    host: &Host,
+    local: &Option<Result<bbb::Installation, bbb::NotReady>>,
+    found: &mut Scalelite,
+) -> Result<Vec<membership::Entry>, String> {
+    let deadline = within(session.settings.timeouts.status);
+    let (url, secret) = match local {
+        Some(Ok(installation)) => (installation.scalelite_url(), installation.secret.clone()),
+        _ => (host.server_url(), SecretString::default()),
+    };
+    found.server_url = Some(url.clone());
+    let ask = async {
+        let client = session.scalelite(host, deadline).await.map_err(|failure| failure.headline())?;
+        let Some(client) = client else { return Ok(Vec::new()) };
+        let executor = Executor::new(session.interrupt.clone(), true);
+        let pool = Pool { scalelite: &client, url: &url, secret: &secret, executor: &executor, deadline };
+        pool.entries().await.map_err(|error| error.to_string())
+    };
+    timeout(session.settings.timeouts.status, ask).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+}
+
+fn show(entry: &membership::Entry, secret_known: bool) -> Entry {
+    Entry {
+        id: entry.id.clone(),
+        state: entry.state.to_string(),
+        online: entry.online,
+        load: entry.load,
+        load_multiplier: entry.multiplier,
+        tag: entry.tag.clone(),
+        secret_matches: secret_known.then_some(entry.secret_matches),
+    }
+}
+
+async fn auto_scaling(session: &Session, host: &Host) -> AutoScaling {
+    let imds = session.imds();
+    let ask = async { tokio::join!(imds.target_lifecycle_state(), imds.spot_notice(), imds.group_name()) };
+    let mut found = AutoScaling::default();
+    let Ok((target, spot, group)) = timeout(session.settings.timeouts.status, ask).await else {
+        found.error = Some("the metadata service gave no answer in time".to_owned());
+        return found;
+    };
+    match target {
+        Ok(target) => found.target_state = target,
+        Err(error) => found.error = Some(error.to_string()),
+    }
+    match spot {
+        Ok(notice) => found.spot_notice = notice.map(|notice| format!("{} at {}", notice.action, notice.time)),
+        Err(error) => found.error = Some(error.to_string()),
+    }
+    found.group = group.ok().flatten();
+    // Tags are in the metadata only where the instance allows it; EC2 knows them always.
+    if found.group.is_none() && found.target_state.is_some() {
+        match session.ec2(host).await {
+            Ok(ec2) => match timeout(session.settings.timeouts.status, ec2.group_name(&host.instance)).await {
+                Ok(Ok(group)) => found.group = group,
+                Ok(Err(error)) => found.error = Some(error),
+                Err(_) => found.error = Some("EC2 gave no answer in time".to_owned()),
+            },
+            Err(failure) => found.error = Some(failure.headline()),
+        }
+    }
+    found
+}

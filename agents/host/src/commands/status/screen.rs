@@ -1,0 +1,150 @@
+//! The status as one screen for a person.
+
+use std::fmt::Write as _;
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use plan::health::Verdict;
+
+use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Status};
+
+/// Draws the whole screen, the verdict last: that is where the eye is when the prompt comes back.
+pub(super) fn draw(status: &Status) -> String {
+    let mut screen = Screen(String::new());
+    screen.row("agent", &format!("{} {}", status.agent, status.version));
+    identity(&mut screen, &status.identity);
+    if status.identity.fqdn.is_some() {
+        dns(&mut screen, &status.dns);
+        if let Some(entry) = &status.scalelite {
+            scalelite(&mut screen, entry);
+        } else if status.bbb.is_some() {
+            screen.row("scalelite", "none is configured");
+        }
+        if let Some(host) = &status.bbb {
+            bbb(&mut screen, host);
+        }
+        auto_scaling(&mut screen, &status.auto_scaling);
+    }
+    verdict(&mut screen, status);
+    screen.0
+}
+
+struct Screen(String);
+
+impl Screen {
+    /// A heading in the left column and a line beside it; further lines have an empty heading.
+    fn row(&mut self, heading: &str, line: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{heading:<13}{line}");
+    }
+
+    fn error(&mut self, error: Option<&String>) {
+        if let Some(error) = error {
+            self.row("", &format!("! {error}"));
+        }
+    }
+}
+
+fn identity(screen: &mut Screen, identity: &Identity) {
+    let parts = [&identity.instance, &identity.instance_type, &identity.availability_zone];
+    let known: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+    screen.row("host", &if known.is_empty() { "not known".to_owned() } else { known.join(", ") });
+    if let Some(fqdn) = &identity.fqdn {
+        let addresses: Vec<&str> = [&identity.ipv4, &identity.ipv6].into_iter().flatten().map(String::as_str).collect();
+        let addresses = if addresses.is_empty() { "no address to register".to_owned() } else { addresses.join(", ") };
+        screen.row("", &format!("{fqdn} ({addresses})"));
+    }
+    screen.error(identity.error.as_ref());
+}
+
+fn dns(screen: &mut Screen, dns: &Dns) {
+    let owner = match (&dns.owner, dns.since) {
+        (Some(owner), Some(since)) => format!("owned by {owner} since {}", utc(since)),
+        _ => "no owner".to_owned(),
+    };
+    screen.row("dns", &format!("{owner}; Route 53 calls: {}", dns.route53_calls));
+    for server in &dns.servers {
+        screen.row("", &format!("{:<10}{}: {}", server.state, server.server, server.detail));
+    }
+    screen.error(dns.error.as_ref());
+}
+
+fn scalelite(screen: &mut Screen, scalelite: &Scalelite) {
+    let known = scalelite.error.is_none();
+    screen.row("scalelite", &scalelite.url);
+    if known && scalelite.entries.is_empty() {
+        screen.row("", "no entry for this host");
+    }
+    for entry in &scalelite.entries {
+        screen.row("", &entry_line(entry));
+    }
+    if let Some(blocked) = &scalelite.blocked {
+        screen.row("", &format!("no meetings: {blocked}"));
+    }
+    screen.error(scalelite.error.as_ref());
+}
+
+fn entry_line(entry: &Entry) -> String {
+    let load = entry.load.map_or_else(|| "not known yet".to_owned(), |load| load.to_string());
+    let online = if entry.online { "online" } else { "offline" };
+    let tag = entry.tag.as_deref().filter(|tag| !tag.is_empty()).map(|tag| format!(", tag {tag}")).unwrap_or_default();
+    let secret = match entry.secret_matches {
+        Some(false) => ", another secret than BBB's",
+        Some(true) | None => "",
+    };
+    format!("{}, {online}, load {load}{tag}{secret} (entry {})", entry.state, entry.id)
+}
+
+fn bbb(screen: &mut Screen, bbb: &BbbHost) {
+    let version = bbb.version.as_deref().unwrap_or("version not known");
+    let line = match (bbb.answers, bbb.meetings, bbb.participants) {
+        (true, Some(meetings), Some(people)) => format!("{version}, {meetings} meetings with {people} people"),
+        (true, ..) => format!("{version}, meetings not known"),
+        (false, ..) => "does not answer".to_owned(),
+    };
+    screen.row("bbb", &line);
+    screen.error(bbb.error.as_ref());
+}
+
+fn auto_scaling(screen: &mut Screen, auto_scaling: &AutoScaling) {
+    let group = auto_scaling.group.as_deref();
+    let line = match (&auto_scaling.target_state, group) {
+        (None, _) => "not in a group".to_owned(),
+        (Some(state), None) => format!("target state {state}"),
+        (Some(state), Some(group)) => format!("group {group}, target state {state}"),
+    };
+    screen.row("auto scaling", &line);
+    if let Some(notice) = &auto_scaling.spot_notice {
+        screen.row("spot", &format!("EC2 will {notice}"));
+    }
+    screen.error(auto_scaling.error.as_ref());
+}
+
+fn verdict(screen: &mut Screen, status: &Status) {
+    let verdict = status.verdict;
+    match status.reasons.as_slice() {
+        [] => screen.row("verdict", &verdict.to_string()),
+        [first, more @ ..] => {
+            let because = if verdict == Verdict::Registered { "but" } else { "because" };
+            screen.row("verdict", &format!("{verdict}, {because} {first}"));
+            more.iter().for_each(|reason| screen.row("", &format!("and {reason}")));
+        }
+    }
+}
+
+/// Seconds since 1970 as a date and time in UTC.
+fn utc(seconds: u64) -> String {
+    let time = DateTime::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+    time.fmt(Format::DateTime).unwrap_or_else(|_| "a time that no calendar has".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    #[test]
+    fn dates() {
+        assert_eq!(utc(1_795_348_740), "2026-11-22T11:59:00Z");
+        assert_eq!(utc(u64::MAX), "a time that no calendar has");
+    }
+}

@@ -1,0 +1,95 @@
+//! The table of all configuration keys. Everything else about a key (how it is read, its environment variable, its place
+//! in the shipped file and in the README) follows from its row here.
+
+use plan::instance::Role;
+
+/// What a key's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// A number, with or without a decimal point.
+    Float,
+    /// `true` or `false`.
+    Bool,
+    /// Texts; separated by commas in environment variables and flags.
+    List,
+}
+
+impl Kind {
+    /// How an error calls it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Text => "a text in quotes",
+            Self::Integer => "a whole number",
+            Self::Float => "a number",
+            Self::Bool => "true or false",
+            Self::List => "a list of texts",
+        }
+    }
+}
+
+/// One configuration key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Where it stands, e.g. `dns.ttl`.
+    pub path: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// Its default as TOML; `None` when it has none.
+    pub default: Option<&'static str>,
+    /// An example as TOML, for keys without a default.
+    pub example: &'static str,
+    /// What it is for, with its unit.
+    pub about: &'static str,
+    /// Whether only BBB hosts have it.
+    pub bbb_only: bool,
+}
+
+const fn key(path: &'static str, kind: Kind, default: Option<&'static str>, example: &'static str, about: &'static str) -> Key {
+    Key { path, kind, default, example, about, bbb_only: false }
+}
+
+const fn bbb(path: &'static str, kind: Kind, default: Option<&'static str>, example: &'static str, about: &'static str) -> Key {
+    Key { path, kind, default, example, about, bbb_only: true }
+}
+
+const KEYS: &[Key] = &[
+    key("dns.zone_id", Kind::Text, None, "\"Z0123456789ABCDEFGHIJ\"", "Route 53 hosted zone that gets the record sets. Required."),
+    key("dns.domain", Kind::Text, None, "\"bbb.example.org\"", "Domain below which the host gets its name: the zone's own or one below it. Required."),
+    key("dns.hostname", Kind::Text, None, "", "Template of the host's name. {instance} is the instance id without \"i-\", {region} the region."),
+    key("dns.name", Kind::Text, None, "\"meet.example.org\"", "One fixed full name instead of the template, for a host that is alone. Default: none."),
+    key("dns.ttl", Kind::Integer, Some("60"), "", "Time to live of the record sets, in seconds (1 to 86400)."),
+    key("dns.ipv4", Kind::Text, Some("\"public\""), "", "Which IPv4 address goes into the A record set: \"public\", \"private\" or \"off\"."),
+    key("dns.ipv6", Kind::Bool, Some("true"), "", "Whether the host's IPv6 address, if it has one, goes into an AAAA record set."),
+    key("dns.read", Kind::Text, Some("\"auto\""), "", "How existing records are read: \"auto\" asks the zone's authoritative servers and Route 53's API only where they do not answer; \"api\" always asks the API (private zones)."),
+    key("dns.servers", Kind::List, Some("[]"), "", "The zone's authoritative servers as addresses, with a port if not 53. Empty: found through the zone's NS records."),
+    key("dns.apex", Kind::Text, None, "\"example.org\"", "The zone's own name, where it cannot be found by the SOA record of dns.domain. Default: found."),
+    bbb("scalelite.url", Kind::Text, None, "\"https://scalelite.example.org\"", "Scalelite's address. Without it the host gets its name only and joins no load balancer."),
+    bbb("scalelite.secret", Kind::Text, None, "\"secretsmanager:Scalelite#LOADBALANCER_SECRET\"", "Where the load balancer's secret is: \"secretsmanager:ID#KEY\", \"file:/PATH\" or \"credential:NAME\" (systemd). Required with scalelite.url."),
+    bbb("scalelite.load_multiplier", Kind::Float, None, "1.0", "What Scalelite multiplies this host's load with (above 0). Default: left as it is, 1.0 for a new entry."),
+    bbb("scalelite.tag", Kind::Text, None, "\"high-capacity\"", "The entry's tag; \"\" clears it. Default: left as it is."),
+    bbb("bbb.properties", Kind::Text, Some("\"/etc/bigbluebutton/bbb-web.properties\""), "", "BBB's own settings on this host, which hold its URL and secret."),
+    bbb("bbb.defaults", Kind::Text, Some("\"/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties\""), "", "The settings that BBB ships, for what bbb.properties does not say."),
+    bbb("bbb.address", Kind::Text, Some("\"127.0.0.1\""), "", "Where BBB's API is reached on this host, whatever its name resolves to by then."),
+    key("aws.region", Kind::Text, None, "\"eu-central-1\"", "Region for AWS calls. Default: the instance's own."),
+    key("tls.ca_bundle", Kind::Text, None, "\"/etc/ssl/private-ca.pem\"", "PEM file with further certificate authorities to trust. Default: the system's only."),
+    key("timeouts.imds", Kind::Integer, Some("120"), "", "How long to wait for the metadata service, in seconds (1 to 3600)."),
+    key("timeouts.register", Kind::Integer, Some("300"), "", "How long register may take in all, in seconds (1 to 86400)."),
+    key("timeouts.deregister", Kind::Integer, Some("80"), "", "How long deregister may take in all, in seconds (1 to 86400)."),
+    bbb("timeouts.bbb", Kind::Integer, Some("60"), "", "How long register waits for the API of a BBB that is installed, in seconds (0 to 86400)."),
+    key("timeouts.status", Kind::Integer, Some("10"), "", "How long status and check wait for any one answer, in seconds (1 to 300)."),
+    key("log.level", Kind::Text, Some("\"info\""), "", "What is logged: \"error\", \"warn\", \"info\" or \"debug\"."),
+];
+
+/// The keys that a role has, in the order of the shipped file.
+pub fn of(role: Role) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| role == Role::Bbb || !key.bbb_only)
+}
+
+/// The environment variable of a key: `dns.zone_id` is `BBB_AGENT_DNS_ZONE_ID`.
+pub fn variable(prefix: &str, key: &Key) -> String {
+    format!("{prefix}{}", key.path.replace('.', "_").to_ascii_uppercase())
+}

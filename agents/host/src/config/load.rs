@@ -1,0 +1,265 @@
+//! Reads keys from files, environment and flags, and remembers where each came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use plan::instance::Role;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::ConfigError;
+use super::keys::{self, Key, Kind};
+use crate::agent::Agent;
+
+/// A key's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A number.
+    Float(f64),
+    /// True or false.
+    Bool(bool),
+    /// Texts.
+    List(Vec<String>),
+}
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a file.
+    File(PathBuf, usize),
+    /// An environment variable.
+    Variable(String),
+    /// `--set` on the command line.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+            Self::Flag => f.write_str("--set"),
+        }
+    }
+}
+
+/// All values that are set, by key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Raw {
+    values: BTreeMap<&'static str, (Value, Origin)>,
+}
+
+impl Raw {
+    /// A key's value and where it stands, if it is set.
+    pub fn get(&self, path: &str) -> Option<(&Value, &Origin)> {
+        self.values.get(path).map(|(value, origin)| (value, origin))
+    }
+}
+
+/// What the command line says about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`: this file instead of the default, and it has to exist.
+    pub file: Option<PathBuf>,
+    /// `--set KEY=VALUE`, in order.
+    pub set: Vec<String>,
+}
+
+/// Reads all places in the order of their strength. Problems are collected, so that a person sees all at once.
+pub fn load(
+    agent: &Agent,
+    flags: &Flags,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Raw, ConfigError> {
+    let mut loader = Loader { role: agent.role, raw: Raw::default(), problems: Vec::new() };
+    let environment: BTreeMap<String, String> = environment.into_iter().collect();
+    let variable = format!("{}CONFIG", agent.environment_prefix);
+    let chosen = flags.file.clone().or_else(|| environment.get(&variable).map(PathBuf::from));
+    let file = chosen.clone().unwrap_or_else(|| agent.config_file());
+    loader.file(&file, chosen.is_some());
+    for drop_in in loader.drop_ins(&file.with_file_name("config.d")) {
+        loader.file(&drop_in, true);
+    }
+    for (name, text) in environment.iter().filter(|(name, _)| name.starts_with(agent.environment_prefix)) {
+        if *name != variable {
+            loader.variable(agent.environment_prefix, name, text);
+        }
+    }
+    for setting in &flags.set {
+        loader.flag(setting);
+    }
+    match loader.problems.is_empty() {
+        true => Ok(loader.raw),
+        false => Err(ConfigError { problems: loader.problems }),
+    }
+}
+
+struct Loader {
+    role: Role,
+    raw: Raw,
+    problems: Vec<String>,
+}
+
+impl Loader {
+    fn drop_ins(&mut self, directory: &Path) -> Vec<PathBuf> {
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => {
+                self.problems.push(format!("{}: cannot be read: {error}", directory.display()));
+                return Vec::new();
+            }
+        };
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        paths.sort();
+        paths
+    }
+
+    fn file(&mut self, path: &Path, required: bool) {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return,
+            Err(error) => {
+                self.problems.push(format!("{}: cannot be read: {error}", path.display()));
+                return;
+            }
+        };
+        match DeTable::parse(&text) {
+            Ok(table) => self.table(path, &text, "", table.get_ref()),
+            Err(error) => {
+                let line = error.span().map_or(1, |span| line_of(&text, span.start));
+                self.problems.push(format!("{}:{line}: is not TOML: {}", path.display(), error.message()));
+            }
+        }
+    }
+
+    fn table(&mut self, path: &Path, text: &str, prefix: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let origin = Origin::File(path.to_owned(), line_of(text, name.span().start));
+            let full = format!("{prefix}{}", name.get_ref());
+            match value.get_ref() {
+                DeValue::Table(inner) if self.is_section(&full) => {
+                    self.table(path, text, &format!("{full}."), inner);
+                }
+                _ => match self.find(&full) {
+                    None => self.unknown(&origin, &full),
+                    Some(key) => self.set(key, from_toml(key.kind, value), origin),
+                },
+            }
+        }
+    }
+
+    fn variable(&mut self, prefix: &str, name: &str, text: &str) {
+        let origin = Origin::Variable(name.to_owned());
+        match keys::of(self.role).find(|key| keys::variable(prefix, key) == name) {
+            None => {
+                let known = keys::of(self.role).map(|key| keys::variable(prefix, key));
+                let hint = suggestion(name, known);
+                self.problems.push(format!("{origin}: there is no such setting{hint}"));
+            }
+            Some(key) => self.set(key, from_text(key.kind, text), origin),
+        }
+    }
+
+    fn flag(&mut self, setting: &str) {
+        let Some((path, text)) = setting.split_once('=') else {
+            // Not echoed: whatever stands there may be half of a secret.
+            self.problems.push("--set: expects KEY=VALUE, for example --set dns.ttl=120".to_owned());
+            return;
+        };
+        match self.find(path) {
+            None => self.unknown(&Origin::Flag, path),
+            Some(key) => self.set(key, from_text(key.kind, text), Origin::Flag),
+        }
+    }
+
+    fn set(&mut self, key: &'static Key, value: Option<Value>, origin: Origin) {
+        match value {
+            Some(value) => {
+                self.raw.values.insert(key.path, (value, origin));
+            }
+            None => self.problems.push(format!("{origin}: {}: must be {}", key.path, key.kind.words())),
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<&'static Key> {
+        keys::of(self.role).find(|key| key.path == path)
+    }
+
+    fn is_section(&self, path: &str) -> bool {
+        keys::of(self.role).any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    fn unknown(&mut self, origin: &Origin, path: &str) {
+        let hint = suggestion(path, keys::of(self.role).map(|key| key.path.to_owned()));
+        self.problems.push(format!("{origin}: {path}: there is no such setting{hint}"));
+    }
+}
+
+fn from_toml(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+    match (kind, value.get_ref()) {
+        (Kind::Text, DeValue::String(text)) => Some(Value::Text(text.clone().into_owned())),
+        (Kind::Integer, DeValue::Integer(number)) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Integer)
+        }
+        (Kind::Float, DeValue::Integer(number)) if number.radix() == 10 => {
+            number.as_str().parse().ok().map(Value::Float)
+        }
+        (Kind::Float, DeValue::Float(number)) => number.as_str().parse().ok().map(Value::Float),
+        (Kind::Bool, DeValue::Boolean(value)) => Some(Value::Bool(*value)),
+        (Kind::List, DeValue::Array(items)) => {
+            let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
+            texts.collect::<Option<Vec<String>>>().map(Value::List)
+        }
+        _ => None,
+    }
+}
+
+fn from_text(kind: Kind, text: &str) -> Option<Value> {
+    match kind {
+        Kind::Text => Some(Value::Text(text.to_owned())),
+        Kind::Integer => text.parse().ok().map(Value::Integer),
+        Kind::Float => text.parse().ok().map(Value::Float),
+        Kind::Bool => text.parse().ok().map(Value::Bool),
+        Kind::List => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Some(Value::List(items.map(str::to_owned).collect()))
+        }
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// ` (did you mean ...?)` when something known is close enough to be a slip of the pen.
+fn suggestion(wrong: &str, known: impl Iterator<Item = String>) -> String {
+    let closest = known.map(|name| (distance(wrong, &name), name)).min();
+    match closest {
+        Some((slips, name)) if slips <= 3 => format!(" (did you mean {name}?)"),
+        _ => String::new(),
+    }
+}
+
+/// Levenshtein's edit distance.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (y, above) in b.chars().zip(row.iter().skip(1)) {
+            left = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
+            diagonal = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}

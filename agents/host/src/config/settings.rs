@@ -1,0 +1,386 @@
+//! From raw values to settings that can be used: every value checked, every problem named with its place.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plan::instance::Role;
+use plan::membership::{self, normalise_url};
+use plan::record::{HostTemplate, Name};
+
+use super::ConfigError;
+use super::keys;
+use super::load::{Flags, Origin, Raw, Value, load};
+use crate::agent::Agent;
+use crate::log::Level;
+use crate::secrets::SecretReference;
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How the host is named in DNS.
+    pub dns: Dns,
+    /// Where BBB is on this host; `None` on a TURN host.
+    pub bbb: Option<Bbb>,
+    /// Which Scalelite to join; `None` when none is configured.
+    pub scalelite: Option<Scalelite>,
+    /// Region for AWS calls, if not the instance's own.
+    pub region: Option<String>,
+    /// Further certificate authorities (PEM).
+    pub ca_bundle: Option<PathBuf>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// What is logged.
+    pub log_level: Level,
+}
+
+/// How the host is named.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// Hosted zone id, without `/hostedzone/`.
+    pub zone_id: String,
+    /// Domain below which the host gets its name.
+    pub domain: Name,
+    /// Where the name comes from.
+    pub naming: Naming,
+    /// Time to live in seconds.
+    pub ttl: u32,
+    /// Which IPv4 address is registered.
+    pub ipv4: Ipv4Choice,
+    /// Whether an IPv6 address is registered.
+    pub ipv6: bool,
+    /// Whether existing records are read through Route 53's API only.
+    pub read_through_api: bool,
+    /// Authoritative servers; empty when they are to be found through NS records.
+    pub servers: Vec<SocketAddr>,
+    /// The zone's own name, where it is not to be found through SOA records.
+    pub apex: Option<Name>,
+}
+
+/// Where a host's name comes from.
+#[derive(Clone, Debug)]
+pub enum Naming {
+    /// A template below the domain.
+    Template(HostTemplate),
+    /// One fixed name.
+    Fixed(Name),
+}
+
+/// Which IPv4 address is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv4Choice {
+    /// The public one.
+    Public,
+    /// The one inside the VPC.
+    Private,
+    /// None.
+    Off,
+}
+
+/// Where BBB is on this host.
+#[derive(Clone, Debug)]
+pub struct Bbb {
+    /// BBB's own settings, which win.
+    pub properties: PathBuf,
+    /// The settings that BBB ships.
+    pub defaults: PathBuf,
+    /// Where its API is reached.
+    pub address: IpAddr,
+}
+
+/// Which Scalelite to join, and how.
+#[derive(Clone, Debug)]
+pub struct Scalelite {
+    /// Its address, e.g. `https://scalelite.example.org`.
+    pub url: String,
+    /// Where the load balancer's secret is.
+    pub secret: SecretReference,
+    /// How the host's entry should look.
+    pub entry: membership::Desired,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Waiting for the metadata service.
+    pub imds: Duration,
+    /// All of `register`.
+    pub register: Duration,
+    /// All of `deregister`.
+    pub deregister: Duration,
+    /// Waiting for the API of a BBB that is installed.
+    pub bbb: Duration,
+    /// Any one answer that `status` and `check` wait for.
+    pub status: Duration,
+}
+
+/// Reads and checks the configuration from all its places.
+pub fn read(agent: &Agent, flags: &Flags) -> Result<Settings, ConfigError> {
+    // Names and values that are not UTF-8 cannot be ours.
+    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    check(agent, &load(agent, flags, environment)?)
+}
+
+/// Checks raw values. All problems are reported at once.
+pub fn check(agent: &Agent, raw: &Raw) -> Result<Settings, ConfigError> {
+    let mut checker = Checker { agent, raw, problems: Vec::new() };
+    let settings = checker.settings();
+    match settings {
+        Some(settings) if checker.problems.is_empty() => Ok(settings),
+        _ => Err(ConfigError { problems: checker.problems }),
+    }
+}
+
+struct Checker<'a> {
+    agent: &'a Agent,
+    raw: &'a Raw,
+    problems: Vec<String>,
+}
+
+impl Checker<'_> {
+    fn settings(&mut self) -> Option<Settings> {
+        // Each part is checked even when an earlier one failed: all problems are reported.
+        let dns = self.dns();
+        let bbb = if self.agent.role == Role::Bbb { self.bbb().map(Some) } else { Some(None) };
+        let scalelite = if self.agent.role == Role::Bbb { self.scalelite() } else { Some(None) };
+        let region = self.optional("aws.region", region);
+        let ca_bundle = self.optional("tls.ca_bundle", absolute);
+        let timeouts = self.timeouts();
+        let log_level = self.with_default("log.level", "info", |text| Level::parse(text).ok_or("must be \"error\", \"warn\", \"info\" or \"debug\""));
+        Some(Settings {
+            dns: dns?,
+            bbb: bbb?,
+            scalelite: scalelite?,
+            region: region?,
+            ca_bundle: ca_bundle?,
+            timeouts: timeouts?,
+            log_level: log_level?,
+        })
+    }
+
+    fn dns(&mut self) -> Option<Dns> {
+        let zone_id = self.required("dns.zone_id", zone_id);
+        let domain = self.required("dns.domain", |text| Name::host(text));
+        let naming = self.naming(domain.as_ref());
+        let ttl = self.integer("dns.ttl", 60, 1, 86_400);
+        let ipv4 = self.with_default("dns.ipv4", "public", |text| match text {
+            "public" => Ok(Ipv4Choice::Public),
+            "private" => Ok(Ipv4Choice::Private),
+            "off" => Ok(Ipv4Choice::Off),
+            _ => Err("must be \"public\", \"private\" or \"off\""),
+        });
+        let ipv6 = self.bool("dns.ipv6", true);
+        let read_through_api = self.with_default("dns.read", "auto", |text| match text {
+            "auto" => Ok(false),
+            "api" => Ok(true),
+            _ => Err("must be \"auto\" or \"api\""),
+        });
+        let servers = self.list("dns.servers", |text| server(text));
+        let apex = self.apex(domain.as_ref());
+        if ipv4 == Some(Ipv4Choice::Off) && !ipv6 {
+            self.complain("dns.ipv4", "is \"off\" while dns.ipv6 is false: no address would be left to register");
+        }
+        Some(Dns {
+            zone_id: zone_id?,
+            domain: domain?,
+            naming: naming?,
+            ttl: u32::try_from(ttl?).ok()?,
+            ipv4: ipv4?,
+            ipv6,
+            read_through_api: read_through_api?,
+            servers: servers?,
+            apex: apex?,
+        })
+    }
+
+    fn naming(&mut self, domain: Option<&Name>) -> Option<Naming> {
+        if self.raw.get("dns.name").is_some() && self.raw.get("dns.hostname").is_some() {
+            self.complain("dns.name", "is set together with dns.hostname; a host has one name: remove one of them");
+            return None;
+        }
+        if let Some(name) = self.optional("dns.name", |text| Name::host(text))? {
+            if domain.is_some_and(|domain| !name.is_within(domain)) {
+                self.complain("dns.name", "is not below dns.domain");
+                return None;
+            }
+            return Some(Naming::Fixed(name));
+        }
+        let default = self.agent.default_hostname;
+        let template = self.with_default("dns.hostname", default, |text| HostTemplate::parse(text))?;
+        // The longest instance id and region tell now whether every host's name will fit.
+        let longest = plan::instance::InstanceId::parse("i-0123456789abcdef0").ok()?;
+        if let Some(Err(error)) = domain.map(|domain| template.name(&longest, "ap-southeast-1", domain)) {
+            self.complain("dns.hostname", error);
+            return None;
+        }
+        Some(Naming::Template(template))
+    }
+
+    fn apex(&mut self, domain: Option<&Name>) -> Option<Option<Name>> {
+        let apex = self.optional("dns.apex", |text| Name::host(text))?;
+        if let (Some(apex), Some(domain)) = (&apex, domain)
+            && !domain.is_within(apex)
+        {
+            self.complain("dns.apex", format!("is not dns.domain ({domain}) or above it"));
+            return None;
+        }
+        Some(apex)
+    }
+
+    fn bbb(&mut self) -> Option<Bbb> {
+        let properties = self.with_default("bbb.properties", "/etc/bigbluebutton/bbb-web.properties", absolute);
+        let shipped = "/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties";
+        let defaults = self.with_default("bbb.defaults", shipped, absolute);
+        let address = self.with_default("bbb.address", "127.0.0.1", |text| {
+            text.parse().map_err(|_| "must be an IP address")
+        });
+        Some(Bbb { properties: properties?, defaults: defaults?, address: address? })
+    }
+
+    fn scalelite(&mut self) -> Option<Option<Scalelite>> {
+        let url = self.optional("scalelite.url", |text| {
+            normalise_url(text).ok_or("must be an http or https URL, for example https://scalelite.example.org")
+        });
+        let secret = self.optional("scalelite.secret", |text| SecretReference::parse(text));
+        let multiplier = self.float("scalelite.load_multiplier", |number| number.is_finite() && number > 0.0, "must be above 0");
+        let tag = self.optional("scalelite.tag", |text| {
+            let plain = !text.chars().any(char::is_control);
+            if plain { Ok(text.to_owned()) } else { Err("must have no control characters") }
+        });
+        let (url, secret, multiplier, tag) = (url?, secret?, multiplier?, tag?);
+        match (url, secret) {
+            (Some(url), Some(secret)) => {
+                Some(Some(Scalelite { url, secret, entry: membership::Desired { multiplier, tag } }))
+            }
+            (None, None) => Some(None),
+            (Some(_), None) => {
+                self.complain("scalelite.url", "is set without scalelite.secret; both are needed to join");
+                None
+            }
+            (None, Some(_)) => {
+                self.complain("scalelite.secret", "is set without scalelite.url; both are needed to join");
+                None
+            }
+        }
+    }
+
+    fn timeouts(&mut self) -> Option<Timeouts> {
+        let imds = self.seconds("timeouts.imds", 120, 1, 3600);
+        let register = self.seconds("timeouts.register", 300, 1, 86_400);
+        let deregister = self.seconds("timeouts.deregister", 80, 1, 86_400);
+        let bbb = self.seconds("timeouts.bbb", 60, 0, 86_400);
+        let status = self.seconds("timeouts.status", 10, 1, 300);
+        Some(Timeouts { imds: imds?, register: register?, deregister: deregister?, bbb: bbb?, status: status? })
+    }
+
+    fn seconds(&mut self, path: &str, default: i64, least: i64, most: i64) -> Option<Duration> {
+        let seconds = self.integer(path, default, least, most)?;
+        u64::try_from(seconds).ok().map(Duration::from_secs)
+    }
+
+    fn required<T, E: Display>(&mut self, path: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        let value = self.optional(path, read)?;
+        if value.is_none() {
+            let prefix = self.agent.environment_prefix;
+            let variable = keys::of(self.agent.role).find(|key| key.path == path).map(|key| keys::variable(prefix, key));
+            let file = self.agent.config_file();
+            self.problems.push(format!(
+                "{path} is not set; set it in {} or as {}",
+                file.display(),
+                variable.unwrap_or_default()
+            ));
+        }
+        value
+    }
+
+    /// `None` when the value is wrong (and the problem noted), `Some(None)` when it is not set.
+    fn optional<T, E: Display>(&mut self, path: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<Option<T>> {
+        let Some((Value::Text(text), _)) = self.raw.get(path) else { return Some(None) };
+        match read(text) {
+            Ok(value) => Some(Some(value)),
+            Err(error) => {
+                self.complain(path, error);
+                None
+            }
+        }
+    }
+
+    fn with_default<T, E: Display>(&mut self, path: &str, default: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        match self.optional(path, &read)? {
+            Some(value) => Some(value),
+            None => read(default).ok(),
+        }
+    }
+
+    fn list<T, E: Display>(&mut self, path: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>> {
+        let Some((Value::List(texts), _)) = self.raw.get(path) else { return Some(Vec::new()) };
+        match texts.iter().map(|text| read(text)).collect() {
+            Ok(values) => Some(values),
+            Err(error) => {
+                self.complain(path, error);
+                None
+            }
+        }
+    }
+
+    fn integer(&mut self, path: &str, default: i64, least: i64, most: i64) -> Option<i64> {
+        let Some((Value::Integer(number), _)) = self.raw.get(path) else { return Some(default) };
+        if (least..=most).contains(number) {
+            return Some(*number);
+        }
+        self.complain(path, format!("{number} is out of range ({least} to {most} seconds)"));
+        None
+    }
+
+    fn float(&mut self, path: &str, right: impl Fn(f64) -> bool, wrong: &str) -> Option<Option<f64>> {
+        match self.raw.get(path) {
+            Some((Value::Float(number), _)) if right(*number) => Some(Some(*number)),
+            Some(_) => {
+                self.complain(path, wrong);
+                None
+            }
+            None => Some(None),
+        }
+    }
+
+    fn bool(&self, path: &str, default: bool) -> bool {
+        match self.raw.get(path) {
+            Some((Value::Bool(value), _)) => *value,
+            _ => default,
+        }
+    }
+
+    fn complain(&mut self, path: &str, what: impl Display) {
+        let place = self.raw.get(path).map_or_else(String::new, |(_, origin): (_, &Origin)| format!("{origin}: "));
+        self.problems.push(format!("{place}{path}: {what}"));
+    }
+}
+
+fn zone_id(text: &str) -> Result<String, &'static str> {
+    let id = text.strip_prefix("/hostedzone/").unwrap_or(text);
+    let right = id.starts_with('Z') && (2..=32).contains(&id.len());
+    if right && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
+        return Ok(id.to_owned());
+    }
+    Err("must be a Route 53 hosted zone id: Z and up to 31 upper-case letters and digits")
+}
+
+fn region(text: &str) -> Result<String, &'static str> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if plain && text.contains('-') { Ok(text.to_owned()) } else { Err("must be an AWS region, for example eu-central-1") }
+}
+
+fn absolute(text: &str) -> Result<PathBuf, &'static str> {
+    let path = Path::new(text);
+    if path.is_absolute() { Ok(path.to_owned()) } else { Err("must be an absolute path") }
+}
+
+fn server(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    address.or_else(|_| text.parse()).map_err(|_| format!("{text:?} is not an IP address with or without a port"))
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

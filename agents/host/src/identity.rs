@@ -1,0 +1,95 @@
+//! Who this host is: the instance's identity and addresses from IMDSv2, its name by the configuration.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use plan::dns::Desired;
+use plan::instance::{InstanceId, Role};
+use plan::ownership::Owner;
+use plan::record::Name;
+use tokio::time::Instant;
+
+use crate::config::settings::{Dns, Ipv4Choice, Naming};
+use crate::imds::{self, Imds};
+use crate::pace::Pace;
+use crate::report::{Exit, Failure};
+
+/// This host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its instance id.
+    pub instance: InstanceId,
+    /// Its region.
+    pub region: String,
+    /// Its availability zone.
+    pub availability_zone: String,
+    /// Its instance type.
+    pub instance_type: String,
+    /// Its fully qualified name.
+    pub name: Name,
+    /// The IPv4 address to register, as configured.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The IPv6 address to register, as configured.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+impl Host {
+    /// The server URL that its BBB has unless BBB's own settings say otherwise.
+    pub fn server_url(&self) -> String {
+        format!("https://{}/bigbluebutton/api", self.name)
+    }
+
+    /// What its name should look like when registered at `now`, in seconds since 1970. Fails without any address.
+    pub fn desired(&self, role: Role, ttl: u32, now: u64) -> Result<Desired, Failure> {
+        if self.ipv4.is_none() && self.ipv6.is_none() {
+            return Err(Failure::new(Exit::Failed, format!("{} cannot be registered", self.name))
+                .because("the metadata service reports no address of the kind that dns.ipv4 and dns.ipv6 ask for")
+                .advise("give the instance a public address, or set dns.ipv4 = \"private\""));
+        }
+        let owner = Owner::new(role, self.instance.clone(), self.region.clone(), now);
+        Ok(Desired { name: self.name.clone(), ttl, ipv4: self.ipv4, ipv6: self.ipv6, owner })
+    }
+}
+
+/// Reads the host's identity and addresses, waiting for the metadata service until `deadline`.
+pub async fn observe(imds: &Imds, settings: &Dns, deadline: Instant) -> Result<Host, Failure> {
+    let mut pace = Pace::local(deadline);
+    loop {
+        match read(imds, settings).await {
+            Ok(host) => return host,
+            Err(error) if error.is_retryable() => pace.again("instance metadata (IMDSv2)", &error).await?,
+            Err(error) => {
+                return Err(Failure::new(Exit::Failed, "cannot read instance metadata (IMDSv2)")
+                    .because(error)
+                    .advise("this has to run on an EC2 instance with its metadata service enabled"));
+            }
+        }
+    }
+}
+
+async fn read(imds: &Imds, settings: &Dns) -> Result<Result<Host, Failure>, imds::Error> {
+    let identity = imds.identity().await?;
+    let ipv4 = match settings.ipv4 {
+        Ipv4Choice::Public => imds.public_ipv4().await?,
+        Ipv4Choice::Private => Some(identity.private_ipv4),
+        Ipv4Choice::Off => None,
+    };
+    let ipv6 = if settings.ipv6 { imds.ipv6().await? } else { None };
+    Ok(name(settings, &identity.instance, &identity.region).map(|name| Host {
+        instance: identity.instance,
+        region: identity.region,
+        availability_zone: identity.availability_zone,
+        instance_type: identity.instance_type,
+        name,
+        ipv4,
+        ipv6,
+    }))
+}
+
+fn name(settings: &Dns, instance: &InstanceId, region: &str) -> Result<Name, Failure> {
+    match &settings.naming {
+        Naming::Fixed(name) => Ok(name.clone()),
+        Naming::Template(template) => template.name(instance, region, &settings.domain).map_err(|error| {
+            Failure::new(Exit::Usage, "dns.hostname makes no usable name for this host").because(error)
+        }),
+    }
+}

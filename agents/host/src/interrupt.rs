@@ -1,0 +1,67 @@
+//! SIGTERM and SIGINT: waiting ends at once, an action under way gets a moment to finish, no further one is begun.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+use tokio::sync::watch;
+
+/// How long an action under way may still take: with it, a command ends within a second of the signal.
+const GRACE: Duration = Duration::from_millis(800);
+
+/// Tells whether the process was asked to stop, and whether an action is under way. Clones share both.
+#[derive(Clone, Debug)]
+pub struct Interrupt {
+    signal: watch::Receiver<Option<i32>>,
+    acting: watch::Sender<bool>,
+}
+
+impl Interrupt {
+    /// Starts listening for SIGTERM and SIGINT.
+    pub fn listen() -> std::io::Result<Self> {
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let (sender, signal) = watch::channel(None);
+        tokio::spawn(async move {
+            while let Some(caught) = signals.next().await {
+                sender.send_replace(Some(caught));
+            }
+        });
+        Ok(Self { signal, acting: watch::Sender::new(false) })
+    }
+
+    /// The signal that was caught, if one was.
+    pub fn caught(&self) -> Option<i32> {
+        *self.signal.borrow()
+    }
+
+    /// Runs one action, marked so that a signal lets it finish. `None` when a signal came before it began.
+    pub async fn act<T>(&self, action: impl Future<Output = T>) -> Option<T> {
+        if self.caught().is_some() {
+            return None;
+        }
+        self.acting.send_replace(true);
+        let result = action.await;
+        self.acting.send_replace(false);
+        Some(result)
+    }
+
+    /// Runs a whole command until it ends or a signal stops it; then the signal is returned.
+    pub async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Result<T, i32> {
+        let mut work = pin!(work);
+        let mut signal = self.signal.clone();
+        let caught = tokio::select! {
+            result = &mut work => return Ok(result),
+            // The sender lives as long as the runtime, so this ends only with a signal.
+            caught = signal.wait_for(Option::is_some) => caught.ok().and_then(|caught| *caught).unwrap_or(SIGTERM),
+        };
+        let mut acting = self.acting.subscribe();
+        tokio::select! {
+            result = &mut work => Ok(result),
+            _ = acting.wait_for(|acting| !acting) => Err(caught),
+            () = tokio::time::sleep(GRACE) => Err(caught),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Where log lines go: to journald's native protocol under systemd, else to standard error in a readable form. A log
+//! that cannot be written never stops the work.
+
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What failed for good.
+    Error,
+    /// What failed and is tried again.
+    Warn,
+    /// What was decided and done.
+    Info,
+    /// What was asked and answered, without secrets.
+    Debug,
+}
+
+impl Level {
+    /// Reads `error`, `warn`, `info` or `debug`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "error" => Some(Self::Error),
+            "warn" => Some(Self::Warn),
+            "info" => Some(Self::Info),
+            "debug" => Some(Self::Debug),
+            _ => None,
+        }
+    }
+
+    fn filter(self) -> LevelFilter {
+        match self {
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+        }
+    }
+}
+
+/// systemd sets `JOURNAL_STREAM` to device and inode of the journal's socket; comparing them tells whether standard error
+/// still goes there, or was redirected since (systemd.exec(5)).
+fn stderr_is_the_journal() -> bool {
+    let ours = std::io::stderr().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
+    let ours = ours.map(|metadata| format!("{}:{}", metadata.dev(), metadata.ino()));
+    ours.is_ok_and(|ours| std::env::var("JOURNAL_STREAM").is_ok_and(|journal| journal == ours))
+}
+
+/// Starts logging for the rest of the process. Only our own crates are heard: a library's debug output may hold what
+/// must not be logged, such as URLs with a checksum.
+pub fn start(name: &str, level: Level) {
+    let ours = tracing_subscriber::filter::Targets::new()
+        .with_target("host", level.filter())
+        .with_target("bbb_agent", level.filter())
+        .with_target("turn_agent", level.filter());
+    match stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok) {
+        Some(journal) => {
+            let journal = journal.with_field_prefix(None).with_syslog_identifier(name.to_owned());
+            let _ = tracing_subscriber::registry().with(journal.with_filter(ours)).try_init();
+        }
+        None => {
+            let readable = fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_target(false)
+                .without_time()
+                // Its complaint about a full disk would itself be written to standard error, and panic.
+                .log_internal_errors(false);
+            let _ = tracing_subscriber::registry().with(readable.with_filter(ours)).try_init();
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The system's recursive resolver: `/etc/resolv.conf` and `/etc/hosts`, without the C library.
+//!
+//! glibc's `getaddrinfo` in a static binary would load the host's NSS modules and the libc that they need, so both HTTP
+//! stacks (reqwest and the SDK's) resolve through [`SystemResolver`]. There is no fallback to a public resolver.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use thiserror::Error;
+
+/// Why a name has no addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The system's resolver is not configured in a way that can be used.
+    #[error("cannot resolve any name: /etc/resolv.conf: {0}")]
+    NotConfigured(String),
+    /// There is no such name, or it has no address.
+    #[error("the name {0} does not resolve: it has no address")]
+    NoAddress(String),
+    /// The resolver gave no usable answer.
+    #[error("the name {name} does not resolve: {why}")]
+    Failed {
+        /// The name.
+        name: String,
+        /// What the resolver said.
+        why: String,
+    },
+}
+
+/// Resolves names as the system does. Configured at first use; clones share it.
+#[derive(Clone, Debug)]
+pub struct SystemResolver(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Servers to ask instead of those in `/etc/resolv.conf`.
+    servers: Option<Vec<SocketAddr>>,
+    resolver: OnceLock<TokioResolver>,
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SystemResolver {
+    /// Asks the servers in `/etc/resolv.conf`. Nothing is read yet.
+    pub fn new() -> Self {
+        Self(Arc::new(Inner { servers: None, resolver: OnceLock::new() }))
+    }
+
+    /// Asks these recursive servers instead of those in `/etc/resolv.conf`.
+    pub fn asking(servers: Vec<SocketAddr>) -> Self {
+        Self(Arc::new(Inner { servers: Some(servers), resolver: OnceLock::new() }))
+    }
+
+    /// All addresses of a name, IPv4 before IPv6. Addresses stand for themselves, and `localhost` and names below it are
+    /// this host (RFC 6761, 6.3); neither needs a resolver.
+    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
+        if let Some(addresses) = without_asking(name) {
+            return Ok(addresses);
+        }
+        match self.resolver()?.lookup_ip(name).await {
+            Ok(found) => Ok(found.iter().collect()),
+            Err(error) if error.is_no_records_found() => Err(Error::NoAddress(name.to_owned())),
+            Err(error) => Err(Error::Failed { name: name.to_owned(), why: words(&error) }),
+        }
+    }
+
+    /// The resolver itself, for questions about other types.
+    pub(crate) fn resolver(&self) -> Result<&TokioResolver, Error> {
+        if let Some(resolver) = self.0.resolver.get() {
+            return Ok(resolver);
+        }
+        // A failure is not remembered: early in boot, resolv.conf may not have been written yet.
+        let resolver =
+            build(self.0.servers.as_deref()).map_err(|error| Error::NotConfigured(words(&error)))?;
+        Ok(self.0.resolver.get_or_init(|| resolver))
+    }
+}
+
+fn build(servers: Option<&[SocketAddr]>) -> Result<TokioResolver, NetError> {
+    let mut builder = match servers {
+        None => TokioResolver::builder_tokio()?,
+        Some(servers) => {
+            let servers = servers.iter().map(server).collect();
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        }
+    };
+    adjust(builder.options_mut());
+    builder.build()
+}
+
+fn server(address: &SocketAddr) -> NameServerConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].into_iter();
+    let mut server = NameServerConfig::udp_and_tcp(address.ip());
+    server.connections = connections
+        .map(|mut connection| {
+            connection.port = address.port();
+            connection
+        })
+        .collect();
+    server
+}
+
+fn adjust(options: &mut ResolverOpts) {
+    // Both in parallel; most fleets are IPv4 first.
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    // A caller that asks again wants to know what is there now.
+    options.negative_max_ttl = Some(std::time::Duration::ZERO);
+}
+
+fn without_asking(name: &str) -> Option<Vec<IpAddr>> {
+    if let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse() {
+        return Some(vec![address]);
+    }
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let local = name == "localhost" || name.ends_with(".localhost");
+    local.then(|| vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)])
+}
+
+/// What a DNS library's error means, in words.
+pub(crate) fn words(error: &NetError) -> String {
+    match error {
+        NetError::Timeout => "no answer in time".to_owned(),
+        NetError::Io(io) => io.to_string(),
+        NetError::NoConnections => "no name server could be reached".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+impl reqwest::dns::Resolve for SystemResolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let addresses = resolver.addresses(name.as_str()).await?;
+            // Port 0 stands for the URL's.
+            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
+            Ok(Box::new(addresses) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+impl ResolveDns for SystemResolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move { self.addresses(name).await.map_err(ResolveDnsError::new) })
+    }
+}

@@ -1,0 +1,243 @@
+//! The host's name: observe, plan (`plan::dns`), execute, until it is as desired or must be left alone.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use plan::dns::{self, ChangeBatch, Decision, Desired, Liveness, Observed, Source};
+use plan::record::Name;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use crate::ec2::Ec2;
+use crate::execute::{Executor, Outcome};
+use crate::identity::Host;
+use crate::pace::Pace;
+use crate::report::{self, Exit, Failure};
+use crate::resolver::{Answer, NameServers};
+use crate::route53::{ChangeId, Error, HostedZone};
+
+/// How often a change may lose the race against somebody else's before a person should look.
+const CONFLICTS: u32 = 5;
+
+/// A zone with its two faces: the API, which writes, and the authoritative servers, which are read.
+#[derive(Debug)]
+pub struct Zone {
+    /// Route 53's API.
+    pub api: HostedZone,
+    /// The authoritative servers, or why they are not asked.
+    pub servers: Result<NameServers, String>,
+}
+
+/// How a host's name came to be as desired.
+#[derive(Debug)]
+pub enum Named {
+    /// It was so already.
+    Already,
+    /// This was written.
+    Changed(ChangeBatch, ChangeId),
+    /// This would be written.
+    Planned(ChangeBatch),
+}
+
+/// How a host's name came to hold nothing of this host's.
+#[derive(Debug)]
+pub enum Unnamed {
+    /// It held nothing already.
+    Already,
+    /// This was written.
+    Changed(ChangeBatch),
+    /// This would be written.
+    Planned(ChangeBatch),
+    /// It is somebody else's and was left alone.
+    Others(dns::Refusal),
+}
+
+/// What the planner decided for good.
+enum Settled {
+    Nothing,
+    Changed(ChangeBatch, ChangeId),
+    Planned(ChangeBatch),
+    Refused(dns::Refusal),
+}
+
+impl Zone {
+    /// Makes the host's name as desired.
+    pub async fn register(&self, desired: &Desired, executor: &Executor, deadline: Instant) -> Result<Named, Failure> {
+        let plan = async |observed: &Observed| dns::register(desired, observed);
+        match self.settle(&desired.name, plan, executor, deadline).await? {
+            Settled::Nothing => Ok(Named::Already),
+            Settled::Changed(batch, id) => Ok(Named::Changed(batch, id)),
+            Settled::Planned(batch) => Ok(Named::Planned(batch)),
+            Settled::Refused(refusal) => Err(refused(&desired.name, &refusal)),
+        }
+    }
+
+    /// Removes whatever is this host's at its name.
+    pub async fn deregister(&self, host: &Host, ec2: &Ec2, executor: &Executor, deadline: Instant) -> Result<Unnamed, Failure> {
+        let plan = async |observed: &Observed| {
+            let held = held_by_others(observed, host, ec2).await;
+            dns::deregister(&host.instance, observed, &held)
+        };
+        match self.settle(&host.name, plan, executor, deadline).await? {
+            Settled::Nothing => Ok(Unnamed::Already),
+            Settled::Changed(batch, _) => Ok(Unnamed::Changed(batch)),
+            Settled::Planned(batch) => Ok(Unnamed::Planned(batch)),
+            // Our label beside another host's address is a state that nobody wanted: a person has to look.
+            Settled::Refused(refusal @ dns::Refusal::Address(_)) => Err(refused(&host.name, &refusal)),
+            Settled::Refused(refusal) => Ok(Unnamed::Others(refusal)),
+        }
+    }
+
+    /// Observe, plan, execute, until the plan is settled.
+    async fn settle(
+        &self,
+        name: &Name,
+        plan: impl AsyncFn(&Observed) -> Decision,
+        executor: &Executor,
+        deadline: Instant,
+    ) -> Result<Settled, Failure> {
+        let mut source = Source::Dns;
+        let mut pace = Pace::remote(deadline);
+        let mut conflicts = 0;
+        loop {
+            let observed = match self.observe(name, source).await {
+                Ok(observed) => observed,
+                Err(error) => {
+                    retry_or_fail(&mut pace, name, error).await?;
+                    continue;
+                }
+            };
+            debug!("{name} as read from {:?}: {observed:?}", observed.source);
+            let batch = match plan(&observed).await {
+                Decision::Nothing => return Ok(Settled::Nothing),
+                Decision::Refuse(refusal) => return Ok(Settled::Refused(refusal)),
+                Decision::AskRoute53 => {
+                    source = Source::Api;
+                    continue;
+                }
+                Decision::Change(batch) => batch,
+            };
+            match executor.run(&words(&batch), self.api.change(&batch)).await? {
+                Outcome::Shown => return Ok(Settled::Planned(batch)),
+                Outcome::Ran(Ok(id)) => return Ok(Settled::Changed(batch, id)),
+                Outcome::Ran(Err(error @ Error::Conflict { .. })) => {
+                    conflicts += 1;
+                    if conflicts == CONFLICTS {
+                        return Err(failed(name, &error));
+                    }
+                    // Either somebody was faster, or a reply of ours was lost. Only Route 53 itself knows by now.
+                    info!("{error}; reading again");
+                    source = Source::Api;
+                }
+                Outcome::Ran(Err(error)) => retry_or_fail(&mut pace, name, error).await?,
+            }
+        }
+    }
+
+    /// Reads what is at a name. DNS costs nothing; where it does not answer, or its servers disagree, the API does.
+    pub async fn observe(&self, name: &Name, source: Source) -> Result<Observed, Error> {
+        if source == Source::Dns && let Ok(servers) = &self.servers {
+            let answers = servers.ask_all(name).await;
+            if let Some(observed) = NameServers::agreed(&answers) {
+                return Ok(observed);
+            }
+            debug!("the authoritative servers do not agree on {name}, or do not answer: asking Route 53");
+        }
+        self.api.read(name).await
+    }
+
+    /// Waits until every authoritative server answers with the desired record sets; where they are not asked, until
+    /// Route 53 says that all of them have the change.
+    pub async fn wait_until_live(&self, desired: &Desired, change: Option<&ChangeId>, deadline: Instant) -> Result<(), Failure> {
+        let mut pace = Pace::new(deadline, Duration::from_millis(500), Duration::from_secs(2));
+        let started = Instant::now();
+        loop {
+            let (done, standing) = match (&self.servers, change) {
+                (Ok(servers), _) => live(desired, &servers.ask_all(&desired.name).await),
+                (Err(_), None) => return Ok(()),
+                (Err(_), Some(id)) => match self.api.is_in_sync(id).await {
+                    Ok(done) => (done, "Route 53 has not told all servers yet".to_owned()),
+                    Err(error) => (false, error.to_string()),
+                },
+            };
+            if done {
+                report::progress_done();
+                return Ok(());
+            }
+            report::progress(&format!("waiting for {}: {standing} ({} s)", desired.name, started.elapsed().as_secs()));
+            if !pace.look_again().await {
+                report::progress_done();
+                return Err(Failure::new(Exit::TryAgain, format!("{} is registered, but not live everywhere yet", desired.name))
+                    .because(standing)
+                    .advise("wait, or look at the servers with status; the record itself is in Route 53"));
+            }
+        }
+    }
+}
+
+/// Whether all servers answer with the desired record sets, and how far they are in words.
+fn live(desired: &Desired, answers: &[Answer]) -> (bool, String) {
+    let behind = answers.iter().filter_map(|answer| match &answer.result {
+        Ok(observed) if dns::liveness(desired, observed) == Liveness::Live => None,
+        Ok(_) => Some(format!("{} is behind", answer.server)),
+        Err(error) => Some(error.to_string()),
+    });
+    let behind: Vec<String> = behind.collect();
+    let ready = answers.len() - behind.len();
+    let first = behind.first().map(|first| format!("; {first}")).unwrap_or_default();
+    (!answers.is_empty() && behind.is_empty(), format!("{ready} of {} servers answer with it{first}", answers.len()))
+}
+
+/// The addresses at the name that are not this host's own and that another instance has, or may have: what cannot be
+/// found out counts as held, because a record that stays is a smaller harm than one that is wrongly deleted.
+async fn held_by_others(observed: &Observed, host: &Host, ec2: &Ec2) -> BTreeSet<IpAddr> {
+    let mut held = BTreeSet::new();
+    let own = [host.ipv4.map(IpAddr::V4), host.ipv6.map(IpAddr::V6)];
+    for address in observed.ip_addresses() {
+        if own.contains(&Some(address)) {
+            continue;
+        }
+        match ec2.holders(address).await {
+            Ok(holders) if holders.iter().all(|holder| *holder == host.instance.as_str()) => {}
+            Ok(holders) => {
+                info!("{address} belongs to {}", holders.into_iter().collect::<Vec<_>>().join(", "));
+                held.insert(address);
+            }
+            Err(error) => {
+                info!("cannot find out who has {address}: {error}");
+                held.insert(address);
+            }
+        }
+    }
+    held
+}
+
+async fn retry_or_fail(pace: &mut Pace, name: &Name, error: Error) -> Result<(), Failure> {
+    match error.is_retryable() {
+        true => pace.again(&format!("DNS name {name}"), &error).await,
+        false => Err(failed(name, &error)),
+    }
+}
+
+fn failed(name: &Name, error: &Error) -> Failure {
+    Failure::new(Exit::Failed, format!("DNS name {name}"))
+        .because(error)
+        .advise("check dns.zone_id and the instance role's permissions, for example with the command check")
+}
+
+fn refused(name: &Name, refusal: &dns::Refusal) -> Failure {
+    Failure::new(Exit::Refused, format!("{name} was left untouched"))
+        .because(refusal)
+        .advise("if nobody needs these record sets, delete them in Route 53 and run the command again; else choose another dns.hostname")
+}
+
+/// A batch as a person reads it.
+pub fn words(ChangeBatch(changes): &ChangeBatch) -> String {
+    words_of(changes).join(", ")
+}
+
+/// Record sets or changes as a person reads them.
+pub fn words_of<T: ToString>(things: &[T]) -> Vec<String> {
+    things.iter().map(ToString::to_string).collect()
+}

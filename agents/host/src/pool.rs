@@ -1,0 +1,166 @@
+//! The host's place in Scalelite's pool: observe, plan (`plan::membership`), execute, until nothing is left to do.
+
+use std::time::Duration;
+
+use plan::membership::{self, Action, Desired, Entry, Target, normalise_url};
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use crate::bbb::Bbb;
+use crate::execute::{Executor, Outcome};
+use crate::pace::Pace;
+use crate::report::{Exit, Failure};
+use crate::scalelite::{Error, Scalelite, Update};
+
+/// How often panicking one entry is tried. Each refusal drops one meeting record of the entry (observed on Scalelite
+/// 1.8.5), so this is also how many meetings one host may have had.
+const PANICS: u32 = 500;
+
+/// How the host stands in the pool after joining or leaving.
+#[derive(Debug, PartialEq)]
+pub struct Standing {
+    /// What was done, or would be done, in words; empty when all was as desired.
+    pub done: Vec<String>,
+    /// The host's entries as last read.
+    pub entries: Vec<Entry>,
+}
+
+/// The host as Scalelite knows it, with the means to change that.
+#[derive(Debug)]
+pub struct Pool<'a> {
+    /// Scalelite's management API.
+    pub scalelite: &'a Scalelite,
+    /// The host's server URL, normalised.
+    pub url: &'a str,
+    /// The secret of BBB on this host. Leaving needs none: it may be empty then.
+    pub secret: &'a SecretString,
+    /// Carries out the calls.
+    pub executor: &'a Executor,
+    /// When to give up.
+    pub deadline: Instant,
+}
+
+impl Pool<'_> {
+    /// The host's own entries.
+    pub async fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let servers = self.scalelite.servers().await?;
+        let own = servers.iter().filter(|server| normalise_url(&server.url).as_deref() == Some(self.url));
+        Ok(own.map(|server| server.entry(self.secret)).collect())
+    }
+
+    /// Makes the host take meetings through exactly one entry, as desired.
+    pub async fn join(&self, desired: &Desired, bbb: &Bbb) -> Result<Standing, Failure> {
+        let plan = async |entries: &[Entry]| {
+            // Only superfluous entries need to know, and asking costs a call.
+            let meetings = if entries.len() > 1 { running(bbb).await } else { None };
+            membership::join(desired, entries, meetings)
+        };
+        self.settle(plan, desired).await
+    }
+
+    /// Takes all of the host's entries out of the pool.
+    pub async fn leave(&self) -> Result<Standing, Failure> {
+        self.settle(async |entries: &[Entry]| membership::leave(entries), &Desired::default()).await
+    }
+
+    /// Observe, plan, execute, until the plan is empty. Reading back after the last action is the last observation.
+    async fn settle(&self, plan: impl AsyncFn(&[Entry]) -> Vec<Action>, desired: &Desired) -> Result<Standing, Failure> {
+        let mut pace = Pace::remote(self.deadline);
+        let mut done = Vec::new();
+        let mut rounds = 0;
+        loop {
+            let entries = match self.entries().await {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.retry_or_fail(&mut pace, &error).await?;
+                    continue;
+                }
+            };
+            let actions = plan(&entries).await;
+            if actions.is_empty() {
+                return Ok(Standing { done, entries });
+            }
+            // A second round is normal (duplicates are cordoned first); more mean that somebody works against us.
+            rounds += 1;
+            if rounds > 2 {
+                pace.again("Scalelite", &"this host's entry changed meanwhile").await?;
+            }
+            if let Err(error) = self.carry_out(&actions, desired, &mut done).await? {
+                self.retry_or_fail(&mut pace, &error).await?;
+            }
+            if self.executor.is_dry_run() {
+                return Ok(Standing { done, entries });
+            }
+        }
+    }
+
+    /// Carries out one plan, in order, up to the first error.
+    async fn carry_out(&self, actions: &[Action], desired: &Desired, done: &mut Vec<String>) -> Result<Result<(), Error>, Failure> {
+        let mut added = String::new();
+        for action in actions {
+            let outcome = self.executor.run(&action.to_string(), self.call(action, desired, &added)).await?;
+            match outcome {
+                Outcome::Shown => {}
+                Outcome::Ran(Ok(Some(id))) => added = id,
+                Outcome::Ran(Ok(None)) => {}
+                Outcome::Ran(Err(error)) => return Ok(Err(error)),
+            }
+            done.push(action.to_string());
+        }
+        Ok(Ok(()))
+    }
+
+    /// One call to Scalelite; the id of the entry that it added, if it did.
+    async fn call(&self, action: &Action, desired: &Desired, added: &str) -> Result<Option<String>, Error> {
+        let id = |target: &Target| match target {
+            Target::Entry(id) => id.clone(),
+            Target::Added => added.to_owned(),
+        };
+        match action {
+            Action::Add => {
+                let tag = desired.tag.as_deref();
+                let server = self.scalelite.add(self.url, self.secret, desired.multiplier, tag).await?;
+                return Ok(Some(server.id));
+            }
+            Action::Update(target, update) => {
+                let secret = update.secret.then_some(self.secret);
+                let update = Update { secret, tag: update.tag.as_deref(), multiplier: update.multiplier };
+                self.scalelite.update(&id(target), update).await?;
+            }
+            Action::Enable(target) => self.scalelite.enable(&id(target)).await.map(drop)?,
+            Action::Cordon(target) => self.scalelite.cordon(&id(target)).await.map(drop)?,
+            Action::Disable(target) => self.scalelite.disable(&id(target)).await.map(drop)?,
+            Action::Panic(target) => self.panic(&id(target)).await?,
+            Action::Delete(target) => self.scalelite.delete(&id(target)).await?,
+        }
+        Ok(None)
+    }
+
+    /// Panics until Scalelite says that all meetings are ended and forgotten: it gives up at the first meeting that
+    /// cannot be ended, having forgotten that one.
+    async fn panic(&self, id: &str) -> Result<(), Error> {
+        let mut pace = Pace::new(self.deadline, Duration::from_millis(50), Duration::from_millis(500));
+        for _ in 1..PANICS {
+            match self.scalelite.panic(id).await {
+                Err(Error::PanicIncomplete { .. }) if pace.look_again().await => {}
+                result => return result,
+            }
+        }
+        self.scalelite.panic(id).await
+    }
+
+    async fn retry_or_fail(&self, pace: &mut Pace, error: &Error) -> Result<(), Failure> {
+        if error.is_retryable() {
+            return pace.again(&format!("Scalelite entry {}", self.url), error).await;
+        }
+        Err(Failure::new(Exit::Failed, format!("Scalelite entry {}", self.url))
+            .because(error)
+            .advise("check scalelite.url and scalelite.secret, for example with the command check"))
+    }
+}
+
+/// How many meetings run on the host; `None` when BBB does not say.
+async fn running(bbb: &Bbb) -> Option<u32> {
+    let meetings = bbb.meetings().await.ok()?;
+    u32::try_from(meetings.len()).ok()
+}

@@ -1,0 +1,152 @@
+//! What a command tells its user: lines on standard output, one error chain on standard error, an exit code that says
+//! what kind of end it was.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Exit codes. They are part of the interface: scripts and units branch on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or healthy.
+    Done,
+    /// It failed, and trying again will not help: see the message.
+    Failed,
+    /// The command line or the configuration is wrong.
+    Usage,
+    /// `status`: not registered.
+    NotRegistered,
+    /// `status`: registered, but not as it should be.
+    Drift,
+    /// `status`: could not find out.
+    CannotTell,
+    /// The name belongs to somebody else; nothing was touched.
+    Refused,
+    /// The name is registered; BBB is not ready yet, so the host has not joined Scalelite.
+    WaitingForBbb,
+    /// A service did not answer as it should within the time; trying again may help.
+    TryAgain,
+    /// Stopped by this signal.
+    Interrupted(i32),
+}
+
+/// Every exit code with its meaning, for `--help`, the manual page and the README.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; status: registered
+  1  failed for good: see the message
+  2  the command line or the configuration is wrong
+  3  status: not registered
+  4  status: registered, but not as it should be
+  5  status: cannot tell
+  6  refused: the name belongs to somebody else, nothing was touched
+  7  the name is registered, BBB is not ready yet: not in Scalelite
+  8  a service did not answer in time: try again
+  130, 143  stopped by SIGINT, SIGTERM: run it again to complete";
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotRegistered => 3,
+            Self::Drift => 4,
+            Self::CannotTell => 5,
+            Self::Refused => 6,
+            Self::WaitingForBbb => 7,
+            Self::TryAgain => 8,
+            Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command did not do what it was asked: what was tried on which object, what answered, what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of end it is.
+    pub exit: Exit,
+    what: String,
+    cause: Option<String>,
+    advice: Option<String>,
+}
+
+impl Failure {
+    /// What was tried, on which object.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), cause: None, advice: None }
+    }
+
+    /// What answered.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// What was tried and what answered, in one line.
+    pub fn headline(&self) -> String {
+        match &self.cause {
+            Some(cause) => format!("{}: {cause}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
+    /// What the person can do about it.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.headline())?;
+        if let Some(advice) = &self.advice {
+            write!(f, "\n  what to do: {advice}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Says something that is welcome but not the point of the command: a full disk or a closed pipe is no reason to fail.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Says what the command exists to say: if that cannot be written, the command has failed.
+pub fn answer(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    let written = write!(out, "{text}").and_then(|()| out.flush());
+    written.map_err(|error| Failure::new(Exit::Failed, "cannot write to standard output").because(error))
+}
+
+/// Says all that a command exists to say.
+pub fn done(text: impl fmt::Display) -> Result<Exit, Failure> {
+    answer(text).map(|()| Exit::Done)
+}
+
+/// Tells what went wrong, as the last thing a command says.
+pub fn complain(agent: &str, failure: &Failure) {
+    let _ = writeln!(std::io::stderr(), "{agent}: {failure}");
+}
+
+/// Replaces a line on a terminal; elsewhere nothing is shown, because a log has no use for progress.
+pub fn progress(line: &str) {
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
+    }
+}
+
+/// Ends the progress line.
+pub fn progress_done() {
+    progress("");
+}

@@ -1,0 +1,157 @@
+//! One question to one server: UDP with retransmission, TCP when the answer was truncated.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, MessageType, Query};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, timeout_at};
+
+/// For one question, retransmissions and TCP included.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait after each transmission before the next; the last wait lasts until the time is over.
+const RETRANSMIT_AFTER: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis(700)];
+/// Without EDNS a server sends at most 512 bytes by UDP (RFC 1035, 4.2.1); more room costs nothing.
+const UDP_BUFFER: usize = 4096;
+
+/// Asks one server, without desiring recursion. The answer matches the question, its id, and the server asked.
+pub(super) async fn ask(server: SocketAddr, name: &Name, kind: RecordType) -> io::Result<Message> {
+    let mut query = Query::query(name.clone(), kind);
+    query.set_query_class(DNSClass::IN);
+    let mut question = Message::query();
+    question.metadata.recursion_desired = false;
+    question.add_query(query);
+    let packet = question.to_vec().map_err(io::Error::other)?;
+    let deadline = Instant::now() + TIMEOUT;
+    let exchange = async {
+        let answer = by_udp(server, &question, &packet).await?;
+        if answer.metadata.truncation { by_tcp(server, &question, &packet).await } else { Ok(answer) }
+    };
+    timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn by_udp(server: SocketAddr, question: &Message, packet: &[u8]) -> io::Result<Message> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    // Connected: the kernel drops what others send, and tells at once when nobody listens.
+    socket.connect(server).await?;
+    for wait in RETRANSMIT_AFTER {
+        socket.send(packet).await?;
+        if let Ok(received) = timeout_at(Instant::now() + wait, receive(&socket, question)).await {
+            return received;
+        }
+    }
+    socket.send(packet).await?;
+    receive(&socket, question).await
+}
+
+/// Waits for the answer, passing over whatever is not it.
+async fn receive(socket: &UdpSocket, question: &Message) -> io::Result<Message> {
+    let mut buffer = vec![0; UDP_BUFFER];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        let answer = buffer.get(..length).and_then(|packet| Message::from_vec(packet).ok());
+        if let Some(answer) = answer.filter(|answer| belongs(answer, question)) {
+            return Ok(answer);
+        }
+    }
+}
+
+async fn by_tcp(server: SocketAddr, question: &Message, packet: &[u8]) -> io::Result<Message> {
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(packet.len()).map_err(io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes(), packet].concat()).await?;
+    let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut answer).await?;
+    let answer = Message::from_vec(&answer)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    if belongs(&answer, question) {
+        Ok(answer)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not to our question"))
+    }
+}
+
+fn belongs(answer: &Message, question: &Message) -> bool {
+    answer.metadata.message_type == MessageType::Response
+        && answer.metadata.id == question.metadata.id
+        && answer.queries == question.queries
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::str::FromStr;
+
+    use super::*;
+
+    fn question() -> Message {
+        let mut message = Message::query();
+        message.add_query(Query::query(Name::from_str("vc-1.example.org.").unwrap(), RecordType::A));
+        message
+    }
+
+    #[test]
+    fn only_the_answer_to_our_question_belongs() {
+        let question = question();
+        let answer = question.clone().into_response();
+        assert!(belongs(&answer, &question));
+        assert!(!belongs(&question, &question), "our own question, sent back");
+
+        let mut other_id = answer.clone();
+        other_id.metadata.id = answer.metadata.id.wrapping_add(1);
+        assert!(!belongs(&other_id, &question));
+
+        let mut other_name = answer.clone();
+        other_name.queries = vec![Query::query(Name::from_str("x.example.org.").unwrap(), RecordType::A)];
+        assert!(!belongs(&other_name, &question));
+
+        let mut no_question = answer;
+        no_question.queries.clear();
+        assert!(!belongs(&no_question, &question));
+    }
+
+    /// A server on loopback that sends each of these packets, made from the question, for the first one it gets.
+    async fn server(packets: fn(&Message) -> Vec<Vec<u8>>) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+            let question = Message::from_vec(buffer.get(..length).unwrap()).unwrap();
+            for packet in packets(&question) {
+                socket.send_to(&packet, from).await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn forged_and_broken_packets_are_passed_over() {
+        let address = server(|question| {
+            let mut forged = question.clone().into_response();
+            forged.metadata.id = question.metadata.id.wrapping_add(1);
+            let mut right = question.clone().into_response();
+            right.metadata.authoritative = true;
+            vec![vec![1, 2, 3], forged.to_vec().unwrap(), right.to_vec().unwrap()]
+        })
+        .await;
+        let name = Name::from_str("vc-1.example.org.").unwrap();
+        let answer = ask(address, &name, RecordType::A).await.unwrap();
+        assert!(answer.metadata.authoritative);
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_known_at_once() {
+        let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let name = Name::from_str("vc-1.example.org.").unwrap();
+        let error = ask(closed, &name, RecordType::A).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -1,0 +1,125 @@
+//! What Scalelite's answers mean. The HTTP status alone does not say it: see `scalelite::Error`.
+
+use reqwest::StatusCode;
+use secrecy::zeroize::Zeroizing;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::server::Raw;
+use super::{Error, Server};
+use crate::bbb::envelope;
+
+/// How Scalelite begins its 404 for an id that it does not know.
+pub(super) const UNKNOWN_SERVER: &str = "Couldn't find server";
+const EMPTY_POOL: &str = "No servers are configured";
+const CONFLICT: &str = "Servers list concurrently modified";
+const PANIC_INCOMPLETE: &str = "Couldn't disable server";
+
+/// A whole answer to one call. The body is wiped at the end: it holds the secrets of all hosts.
+pub(super) struct Answer {
+    /// What was asked, for errors.
+    pub(super) action: String,
+    /// Whether the call changes anything.
+    pub(super) changing: bool,
+    /// The HTTP status.
+    pub(super) status: StatusCode,
+    /// The body.
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+/// An error that Scalelite words itself (a string), or one of Rails (`{"status":500,"error":"..."}`).
+#[derive(Deserialize)]
+struct Worded {
+    error: String,
+}
+
+impl Answer {
+    /// The value inside a good answer.
+    pub(super) fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        if !self.status.is_success() {
+            return Err(self.failure());
+        }
+        // serde's own words may quote the value that it does not like, which may be a secret: only where goes out.
+        serde_json::from_slice(&self.body).map_err(|error| match self.refusal() {
+            Some(refusal) => refusal,
+            None if error.is_data() => self.unexpected(format!(
+                "JSON of an unknown shape (line {}, column {})",
+                error.line(),
+                error.column()
+            )),
+            None => self.unexpected("not JSON; is this the address of a Scalelite?".to_owned()),
+        })
+    }
+
+    /// Whether this says that the pool is empty.
+    pub(super) fn is_empty_pool(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND && self.words().is_some_and(|words| words == EMPTY_POOL)
+    }
+
+    /// Whether this says that there is no such entry. A proxy's 404 does not.
+    pub(super) fn is_unknown_server(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND && self.words().is_some_and(|words| words.starts_with(UNKNOWN_SERVER))
+    }
+
+    /// Whether this says that not all meetings of an entry could be ended, in Scalelite's words.
+    pub(super) fn panic_incomplete(&self) -> Option<String> {
+        let words = self.words().filter(|_| self.status == StatusCode::BAD_REQUEST)?;
+        words.starts_with(PANIC_INCOMPLETE).then_some(words)
+    }
+
+    /// The list of entries inside.
+    pub(super) fn servers(self) -> Result<Vec<Server>, Error> {
+        let action = self.action.clone();
+        let servers = self.json::<Vec<Raw>>()?.into_iter().map(Raw::server);
+        servers.collect::<Result<_, _>>().map_err(|what| Error::Unexpected { action, what })
+    }
+
+    /// The one entry inside.
+    pub(super) fn server(self) -> Result<Server, Error> {
+        let action = self.action.clone();
+        self.json::<Raw>()?.server().map_err(|what| Error::Unexpected { action, what })
+    }
+
+    fn unexpected(&self, what: String) -> Error {
+        Error::Unexpected { action: self.action.clone(), what }
+    }
+
+    fn failure(&self) -> Error {
+        let (action, status, words) = (self.action.clone(), self.status.as_u16(), self.words());
+        match (words, status) {
+            (Some(message), 400) if message == CONFLICT => Error::Conflict { action, status, message },
+            (_, 500) if self.changing => Error::Conflict {
+                action,
+                status,
+                message: "another change came at the same time, or Scalelite's Redis is not available".to_owned(),
+            },
+            (Some(message), _) => Error::Http { action, status, message },
+            (None, _) => Error::Http { action, status, message: usual_meaning(status).to_owned() },
+        }
+    }
+
+    fn words(&self) -> Option<String> {
+        serde_json::from_slice::<Worded>(&self.body).ok().map(|worded| envelope::clean(&worded.error))
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        let text = Zeroizing::new(envelope::text(&self.body));
+        let document = envelope::parse(&text).ok()?;
+        let refusal = envelope::open(&document).ok()?.err()?;
+        Some(Error::Refused { action: self.action.clone(), key: refusal.key, message: refusal.message })
+    }
+}
+
+/// What a status means that comes without Scalelite's own words, mostly from a proxy before it.
+fn usual_meaning(status: u16) -> &'static str {
+    match status {
+        300..=399 => "a redirect, which is not followed; configure the address that it leads to (https?)",
+        403 => "Scalelite serves another host name (its URL_HOST), or a proxy forbids it",
+        404 => "the web server there has no such path; is this the address of a Scalelite's API?",
+        413 => "a proxy finds the request too large",
+        429 => "a proxy finds these too many requests",
+        500 => "an internal error; its Redis may not be available",
+        502..=504 => "Scalelite is not available behind its proxy",
+        _ => "no explanation came with it",
+    }
+}

@@ -1,0 +1,152 @@
+//! What one run of an agent works with: settings, signals, and clients that are made when they are first needed, so that
+//! a command pays only for what it uses.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use secrecy::SecretString;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::agent::Agent;
+use crate::aws;
+use crate::config::settings::{self, Settings};
+use crate::ec2::Ec2;
+use crate::http::{self, Tls};
+use crate::identity::{self, Host};
+use crate::imds::Imds;
+use crate::interrupt::Interrupt;
+use crate::names::SystemResolver;
+use crate::naming::Zone;
+use crate::pace::Pace;
+use crate::report::{Exit, Failure};
+use crate::resolver::NameServers;
+use crate::route53::HostedZone;
+use crate::scalelite::Scalelite;
+use crate::secrets;
+
+/// One run of an agent.
+#[derive(Debug)]
+pub struct Session {
+    /// Which agent.
+    pub agent: Agent,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its signals.
+    pub interrupt: Interrupt,
+    tls: Tls,
+    names: SystemResolver,
+    imds: Imds,
+    aws: OnceCell<aws_config::SdkConfig>,
+}
+
+impl Session {
+    /// Nothing is asked yet.
+    pub fn new(agent: Agent, settings: Settings, interrupt: Interrupt) -> Result<Self, Failure> {
+        let imds = Imds::from_env().map_err(|error| Failure::new(Exit::Usage, "metadata service").because(error))?;
+        let tls = Tls::new(settings.ca_bundle.clone());
+        Ok(Self { agent, settings, interrupt, tls, names: SystemResolver::new(), imds, aws: OnceCell::new() })
+    }
+
+    /// The metadata service.
+    pub fn imds(&self) -> &Imds {
+        &self.imds
+    }
+
+    /// Whom TLS trusts.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// Who this host is, waiting for the metadata service as configured, but not beyond `deadline`.
+    pub async fn host(&self, deadline: Instant) -> Result<Host, Failure> {
+        let patience = Instant::now() + self.settings.timeouts.imds;
+        identity::observe(&self.imds, &self.settings.dns, deadline.min(patience)).await
+    }
+
+    /// The zone that the host's name is in, with its authoritative servers as configured or as found.
+    pub async fn zone(&self, host: &Host) -> Result<Zone, Failure> {
+        let (aws, servers) = tokio::join!(self.aws(host), self.name_servers());
+        Ok(Zone { api: HostedZone::new(aws?, &self.settings.dns.zone_id), servers })
+    }
+
+    /// The zone's authoritative servers, or why they are not asked.
+    pub async fn name_servers(&self) -> Result<NameServers, String> {
+        let settings::Dns { read_through_api, servers, domain, apex, .. } = &self.settings.dns;
+        if *read_through_api {
+            return Err("dns.read = \"api\"".to_owned());
+        }
+        if !servers.is_empty() {
+            return Ok(NameServers::fixed(servers.clone()));
+        }
+        let found = NameServers::discover(&self.names, domain, apex.as_ref()).await;
+        found.map_err(|error| error.to_string())
+    }
+
+    /// EC2 in the host's region.
+    pub async fn ec2(&self, host: &Host) -> Result<Ec2, Failure> {
+        Ok(Ec2::new(self.aws(host).await?))
+    }
+
+    /// Scalelite, with the load balancer's secret fetched from where it is. `None` where no Scalelite is configured.
+    pub async fn scalelite(&self, host: &Host, deadline: Instant) -> Result<Option<Scalelite>, Failure> {
+        let Some(settings) = &self.settings.scalelite else { return Ok(None) };
+        let secret = self.secret(&settings.secret, host, deadline).await?;
+        let client = self.client(http::Limits::default())?;
+        let scalelite = Scalelite::new(client, &settings.url, secret);
+        scalelite.map(Some).map_err(|error| Failure::new(Exit::Usage, "scalelite.url").because(error))
+    }
+
+    /// A client for the BBB API of this host. Its name may not be known to any resolver yet, or still with an old
+    /// address: the connection goes to the configured address instead, with the name for TLS and nginx.
+    pub fn local_client(&self, server_url: &str) -> Result<reqwest::Client, Failure> {
+        let address = self.settings.bbb.as_ref().map(|bbb| SocketAddr::new(bbb.address, 0));
+        let pin = host_of(server_url).zip(address);
+        http::local_client(&self.tls, &self.names, http::Limits::default(), pin).map_err(tls_failure)
+    }
+
+    fn client(&self, limits: http::Limits) -> Result<reqwest::Client, Failure> {
+        http::client(&self.tls, &self.names, limits).map_err(tls_failure)
+    }
+
+    async fn secret(&self, at: &secrets::SecretReference, host: &Host, deadline: Instant) -> Result<SecretString, Failure> {
+        let mut pace = Pace::remote(deadline);
+        let manager = match at.needs_aws() {
+            true => Some(aws_sdk_secretsmanager::Client::new(self.aws(host).await?)),
+            false => None,
+        };
+        loop {
+            match secrets::resolve(at, manager.as_ref()).await {
+                Ok(secret) => return Ok(secret),
+                Err(error) if error.is_retryable() => pace.again("scalelite.secret", &error).await?,
+                Err(error) => return Err(Failure::new(Exit::Failed, "scalelite.secret").because(error)),
+            }
+        }
+    }
+
+    async fn aws(&self, host: &Host) -> Result<&aws_config::SdkConfig, Failure> {
+        let region = self.settings.region.as_deref().unwrap_or(&host.region);
+        self.aws.get_or_try_init(|| aws::sdk_config(&self.tls, &self.names, &self.imds, region)).await.map_err(tls_failure)
+    }
+}
+
+fn tls_failure(error: http::TlsError) -> Failure {
+    Failure::new(Exit::Failed, "TLS cannot be used").because(error)
+}
+
+/// The host name in a URL, without its port.
+fn host_of(url: &str) -> Option<String> {
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    (!host.starts_with('[')).then(|| host.to_owned())
+}
+
+/// The point in time `limit` from now.
+pub fn within(limit: Duration) -> Instant {
+    Instant::now() + limit
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
+}

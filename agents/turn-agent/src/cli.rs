@@ -1,0 +1,73 @@
+//! The command line of `turn-agent`. Help texts, completions and manual pages are generated from it.
+
+use clap::{Args, Parser, Subcommand};
+use host::cli::{Common, CompletionsArgs, ManArgs, StatusArgs, VERSION};
+use host::report::EXIT_CODES;
+
+const EXAMPLES: &str = "\
+Examples:
+  turn-agent check                     is everything in place? changes nothing
+  turn-agent register --wait           get a name, return when it is live
+  turn-agent register --dry-run        show what register would do
+  turn-agent status                    how does this host stand?
+  turn-agent deregister                give up the name
+  hostnamectl set-hostname \"$(turn-agent hostname)\"
+
+Settings are read from /etc/turn-agent/config.toml, config.d/*.toml beside it, TURN_AGENT_* variables and --set;
+`turn-agent defaults` prints all of them with their defaults.";
+
+/// Looks after a TURN host (coturn) on EC2: its DNS name in Route 53
+#[derive(Debug, Parser)]
+#[command(name = "turn-agent", version = VERSION, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Get a DNS name; does nothing when it is as it should be
+    ///
+    /// Reads who this host is from the instance metadata and writes its record sets to Route 53, unless the name belongs to
+    /// somebody else.
+    Register(RegisterArgs),
+    /// Give up the DNS name; does nothing when the host has none
+    ///
+    /// Deletes the host's record sets if they are its own.
+    Deregister(DeregisterArgs),
+    /// Show how this host stands; changes nothing
+    Status(StatusArgs),
+    /// Print this host's full name; needs the instance metadata only
+    Hostname,
+    /// Check configuration and permissions, one line a check; changes nothing
+    Check,
+    /// Print a configuration file with every setting, commented out
+    Defaults,
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print or write the manual pages
+    Man(ManArgs),
+}
+
+/// Options of `register`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct RegisterArgs {
+    /// Return only once every authoritative DNS server answers with the new record sets
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Show what would be done, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Options of `deregister`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct DeregisterArgs {
+    /// Show what would be done, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

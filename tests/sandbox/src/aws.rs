@@ -1,0 +1,262 @@
+//! The front of all AWS services: one listener that verifies each request's Signature Version 4 for real, refuses what
+//! is denied, and hands the rest to the service that the credential scope names.
+//!
+//! | refused | Auto Scaling, CloudWatch, Route 53 | EC2 | Secrets Manager |
+//! |---|---|---|---|
+//! | no signature | 403 `MissingAuthenticationToken` | 403 `MissingAuthenticationToken` | 400 `MissingAuthenticationTokenException` |
+//! | unknown key, missing or wrong session token | 403 `InvalidClientTokenId` | 401 `AuthFailure` | 400 `UnrecognizedClientException` |
+//! | expired credentials | 403 `ExpiredToken` | 400 `RequestExpired` | 400 `ExpiredTokenException` |
+//! | wrong signature, scope, region, or a time over 5 minutes off | 403 `SignatureDoesNotMatch` | 401 `AuthFailure` | 400 `InvalidSignatureException` |
+//! | malformed Authorization | 400 `IncompleteSignature` | 400 `IncompleteSignature` | 400 `IncompleteSignatureException` |
+//! | [`Front::deny`] | 403 `AccessDenied` | 403 `UnauthorizedOperation` | 400 `AccessDeniedException` |
+
+pub mod query;
+mod sigv4;
+mod vault;
+pub mod xml;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+
+pub(crate) use vault::random;
+pub use vault::{Keys, Vault};
+
+use crate::http::{Request, Response, Route, Service, ServiceName, reply};
+
+/// Why the front does not let a request through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Unsigned,
+    Malformed,
+    UnknownKey,
+    Expired,
+    WrongSignature,
+    Denied,
+}
+
+impl Refused {
+    /// The status and code in the service's own terms: see the table of this module.
+    fn of(self, service: ServiceName) -> (u16, &'static str) {
+        match (service, self) {
+            (ServiceName::SecretsManager, Self::Unsigned) => (400, "MissingAuthenticationTokenException"),
+            (ServiceName::SecretsManager, Self::Malformed) => (400, "IncompleteSignatureException"),
+            (ServiceName::SecretsManager, Self::UnknownKey) => (400, "UnrecognizedClientException"),
+            (ServiceName::SecretsManager, Self::Expired) => (400, "ExpiredTokenException"),
+            (ServiceName::SecretsManager, Self::WrongSignature) => (400, "InvalidSignatureException"),
+            (ServiceName::SecretsManager, Self::Denied) => (400, "AccessDeniedException"),
+            (ServiceName::Ec2, Self::UnknownKey | Self::WrongSignature) => (401, "AuthFailure"),
+            (ServiceName::Ec2, Self::Expired) => (400, "RequestExpired"),
+            (ServiceName::Ec2, Self::Denied) => (403, "UnauthorizedOperation"),
+            (_, Self::Unsigned) => (403, "MissingAuthenticationToken"),
+            (_, Self::Malformed) => (400, "IncompleteSignature"),
+            (_, Self::UnknownKey) => (403, "InvalidClientTokenId"),
+            (_, Self::Expired) => (403, "ExpiredToken"),
+            (_, Self::WrongSignature) => (403, "SignatureDoesNotMatch"),
+            (_, Self::Denied) => (403, "AccessDenied"),
+        }
+    }
+}
+
+/// The text that AWS gives with an error code when nothing more particular is to be said.
+pub(crate) fn message(code: &str) -> &'static str {
+    match code {
+        "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => {
+            "Missing Authentication Token"
+        }
+        "IncompleteSignature" | "IncompleteSignatureException" => {
+            "Authorization header requires 'Credential', 'Signature', 'SignedHeaders' and a date."
+        }
+        "InvalidClientTokenId" | "UnrecognizedClientException" => {
+            "The security token included in the request is invalid."
+        }
+        "ExpiredToken" | "ExpiredTokenException" => "The security token included in the request is expired",
+        "RequestExpired" => "Request has expired.",
+        "AuthFailure" => "AWS was not able to validate the provided access credentials",
+        "SignatureDoesNotMatch" | "InvalidSignatureException" => {
+            "The request signature we calculated does not match the signature you provided."
+        }
+        "UnauthorizedOperation" => "You are not authorized to perform this operation.",
+        "AccessDenied" | "AccessDeniedException" => "User is not authorized to perform this action.",
+        "Throttling" | "ThrottlingException" | "RequestLimitExceeded" => "Rate exceeded",
+        "ServiceUnavailable" => "The service is temporarily unavailable.",
+        "InternalFailure" | "InternalError" | "InternalServiceError" => "An internal error has occurred.",
+        _ => "The request was refused.",
+    }
+}
+
+/// The name by which a service is called in credential scopes and in IAM actions.
+fn signing_name(service: ServiceName) -> &'static str {
+    match service {
+        ServiceName::Route53 => "route53",
+        ServiceName::Ec2 => "ec2",
+        ServiceName::AutoScaling => "autoscaling",
+        ServiceName::CloudWatch => "monitoring",
+        ServiceName::SecretsManager => "secretsmanager",
+        ServiceName::Imds | ServiceName::Scalelite | ServiceName::Bbb => "",
+    }
+}
+
+/// IAM calls CloudWatch by another name than its signatures do.
+fn iam_prefix(service: ServiceName) -> &'static str {
+    if service == ServiceName::CloudWatch { "cloudwatch" } else { signing_name(service) }
+}
+
+/// Verifies, authorises and dispatches requests.
+#[derive(Debug)]
+pub struct Front {
+    region: String,
+    vault: Arc<Vault>,
+    services: Mutex<Services>,
+    denied: Mutex<BTreeSet<String>>,
+}
+
+#[derive(Default)]
+struct Services(BTreeMap<&'static str, Arc<dyn Service>>);
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Front {
+    /// A front for the regional services of `region` and for Route 53, which accepts the keys of `vault`.
+    pub fn new(region: &str, vault: Arc<Vault>) -> Arc<Self> {
+        Arc::new(Self {
+            region: region.to_owned(),
+            vault,
+            services: Mutex::default(),
+            denied: Mutex::default(),
+        })
+    }
+
+    /// Adds a service; its name decides the signing name.
+    pub fn serve(&self, service: Arc<dyn Service>) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.0.insert(signing_name(service.name()), service);
+    }
+
+    /// The keys that are accepted.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    /// Refuses an IAM action, e.g. `route53:ChangeResourceRecordSets`, from now on; `route53:*` refuses all.
+    pub fn deny(&self, action: &str) {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner).insert(action.to_owned());
+    }
+
+    /// Ends [`Front::deny`].
+    pub fn allow(&self, action: &str) {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner).remove(action);
+    }
+
+    /// What is refused now.
+    pub fn denied(&self) -> Vec<String> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// For [`crate::http::Gate::listen`].
+    pub fn route(self: &Arc<Self>) -> Route {
+        let front = Arc::clone(self);
+        Arc::new(move |request| front.admit(request))
+    }
+
+    fn admit(&self, request: &Request) -> Arc<dyn Service> {
+        let verified = self.verify(request);
+        let name = match &verified {
+            Ok(signed) => signed.clone(),
+            Err(_) => guess(request).to_owned(),
+        };
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(service) = services.0.get(name.as_str()) else { return Arc::new(Unknown) };
+        let refused = match verified {
+            Err(refused) => Some(refused),
+            Ok(_) if self.denies(service.as_ref(), request) => Some(Refused::Denied),
+            Ok(_) => None,
+        };
+        Arc::new(Admitted { service: Arc::clone(service), refused })
+    }
+
+    /// The signing name of the service that a valid signature is for.
+    fn verify(&self, request: &Request) -> Result<String, Refused> {
+        let signed = sigv4::Signed::parse(request)?;
+        let keys = self.vault.find(&signed.access_key).ok_or(Refused::UnknownKey)?;
+        keys.check_token(request.header("x-amz-security-token"))?;
+        let region = if signed.service == "route53" { "us-east-1" } else { self.region.as_str() };
+        signed.verify(request, &keys, region)?;
+        Ok(signed.service)
+    }
+
+    fn denies(&self, service: &dyn Service, request: &Request) -> bool {
+        let prefix = iam_prefix(service.name());
+        let action = format!("{prefix}:{}", service.action(request));
+        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        denied.contains(&action) || denied.contains(&format!("{prefix}:*"))
+    }
+}
+
+/// Which service an unsigned or wrongly signed request was meant for, so that it is refused in that service's format.
+fn guess(request: &Request) -> &'static str {
+    let body = String::from_utf8_lossy(&request.body);
+    match () {
+        () if request.path.starts_with("/2013-04-01/") => "route53",
+        () if request.path.starts_with("/service/GraniteServiceVersion20100801/") => "monitoring",
+        () if request.header("x-amz-target").starts_with("secretsmanager.") => "secretsmanager",
+        () if body.contains("Version=2011-01-01") => "autoscaling",
+        () => "ec2",
+    }
+}
+
+/// A service behind the front, for one request.
+struct Admitted {
+    service: Arc<dyn Service>,
+    refused: Option<Refused>,
+}
+
+impl Service for Admitted {
+    fn name(&self) -> ServiceName {
+        self.service.name()
+    }
+
+    fn action(&self, request: &Request) -> String {
+        self.service.action(request)
+    }
+
+    fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response> {
+        match self.refused {
+            None => self.service.answer(request),
+            Some(refused) => {
+                let (status, code) = refused.of(self.service.name());
+                Box::pin(std::future::ready(self.service.error(status, code)))
+            }
+        }
+    }
+
+    fn error(&self, status: u16, code: &str) -> Response {
+        self.service.error(status, code)
+    }
+}
+
+/// Answers for services that the sandbox does not have.
+struct Unknown;
+
+impl Service for Unknown {
+    fn name(&self) -> ServiceName {
+        ServiceName::Ec2
+    }
+
+    fn action(&self, request: &Request) -> String {
+        format!("unknown service: {} {}", request.method, request.path)
+    }
+
+    fn answer<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Response> {
+        Box::pin(std::future::ready(self.error(404, "UnknownService")))
+    }
+
+    fn error(&self, status: u16, code: &str) -> Response {
+        reply(status, "text/plain", format!("{code}: the sandbox has no such service\n"))
+    }
+}

@@ -1,0 +1,339 @@
+//! The API of a BBB host, with meetings that a test starts and ends, and the host's property files.
+//!
+//! ```
+//! use sandbox::bbb::{BbbHost, Mode};
+//! let host = BbbHost::new("the host's secret", "3.0.4");
+//! host.start_meeting("room 1", 3);
+//! host.end_meeting("room 1");
+//! host.set_mode(Mode::Starting);
+//! ```
+//! Serve it with [`crate::http::Gate`]; a closed gate is a host whose nginx is not running. [`HostFiles`] writes what an
+//! agent on the host reads; [`Network`] tells Scalelite's stand-in where the host's name leads.
+
+mod answers;
+pub mod checksum;
+mod client;
+mod files;
+mod meeting;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+pub use self::client::{CallError, Network};
+pub use self::files::HostFiles;
+pub use self::meeting::{Meeting, NewMeeting, Participants, Secret};
+
+use self::answers::{details, element, failed, nginx, success};
+use self::checksum::{Algorithm, parameter};
+pub(crate) use self::answers::{escape, nginx as nginx_page};
+pub(crate) use self::meeting::random_password;
+use crate::http::{Request, Response, Service, ServiceName};
+
+const BASE: &str = "/bigbluebutton/api";
+/// The longest chat message that BBB takes by default, in characters.
+const CHAT_LIMIT: usize = 500;
+
+/// How far the host has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// nginx is there, bbb-web is not: 502.
+    NotInstalled,
+    /// bbb-web does not answer yet: 504.
+    Starting,
+    /// The API answers.
+    #[default]
+    Ready,
+}
+
+/// What a test or a person may look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// How far the host has come.
+    pub mode: Mode,
+    /// BBB's version, e.g. `3.0.4`.
+    pub version: String,
+    /// The secret of the API, in clear when serialised.
+    pub secret: Secret,
+    /// The meetings, by id.
+    pub meetings: Vec<Meeting>,
+}
+
+#[derive(Debug)]
+struct State {
+    mode: Mode,
+    version: String,
+    reveal_version: bool,
+    secret: Secret,
+    algorithms: Vec<Algorithm>,
+    meetings: BTreeMap<String, Meeting>,
+}
+
+/// The BBB API of one host.
+#[derive(Debug)]
+pub struct BbbHost(Mutex<State>);
+
+impl BbbHost {
+    /// A host that is ready, without meetings. From version 3.0 on it knows `sendChatMessage`.
+    pub fn new(secret: &str, version: &str) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            mode: Mode::Ready,
+            version: version.to_owned(),
+            reveal_version: false,
+            secret: Secret::new(secret),
+            algorithms: Algorithm::ALL.to_vec(),
+            meetings: BTreeMap::new(),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything at once.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.state();
+        Snapshot {
+            mode: state.mode,
+            version: state.version.clone(),
+            secret: state.secret.clone(),
+            meetings: state.meetings.values().cloned().collect(),
+        }
+    }
+
+    /// Sets how far the host has come. Its meetings stay.
+    pub fn set_mode(&self, mode: Mode) {
+        self.state().mode = mode;
+    }
+
+    /// Changes the secret, as `bbb-conf --setsecret` does.
+    pub fn set_secret(&self, secret: &str) {
+        self.state().secret = Secret::new(secret);
+    }
+
+    /// Changes the version, as an upgrade does.
+    pub fn set_version(&self, version: &str) {
+        version.clone_into(&mut self.state().version);
+    }
+
+    /// Whether `bbbVersion` is shown (`allowRevealOfBBBVersion`); not by default.
+    pub fn reveal_version(&self, reveal: bool) {
+        self.state().reveal_version = reveal;
+    }
+
+    /// Restricts the hashes that a checksum may use (`supportedChecksumAlgorithms`).
+    pub fn set_algorithms(&self, algorithms: &[Algorithm]) {
+        self.state().algorithms = algorithms.to_vec();
+    }
+
+    /// Starts a meeting with these people (a number, or [`Participants`]). A running one of that id is replaced.
+    pub fn start_meeting(&self, id: &str, participants: impl Into<Participants>) {
+        self.start(NewMeeting { id: id.to_owned(), participants: participants.into(), ..NewMeeting::default() });
+    }
+
+    /// Starts a meeting of which more than the people matters. A running one of that id is replaced.
+    pub fn start(&self, new: NewMeeting) {
+        self.state().meetings.insert(new.id.clone(), Meeting::start(new));
+    }
+
+    /// Lets people come and go. False when there is no such meeting.
+    pub fn set_participants(&self, id: &str, participants: impl Into<Participants>) -> bool {
+        let mut state = self.state();
+        let Some(meeting) = state.meetings.get_mut(id) else { return false };
+        meeting.participants = participants.into();
+        true
+    }
+
+    /// Ends a meeting. False when there is none.
+    pub fn end_meeting(&self, id: &str) -> bool {
+        self.state().meetings.remove(id).is_some()
+    }
+
+    /// Ends all meetings, as a crash of the host does.
+    pub fn end_all(&self) {
+        self.state().meetings.clear();
+    }
+
+    /// The running meeting of that id.
+    pub fn meeting(&self, id: &str) -> Option<Meeting> {
+        self.state().meetings.get(id).cloned()
+    }
+}
+
+impl Service for BbbHost {
+    fn name(&self) -> ServiceName {
+        ServiceName::Bbb
+    }
+
+    fn action(&self, request: &Request) -> String {
+        match operation(&request.path) {
+            Some("") => "version".to_owned(),
+            Some(operation) => operation.to_owned(),
+            None => format!("{} {}", request.method, request.path),
+        }
+    }
+
+    fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response> {
+        Box::pin(async move {
+            let mut state = self.state();
+            match (state.mode, operation(&request.path)) {
+                (_, None) => nginx(404),
+                (Mode::NotInstalled, _) => nginx(502),
+                (Mode::Starting, _) => nginx(504),
+                (Mode::Ready, Some("")) => state.about(request),
+                (Mode::Ready, Some(operation)) => state.operate(operation, request),
+            }
+        })
+    }
+
+    /// An XML refusal with the code as its key when the status is 200, else nginx's page.
+    fn error(&self, status: u16, code: &str) -> Response {
+        if status == 200 { failed(code, "A planned fault.") } else { nginx(status) }
+    }
+}
+
+/// The last segment of a path of the API; empty for the API itself.
+fn operation(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(BASE)?;
+    if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
+}
+
+impl State {
+    fn about(&self, request: &Request) -> Response {
+        let shown = if self.reveal_version { self.version.as_str() } else { "" };
+        let mut body = element("version", "2.0") + &element("apiVersion", "2.0") + &element("bbbVersion", shown);
+        if self.has_chat() {
+            let host = request.header("host");
+            body += &element("graphqlWebsocketUrl", format_args!("wss://{host}/graphql"));
+            body += &element("graphqlApiUrl", format_args!("https://{host}/api/rest"));
+        }
+        success(&body)
+    }
+
+    fn has_chat(&self) -> bool {
+        self.version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 3)
+    }
+
+    fn operate(&mut self, operation: &str, request: &Request) -> Response {
+        let method_fits = request.method == "GET" || (request.method == "POST" && operation == "create");
+        let known = match operation {
+            "getMeetings" | "getMeetingInfo" | "isMeetingRunning" | "create" | "end" => true,
+            "sendChatMessage" => self.has_chat(),
+            _ => false,
+        };
+        if !known || !method_fits {
+            return failed("unsupportedRequest", "This request is not supported.");
+        }
+        let query = request.query.as_str();
+        if !checksum::verify(operation, query, self.secret.expose(), &self.algorithms) {
+            return failed("checksumError", "Checksums do not match");
+        }
+        if operation == "getMeetings" {
+            return self.list();
+        }
+        let Some(id) = parameter(query, "meetingID").filter(|id| !id.is_empty()) else {
+            return failed("missingParamMeetingID", "You must specify a meeting ID for the meeting.");
+        };
+        match operation {
+            "create" => self.create(id, query),
+            "isMeetingRunning" => {
+                let running = self.meetings.get(&id).is_some_and(|meeting| meeting.participants.total() > 0);
+                success(&element("running", running))
+            }
+            "getMeetingInfo" => self.meetings.get(&id).map_or_else(not_found, |meeting| success(&details(meeting))),
+            "end" => self.end(&id, query),
+            _ => self.chat(&id, query),
+        }
+    }
+
+    fn list(&self) -> Response {
+        if self.meetings.is_empty() {
+            let message = "no meetings were found on this server";
+            return success(&format!(
+                "<meetings/>{}{}",
+                element("messageKey", "noMeetings"),
+                element("message", message)
+            ));
+        }
+        let meetings: String =
+            self.meetings.values().map(|meeting| format!("<meeting>{}</meeting>", details(meeting))).collect();
+        success(&format!("<meetings>{meetings}</meetings>"))
+    }
+
+    fn create(&mut self, id: String, query: &str) -> Response {
+        let Some(name) = parameter(query, "name").filter(|name| !name.is_empty()) else {
+            return failed("missingParamName", "You must specify a name for the meeting.");
+        };
+        let moderator_password = parameter(query, "moderatorPW").unwrap_or_default();
+        let flag = |name| parameter(query, name).as_deref() == Some("true");
+        if let Some(running) = self.meetings.get(&id) {
+            let same = moderator_password.is_empty() || moderator_password == running.moderator_password.expose();
+            if !same {
+                return failed(
+                    "idNotUnique",
+                    "A meeting already exists with that meeting ID.  Please use a different meeting ID.",
+                );
+            }
+            return created(
+                running,
+                "duplicateWarning",
+                "This conference was already in existence and may currently be in progress.",
+            );
+        }
+        let new = NewMeeting {
+            name,
+            moderator_password,
+            recording: flag("record"),
+            breakout: flag("isBreakout"),
+            id: id.clone(),
+            ..NewMeeting::default()
+        };
+        let meeting = Meeting::start(new);
+        let answer = created(&meeting, "", "");
+        self.meetings.insert(id, meeting);
+        answer
+    }
+
+    fn end(&mut self, id: &str, query: &str) -> Response {
+        let Some(meeting) = self.meetings.get(id) else { return not_found() };
+        let password = parameter(query, "password").unwrap_or_default();
+        if !password.is_empty() && password != meeting.moderator_password.expose() {
+            return failed("invalidPassword", "The supplied moderator password is incorrect");
+        }
+        self.meetings.remove(id);
+        let message = "A request to end the meeting was sent. Please wait a few seconds, and then use the \
+                       getMeetingInfo or isMeetingRunning API calls to verify that it was ended";
+        success(&(element("messageKey", "sentEndMeetingRequest") + &element("message", message)))
+    }
+
+    fn chat(&mut self, id: &str, query: &str) -> Response {
+        let message = parameter(query, "message").unwrap_or_default();
+        if message.is_empty() || message.chars().count() > CHAT_LIMIT {
+            return failed("validationError", "message must have between 1 and 500 characters");
+        }
+        let Some(meeting) = self.meetings.get_mut(id) else { return not_found() };
+        meeting.chat.push(message);
+        success("")
+    }
+}
+
+fn not_found() -> Response {
+    failed("notFound", "A meeting with that ID does not exist")
+}
+
+fn created(meeting: &Meeting, key: &str, message: &str) -> Response {
+    success(&format!(
+        "{}{}{}{}{}{}{}{}",
+        element("meetingID", &meeting.id),
+        element("internalMeetingID", &meeting.internal_id),
+        element("attendeePW", meeting.attendee_password.expose()),
+        element("moderatorPW", meeting.moderator_password.expose()),
+        element("createTime", meeting.created),
+        element("hasUserJoined", meeting.participants.total() > 0),
+        element("messageKey", key),
+        element("message", message),
+    ))
+}

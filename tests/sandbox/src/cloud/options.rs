@@ -1,0 +1,117 @@
+//! How a cloud is set up.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::{AWS_NAME, HostOptions, SCALELITE_NAME};
+use crate::dns::{self, NameServers, ResolverOptions};
+use crate::fleet::{Hook, HookResult, Transition};
+use crate::http::ServiceName;
+use crate::route53::{self, ZoneOptions};
+use crate::scalelite;
+
+/// Where things listen; port 0 chooses one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The AWS front.
+    pub aws: SocketAddr,
+    /// Scalelite.
+    pub scalelite: SocketAddr,
+    /// The recursive resolver.
+    pub resolver: SocketAddr,
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self { aws: any, scalelite: any, resolver: any }
+    }
+}
+
+/// The Auto Scaling group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupOptions {
+    /// Its name.
+    pub name: String,
+    /// The least number of instances.
+    pub min: u32,
+    /// The greatest number of instances.
+    pub max: u32,
+    /// Its lifecycle hooks.
+    pub hooks: Vec<Hook>,
+}
+
+impl Default for GroupOptions {
+    /// `bbb-fleet`, 0 to 10 instances, with a termination hook `drain` of 15 minutes that ends with CONTINUE.
+    fn default() -> Self {
+        let drain = Hook {
+            name: "drain".to_owned(),
+            transition: Transition::Terminating,
+            heartbeat_timeout: 900,
+            default_result: HookResult::Continue,
+        };
+        Self { name: "bbb-fleet".to_owned(), min: 0, max: 10, hooks: vec![drain] }
+    }
+}
+
+/// How a cloud is set up. The default: plain HTTP, one BBB host that is ready, in a group, in the zone `example.org`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// TLS for everything but IMDS, with a certificate authority made at the start.
+    pub tls: bool,
+    /// The first host; its account and region are the cloud's.
+    pub host: HostOptions,
+    /// The group.
+    pub group: GroupOptions,
+    /// Route 53 with its zones; the first one is the agents'.
+    pub route53: route53::Options,
+    /// The authoritative name servers.
+    pub dns: dns::Options,
+    /// More names that the resolver knows.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// Scalelite.
+    pub scalelite: scalelite::Config,
+    /// Secrets beside [`super::SCALELITE_SECRET_ID`]: names and values.
+    pub secrets: Vec<(String, String)>,
+    /// Where things listen.
+    pub addresses: Addresses,
+    /// Services that refuse connections at first; any AWS service that is to be closed is named by `Route53`.
+    pub closed: Vec<ServiceName>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tls: false,
+            host: HostOptions::default(),
+            group: GroupOptions::default(),
+            route53: route53::Options::zones([ZoneOptions::public("Z0123456789EXAMPLE", "example.org")]),
+            dns: dns::Options::default(),
+            names: BTreeMap::new(),
+            scalelite: scalelite::Config::new("sandbox-loadbalancer-secret"),
+            secrets: Vec::new(),
+            addresses: Addresses::default(),
+            closed: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// The default with TLS.
+    pub fn with_tls() -> Self {
+        Self { tls: true, ..Self::default() }
+    }
+}
+
+/// The resolver knows the endpoints and the name servers of the public zones.
+pub(super) fn resolver(options: &Options, dns: &NameServers) -> ResolverOptions {
+    let mut hosts = options.names.clone();
+    hosts.entry(AWS_NAME.to_owned()).or_insert_with(|| vec![options.addresses.aws.ip()]);
+    hosts.entry(SCALELITE_NAME.to_owned()).or_insert_with(|| vec![options.addresses.scalelite.ip()]);
+    for zone in &options.route53.zones {
+        for (name, address) in zone.name_servers.iter().zip(dns.addresses()) {
+            hosts.entry(name.trim_end_matches('.').to_owned()).or_insert_with(|| vec![address.ip()]);
+        }
+    }
+    ResolverOptions { address: options.addresses.resolver, hosts }
+}

@@ -1,0 +1,114 @@
+//! CloudWatch: `PutMetricData` over rpc-v2-cbor, the protocol that the current SDKs use.
+
+mod cbor;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ciborium::Value;
+use futures_util::future::BoxFuture;
+use hyper::header::HeaderValue;
+use serde::Serialize;
+
+use crate::clock::real_time;
+use crate::fleet::Refusal;
+use crate::http::{Request, Response, Service, ServiceName, reply};
+
+const PREFIX: &str = "/service/GraniteServiceVersion20100801/operation/";
+
+/// One stored datum.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Datum {
+    /// Its namespace.
+    pub namespace: String,
+    /// The metric's name.
+    pub name: String,
+    /// The dimensions, by name.
+    pub dimensions: BTreeMap<String, String>,
+    /// The value, or the values of a `Values` array; for a statistic set its sum.
+    pub values: Vec<f64>,
+    /// E.g. `Count`.
+    pub unit: Option<String>,
+    /// Seconds since 1970; none when the request left it to CloudWatch.
+    pub timestamp: Option<f64>,
+}
+
+/// CloudWatch.
+#[derive(Debug, Default)]
+pub struct CloudWatch(Mutex<Vec<Datum>>);
+
+impl CloudWatch {
+    /// One without metrics.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// All that was stored, in the order of arrival.
+    pub fn data(&self) -> Vec<Datum> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets all.
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn act(&self, request: &Request) -> Result<(), Refusal> {
+        if request.header("smithy-protocol") != "rpc-v2-cbor" || request.method != "POST" {
+            return Err(Refusal::new(
+                "UnknownOperationException",
+                "Only POST with rpc-v2-cbor is understood",
+            ));
+        }
+        if request.header("content-encoding") == "gzip" {
+            let message = "the sandbox does not read compressed requests: send them uncompressed";
+            return Err(Refusal::new("SerializationException", message));
+        }
+        if self.action(request) != "PutMetricData" {
+            return Err(Refusal::new("UnknownOperationException", "The sandbox only knows PutMetricData"));
+        }
+        let body: Value = ciborium::from_reader(request.body.as_ref())
+            .map_err(|error| Refusal::new("SerializationException", error.to_string()))?;
+        let data = cbor::read(&body, real_time().as_secs_f64())?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(data);
+        Ok(())
+    }
+}
+
+impl Service for CloudWatch {
+    fn name(&self) -> ServiceName {
+        ServiceName::CloudWatch
+    }
+
+    fn action(&self, request: &Request) -> String {
+        request.path.strip_prefix(PREFIX).unwrap_or(&request.path).to_owned()
+    }
+
+    fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response> {
+        let answer = match self.act(request) {
+            Ok(()) => answer(200, &Value::Map(Vec::new())),
+            Err(refusal) => failure(400, refusal.code, &refusal.message),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn error(&self, status: u16, code: &str) -> Response {
+        failure(status, code, crate::aws::message(code))
+    }
+}
+
+fn answer(status: u16, body: &Value) -> Response {
+    let mut bytes = Vec::new();
+    // Writing to memory cannot fail.
+    let _ = ciborium::into_writer(body, &mut bytes);
+    let mut response = reply(status, "application/cbor", bytes);
+    response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
+    response
+}
+
+fn failure(status: u16, code: &str, message: &str) -> Response {
+    let text = |text: &str| Value::Text(text.to_owned());
+    // A service's own errors carry its namespace; clients take what is behind the #.
+    let kind = format!("com.amazonaws.cloudwatch#{code}");
+    answer(status, &Value::Map(vec![(text("__type"), text(&kind)), (text("message"), text(message))]))
+}

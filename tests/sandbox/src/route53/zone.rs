@@ -1,0 +1,100 @@
+//! A hosted zone: its record sets, and who finds which.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::DnsName;
+use super::record::{Key, RecordSet, RecordType};
+
+/// A zone to begin with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ZoneOptions {
+    /// Its identifier, without `/hostedzone/`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Private zones are refused by the authoritative servers and have no delegation set.
+    #[serde(default)]
+    pub private: bool,
+    /// The names of its authoritative servers, in the order of the server indexes.
+    pub name_servers: Vec<String>,
+}
+
+impl ZoneOptions {
+    /// A public zone with two name servers.
+    pub fn public(id: &str, name: &str) -> Self {
+        let name_servers = vec!["ns-1.awsdns.test.".to_owned(), "ns-2.awsdns.test.".to_owned()];
+        Self { id: id.to_owned(), name: name.to_owned(), private: false, name_servers }
+    }
+
+    /// A private zone.
+    pub fn private(id: &str, name: &str) -> Self {
+        Self { private: true, ..Self::public(id, name) }
+    }
+}
+
+/// The record sets of a zone in listing order. Sets are shared between the snapshots that servers hold.
+pub(crate) type Records = BTreeMap<Key, Arc<RecordSet>>;
+
+/// All zones at one moment, by identifier.
+pub(crate) type Zones = BTreeMap<String, Arc<Zone>>;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Zone {
+    pub(crate) id: String,
+    pub(crate) name: DnsName,
+    pub(crate) private: bool,
+    pub(crate) name_servers: Vec<String>,
+    pub(crate) records: Records,
+}
+
+impl Zone {
+    /// A zone as Route 53 creates it: NS (172800 s) and SOA (900 s) at the apex.
+    pub(crate) fn new(options: &ZoneOptions) -> Result<Self, String> {
+        let name = DnsName::parse(&options.name)?;
+        let Some(primary) = options.name_servers.first() else {
+            return Err(format!("zone {name} needs at least one name server"));
+        };
+        let soa = format!("{primary} awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400");
+        let servers: Vec<&str> = options.name_servers.iter().map(String::as_str).collect();
+        let apex = name.to_string();
+        let records = [
+            RecordSet::simple(&apex, RecordType::Ns, 172_800, &servers),
+            RecordSet::simple(&apex, RecordType::Soa, 900, &[&soa]),
+        ]
+        .map(|set| (Key::of(&name, &set), Arc::new(set)))
+        .into();
+        Ok(Self {
+            id: options.id.clone(),
+            name,
+            private: options.private,
+            name_servers: options.name_servers.clone(),
+            records,
+        })
+    }
+
+    /// The sets of this name and type.
+    pub(crate) fn sets(&self, name: &DnsName, record_type: RecordType) -> Vec<&RecordSet> {
+        let first = Key::first(name, record_type);
+        let order = first.order.clone();
+        self.records
+            .range(first..)
+            .take_while(|(key, _)| key.order == order && key.record_type == record_type)
+            .map(|(_, set)| set.as_ref())
+            .collect()
+    }
+
+    /// All sets of this name.
+    pub(crate) fn sets_of_name(&self, name: &DnsName) -> Vec<&RecordSet> {
+        RecordType::ALL.into_iter().flat_map(|record_type| self.sets(name, record_type)).collect()
+    }
+
+    /// Whether the name exists: it has sets, or names below it have (an empty non-terminal).
+    pub(crate) fn exists(&self, name: &DnsName) -> bool {
+        let first = Key::first(name, RecordType::A);
+        let order = first.order.clone();
+        self.records.range(first..).next().is_some_and(|(key, _)| key.order.starts_with(&order))
+    }
+}

@@ -1,0 +1,141 @@
+//! What Scalelite's answers look like, as observed on 1.8.5.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::store::{Loaded, ServerState};
+use crate::bbb::escape;
+use crate::http::{Request, Response, reply};
+
+/// A refusal with HTTP status 200, whatever the client accepts.
+pub(super) fn refused(key: &str, message: &str) -> Response {
+    let (key, message) = (escape(key), escape(message));
+    let body = format!(
+        "<?xml version=\"1.0\"?>\n<response>\n  <returncode>FAILED</returncode>\n  \
+         <messageKey>{key}</messageKey>\n  <message>{message}</message>\n</response>\n"
+    );
+    reply(200, "application/xml; charset=utf-8", body)
+}
+
+pub(super) fn unsupported() -> Response {
+    refused("unsupportedRequest", "This request is not supported.")
+}
+
+/// An error that Scalelite did not catch: empty HTML, or a few words of JSON for those who ask for it.
+pub(super) fn uncaught(status: u16, request: &Request) -> Response {
+    if accepts_json(request.header("accept")) { uncaught_json(status) } else { empty(status) }
+}
+
+pub(super) fn uncaught_json(status: u16) -> Response {
+    let reason = hyper::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    json_reply(status, &json!({ "status": status, "error": reason.unwrap_or_default() }))
+}
+
+pub(super) fn empty(status: u16) -> Response {
+    reply(status, "text/html; charset=utf-8", "")
+}
+
+/// Rails takes a list that contains `*/*` for a browser's, and answers a browser with HTML.
+fn accepts_json(accept: &str) -> bool {
+    let mut types = accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+    let browser = accept.contains(',') && types.clone().any(|part| part == "*/*");
+    !browser && types.next() == Some("application/json")
+}
+
+pub(super) fn error(status: u16, message: &str) -> Response {
+    json_reply(status, &json!({ "error": message }))
+}
+
+pub(super) fn success(message: &str) -> Response {
+    json_reply(200, &json!({ "success": message }))
+}
+
+pub(super) fn json_reply(status: u16, body: &impl Serialize) -> Response {
+    let body = serde_json::to_string(body).unwrap_or_default();
+    reply(status, "application/json; charset=utf-8", body)
+}
+
+/// A page of the proxy before Scalelite.
+pub(super) fn page(status: u16) -> Response {
+    crate::bbb::nginx_page(status)
+}
+
+/// A server as the API shows it; the fields stand in this order.
+#[derive(Serialize)]
+pub(super) struct ServerBody {
+    id: String,
+    url: String,
+    secret: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bbb_version: Option<String>,
+    state: ServerState,
+    load: Load,
+    load_multiplier: Option<String>,
+    online: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Load {
+    /// JSON has no infinity: null.
+    Known(f64),
+    Unavailable(&'static str),
+}
+
+impl ServerBody {
+    /// `with_tag` is false before 1.6.0.
+    pub(super) fn new(copy: &Loaded, with_tag: bool) -> Self {
+        let server = &copy.server;
+        Self {
+            id: server.id.clone(),
+            url: server.url.clone(),
+            secret: server.secret.expose().to_owned(),
+            tag: with_tag.then(|| server.tag.clone().unwrap_or_default()),
+            bbb_version: with_tag.then(|| server.bbb_version.clone().unwrap_or_default()),
+            state: server.state.unwrap_or(ServerState::Disabled),
+            load: copy.load.map_or(Load::Unavailable("unavailable"), Load::Known),
+            load_multiplier: decimal(server.multiplier),
+            online: if server.online { "online" } else { "offline" },
+        }
+    }
+}
+
+/// A decimal as Ruby writes it into JSON: a string with a fraction, or null when there is no such number.
+pub(super) fn decimal(number: f64) -> Option<String> {
+    if !number.is_finite() {
+        return None;
+    }
+    let text = number.to_string();
+    Some(if text.contains('.') { text } else { text + ".0" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{accepts_json, decimal};
+
+    #[test]
+    fn decimals() {
+        for (number, text) in
+            [(1.0, Some("1.0")), (-3.0, Some("-3.0")), (2.5, Some("2.5")), (1e20, Some("100000000000000000000.0"))]
+        {
+            assert_eq!(decimal(number).as_deref(), text);
+        }
+        assert_eq!(decimal(f64::NAN), None);
+        assert_eq!(decimal(f64::INFINITY), None);
+    }
+
+    #[test]
+    fn who_gets_json() {
+        for (accept, json) in [
+            ("application/json", true),
+            ("application/json;q=0.9, text/html", true),
+            ("application/json, text/plain, */*", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            assert_eq!(accepts_json(accept), json, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The time between reading Redis and committing to it, in which other requests get ahead.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    delay: Mutex<Duration>,
+    held: watch::Sender<bool>,
+    waiting: watch::Sender<usize>,
+}
+
+/// Counts a request out again, also when its client went away.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting = waiting.saturating_sub(1));
+    }
+}
+
+impl Pace {
+    pub(super) fn new(delay: Duration) -> Self {
+        Self { delay: Mutex::new(delay), held: watch::Sender::new(false), waiting: watch::Sender::new(0) }
+    }
+
+    pub(super) fn set_delay(&self, delay: Duration) {
+        *self.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
+    }
+
+    pub(super) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    pub(super) async fn reached(&self, times: usize) {
+        // The sender lives in self, so waiting cannot fail.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting >= times).await;
+    }
+
+    pub(super) async fn gap(&self) {
+        if *self.held.borrow() {
+            self.waiting.send_modify(|waiting| *waiting += 1);
+            let _counted = Waiting(&self.waiting);
+            let _ = self.held.subscribe().wait_for(|held| !held).await;
+            return;
+        }
+        let delay = *self.delay.lock().unwrap_or_else(PoisonError::into_inner);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+}

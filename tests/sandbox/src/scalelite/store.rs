@@ -1,0 +1,241 @@
+//! What Scalelite keeps in Redis, and how its records are saved: only what a caller changed on its own copy is written,
+//! which is what makes lost updates possible. Observed on Scalelite 1.8.5.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bbb::Secret;
+
+/// The administrative state of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// New meetings are placed there.
+    Enabled,
+    /// Running meetings go on.
+    Cordoned,
+    /// Not in use.
+    Disabled,
+}
+
+/// A server's record.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) id: String,
+    pub(super) url: String,
+    pub(super) secret: Secret,
+    pub(super) tag: Option<String>,
+    pub(super) bbb_version: Option<String>,
+    /// None until the first update: shown as `disabled`.
+    pub(super) state: Option<ServerState>,
+    pub(super) online: bool,
+    pub(super) multiplier: f64,
+}
+
+impl Server {
+    pub(super) fn is_disabled(&self) -> bool {
+        matches!(self.state, None | Some(ServerState::Disabled))
+    }
+}
+
+/// A meeting's record: where it was placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MappedMeeting {
+    /// The id of the server; it may have been deleted since.
+    pub server_id: String,
+    /// What `end` is called with.
+    pub moderator_password: Secret,
+}
+
+/// A caller's own copy of a record, as of when it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub(super) server: Server,
+    pub(super) load: Option<f64>,
+    /// The version of the set of servers when it was read (`WATCH servers`).
+    pub(super) version: u64,
+}
+
+/// What a caller changes; `None` leaves a field alone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Edit {
+    pub(super) state: Option<ServerState>,
+    pub(super) multiplier: Option<f64>,
+    pub(super) secret: Option<String>,
+    pub(super) tag: Option<Option<String>>,
+    pub(super) load: Option<Option<f64>>,
+    pub(super) online: Option<bool>,
+}
+
+/// Why a record was not saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SaveError {
+    /// The set of servers changed after it was read.
+    Conflict,
+    /// A server of that id exists.
+    Exists(String),
+    /// The server was deleted.
+    Deleted(String),
+}
+
+impl std::fmt::Display for SaveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Conflict => f.write_str("Servers list concurrently modified"),
+            Self::Exists(id) => write!(f, "Server already exists with id '{id}'"),
+            Self::Deleted(id) => write!(f, "Server with id '{id}' is deleted"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    /// Changes whenever a server is added to or removed from the set.
+    version: u64,
+    pub(super) servers: BTreeMap<String, Server>,
+    /// The placement set (`server_load`).
+    pub(super) placement: BTreeMap<String, f64>,
+    cordoned: BTreeMap<String, f64>,
+    pub(super) meetings: BTreeMap<String, MappedMeeting>,
+    /// Failed polls in a row, by server; they outlive the server's record.
+    pub(super) unhealthy: BTreeMap<String, u32>,
+}
+
+impl Store {
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<Loaded> {
+        let server = self.servers.get(id)?.clone();
+        let load = match server.state {
+            Some(ServerState::Enabled) => self.placement.get(id).copied(),
+            Some(ServerState::Cordoned) => self.cordoned.get(id).copied(),
+            None | Some(ServerState::Disabled) => None,
+        };
+        Some(Loaded { server, load, version: self.version })
+    }
+
+    pub(super) fn all(&self) -> Vec<Loaded> {
+        self.servers.keys().filter_map(|id| self.find(id)).collect()
+    }
+
+    pub(super) fn add(&mut self, server: Server, version: u64) -> Result<Loaded, SaveError> {
+        if self.servers.contains_key(&server.id) {
+            return Err(SaveError::Exists(server.id));
+        }
+        if version != self.version {
+            return Err(SaveError::Conflict);
+        }
+        self.version += 1;
+        let copy = Loaded { server: server.clone(), load: None, version: self.version };
+        self.servers.insert(server.id.clone(), server);
+        Ok(copy)
+    }
+
+    /// Writes what an edit changes on a copy, and returns the copy as the caller now sees it.
+    pub(super) fn save(&mut self, copy: Loaded, edit: Edit, version: u64) -> Result<Loaded, SaveError> {
+        let Loaded { mut server, load: old_load, .. } = copy;
+        let id = server.id.clone();
+        let Some(stored) = self.servers.get_mut(&id) else { return Err(SaveError::Deleted(id)) };
+        if version != self.version {
+            return Err(SaveError::Conflict);
+        }
+        let state_changed = edit.state.is_some() && edit.state != server.state;
+        if state_changed {
+            server.state = edit.state;
+            stored.state = edit.state;
+        }
+        if let Some(online) = edit.online.filter(|online| *online != server.online) {
+            server.online = online;
+            stored.online = online;
+        }
+        if let Some(multiplier) = edit.multiplier {
+            server.multiplier = multiplier;
+            stored.multiplier = multiplier;
+        }
+        if let Some(secret) = edit.secret {
+            server.secret = Secret::new(secret);
+            stored.secret = server.secret.clone();
+        }
+        if let Some(tag) = edit.tag {
+            server.tag.clone_from(&tag);
+            stored.tag = tag;
+        }
+        let load = edit.load.unwrap_or(old_load);
+        let load = self.place(&server, state_changed, load, load != old_load);
+        Ok(Loaded { server, load, version: self.version })
+    }
+
+    /// Keeps the sets of loads as the saved copy wants them. A cordon between a poll's reading and its saving is how a
+    /// server gets back into the placement set although its state is `cordoned`.
+    fn place(&mut self, server: &Server, state_changed: bool, load: Option<f64>, load_changed: bool) -> Option<f64> {
+        let id = server.id.clone();
+        let (target, other, carried) = match server.state {
+            None => return None,
+            Some(ServerState::Disabled) => {
+                if state_changed {
+                    self.placement.remove(&id);
+                    self.cordoned.remove(&id);
+                }
+                return None;
+            }
+            Some(ServerState::Enabled) => {
+                let carried = self.cordoned.get(&id).copied();
+                (&mut self.placement, &mut self.cordoned, carried)
+            }
+            Some(ServerState::Cordoned) => {
+                let carried = self.placement.get(&id).copied();
+                (&mut self.cordoned, &mut self.placement, carried)
+            }
+        };
+        let load = if state_changed { load.or(carried) } else { load };
+        if state_changed {
+            other.remove(&id);
+        }
+        match load {
+            Some(load) if state_changed || load_changed => {
+                target.insert(id, load);
+            }
+            None if load_changed => {
+                target.remove(&id);
+            }
+            _ => {}
+        }
+        load
+    }
+
+    /// Removes a server whatever happened since it was read; its meetings stay mapped.
+    pub(super) fn delete(&mut self, id: &str) {
+        if self.servers.remove(id).is_some() {
+            self.version += 1;
+        }
+        self.placement.remove(id);
+        self.cordoned.remove(id);
+    }
+
+    /// The server with the lowest load for this tag: `x` prefers servers with that tag, `x!` insists; otherwise servers
+    /// without a tag. The set decides, not the state.
+    pub(super) fn available(&self, tag: Option<&str>) -> Option<Server> {
+        let lowest = |tag: Option<&str>| {
+            let candidates = self.placement.iter().filter_map(|(id, load)| {
+                let server = self.servers.get(id)?;
+                (server.tag.as_deref() == tag).then_some((load, server))
+            });
+            candidates.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, server)| server.clone())
+        };
+        match tag.filter(|tag| !tag.is_empty()) {
+            None => lowest(None),
+            Some(tag) => match tag.strip_suffix('!') {
+                Some(required) => lowest(Some(required)),
+                None => lowest(Some(tag)).or_else(|| lowest(None)),
+            },
+        }
+    }
+
+    pub(super) fn meetings_of(&self, server_id: &str) -> Vec<String> {
+        let mapped = self.meetings.iter().filter(|(_, meeting)| meeting.server_id == server_id);
+        mapped.map(|(id, _)| id.clone()).collect()
+    }
+}
