@@ -156,10 +156,14 @@ impl Bbb {
     pub async fn meetings(&self) -> Result<Vec<Meeting>, Error> {
         const CALL: &str = "getMeetings";
         let url = format!("{}/{CALL}?{}", self.api, self.checksum.sign(CALL, "", &self.secret));
-        self.call(CALL, &url, |response| match response.children().find(|node| node.has_tag_name("meetings")) {
-            Some(list) => list.children().filter(|node| node.has_tag_name("meeting")).map(meeting).collect(),
-            None if child(response, "messageKey") == Some("noMeetings") => Ok(Vec::new()),
-            None => Err("no list of meetings"),
+        self.call(CALL, &url, |response| {
+            match response.children().find(|node| node.has_tag_name("meetings")) {
+                Some(list) => {
+                    list.children().filter(|node| node.has_tag_name("meeting")).map(meeting).collect()
+                }
+                None if child(response, "messageKey") == Some("noMeetings") => Ok(Vec::new()),
+                None => Err("no list of meetings"),
+            }
         })
         .await
     }

@@ -258,8 +258,9 @@ fn cause(error: &(dyn StdError + 'static)) -> Option<String> {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls_words(tls));
         }
-        if let Some(io) = error.downcast_ref::<std::io::Error>().filter(|io| io.get_ref().is_none()) {
-            return io_words(io.kind()).map(str::to_owned);
+        let io = error.downcast_ref::<std::io::Error>();
+        if let Some(known) = io.and_then(|io| io_words(io.kind())) {
+            return Some(known.to_owned());
         }
     }
     None
@@ -267,11 +268,12 @@ fn cause(error: &(dyn StdError + 'static)) -> Option<String> {
 
 fn tls_words(error: &rustls::Error) -> String {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "certificate not trusted: it was issued by an authority that this host does not know \
+        // A wrong signature is an authority of a known one's name, with another key.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "certificate not trusted: it was issued by an authority that this host does not know \
              (tls.ca_bundle can name more)"
-                .to_owned()
-        }
+            .to_owned(),
         rustls::Error::InvalidCertificate(why) => format!("certificate not trusted: {why}"),
         other => format!("TLS failed: {other}"),
     }

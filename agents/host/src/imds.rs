@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plan::instance::InstanceId;
+use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -246,8 +247,11 @@ impl Imds {
     }
 
     async fn fetch(&self, path: &str, token: &SecretString) -> Result<reqwest::Response, Error> {
-        let request = self.request(Method::GET, path)?;
-        send(request.header("X-aws-ec2-metadata-token", token.expose_secret())).await
+        let mut header = HeaderValue::from_str(token.expose_secret())
+            .map_err(|_| invalid(TOKEN, "it does not fit into a header".to_owned()))?;
+        // Kept out of the HTTP library's logs.
+        header.set_sensitive(true);
+        send(self.request(Method::GET, path)?.header("X-aws-ec2-metadata-token", header)).await
     }
 
     /// The session token; fetched when there is none, or only the one that was `refused`.

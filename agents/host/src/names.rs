@@ -5,15 +5,22 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use hickory_proto::rr;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
 };
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use thiserror::Error;
+
+/// For one name, retransmissions included. Shorter than the HTTP clients wait for a connection, so that a resolver that is
+/// silent is named as the cause.
+const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// Why a name has no addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -68,15 +75,23 @@ impl SystemResolver {
         if let Some(addresses) = without_asking(name) {
             return Ok(addresses);
         }
-        match self.resolver()?.lookup_ip(name).await {
+        match in_time(self.resolver()?.lookup_ip(name)).await {
             Ok(found) => Ok(found.iter().collect()),
             Err(error) if error.is_no_records_found() => Err(Error::NoAddress(name.to_owned())),
             Err(error) => Err(Error::Failed { name: name.to_owned(), why: words(&error) }),
         }
     }
 
-    /// The resolver itself, for questions about other types.
-    pub(crate) fn resolver(&self) -> Result<&TokioResolver, Error> {
+    /// The records of another type, as the library has them.
+    pub(crate) async fn lookup(
+        &self,
+        name: rr::Name,
+        kind: rr::RecordType,
+    ) -> Result<Result<Lookup, NetError>, Error> {
+        Ok(in_time(self.resolver()?.lookup(name, kind)).await)
+    }
+
+    fn resolver(&self) -> Result<&TokioResolver, Error> {
         if let Some(resolver) = self.0.resolver.get() {
             return Ok(resolver);
         }
@@ -85,6 +100,10 @@ impl SystemResolver {
             build(self.0.servers.as_deref()).map_err(|error| Error::NotConfigured(words(&error)))?;
         Ok(self.0.resolver.get_or_init(|| resolver))
     }
+}
+
+async fn in_time<T>(lookup: impl Future<Output = Result<T, NetError>>) -> Result<T, NetError> {
+    tokio::time::timeout(PATIENCE, lookup).await.unwrap_or(Err(NetError::Timeout))
 }
 
 fn build(servers: Option<&[SocketAddr]>) -> Result<TokioResolver, NetError> {
@@ -116,7 +135,7 @@ fn adjust(options: &mut ResolverOpts) {
     // Both in parallel; most fleets are IPv4 first.
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     // A caller that asks again wants to know what is there now.
-    options.negative_max_ttl = Some(std::time::Duration::ZERO);
+    options.negative_max_ttl = Some(Duration::ZERO);
 }
 
 fn without_asking(name: &str) -> Option<Vec<IpAddr>> {

@@ -122,6 +122,11 @@ impl NameServers {
         Self { servers: servers.into_iter().map(server).collect() }
     }
 
+    /// The servers as shown to a person: name and addresses.
+    pub fn shown(&self) -> Vec<String> {
+        self.servers.iter().map(Server::with_addresses).collect()
+    }
+
     /// Asks every server, all at once, for the addresses at a name and for its ownership TXT.
     pub async fn ask_all(&self, name: &Name) -> Vec<Answer> {
         join_all(self.servers.iter().map(|server| server.observe(name))).await
@@ -149,11 +154,19 @@ impl Server {
     /// The server as a person should see it, with the address that was asked.
     fn shown(&self, address: Option<SocketAddr>) -> String {
         match (&self.name, address) {
-            (Some(name), Some(address)) if address.port() == DNS_PORT => format!("{name} ({})", address.ip()),
-            (Some(name), Some(address)) => format!("{name} ({address})"),
+            (Some(name), Some(address)) => format!("{name} ({})", bare(address)),
             (Some(name), None) => name.clone(),
-            (None, Some(address)) => address.to_string(),
+            (None, Some(address)) => bare(address),
             (None, None) => "no server".to_owned(),
+        }
+    }
+
+    fn with_addresses(&self) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(|address| bare(*address)).collect();
+        match (&self.name, &self.problem) {
+            (Some(name), Some(problem)) => format!("{name} ({problem})"),
+            (Some(name), None) => format!("{name} ({})", addresses.join(", ")),
+            (None, _) => addresses.join(", "),
         }
     }
 
@@ -171,6 +184,11 @@ impl Server {
         }
         Answer { server: shown, result: Err(last) }
     }
+}
+
+/// An address, with its port only when that is not DNS's own.
+fn bare(address: SocketAddr) -> String {
+    if address.port() == DNS_PORT { address.ip().to_string() } else { address.to_string() }
 }
 
 async fn observe(address: SocketAddr, server: &str, name: &Name) -> Result<Observed, Error> {
@@ -278,5 +296,41 @@ fn transport_words(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use sandbox::cloud::{Cloud, Options};
+    use sandbox::route53::{RecordSet as Set, RecordType as Kind};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_addresses_of_a_server_are_asked_until_one_answers() {
+        let cloud = Cloud::start(Options::default()).await.unwrap();
+        let set = Set::simple("vc-1.example.org", Kind::A, 60, &["203.0.113.10"]);
+        cloud.route53.put(&cloud.zone_id, set).unwrap();
+        let closed = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let open = cloud.dns.addresses().first().copied().unwrap();
+        let name = Some("ns-1.example.net".to_owned());
+        let server = Server { name, addresses: vec![closed, open], problem: None };
+
+        let answer = server.observe(&Name::host("vc-1.example.org").unwrap()).await;
+        assert_eq!(answer.server, format!("ns-1.example.net ({open})"));
+        assert_eq!(answer.result.unwrap().addresses.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_server_without_an_address_says_why() {
+        let problem = Some(names::Error::NoAddress("ns-1.example.net".into()));
+        let server = Server { name: Some("ns-1.example.net".into()), addresses: Vec::new(), problem };
+        let answer = server.observe(&Name::host("vc-1.example.org").unwrap()).await;
+        assert_eq!(answer.server, "ns-1.example.net");
+        assert_eq!(
+            answer.result.unwrap_err().to_string(),
+            "ns-1.example.net cannot be asked: the name ns-1.example.net does not resolve: it has no address"
+        );
     }
 }

@@ -141,12 +141,8 @@ impl HostedZone {
     }
 
     fn change_failed(&self, error: &SdkError<ChangeResourceRecordSetsError>) -> Error {
-        let messages = match error.as_service_error() {
-            Some(ChangeResourceRecordSetsError::InvalidChangeBatch(invalid)) => {
-                let message = invalid.message().map(str::to_owned);
-                invalid.messages().iter().cloned().chain(message).collect::<Vec<_>>().join("; ")
-            }
-            _ => return self.failed("ChangeResourceRecordSets", error),
+        let Some(messages) = refused_batch(error) else {
+            return self.failed("ChangeResourceRecordSets", error);
         };
         // The wording is the only thing that tells a lost race from a batch that can never be applied.
         let lost_race = ["already exists", "was not found", "do not match the current values"];
@@ -165,6 +161,22 @@ impl HostedZone {
         let (zone, message) = (self.id.clone(), error.to_string());
         Error::Failed { action: "ChangeResourceRecordSets", zone, message, retryable: false }
     }
+}
+
+/// What Route 53 has against a batch. It answers in one of two shapes: `<ErrorResponse>` with the code
+/// `InvalidChangeBatch`, which the SDK reads, and the documented `<InvalidChangeBatch><Messages>`, in which the SDK finds
+/// no code (seen in aws-sdk-route53 1.132).
+fn refused_batch(error: &SdkError<ChangeResourceRecordSetsError>) -> Option<String> {
+    if let Some(ChangeResourceRecordSetsError::InvalidChangeBatch(invalid)) = error.as_service_error() {
+        let message = invalid.message().map(str::to_owned);
+        return Some(invalid.messages().iter().cloned().chain(message).collect::<Vec<_>>().join("; "));
+    }
+    let body = error.raw_response().and_then(|response| response.body().bytes())?;
+    let document = roxmltree::Document::parse(std::str::from_utf8(body).ok()?).ok()?;
+    let root = document.root_element();
+    let texts = root.descendants().filter(|node| node.tag_name().name() == "Message");
+    let messages: Vec<&str> = texts.filter_map(|node| node.text()).collect();
+    (root.tag_name().name() == "InvalidChangeBatch").then(|| messages.join("; "))
 }
 
 /// Puts a record set from Route 53 where it belongs: at the host's name, at the ownership name, or nowhere.

@@ -176,13 +176,20 @@ impl Scalelite {
     }
 
     async fn post(&self, call: &str, action: String, body: &Body<'_>) -> Result<Answer, Error> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Error::Unexpected { action: action.clone(), what: format!("not sent: {error}") })?;
+        let body = serde_json::to_vec(body).map_err(|error| Error::Unexpected {
+            action: action.clone(),
+            what: format!("not sent: {error}"),
+        })?;
         let request = self.client.post(self.url(call)).header(CONTENT_TYPE, JSON).body(body);
         self.exchange(request, action, true).await
     }
 
-    async fn exchange(&self, request: RequestBuilder, action: String, changing: bool) -> Result<Answer, Error> {
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+        action: String,
+        changing: bool,
+    ) -> Result<Answer, Error> {
         // Without this header an uncaught error comes as an empty page.
         match transport::exchange(request.header(ACCEPT, JSON)).await {
             Ok((status, body)) => Ok(Answer { action, changing, status, body: Zeroizing::new(body) }),

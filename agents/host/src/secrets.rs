@@ -47,7 +47,9 @@ impl SecretReference {
             }
             Some(("file", _)) => Err(InvalidReference("the path after file: is not absolute")),
             Some(("credential", name)) if is_credential_name(name) => Ok(Self::Credential(name.to_owned())),
-            Some(("credential", _)) => Err(InvalidReference("what follows credential: is no name of a credential")),
+            Some(("credential", _)) => {
+                Err(InvalidReference("what follows credential: is no name of a credential"))
+            }
             _ => Err(InvalidReference("not a reference to a secret")),
         }
     }
@@ -69,13 +71,17 @@ fn secrets_manager(text: &str) -> Result<SecretReference, InvalidReference> {
         return Err(InvalidReference("the JSON key after # has a control character"));
     }
     if id.is_empty() || id.len() > 2048 {
-        return Err(InvalidReference("the name after secretsmanager: is empty or longer than 2048 characters"));
+        return Err(InvalidReference(
+            "the name after secretsmanager: is empty or longer than 2048 characters",
+        ));
     }
     // The API's rule for names: ASCII letters, digits and /_+=.@- ; the colons are an ARN's.
     let colons = if id.starts_with("arn:") { ":" } else { "" };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c) || colons.contains(c);
     if !id.chars().all(allowed) {
-        return Err(InvalidReference("the name after secretsmanager: has a character that no secret's name has"));
+        return Err(InvalidReference(
+            "the name after secretsmanager: has a character that no secret's name has",
+        ));
     }
     if !colons.is_empty() && !is_secret_arn(id) {
         return Err(InvalidReference("the ARN after secretsmanager: is not that of a secret"));

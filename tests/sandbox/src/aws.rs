@@ -185,8 +185,11 @@ impl Front {
         let signed = sigv4::Signed::parse(request)?;
         let keys = self.vault.find(&signed.access_key).ok_or(Refused::UnknownKey)?;
         keys.check_token(request.header("x-amz-security-token"))?;
-        let region = if signed.service == "route53" { "us-east-1" } else { self.region.as_str() };
-        signed.verify(request, &keys, region)?;
+        // Route 53 is global and signed for us-east-1; but where an endpoint is given, as here, the SDKs sign for the
+        // region of the client.
+        let global = if signed.service == "route53" { Some("us-east-1") } else { None };
+        let regions: Vec<&str> = global.into_iter().chain([self.region.as_str()]).collect();
+        signed.verify(request, &keys, &regions)?;
         Ok(signed.service)
     }
 

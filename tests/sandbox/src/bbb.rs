@@ -27,8 +27,8 @@ pub use self::files::HostFiles;
 pub use self::meeting::{Meeting, NewMeeting, Participants, Secret};
 
 use self::answers::{details, element, failed, nginx, success};
-use self::checksum::{Algorithm, parameter};
 pub(crate) use self::answers::{escape, nginx as nginx_page};
+use self::checksum::{Algorithm, parameter};
 pub(crate) use self::meeting::random_password;
 use crate::http::{Request, Response, Service, ServiceName};
 
@@ -131,7 +131,11 @@ impl BbbHost {
 
     /// Starts a meeting with these people (a number, or [`Participants`]). A running one of that id is replaced.
     pub fn start_meeting(&self, id: &str, participants: impl Into<Participants>) {
-        self.start(NewMeeting { id: id.to_owned(), participants: participants.into(), ..NewMeeting::default() });
+        self.start(NewMeeting {
+            id: id.to_owned(),
+            participants: participants.into(),
+            ..NewMeeting::default()
+        });
     }
 
     /// Starts a meeting of which more than the people matters. A running one of that id is replaced.
@@ -204,7 +208,8 @@ fn operation(path: &str) -> Option<&str> {
 impl State {
     fn about(&self, request: &Request) -> Response {
         let shown = if self.reveal_version { self.version.as_str() } else { "" };
-        let mut body = element("version", "2.0") + &element("apiVersion", "2.0") + &element("bbbVersion", shown);
+        let mut body =
+            element("version", "2.0") + &element("apiVersion", "2.0") + &element("bbbVersion", shown);
         if self.has_chat() {
             let host = request.header("host");
             body += &element("graphqlWebsocketUrl", format_args!("wss://{host}/graphql"));
@@ -214,7 +219,11 @@ impl State {
     }
 
     fn has_chat(&self) -> bool {
-        self.version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 3)
+        self.version
+            .split('.')
+            .next()
+            .and_then(|major| major.parse::<u32>().ok())
+            .is_some_and(|major| major >= 3)
     }
 
     fn operate(&mut self, operation: &str, request: &Request) -> Response {
@@ -243,7 +252,9 @@ impl State {
                 let running = self.meetings.get(&id).is_some_and(|meeting| meeting.participants.total() > 0);
                 success(&element("running", running))
             }
-            "getMeetingInfo" => self.meetings.get(&id).map_or_else(not_found, |meeting| success(&details(meeting))),
+            "getMeetingInfo" => {
+                self.meetings.get(&id).map_or_else(not_found, |meeting| success(&details(meeting)))
+            }
             "end" => self.end(&id, query),
             _ => self.chat(&id, query),
         }
@@ -258,8 +269,11 @@ impl State {
                 element("message", message)
             ));
         }
-        let meetings: String =
-            self.meetings.values().map(|meeting| format!("<meeting>{}</meeting>", details(meeting))).collect();
+        let meetings: String = self
+            .meetings
+            .values()
+            .map(|meeting| format!("<meeting>{}</meeting>", details(meeting)))
+            .collect();
         success(&format!("<meetings>{meetings}</meetings>"))
     }
 
@@ -270,7 +284,8 @@ impl State {
         let moderator_password = parameter(query, "moderatorPW").unwrap_or_default();
         let flag = |name| parameter(query, name).as_deref() == Some("true");
         if let Some(running) = self.meetings.get(&id) {
-            let same = moderator_password.is_empty() || moderator_password == running.moderator_password.expose();
+            let same =
+                moderator_password.is_empty() || moderator_password == running.moderator_password.expose();
             if !same {
                 return failed(
                     "idNotUnique",

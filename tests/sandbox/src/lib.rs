@@ -1,9 +1,11 @@
 //! An embedded cloud for the fleet agents: IMDSv2, Route 53 with its authoritative DNS, EC2, Auto Scaling, CloudWatch,
 //! Secrets Manager, Scalelite and a BBB host, in one process on loopback. It refuses whatever the real services refuse.
 
+pub mod agent;
 pub mod autoscaling;
 pub mod aws;
 pub mod bbb;
+pub mod binaries;
 pub mod clock;
 pub mod cloud;
 pub mod cloudwatch;
@@ -18,4 +20,5 @@ pub mod journal;
 pub mod route53;
 pub mod scalelite;
 pub mod secrets;
+pub mod story;
 pub mod tls;

@@ -19,8 +19,8 @@
 
 mod answers;
 mod api;
-mod params;
 mod pace;
+mod params;
 mod placement;
 mod poller;
 mod steer;

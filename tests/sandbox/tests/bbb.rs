@@ -31,7 +31,8 @@ async fn host(version: &str) -> Host {
     // A pooled connection would outlive a closed gate.
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (address, gate) = Gate::listen(any, true, None, route, faults.clone(), journal.clone()).await.unwrap();
+    let (address, gate) =
+        Gate::listen(any, true, None, route, faults.clone(), journal.clone()).await.unwrap();
     Host { bbb, address, gate, faults, journal, client }
 }
 
@@ -80,7 +81,8 @@ async fn version_needs_no_checksum() {
 async fn calls_need_their_own_right_checksum() {
     let host = host("3.0.4").await;
     for algorithm in Algorithm::ALL {
-        let (_, body) = host.raw("GET", &format!("/getMeetings?{}", sign(algorithm, "getMeetings", "", SECRET))).await;
+        let (_, body) =
+            host.raw("GET", &format!("/getMeetings?{}", sign(algorithm, "getMeetings", "", SECRET))).await;
         has(&elements(&body), &["returncode=SUCCESS"]);
     }
     let right = sign(Algorithm::Sha256, "getMeetings", "", SECRET);
@@ -172,7 +174,10 @@ async fn chat_messages_exist_since_version_3() {
     let host = host("2.7.9").await;
     host.bbb.start_meeting("r", 1);
     let message = [("meetingID", "r"), ("message", "Closing in 5 minutes & more")];
-    has(&host.call("sendChatMessage", &message).await, &["returncode=FAILED", "messageKey=unsupportedRequest"]);
+    has(
+        &host.call("sendChatMessage", &message).await,
+        &["returncode=FAILED", "messageKey=unsupportedRequest"],
+    );
     host.bbb.set_version("3.0.0");
     has(&host.call("sendChatMessage", &message).await, &["returncode=SUCCESS"]);
     assert_eq!(host.bbb.meeting("r").unwrap().chat, ["Closing in 5 minutes & more"]);
@@ -230,9 +235,16 @@ async fn planned_faults_look_like_bbb_or_nginx() {
 #[tokio::test]
 async fn debug_never_shows_a_secret() {
     let host = host("3.0.4").await;
-    host.bbb.start(NewMeeting { id: "r".into(), moderator_password: "hidden-pw".into(), ..NewMeeting::default() });
+    host.bbb.start(NewMeeting {
+        id: "r".into(),
+        moderator_password: "hidden-pw".into(),
+        ..NewMeeting::default()
+    });
     let shown = format!("{:?} {:?}", host.bbb, host.bbb.snapshot());
-    assert!(!shown.contains(SECRET) && !shown.contains("cret\\\"") && !shown.contains("hidden-pw"), "{shown}");
+    assert!(
+        !shown.contains(SECRET) && !shown.contains("cret\\\"") && !shown.contains("hidden-pw"),
+        "{shown}"
+    );
     assert_eq!(serde_json::to_value(host.bbb.snapshot()).unwrap()["secret"], SECRET);
 }
 
@@ -259,7 +271,8 @@ async fn the_network_reaches_hosts_by_name_with_and_without_tls() {
     secure.route("vc-2.example.com", address);
     let base = "https://vc-1.example.com/bigbluebutton/api/";
     assert!(secure.call(base, SECRET, "getMeetings", &[]).await.unwrap().contains("noMeetings"));
-    let named_wrongly = secure.call("https://vc-2.example.com/bigbluebutton/api", SECRET, "getMeetings", &[]).await;
+    let named_wrongly =
+        secure.call("https://vc-2.example.com/bigbluebutton/api", SECRET, "getMeetings", &[]).await;
     assert!(matches!(named_wrongly, Err(CallError::Transport(_))));
     secure.route("vc-1.example.com", SocketAddr::from(([192, 0, 2, 1], 443)));
     assert!(secure.call(base, SECRET, "getMeetings", &[]).await.is_err());

@@ -181,11 +181,14 @@ async fn a_closed_gate_refuses_connections_until_it_opens() {
 async fn services_may_start_closed() {
     let closed = vec![ServiceName::Imds, ServiceName::Scalelite, ServiceName::Route53, ServiceName::Bbb];
     let cloud = Cloud::start(Options { closed: closed.clone(), ..Options::default() }).await.unwrap();
-    for service in closed {
-        cloud.close(service).await;
+    let scalelite: std::net::SocketAddr =
+        cloud.scalelite_url().strip_prefix("http://").unwrap().parse().unwrap();
+    let addresses = [cloud.imds_address(), scalelite, cloud.aws_address(), cloud.bbb_address()];
+    for (service, address) in closed.into_iter().zip(addresses) {
+        assert!(tokio::net::TcpStream::connect(address).await.is_err(), "{service:?}");
         cloud.open(service).await;
+        assert!(tokio::net::TcpStream::connect(address).await.is_ok(), "{service:?}");
     }
-    assert!(tokio::net::TcpStream::connect(cloud.imds_address()).await.is_ok());
 }
 
 #[tokio::test]

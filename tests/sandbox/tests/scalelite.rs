@@ -1,142 +1,20 @@
 //! Every row of what was observed on Scalelite 1.8.5, asked of the stand-in over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+#[path = "scalelite/meetings.rs"]
+mod meetings;
+#[path = "scalelite/world.rs"]
+mod world;
 
 use futures_util::future::join_all;
+use sandbox::bbb::Mode;
 use sandbox::bbb::checksum::{Algorithm, sign};
-use sandbox::bbb::{BbbHost, Mode, Network, NewMeeting, Participants};
-use sandbox::faults::{Fault, Faults, Planned};
-use sandbox::http::{Gate, Request, Service, ServiceName};
-use sandbox::journal::Journal;
-use sandbox::scalelite::{Config, Scalelite, ServerIds, ServerState};
-use serde_json::{Value, json};
+use sandbox::faults::{Fault, Planned};
+use sandbox::http::ServiceName;
+use sandbox::scalelite::{Config, ServerIds, ServerState};
+use serde_json::json;
 
-const SECRET: &str = "lb-secret";
-const HOST_SECRET: &str = "host's & secret";
-
-struct World {
-    scalelite: Arc<Scalelite>,
-    base: String,
-    faults: Faults,
-    client: reqwest::Client,
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    content_type: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        assert!(self.content_type.starts_with("application/json"), "{self:?}");
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    /// An XML refusal with HTTP status 200.
-    #[track_caller]
-    fn refused(&self, key: &str) {
-        assert_eq!(self.status, 200, "{self:?}");
-        assert!(self.content_type.starts_with("application/xml"), "{self:?}");
-        let document = roxmltree::Document::parse(&self.body).unwrap();
-        let text = |name| document.descendants().find(|node| node.has_tag_name(name)).and_then(|node| node.text());
-        assert_eq!((text("returncode"), text("messageKey")), (Some("FAILED"), Some(key)), "{self:?}");
-        assert!(text("message").is_some());
-    }
-
-    #[track_caller]
-    fn is(&self, status: u16, body: &Value) {
-        assert_eq!((self.status, &self.json()), (status, body), "{self:?}");
-    }
-}
-
-async fn serve(service: Arc<dyn Service>, faults: Faults) -> (SocketAddr, Gate) {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let route = Arc::new(move |_: &Request| Arc::clone(&service));
-    Gate::listen(any, true, None, route, faults, Journal::default()).await.unwrap()
-}
-
-async fn world_with(config: Config) -> World {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let scalelite = Scalelite::new(config, Network::plain());
-    let faults = Faults::default();
-    let (address, _) = serve(scalelite.clone(), faults.clone()).await;
-    World { scalelite, base: format!("http://{address}"), faults, client: reqwest::Client::new() }
-}
-
-async fn world() -> World {
-    world_with(Config::new(SECRET)).await
-}
-
-/// A BBB host on a port of its own, with the URL under which Scalelite knows it.
-async fn bbb() -> (Arc<BbbHost>, String) {
-    let host = BbbHost::new(HOST_SECRET, "3.0.4");
-    let (address, _) = serve(host.clone(), Faults::default()).await;
-    (host, format!("http://{address}/bigbluebutton/api"))
-}
-
-impl World {
-    async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let answer = request.send().await.unwrap();
-        let content_type = answer.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
-        Answer {
-            status: answer.status().as_u16(),
-            content_type: content_type.unwrap_or_default(),
-            body: answer.text().await.unwrap(),
-        }
-    }
-
-    /// A request with this query as it stands.
-    async fn raw(&self, method: &str, action: &str, query: &str, body: Option<(&str, &str)>) -> Answer {
-        let url = format!("{}/scalelite/api/{action}?{query}", self.base);
-        let mut request = self.client.request(method.parse().unwrap(), url).header("accept", "application/json");
-        if let Some((content_type, body)) = body {
-            request = request.header("content-type", content_type).body(body.to_owned());
-        }
-        self.send(request).await
-    }
-
-    async fn get(&self, action: &str, query: &str) -> Answer {
-        self.raw("GET", action, &sign(Algorithm::Sha256, action, query, SECRET), None).await
-    }
-
-    async fn post(&self, action: &str, body: &Value) -> Answer {
-        let query = sign(Algorithm::Sha256, action, "", SECRET);
-        self.raw("POST", action, &query, Some(("application/json", &body.to_string()))).await
-    }
-
-    async fn add(&self, url: &str) -> String {
-        let added = self.post("addServer", &json!({ "server": { "url": url, "secret": HOST_SECRET } })).await;
-        assert_eq!(added.status, 201, "{added:?}");
-        added.json()["id"].as_str().unwrap().to_owned()
-    }
-
-    async fn update(&self, id: &str, server: Value) -> Answer {
-        self.post("updateServer", &json!({ "id": id, "server": server })).await
-    }
-
-    async fn info(&self, id: &str) -> Value {
-        self.get("getServerInfo", &format!("id={id}")).await.json()
-    }
-
-    async fn enabled(&self, url: &str) -> String {
-        let id = self.add(url).await;
-        assert_eq!(self.update(&id, json!({ "state": "enable" })).await.status, 200);
-        self.scalelite.poll().await;
-        id
-    }
-
-    async fn create_key(&self, meeting: &str) -> String {
-        self.scalelite.create_meeting(meeting).await.unwrap_err().key
-    }
-
-    fn join_key(&self, meeting: &str) -> String {
-        self.scalelite.join(meeting).unwrap_err().key
-    }
-}
+use crate::world::{HOST_SECRET, SECRET, bbb, world, world_with};
 
 #[tokio::test]
 async fn checksums() {
@@ -175,16 +53,24 @@ async fn the_body_is_not_covered_and_a_url_works_again() {
     let query = sign(Algorithm::Sha1, "addServer", "", SECRET);
     for url in ["http://a", "http://b"] {
         let body = json!({ "server": { "url": url, "secret": "s" } }).to_string();
-        assert_eq!(world.raw("POST", "addServer", &query, Some(("application/json", &body))).await.status, 201);
+        assert_eq!(
+            world.raw("POST", "addServer", &query, Some(("application/json", &body))).await.status,
+            201
+        );
     }
 }
 
 #[tokio::test]
 async fn wrong_requests() {
     let world = world().await;
-    for (method, action) in [("GET", "addServer"), ("POST", "getServers"), ("GET", "getNothing"), ("PUT", "addServer")] {
+    for (method, action) in
+        [("GET", "addServer"), ("POST", "getServers"), ("GET", "getNothing"), ("PUT", "addServer")]
+    {
         let query = sign(Algorithm::Sha256, action, "", SECRET);
-        world.raw(method, action, &query, Some(("application/json", "{}"))).await.refused("unsupportedRequest");
+        world
+            .raw(method, action, &query, Some(("application/json", "{}")))
+            .await
+            .refused("unsupportedRequest");
     }
     let query = sign(Algorithm::Sha256, "addServer", "", SECRET);
     for content_type in ["application/x-www-form-urlencoded", "text/plain", ""] {
@@ -196,7 +82,8 @@ async fn wrong_requests() {
         answer.is(400, &json!({ "status": 400, "error": "Bad Request" }));
     }
     let url = format!("{}/scalelite/api/addServer?{query}", world.base);
-    let answer = world.send(world.client.post(url).header("content-type", "application/json").body("{")).await;
+    let answer =
+        world.send(world.client.post(url).header("content-type", "application/json").body("{")).await;
     assert_eq!((answer.status, answer.body.as_str()), (400, ""));
     assert!(answer.content_type.starts_with("text/html"));
 }
@@ -217,10 +104,15 @@ async fn redis_down() {
 
 #[tokio::test]
 async fn proxies() {
-    let world = world_with(Config { url_host: Some("lb.example.com".to_owned()), ..Config::new(SECRET) }).await;
+    let world =
+        world_with(Config { url_host: Some("lb.example.com".to_owned()), ..Config::new(SECRET) }).await;
     let refused = world.get("getServers", "").await;
     assert_eq!((refused.status, refused.body.as_str()), (403, ""));
-    let url = format!("{}/scalelite/api/getServers?{}", world.base, sign(Algorithm::Sha1, "getServers", "", SECRET));
+    let url = format!(
+        "{}/scalelite/api/getServers?{}",
+        world.base,
+        sign(Algorithm::Sha1, "getServers", "", SECRET)
+    );
     let named = world.send(world.client.get(url).header("host", "LB.example.com")).await;
     named.is(404, &json!({ "error": "No servers are configured" }));
     let large = "x".repeat(1024 * 1024 + 1);
@@ -254,7 +146,8 @@ async fn the_server_object_and_the_empty_pool() {
 #[tokio::test]
 async fn old_versions() {
     let world = world_with(Config { version: (1, 5, 9), ..Config::new(SECRET) }).await;
-    let added = world.post("addServer", &json!({ "server": { "url": "u", "secret": "s", "tag": "t" } })).await;
+    let added =
+        world.post("addServer", &json!({ "server": { "url": "u", "secret": "s", "tag": "t" } })).await;
     assert_eq!(added.status, 201);
     assert!(added.json().get("tag").is_none() && added.json().get("bbb_version").is_none());
     let world = world_with(Config { version: (1, 5, 0), ..Config::new(SECRET) }).await;
@@ -274,7 +167,9 @@ async fn adding_without_validation() {
         let answer = world.post("addServer", &json!({ "server": server })).await;
         answer.is(400, &json!({ "error": "Server needs a URL and a secret" }));
     }
-    for body in [json!({}), json!({ "server": {} }), json!({ "server": null }), json!({ "url": "u", "secret": "s" })] {
+    for body in
+        [json!({}), json!({ "server": {} }), json!({ "server": null }), json!({ "url": "u", "secret": "s" })]
+    {
         world.post("addServer", &body).await.refused("internalError");
     }
     for url in ["not a url", "ftp://x", "  http://a  "] {
@@ -318,7 +213,9 @@ async fn ids() {
 async fn updates() {
     let world = world().await;
     let id = world.add("http://a").await;
-    for (sent, state) in [("enable", "enabled"), ("cordon", "cordoned"), ("disable", "disabled"), ("enable", "enabled")] {
+    for (sent, state) in
+        [("enable", "enabled"), ("cordon", "cordoned"), ("disable", "disabled"), ("enable", "enabled")]
+    {
         let answer = world.update(&id, json!({ "state": sent })).await;
         assert_eq!((answer.status, &answer.json()["state"]), (200, &json!(state)));
         assert_eq!(world.info(&id).await["state"], state);
@@ -331,7 +228,10 @@ async fn updates() {
         assert_eq!(world.update(&id, nothing).await.status, 200);
     }
     let same = world.info(&id).await;
-    assert_eq!((&same["state"], &same["secret"], &same["url"]), (&json!("enabled"), &json!(HOST_SECRET), &json!("http://a")));
+    assert_eq!(
+        (&same["state"], &same["secret"], &same["url"]),
+        (&json!("enabled"), &json!(HOST_SECRET), &json!("http://a"))
+    );
 
     for (sent, tag, secret) in [
         (json!({ "tag": "x", "secret": "new" }), "x", "new"),
@@ -339,7 +239,10 @@ async fn updates() {
         (json!({ "tag": "", "secret": "" }), "", "new"),
     ] {
         let answer = world.update(&id, sent).await;
-        assert_eq!((answer.status, &answer.json()["tag"], &answer.json()["secret"]), (200, &json!(tag), &json!(secret)));
+        assert_eq!(
+            (answer.status, &answer.json()["tag"], &answer.json()["secret"]),
+            (200, &json!(tag), &json!(secret))
+        );
     }
     assert_eq!(world.update(&id, json!({ "load_multiplier": 2 })).await.json()["load_multiplier"], "2.0");
     assert_eq!(world.update(&id, json!({ "load_multiplier": 0 })).await.status, 400);
@@ -355,7 +258,10 @@ async fn unknown_ids() {
     world.get("getServerInfo", "id=no").await.is(404, &wanted("no"));
     world.get("getServerInfo", "").await.is(404, &wanted(""));
     for action in ["updateServer", "deleteServer", "panicServer"] {
-        world.post(action, &json!({ "id": "no", "server": { "state": "enable" } })).await.is(404, &wanted("no"));
+        world
+            .post(action, &json!({ "id": "no", "server": { "state": "enable" } }))
+            .await
+            .is(404, &wanted("no"));
         world.post(action, &json!({})).await.is(404, &wanted(""));
     }
 }
@@ -455,8 +361,9 @@ async fn parallel_adds_conflict() {
     for (ids, urls) in [(ServerIds::Uuid, 5), (ServerIds::Uuid, 1), (ServerIds::Hostname, 1)] {
         let world = world_with(Config { ids, ..Config::new(SECRET) }).await;
         world.scalelite.hold();
-        let bodies: Vec<_> =
-            (0..5).map(|n| json!({ "server": { "url": format!("http://h{}", n % urls), "secret": "s" } })).collect();
+        let bodies: Vec<_> = (0..5)
+            .map(|n| json!({ "server": { "url": format!("http://h{}", n % urls), "secret": "s" } }))
+            .collect();
         let adds = join_all(bodies.iter().map(|body| world.post("addServer", body)));
         let release = async {
             world.scalelite.held(5).await;
@@ -527,7 +434,8 @@ async fn an_add_may_fail_after_it_was_stored() {
     let answer = world.post("addServer", &json!({ "server": { "url": "http://a", "secret": "s" } })).await;
     answer.is(500, &json!({ "status": 500, "error": "Internal Server Error" }));
     assert_eq!(world.scalelite.servers_with_url("http://a").len(), 1);
-    for (status, code) in [(200, "checksumError"), (400, "Servers list concurrently modified"), (500, "html")] {
+    for (status, code) in [(200, "checksumError"), (400, "Servers list concurrently modified"), (500, "html")]
+    {
         let fault = Fault::Error { status, code: code.to_owned() };
         world.faults.plan(Planned { service: ServiceName::Scalelite, action: None, fault, times: Some(1) });
     }
@@ -537,149 +445,14 @@ async fn an_add_may_fail_after_it_was_stored() {
 }
 
 #[tokio::test]
-async fn enabling_is_not_enough_until_the_poll() {
-    let (world, (_, url)) = (world().await, bbb().await);
-    let id = world.add(&url).await;
-    world.scalelite.poll().await;
-    let polled = world.info(&id).await;
-    assert_eq!((&polled["online"], &polled["load"]), (&json!("online"), &json!("unavailable")), "disabled ones too");
-    world.update(&id, json!({ "state": "enable" })).await;
-    let refusal = world.scalelite.create_meeting("r").await.unwrap_err();
-    assert_eq!(refusal.message, "Could not find any available servers.");
-    world.scalelite.poll().await;
-    assert_eq!(world.info(&id).await["load"], json!(0.0));
-    assert_eq!(world.scalelite.create_meeting("r").await.unwrap(), url);
-}
-
-#[tokio::test]
-async fn loads() {
-    let (world, (host, url)) = (world().await, bbb().await);
-    let id = world.enabled(&url).await;
-    let people = Participants { moderators: 2, viewers: 5, ..Participants::default() };
-    let old = NewMeeting { id: "old".into(), participants: people, age_seconds: 3600, ..NewMeeting::default() };
-    host.start(NewMeeting { id: "breakout".into(), breakout: true, ..old.clone() });
-    host.start(old);
-    world.scalelite.poll().await;
-    assert_eq!(world.info(&id).await["load"], json!(9.0));
-    host.start_meeting("young", 1);
-    world.update(&id, json!({ "load_multiplier": "0.5" })).await;
-    world.scalelite.poll().await;
-    assert_eq!(world.info(&id).await["load"], json!(12.0));
-    world.update(&id, json!({ "load_multiplier": "Infinity" })).await;
-    world.scalelite.poll().await;
-    assert_eq!(world.info(&id).await["load"], json!(null));
-}
-
-#[tokio::test]
-async fn two_failed_polls_take_a_server_offline() {
-    let (world, (host, url)) = (world().await, bbb().await);
-    let id = world.enabled(&url).await;
-    world.scalelite.create_meeting("r").await.unwrap();
-    host.set_mode(Mode::NotInstalled);
-    world.scalelite.poll().await;
-    assert_eq!(world.info(&id).await["online"], "online");
-    host.set_mode(Mode::Ready);
-    world.scalelite.poll().await;
-    for online in ["online", "offline"] {
-        host.set_mode(Mode::Starting);
-        world.scalelite.poll().await;
-        assert_eq!(world.info(&id).await["online"], online);
-    }
-    let offline = world.info(&id).await;
-    assert_eq!((&offline["load"], &offline["state"]), (&json!("unavailable"), &json!("enabled")));
-    assert!(world.scalelite.meetings().is_empty());
-    assert_eq!(world.join_key("r"), "notFound");
-    assert_eq!(world.create_key("r").await, "internalError");
-    host.set_mode(Mode::Ready);
-    world.scalelite.poll().await;
-    assert_eq!(world.info(&id).await["online"], "online");
-}
-
-#[tokio::test]
-async fn states_and_meetings() {
-    let (world, (host, url), (_, other)) = (world().await, bbb().await, bbb().await);
-    let id = world.enabled(&url).await;
-    assert_eq!(world.scalelite.create_meeting("r").await.unwrap(), url);
-    assert_eq!(world.scalelite.join("r").unwrap(), url);
-    host.set_participants("r", 1);
-    world.enabled(&other).await;
-
-    world.update(&id, json!({ "state": "cordon" })).await;
-    assert_eq!(world.scalelite.join("r").unwrap(), url);
-    assert_eq!(world.scalelite.create_meeting("r").await.unwrap(), url);
-    assert_eq!(world.scalelite.create_meeting("new 1").await.unwrap(), other);
-
-    world.update(&id, json!({ "state": "disable" })).await;
-    assert_eq!(world.join_key("r"), "serverUnavailable");
-    assert_eq!(world.scalelite.create_meeting("r").await.unwrap(), url);
-    assert_eq!(world.scalelite.create_meeting("new 2").await.unwrap(), other);
-
-    world.update(&id, json!({ "state": "cordon" })).await;
-    host.end_meeting("r");
-    world.scalelite.poll().await;
-    assert_eq!(world.info(&id).await["state"], "disabled", "cordoned and empty");
-    assert!(!world.scalelite.meetings().contains_key("r"));
-    assert_eq!(world.join_key("r"), "notFound");
-}
-
-#[tokio::test]
-async fn tags_choose_servers() {
-    let (world, (_, plain), (_, tagged)) = (world().await, bbb().await, bbb().await);
-    let id = world.enabled(&tagged).await;
-    world.update(&id, json!({ "tag": "x" })).await;
-    assert_eq!(world.create_key("r").await, "internalError", "only a tagged server is there");
-    world.enabled(&plain).await;
-    for (meeting, tag, url) in
-        [("1", None, &plain), ("2", Some("x"), &tagged), ("3", Some("x!"), &tagged), ("4", Some("y"), &plain)]
-    {
-        assert_eq!(&world.scalelite.create_meeting_tagged(meeting, tag).await.unwrap(), url, "{tag:?}");
-    }
-    assert!(world.scalelite.create_meeting_tagged("5", Some("y!")).await.is_err());
-}
-
-#[tokio::test]
-async fn a_cordon_during_a_poll_may_leave_the_server_in_the_placement_set() {
-    for (call, state) in [("cordon", "cordoned"), ("disable", "disabled")] {
-        let (world, (host, url)) = (world().await, bbb().await);
-        let id = world.enabled(&url).await;
-        host.start_meeting("r", 20);
-        world.scalelite.poll_begin().await;
-        world.update(&id, json!({ "state": call })).await;
-        assert!(world.scalelite.poll_end().await);
-        assert!(!world.scalelite.poll_end().await);
-        assert_eq!(world.info(&id).await["state"], state);
-        assert_eq!(world.scalelite.create_meeting("new").await.unwrap(), url);
-        world.update(&id, json!({ "state": call })).await;
-        assert!(world.scalelite.servers()[0].in_placement, "repeating does not help");
-        world.update(&id, json!({ "state": "enable" })).await;
-        world.update(&id, json!({ "state": call })).await;
-        assert!(!world.scalelite.servers()[0].in_placement);
-        assert_eq!(world.create_key("newer").await, "internalError");
-    }
-}
-
-#[tokio::test]
-async fn an_enable_during_the_poll_that_disables_is_lost() {
-    let (world, (_, url)) = (world().await, bbb().await);
-    let id = world.enabled(&url).await;
-    world.update(&id, json!({ "state": "cordon" })).await;
-    world.scalelite.poll_begin().await;
-    world.update(&id, json!({ "state": "enable" })).await;
-    world.scalelite.poll_end().await;
-    assert_eq!(world.info(&id).await["state"], "disabled");
-
-    world.scalelite.poll_begin().await;
-    world.post("deleteServer", &json!({ "id": id })).await;
-    world.scalelite.poll_end().await;
-    assert!(world.scalelite.servers().is_empty(), "a poll does not bring a deleted server back");
-}
-
-#[tokio::test]
 async fn debug_never_shows_a_secret() {
     let world = world().await;
     let id = world.add("http://a").await;
     world.scalelite.map_meeting("r", &id);
     let shown = format!("{:?} {:?}", world.scalelite, world.scalelite.snapshot());
     assert!(!shown.contains(SECRET) && !shown.contains(HOST_SECRET), "{shown}");
-    assert_eq!(serde_json::to_value(world.scalelite.snapshot()).unwrap()["servers"][0]["secret"], HOST_SECRET);
+    assert_eq!(
+        serde_json::to_value(world.scalelite.snapshot()).unwrap()["servers"][0]["secret"],
+        HOST_SECRET
+    );
 }

@@ -108,6 +108,7 @@ fn retry_undelivered(error: &(dyn StdError + 'static)) -> Retry {
         }
         if let Some(rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer
+            | CertificateError::BadSignature
             | CertificateError::NotValidForName
             | CertificateError::NotValidForNameContext { .. },
         )) = layer.downcast_ref()

@@ -77,8 +77,16 @@ mod tests {
         assert_eq!(sha1, "b&checksum=a9993e364706816aba3e25717850c26c9cd0d89d");
         let sha256 = Algorithm::Sha256.sign("ab", "", &secret);
         assert_eq!(sha256, "checksum=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert!(Algorithm::Sha384.sign("ab", "", &secret).starts_with("checksum=cb00753f45a35e8bb5a03d699ac65007"));
-        assert!(Algorithm::Sha512.sign("ab", "", &secret).starts_with("checksum=ddaf35a193617abacc417349ae204131"));
+        assert!(
+            Algorithm::Sha384
+                .sign("ab", "", &secret)
+                .starts_with("checksum=cb00753f45a35e8bb5a03d699ac65007")
+        );
+        assert!(
+            Algorithm::Sha512
+                .sign("ab", "", &secret)
+                .starts_with("checksum=ddaf35a193617abacc417349ae204131")
+        );
         let query = "name=Test+Meeting&meetingID=abc123&attendeePW=111222&moderatorPW=333444";
         let signed = Algorithm::Sha1.sign("create", query, &"639259d4-9dd8-4b25-bf01-95f9567eaf4b".into());
         assert_eq!(signed, format!("{query}&checksum=1fcbb0c4fc1f039f73aa6d697d2db9ba7f803f17"));

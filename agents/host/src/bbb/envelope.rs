@@ -59,7 +59,8 @@ pub(crate) fn child<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
 
 /// A remote text as it may go into an error: one line, not endless.
 pub(crate) fn clean(text: &str) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
     let text = words.join(" ");
     match text.char_indices().nth(MAX_MESSAGE) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
@@ -78,7 +79,9 @@ mod tests {
         let document = parse(failed).unwrap();
         let refusal = Refusal { key: "k".into(), message: "a b".into() };
         assert_eq!(open(&document).unwrap().unwrap_err(), refusal);
-        assert!(open(&parse("<response><returncode>SUCCESS</returncode></response>").unwrap()).unwrap().is_ok());
+        assert!(
+            open(&parse("<response><returncode>SUCCESS</returncode></response>").unwrap()).unwrap().is_ok()
+        );
         for other in ["<html/>", "<response/>", "<response><returncode>MAYBE</returncode></response>"] {
             assert!(open(&parse(other).unwrap()).is_err(), "{other}");
         }

@@ -122,7 +122,10 @@ impl Properties<'_> {
             return Err(self.unusable(SECRET, "it is blank; set one with: bbb-conf --setsecret"));
         }
         let server_url = normalise_url(&self.take(SERVER_URL)?).ok_or_else(|| {
-            self.unusable(SERVER_URL, "it is not an http or https URL with a host; set it with: bbb-conf --setip")
+            self.unusable(
+                SERVER_URL,
+                "it is not an http or https URL with a host; set it with: bbb-conf --setip",
+            )
         })?;
         let checksum = match self.values.get(CHECKSUMS) {
             Some(supported) => Algorithm::choose(supported)
@@ -160,14 +163,17 @@ fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, NotReady> {
     };
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(failed(error)),
     };
     // Opening a pipe could wait for ever.
     if !metadata.is_file() {
         return Err(unreadable("it is not a regular file; give the path of BBB's property file".to_owned()));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len().min(MAX_SIZE)).unwrap_or(0) + 1));
+    let mut bytes =
+        Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len().min(MAX_SIZE)).unwrap_or(0) + 1));
     let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes));
     match read {
         Ok(_) if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_SIZE => {

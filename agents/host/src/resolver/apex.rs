@@ -10,9 +10,8 @@ use crate::names::{self, SystemResolver};
 /// The apex of the zone that `domain` is in. A domain below the apex has no SOA of its own: then the zone's SOA comes
 /// in the negative answer (RFC 2308, 3).
 pub(super) async fn find(names: &SystemResolver, domain: &Name) -> Result<Name, Error> {
-    let resolver = names.resolver().map_err(|source| discovery(domain, source))?;
-    let question = question(domain)?;
-    let owner = match resolver.lookup(question, rr::RecordType::SOA).await {
+    let answer = names.lookup(question(domain)?, rr::RecordType::SOA).await;
+    let owner = match answer.map_err(|source| discovery(domain, source))? {
         Ok(found) => found
             .answers()
             .iter()
@@ -34,8 +33,8 @@ pub(super) async fn find(names: &SystemResolver, domain: &Name) -> Result<Name, 
 
 /// The names of a zone's name servers, with their final dot.
 pub(super) async fn name_servers(names: &SystemResolver, apex: &Name) -> Result<Vec<String>, Error> {
-    let resolver = names.resolver().map_err(|source| discovery(apex, source))?;
-    let mut listed: Vec<String> = match resolver.lookup(question(apex)?, rr::RecordType::NS).await {
+    let answer = names.lookup(question(apex)?, rr::RecordType::NS).await;
+    let mut listed: Vec<String> = match answer.map_err(|source| discovery(apex, source))? {
         Ok(found) => found.answers().iter().filter_map(server_name).collect(),
         Err(error) if error.is_no_records_found() => Vec::new(),
         Err(error) => return Err(discovery(apex, failed(apex, &error))),

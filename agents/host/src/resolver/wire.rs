@@ -148,6 +148,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lost_question_is_sent_again() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            let (first, _) = socket.recv_from(&mut buffer).await.unwrap();
+            let lost = buffer.get(..first).unwrap().to_vec();
+            let (second, from) = socket.recv_from(&mut buffer).await.unwrap();
+            let again = buffer.get(..second).unwrap().to_vec();
+            let answer = Message::from_vec(&again).unwrap().into_response();
+            socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            (lost, again)
+        });
+        let name = Name::from_str("vc-1.example.org.").unwrap();
+        let answer = ask(address, &name, RecordType::A).await.unwrap();
+        let (lost, again) = server.await.unwrap();
+        assert_eq!(lost, again);
+        assert!(!answer.metadata.recursion_desired);
+    }
+
+    #[tokio::test]
     async fn nobody_listening_is_known_at_once() {
         let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let name = Name::from_str("vc-1.example.org.").unwrap();

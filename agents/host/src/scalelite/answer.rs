@@ -58,7 +58,8 @@ impl Answer {
 
     /// Whether this says that there is no such entry. A proxy's 404 does not.
     pub(super) fn is_unknown_server(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND && self.words().is_some_and(|words| words.starts_with(UNKNOWN_SERVER))
+        self.status == StatusCode::NOT_FOUND
+            && self.words().is_some_and(|words| words.starts_with(UNKNOWN_SERVER))
     }
 
     /// Whether this says that not all meetings of an entry could be ended, in Scalelite's words.
@@ -91,7 +92,8 @@ impl Answer {
             (_, 500) if self.changing => Error::Conflict {
                 action,
                 status,
-                message: "another change came at the same time, or Scalelite's Redis is not available".to_owned(),
+                message: "another change came at the same time, or Scalelite's Redis is not available"
+                    .to_owned(),
             },
             (Some(message), _) => Error::Http { action, status, message },
             (None, _) => Error::Http { action, status, message: usual_meaning(status).to_owned() },

@@ -35,7 +35,10 @@ impl Server {
             load: self.load,
             multiplier: self.multiplier,
             tag: self.tag.clone(),
-            secret_matches: same(self.secret.expose_secret().as_bytes(), own_secret.expose_secret().as_bytes()),
+            secret_matches: same(
+                self.secret.expose_secret().as_bytes(),
+                own_secret.expose_secret().as_bytes(),
+            ),
         }
     }
 }

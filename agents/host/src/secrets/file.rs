@@ -18,7 +18,9 @@ pub(super) fn warn_if_shared(path: &Path) {
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
     if mode & 0o077 != 0 {
         let path = path.display();
-        tracing::warn!("the secret in {path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}");
+        tracing::warn!(
+            "the secret in {path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}"
+        );
     }
 }
 

@@ -56,7 +56,9 @@ impl From<String> for Text {
 /// The text of one key. The errors do not quote the JSON parser, which may quote the secret.
 fn pick(text: &str, key: &str) -> Result<SecretString, String> {
     let mut object: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|_| {
-        format!("its text is not a JSON object, so it has no key {key}; leave #{key} out to use the whole text")
+        format!(
+            "its text is not a JSON object, so it has no key {key}; leave #{key} out to use the whole text"
+        )
     })?;
     match object.remove(key) {
         Some(Value::Text(Text(secret))) => Ok(secret),
@@ -69,7 +71,9 @@ fn failure(reference: &SecretReference, error: &SdkError<GetSecretValueError>) -
     let (reference, words) = (reference.clone(), aws::explain(error));
     match error.code() {
         Some("ResourceNotFoundException") => Error::NotFound { reference, words },
-        Some("AccessDeniedException" | "AccessDenied" | "DecryptionFailure") => Error::Denied { reference, words },
+        Some("AccessDeniedException" | "AccessDenied" | "DecryptionFailure") => {
+            Error::Denied { reference, words }
+        }
         Some(code) if code.starts_with("Throttling") || code.starts_with("TooManyRequests") => {
             Error::Throttled { reference, words }
         }

@@ -48,11 +48,11 @@ impl Signed {
         })
     }
 
-    pub(super) fn verify(&self, request: &Request, keys: &Keys, region: &str) -> Result<(), Refused> {
+    pub(super) fn verify(&self, request: &Request, keys: &Keys, regions: &[&str]) -> Result<(), Refused> {
         let sent = request.header("x-amz-date");
         let time = parse_basic(sent).ok_or(Refused::Malformed)?;
         let in_time = time.abs_diff(real_time().as_secs()) <= SKEW;
-        let scoped = sent.starts_with(&format!("{}T", self.date)) && self.region == region;
+        let scoped = sent.starts_with(&format!("{}T", self.date)) && regions.contains(&self.region.as_str());
         if !in_time || !scoped || !self.covers(request) {
             return Err(Refused::WrongSignature);
         }

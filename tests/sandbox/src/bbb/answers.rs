@@ -37,7 +37,11 @@ pub(super) fn success(body: &str) -> Response {
 
 /// An answer with HTTP status 200 and `<returncode>FAILED</returncode>`.
 pub(super) fn failed(key: &str, message: &str) -> Response {
-    xml(&format!("<returncode>FAILED</returncode>{}{}", element("messageKey", key), element("message", message)))
+    xml(&format!(
+        "<returncode>FAILED</returncode>{}{}",
+        element("messageKey", key),
+        element("message", message)
+    ))
 }
 
 /// A page of nginx's own, e.g. 502 while bbb-web is not there.

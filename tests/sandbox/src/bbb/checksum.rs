@@ -78,7 +78,8 @@ pub fn parameter(query: &str, name: &str) -> Option<String> {
 
 /// `application/x-www-form-urlencoded`, as both services send it to each other.
 pub fn form(pairs: &[(&str, &str)]) -> String {
-    let pairs: Vec<_> = pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+    let pairs: Vec<_> =
+        pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
     pairs.join("&")
 }
 
@@ -86,7 +87,9 @@ fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => encoded.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => {
+                encoded.push(char::from(byte));
+            }
             b' ' => encoded.push('+'),
             _ => {
                 encoded.push('%');
@@ -132,7 +135,10 @@ mod tests {
 
     #[test]
     fn known_digests() {
-        assert_eq!(sign(Algorithm::Sha1, "a", "b", "c"), "b&checksum=a9993e364706816aba3e25717850c26c9cd0d89d");
+        assert_eq!(
+            sign(Algorithm::Sha1, "a", "b", "c"),
+            "b&checksum=a9993e364706816aba3e25717850c26c9cd0d89d"
+        );
         assert_eq!(
             sign(Algorithm::Sha256, "ab", "", "c"),
             "checksum=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

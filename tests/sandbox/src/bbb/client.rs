@@ -59,11 +59,10 @@ impl Network {
     pub fn trusting(pem: &str) -> std::result::Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(pem.as_bytes())?)?;
-        let config =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), ..Self::default() })
     }
 
@@ -89,10 +88,9 @@ impl Network {
         } else {
             bare.parse().ok().map(|address| SocketAddr::new(address, port))
         };
-        known
-            .or(itself)
-            .filter(|address| address.ip().is_loopback())
-            .ok_or_else(|| Error::new(ErrorKind::HostUnreachable, format!("nothing is known about host {host}")))
+        known.or(itself).filter(|address| address.ip().is_loopback()).ok_or_else(|| {
+            Error::new(ErrorKind::HostUnreachable, format!("nothing is known about host {host}"))
+        })
     }
 
     /// Calls the API below `base` (`.../bigbluebutton/api`) and returns the XML of a `SUCCESS`.
@@ -161,7 +159,9 @@ fn judge(body: String) -> std::result::Result<String, CallError> {
         let document = roxmltree::Document::parse(&body).map_err(|_| not_bbb())?;
         let text = |name| {
             let mut children = document.root_element().children();
-            children.find(|child| child.has_tag_name(name)).map(|child| child.text().unwrap_or_default().to_owned())
+            children
+                .find(|child| child.has_tag_name(name))
+                .map(|child| child.text().unwrap_or_default().to_owned())
         };
         match text("returncode").ok_or_else(not_bbb)?.as_str() {
             "SUCCESS" => None,

@@ -85,7 +85,11 @@ impl Net {
         let tls = acceptor.is_some();
         let (faults, journal) = (self.faults.clone(), self.journal.clone());
         let (address, gate) = Gate::listen(address, open, acceptor, route, faults, journal).await?;
-        Ok(Listener { address, gate, tls })
+        let listener = Listener { address, gate, tls };
+        if !open {
+            listener.close().await;
+        }
+        Ok(listener)
     }
 }
 

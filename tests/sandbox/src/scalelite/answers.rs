@@ -117,9 +117,12 @@ mod tests {
 
     #[test]
     fn decimals() {
-        for (number, text) in
-            [(1.0, Some("1.0")), (-3.0, Some("-3.0")), (2.5, Some("2.5")), (1e20, Some("100000000000000000000.0"))]
-        {
+        for (number, text) in [
+            (1.0, Some("1.0")),
+            (-3.0, Some("-3.0")),
+            (2.5, Some("2.5")),
+            (1e20, Some("100000000000000000000.0")),
+        ] {
             assert_eq!(decimal(number).as_deref(), text);
         }
         assert_eq!(decimal(f64::NAN), None);

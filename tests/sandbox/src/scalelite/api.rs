@@ -38,7 +38,7 @@ pub(super) async fn answer(scalelite: &Scalelite, request: &Request) -> Response
     }
     let body = match check(scalelite, request, operation) {
         Ok(body) => body,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     if scalelite.state().redis_down {
         return uncaught(500, request);
@@ -75,18 +75,25 @@ fn health_check(scalelite: &Scalelite) -> Response {
 }
 
 /// Content type, JSON and checksum; the body's parameters when all are right.
-fn check(scalelite: &Scalelite, request: &Request, operation: &str) -> Result<Map<String, Value>, Response> {
+fn check(
+    scalelite: &Scalelite,
+    request: &Request,
+    operation: &str,
+) -> Result<Map<String, Value>, Box<Response>> {
     let mut parameters = Map::new();
     if request.method == "POST" {
         let content_type = request.header("content-type").split(';').next().unwrap_or_default().trim();
         if !content_type.eq_ignore_ascii_case("application/json") {
-            return Err(refused("unsupportedContentType", "POST request Content-Type is missing or unsupported"));
+            return Err(Box::new(refused(
+                "unsupportedContentType",
+                "POST request Content-Type is missing or unsupported",
+            )));
         }
-        parameters = body(&request.body).map_err(|()| uncaught(400, request))?;
+        parameters = body(&request.body).map_err(|()| Box::new(uncaught(400, request)))?;
     }
     let config = &scalelite.config;
     if !verify(operation, &request.query, config.secret.expose(), &config.algorithms) {
-        return Err(refused("checksumError", "You did not pass the checksum security check"));
+        return Err(Box::new(refused("checksumError", "You did not pass the checksum security check")));
     }
     Ok(parameters)
 }

@@ -95,9 +95,15 @@ mod tests {
 
     #[test]
     fn numbers_are_read_loosely() {
-        for (text, number) in
-            [("2.5", 2.5), (" -3 ", -3.0), ("2abc", 2.0), ("abc", 0.0), ("1e2x", 100.0), ("inf", 0.0), ("-", 0.0)]
-        {
+        for (text, number) in [
+            ("2.5", 2.5),
+            (" -3 ", -3.0),
+            ("2abc", 2.0),
+            ("abc", 0.0),
+            ("1e2x", 100.0),
+            ("inf", 0.0),
+            ("-", 0.0),
+        ] {
             assert!((loose_decimal(text) - number).abs() < f64::EPSILON, "{text}");
         }
         assert!(loose_decimal("NaN").is_nan());

@@ -77,7 +77,8 @@ impl Scalelite {
         if state.redis_down {
             return Err(Refusal::internal("Internal Server Error"));
         }
-        let mapped = state.store.meetings.get(id).and_then(|mapped| state.store.servers.get(&mapped.server_id));
+        let mapped =
+            state.store.meetings.get(id).and_then(|mapped| state.store.servers.get(&mapped.server_id));
         let Some(server) = mapped else {
             return Err(Refusal::new(
                 "notFound",

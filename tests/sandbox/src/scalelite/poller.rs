@@ -83,7 +83,8 @@ impl Scalelite {
 
     async fn is_gone(&self, Loaded { server, .. }: &Loaded, meeting: &str) -> bool {
         let parameters = [("meetingID", meeting)];
-        let answer = self.network.call(&server.url, server.secret.expose(), "getMeetingInfo", &parameters).await;
+        let answer =
+            self.network.call(&server.url, server.secret.expose(), "getMeetingInfo", &parameters).await;
         matches!(answer, Err(CallError::Refused { key, .. }) if key == "notFound")
     }
 
@@ -154,7 +155,12 @@ impl State {
 fn count(answer: &str, now: Duration) -> Option<u32> {
     let document = Document::parse(answer).ok()?;
     let meetings = document.descendants().filter(|node| node.has_tag_name("meeting"));
-    Some(meetings.filter(|meeting| text(meeting, "isBreakout") != "true").map(|meeting| weigh(&meeting, now)).sum())
+    Some(
+        meetings
+            .filter(|meeting| text(meeting, "isBreakout") != "true")
+            .map(|meeting| weigh(&meeting, now))
+            .sum(),
+    )
 }
 
 fn weigh(meeting: &Node<'_, '_>, now: Duration) -> u32 {

@@ -141,8 +141,7 @@ impl Scalelite {
 
     /// Maps a meeting to a server, as if it had been created there through the load balancer.
     pub fn map_meeting(&self, meeting: &str, server_id: &str) {
-        let mapped =
-            MappedMeeting { server_id: server_id.to_owned(), moderator_password: Secret::default() };
+        let mapped = MappedMeeting { server_id: server_id.to_owned(), moderator_password: Secret::default() };
         self.state().store.meetings.insert(meeting.to_owned(), mapped);
     }
 

@@ -170,7 +170,13 @@ impl Store {
 
     /// Keeps the sets of loads as the saved copy wants them. A cordon between a poll's reading and its saving is how a
     /// server gets back into the placement set although its state is `cordoned`.
-    fn place(&mut self, server: &Server, state_changed: bool, load: Option<f64>, load_changed: bool) -> Option<f64> {
+    fn place(
+        &mut self,
+        server: &Server,
+        state_changed: bool,
+        load: Option<f64>,
+        load_changed: bool,
+    ) -> Option<f64> {
         let id = server.id.clone();
         let (target, other, carried) = match server.state {
             None => return None,

@@ -75,6 +75,16 @@ async fn the_roles_keys_are_accepted_by_every_service() {
 }
 
 #[tokio::test]
+async fn route53_may_be_signed_for_the_clients_region() {
+    let aws = Aws::start().await;
+    let path = "/2013-04-01/hostedzone/Z0123456789EXAMPLE";
+    assert_eq!(aws.send(&Call::get("route53", "eu-central-1", path)).await.0, 200);
+    // Regional services are stricter.
+    let call = Call { region: "us-east-1", ..Call::ec2("Action=DescribeInstances") };
+    assert_eq!(aws.send(&call).await.0, 401);
+}
+
+#[tokio::test]
 async fn a_users_keys_need_no_token() {
     let aws = Aws::start().await;
     aws.cloud.vault.add_user("AKIAEXAMPLE", "secret");

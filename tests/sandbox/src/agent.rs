@@ -1,0 +1,75 @@
+//! Runs the real binaries on a host of the cloud: a configuration file, the environment, the command.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::process::Command;
+
+use crate::binaries;
+use crate::cloud::{Cloud, Host, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
+
+/// An agent's place on a host: its binary, and its configuration as an operator would write it.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    binary: PathBuf,
+    config: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+impl Agent {
+    /// `bbb-agent` or `turn-agent` on a host, with a configuration written into the host's directory.
+    pub fn install(cloud: &Arc<Cloud>, host: &Host, name: &str) -> Result<Self, String> {
+        let directory = host.root.join("etc").join(name);
+        let failed = |error: io::Error| format!("cannot write into {}: {error}", directory.display());
+        std::fs::create_dir_all(&directory).map_err(failed)?;
+        let config = directory.join("config.toml");
+        std::fs::write(&config, configuration(cloud, host, name)).map_err(failed)?;
+        Ok(Self { binary: binaries::path(name)?, config, environment: cloud.environment_on(host) })
+    }
+
+    /// Where its configuration is; drop-ins go into `config.d` beside it.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its binary.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The environment that it needs to find the cloud, its configuration included.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let name = self.binary.file_name().map(|name| name.to_string_lossy().replace('-', "_").to_uppercase());
+        let config = (format!("{}_CONFIG", name.unwrap_or_default()), self.config.display().to_string());
+        self.environment.iter().cloned().chain([config]).collect()
+    }
+
+    /// A command with that environment and nothing else, so that the caller's own settings cannot get in.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).env_clear().envs(self.environment()).kill_on_drop(true);
+        command
+    }
+}
+
+/// The configuration of an agent on a host. Times are short: nothing in the cloud takes long unless a test wants it to.
+fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
+    let servers: Vec<String> = cloud.dns.addresses().iter().map(|address| format!("\"{address}\"")).collect();
+    let mut text = format!(
+        "[dns]\nzone_id = \"{}\"\ndomain = \"{}\"\nservers = [{}]\n",
+        cloud.zone_id,
+        cloud.zone_name,
+        servers.join(", ")
+    );
+    if name == "bbb-agent" {
+        text += &format!(
+            "\n[scalelite]\nurl = \"{}\"\nsecret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\n\
+             \n[bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n",
+            cloud.scalelite_url(),
+            host.files.overrides().display(),
+            host.files.defaults().display(),
+        );
+    }
+    text
+}

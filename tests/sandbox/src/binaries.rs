@@ -1,0 +1,36 @@
+//! The real binaries, built from this checkout when needed.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Where to find binaries that are built already, for example static ones: then nothing is built.
+pub const DIRECTORY_VARIABLE: &str = "AGENT_BIN_DIR";
+
+/// The path of `bbb-agent` or `turn-agent`. Built at the first call of the process, unless [`DIRECTORY_VARIABLE`] names a
+/// directory.
+pub fn path(agent: &str) -> Result<PathBuf, String> {
+    static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| match std::env::var_os(DIRECTORY_VARIABLE) {
+        Some(directory) => Ok(directory.into()),
+        None => build(),
+    });
+    let path = directory.clone()?.join(agent);
+    if path.is_file() { Ok(path) } else { Err(format!("there is no {}", path.display())) }
+}
+
+fn build() -> Result<PathBuf, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let mut command = Command::new(cargo);
+    // The whole workspace, because a part of it would be built with fewer features, and so all of the SDK once more.
+    command.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(workspace);
+    let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !status.success() {
+        return Err("the agents do not build: see above".to_owned());
+    }
+    // This process was built by the same cargo into the same directory, perhaps below deps/.
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let directory = own.ancestors().skip(1).find(|path| path.join("bbb-agent").is_file());
+    directory.map(PathBuf::from).ok_or_else(|| format!("no bbb-agent beside {}", own.display()))
+}
