@@ -12,7 +12,8 @@ fn main() {
 /// The commit of the checkout; none in a source archive, where packagers set `SOURCE_COMMIT`.
 fn git_commit() -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        let output =
+            Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
         String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned())
     };
     // HEAD's log grows with every commit and checkout; HEAD itself only names the branch.

@@ -24,7 +24,9 @@ fn main() -> ExitCode {
             let options = deregister::Options { only: args.only, dry_run: args.dry_run };
             deregister::deregister(&session, options).await
         }),
-        Command::Status(args) => run(&AGENT, &common, async |session| status::status(&session, args.json).await),
+        Command::Status(args) => {
+            run(&AGENT, &common, async |session| status::status(&session, args.json).await)
+        }
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
         Command::Defaults => plain(&AGENT, report::done(config::reference::file(&AGENT))),

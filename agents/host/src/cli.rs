@@ -116,7 +116,8 @@ pub fn completions<C: CommandFactory>(args: CompletionsArgs) -> Result<Exit, Fai
 
 /// Prints or writes the manual pages.
 pub fn man<C: CommandFactory>(args: &ManArgs) -> Result<Exit, Failure> {
-    let failed = |error: std::io::Error| Failure::new(Exit::Failed, "cannot write the manual pages").because(error);
+    let failed =
+        |error: std::io::Error| Failure::new(Exit::Failed, "cannot write the manual pages").because(error);
     match &args.dir {
         Some(dir) => clap_mangen::generate_to(C::command(), dir).map_err(failed)?,
         None => {

@@ -45,12 +45,15 @@ where
     let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, "cannot start").because(error))?;
     runtime.block_on(async {
         let interrupt = Interrupt::listen();
-        let interrupt = interrupt.map_err(|error| Failure::new(Exit::Failed, "cannot listen for signals").because(error))?;
+        let interrupt = interrupt
+            .map_err(|error| Failure::new(Exit::Failed, "cannot listen for signals").because(error))?;
         let session = Session::new(*agent, settings, interrupt.clone())?;
         match interrupt.or_stop(command(session)).await {
             Ok(result) => result,
-            Err(signal) => Err(Failure::new(Exit::Interrupted(signal), format!("stopped by signal {signal}"))
-                .advise("run the command again; it goes on where this one stopped")),
+            Err(signal) => {
+                Err(Failure::new(Exit::Interrupted(signal), format!("stopped by signal {signal}"))
+                    .advise("run the command again; it goes on where this one stopped"))
+            }
         }
     })
 }

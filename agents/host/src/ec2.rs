@@ -41,7 +41,9 @@ impl Ec2 {
         let answer = self.client.describe_instances().filters(filter).send().await;
         let answer = answer.map_err(|error| format!("EC2 DescribeInstances: {}", aws::explain(&error)))?;
         let instances = answer.reservations().iter().flat_map(|reservation| reservation.instances());
-        let tag = instances.flat_map(|instance| instance.tags()).find(|tag| tag.key() == Some("aws:autoscaling:groupName"));
+        let tag = instances
+            .flat_map(|instance| instance.tags())
+            .find(|tag| tag.key() == Some("aws:autoscaling:groupName"));
         Ok(tag.and_then(|tag| tag.value()).map(str::to_owned))
     }
 }

@@ -42,7 +42,9 @@ impl Host {
     pub fn desired(&self, role: Role, ttl: u32, now: u64) -> Result<Desired, Failure> {
         if self.ipv4.is_none() && self.ipv6.is_none() {
             return Err(Failure::new(Exit::Failed, format!("{} cannot be registered", self.name))
-                .because("the metadata service reports no address of the kind that dns.ipv4 and dns.ipv6 ask for")
+                .because(
+                    "the metadata service reports no address of the kind that dns.ipv4 and dns.ipv6 ask for",
+                )
                 .advise("give the instance a public address, or set dns.ipv4 = \"private\""));
         }
         let owner = Owner::new(role, self.instance.clone(), self.region.clone(), now);

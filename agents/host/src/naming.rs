@@ -34,10 +34,10 @@ pub struct Zone {
 pub enum Named {
     /// It was so already.
     Already,
-    /// This was written.
-    Changed(ChangeBatch, ChangeId),
-    /// This would be written.
-    Planned(ChangeBatch),
+    /// It was changed; Route 53 tells by this id how far its servers are.
+    Changed(ChangeId),
+    /// It would be changed.
+    Planned,
 }
 
 /// How a host's name came to hold nothing of this host's.
@@ -45,10 +45,10 @@ pub enum Named {
 pub enum Unnamed {
     /// It held nothing already.
     Already,
-    /// This was written.
-    Changed(ChangeBatch),
-    /// This would be written.
-    Planned(ChangeBatch),
+    /// Its record sets were deleted.
+    Changed,
+    /// They would be deleted.
+    Planned,
     /// It is somebody else's and was left alone.
     Others(dns::Refusal),
 }
@@ -56,33 +56,44 @@ pub enum Unnamed {
 /// What the planner decided for good.
 enum Settled {
     Nothing,
-    Changed(ChangeBatch, ChangeId),
-    Planned(ChangeBatch),
+    Changed(ChangeId),
+    Planned,
     Refused(dns::Refusal),
 }
 
 impl Zone {
     /// Makes the host's name as desired.
-    pub async fn register(&self, desired: &Desired, executor: &Executor, deadline: Instant) -> Result<Named, Failure> {
+    pub async fn register(
+        &self,
+        desired: &Desired,
+        executor: &Executor,
+        deadline: Instant,
+    ) -> Result<Named, Failure> {
         let plan = async |observed: &Observed| dns::register(desired, observed);
         match self.settle(&desired.name, plan, executor, deadline).await? {
             Settled::Nothing => Ok(Named::Already),
-            Settled::Changed(batch, id) => Ok(Named::Changed(batch, id)),
-            Settled::Planned(batch) => Ok(Named::Planned(batch)),
+            Settled::Changed(id) => Ok(Named::Changed(id)),
+            Settled::Planned => Ok(Named::Planned),
             Settled::Refused(refusal) => Err(refused(&desired.name, &refusal)),
         }
     }
 
     /// Removes whatever is this host's at its name.
-    pub async fn deregister(&self, host: &Host, ec2: &Ec2, executor: &Executor, deadline: Instant) -> Result<Unnamed, Failure> {
+    pub async fn deregister(
+        &self,
+        host: &Host,
+        ec2: &Ec2,
+        executor: &Executor,
+        deadline: Instant,
+    ) -> Result<Unnamed, Failure> {
         let plan = async |observed: &Observed| {
             let held = held_by_others(observed, host, ec2).await;
             dns::deregister(&host.instance, observed, &held)
         };
         match self.settle(&host.name, plan, executor, deadline).await? {
             Settled::Nothing => Ok(Unnamed::Already),
-            Settled::Changed(batch, _) => Ok(Unnamed::Changed(batch)),
-            Settled::Planned(batch) => Ok(Unnamed::Planned(batch)),
+            Settled::Changed(_) => Ok(Unnamed::Changed),
+            Settled::Planned => Ok(Unnamed::Planned),
             // Our label beside another host's address is a state that nobody wanted: a person has to look.
             Settled::Refused(refusal @ dns::Refusal::Address(_)) => Err(refused(&host.name, &refusal)),
             Settled::Refused(refusal) => Ok(Unnamed::Others(refusal)),
@@ -118,9 +129,9 @@ impl Zone {
                 }
                 Decision::Change(batch) => batch,
             };
-            match executor.run(&words(&batch), self.api.change(&batch)).await? {
-                Outcome::Shown => return Ok(Settled::Planned(batch)),
-                Outcome::Ran(Ok(id)) => return Ok(Settled::Changed(batch, id)),
+            match executor.run(&format!("Route 53: {}", words(&batch)), self.api.change(&batch)).await? {
+                Outcome::Shown => return Ok(Settled::Planned),
+                Outcome::Ran(Ok(id)) => return Ok(Settled::Changed(id)),
                 Outcome::Ran(Err(error @ Error::Conflict { .. })) => {
                     conflicts += 1;
                     if conflicts == CONFLICTS {
@@ -137,7 +148,9 @@ impl Zone {
 
     /// Reads what is at a name. DNS costs nothing; where it does not answer, or its servers disagree, the API does.
     pub async fn observe(&self, name: &Name, source: Source) -> Result<Observed, Error> {
-        if source == Source::Dns && let Ok(servers) = &self.servers {
+        if source == Source::Dns
+            && let Ok(servers) = &self.servers
+        {
             let answers = servers.ask_all(name).await;
             if let Some(observed) = NameServers::agreed(&answers) {
                 return Ok(observed);
@@ -149,7 +162,12 @@ impl Zone {
 
     /// Waits until every authoritative server answers with the desired record sets; where they are not asked, until
     /// Route 53 says that all of them have the change.
-    pub async fn wait_until_live(&self, desired: &Desired, change: Option<&ChangeId>, deadline: Instant) -> Result<(), Failure> {
+    pub async fn wait_until_live(
+        &self,
+        desired: &Desired,
+        change: Option<&ChangeId>,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
         let mut pace = Pace::new(deadline, Duration::from_millis(500), Duration::from_secs(2));
         let started = Instant::now();
         loop {
@@ -165,12 +183,19 @@ impl Zone {
                 report::progress_done();
                 return Ok(());
             }
-            report::progress(&format!("waiting for {}: {standing} ({} s)", desired.name, started.elapsed().as_secs()));
+            report::progress(&format!(
+                "waiting for {}: {standing} ({} s)",
+                desired.name,
+                started.elapsed().as_secs()
+            ));
             if !pace.look_again().await {
                 report::progress_done();
-                return Err(Failure::new(Exit::TryAgain, format!("{} is registered, but not live everywhere yet", desired.name))
-                    .because(standing)
-                    .advise("wait, or look at the servers with status; the record itself is in Route 53"));
+                return Err(Failure::new(
+                    Exit::TryAgain,
+                    format!("{} is registered, but not live everywhere yet", desired.name),
+                )
+                .because(standing)
+                .advise("wait, or look at the servers with status; the record itself is in Route 53"));
             }
         }
     }
@@ -186,7 +211,10 @@ fn live(desired: &Desired, answers: &[Answer]) -> (bool, String) {
     let behind: Vec<String> = behind.collect();
     let ready = answers.len() - behind.len();
     let first = behind.first().map(|first| format!("; {first}")).unwrap_or_default();
-    (!answers.is_empty() && behind.is_empty(), format!("{ready} of {} servers answer with it{first}", answers.len()))
+    (
+        !answers.is_empty() && behind.is_empty(),
+        format!("{ready} of {} servers answer with it{first}", answers.len()),
+    )
 }
 
 /// The addresses at the name that are not this host's own and that another instance has, or may have: what cannot be

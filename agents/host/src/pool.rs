@@ -64,7 +64,11 @@ impl Pool<'_> {
     }
 
     /// Observe, plan, execute, until the plan is empty. Reading back after the last action is the last observation.
-    async fn settle(&self, plan: impl AsyncFn(&[Entry]) -> Vec<Action>, desired: &Desired) -> Result<Standing, Failure> {
+    async fn settle(
+        &self,
+        plan: impl AsyncFn(&[Entry]) -> Vec<Action>,
+        desired: &Desired,
+    ) -> Result<Standing, Failure> {
         let mut pace = Pace::remote(self.deadline);
         let mut done = Vec::new();
         let mut rounds = 0;
@@ -95,10 +99,16 @@ impl Pool<'_> {
     }
 
     /// Carries out one plan, in order, up to the first error.
-    async fn carry_out(&self, actions: &[Action], desired: &Desired, done: &mut Vec<String>) -> Result<Result<(), Error>, Failure> {
+    async fn carry_out(
+        &self,
+        actions: &[Action],
+        desired: &Desired,
+        done: &mut Vec<String>,
+    ) -> Result<Result<(), Error>, Failure> {
         let mut added = String::new();
         for action in actions {
-            let outcome = self.executor.run(&action.to_string(), self.call(action, desired, &added)).await?;
+            let what = format!("Scalelite: {action}");
+            let outcome = self.executor.run(&what, self.call(action, desired, &added)).await?;
             match outcome {
                 Outcome::Shown => {}
                 Outcome::Ran(Ok(Some(id))) => added = id,

@@ -107,8 +107,12 @@ impl HostedZone {
     /// Applies a batch, all or nothing (ChangeResourceRecordSets).
     pub async fn change(&self, ChangeBatch(changes): &ChangeBatch) -> Result<ChangeId, Error> {
         self.count();
-        let changes: Vec<r53::Change> = changes.iter().map(wire).collect::<Result<_, _>>().map_err(|error| self.invalid(&error))?;
-        let batch = r53::ChangeBatch::builder().set_changes(Some(changes)).build().map_err(|error| self.invalid(&error))?;
+        let changes: Vec<r53::Change> =
+            changes.iter().map(wire).collect::<Result<_, _>>().map_err(|error| self.invalid(&error))?;
+        let batch = r53::ChangeBatch::builder()
+            .set_changes(Some(changes))
+            .build()
+            .map_err(|error| self.invalid(&error))?;
         let request = self.client.change_resource_record_sets().hosted_zone_id(&self.id).change_batch(batch);
         match request.send().await {
             Ok(accepted) => Ok(ChangeId(accepted.change_info.map(|info| info.id).unwrap_or_default())),
@@ -119,7 +123,8 @@ impl HostedZone {
     /// Whether all servers have an accepted batch (GetChange).
     pub async fn is_in_sync(&self, ChangeId(id): &ChangeId) -> Result<bool, Error> {
         self.count();
-        let change = self.client.get_change().id(id).send().await.map_err(|error| self.failed("GetChange", &error))?;
+        let change =
+            self.client.get_change().id(id).send().await.map_err(|error| self.failed("GetChange", &error))?;
         Ok(change.change_info.is_some_and(|info| info.status == r53::ChangeStatus::Insync))
     }
 
@@ -149,10 +154,19 @@ impl HostedZone {
         if lost_race.iter().any(|words| messages.contains(words)) {
             return Error::Conflict { zone: self.id.clone(), message: messages };
         }
-        Error::Failed { action: "ChangeResourceRecordSets", zone: self.id.clone(), message: messages, retryable: false }
+        Error::Failed {
+            action: "ChangeResourceRecordSets",
+            zone: self.id.clone(),
+            message: messages,
+            retryable: false,
+        }
     }
 
-    fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(&self, action: &'static str, error: &SdkError<E>) -> Error {
+    fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
+        &self,
+        action: &'static str,
+        error: &SdkError<E>,
+    ) -> Error {
         let zone = self.id.clone();
         Error::Failed { action, zone, message: aws::explain(error), retryable: aws::is_retryable(error) }
     }

@@ -43,7 +43,8 @@ pub struct Session {
 impl Session {
     /// Nothing is asked yet.
     pub fn new(agent: Agent, settings: Settings, interrupt: Interrupt) -> Result<Self, Failure> {
-        let imds = Imds::from_env().map_err(|error| Failure::new(Exit::Usage, "metadata service").because(error))?;
+        let imds =
+            Imds::from_env().map_err(|error| Failure::new(Exit::Usage, "metadata service").because(error))?;
         let tls = Tls::new(settings.ca_bundle.clone());
         Ok(Self { agent, settings, interrupt, tls, names: SystemResolver::new(), imds, aws: OnceCell::new() })
     }
@@ -109,7 +110,12 @@ impl Session {
         http::client(&self.tls, &self.names, limits).map_err(tls_failure)
     }
 
-    async fn secret(&self, at: &secrets::SecretReference, host: &Host, deadline: Instant) -> Result<SecretString, Failure> {
+    async fn secret(
+        &self,
+        at: &secrets::SecretReference,
+        host: &Host,
+        deadline: Instant,
+    ) -> Result<SecretString, Failure> {
         let mut pace = Pace::remote(deadline);
         let manager = match at.needs_aws() {
             true => Some(aws_sdk_secretsmanager::Client::new(self.aws(host).await?)),
@@ -126,7 +132,10 @@ impl Session {
 
     async fn aws(&self, host: &Host) -> Result<&aws_config::SdkConfig, Failure> {
         let region = self.settings.region.as_deref().unwrap_or(&host.region);
-        self.aws.get_or_try_init(|| aws::sdk_config(&self.tls, &self.names, &self.imds, region)).await.map_err(tls_failure)
+        self.aws
+            .get_or_try_init(|| aws::sdk_config(&self.tls, &self.names, &self.imds, region))
+            .await
+            .map_err(tls_failure)
     }
 }
 

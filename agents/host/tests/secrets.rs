@@ -2,9 +2,6 @@
 //! sandbox's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[allow(dead_code)]
-mod served;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -230,8 +227,9 @@ struct Cloud {
     secrets: Arc<SecretsManager>,
     front: Arc<Front>,
     faults: Faults,
-    gate: Gate,
     client: Client,
+    /// It stops listening when this is dropped.
+    _gate: Gate,
 }
 
 async fn cloud() -> Cloud {
@@ -253,7 +251,7 @@ async fn cloud() -> Cloud {
         .retry_config(RetryConfig::disabled())
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
-    Cloud { secrets, front, faults, gate, client: Client::from_conf(config) }
+    Cloud { secrets, front, faults, client: Client::from_conf(config), _gate: gate }
 }
 
 impl Cloud {
@@ -329,7 +327,6 @@ async fn failures_of_secrets_manager_are_told_apart() {
     assert_eq!(cloud.read("secretsmanager:there").await.unwrap().expose_secret(), "planted");
     let error = resolve_with(&parse("secretsmanager:there"), None, None).await.unwrap_err();
     assert!(matches!(error, Error::NoAws { .. }) && !error.is_retryable(), "{error:?}");
-    cloud.gate.close();
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ pub enum Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Entry(id) => f.write_str(id),
+            Self::Entry(id) => write!(f, "entry {id}"),
             Self::Added => f.write_str("the new entry"),
         }
     }
@@ -126,7 +126,7 @@ pub enum Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Add => f.write_str("add this host to Scalelite"),
+            Self::Add => f.write_str("add an entry"),
             Self::Update(target, update) => {
                 let parts = [
                     update.secret.then_some("secret"),

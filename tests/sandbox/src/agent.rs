@@ -40,7 +40,8 @@ impl Agent {
 
     /// The environment that it needs to find the cloud, its configuration included.
     pub fn environment(&self) -> Vec<(String, String)> {
-        let name = self.binary.file_name().map(|name| name.to_string_lossy().replace('-', "_").to_uppercase());
+        let name =
+            self.binary.file_name().map(|name| name.to_string_lossy().replace('-', "_").to_uppercase());
         let config = (format!("{}_CONFIG", name.unwrap_or_default()), self.config.display().to_string());
         self.environment.iter().cloned().chain([config]).collect()
     }

@@ -25,6 +25,8 @@ fn main() -> ExitCode {
 }
 
 fn usage(argument: &str) -> ExitCode {
-    story::say(&format!("sandbox: {argument:?} is not known\nUsage: sandbox [--exit]   (--exit: end after the story)"));
+    story::say(&format!(
+        "sandbox: {argument:?} is not known\nUsage: sandbox [--exit]   (--exit: end after the story)"
+    ));
     ExitCode::from(2)
 }

@@ -46,7 +46,9 @@ pub async fn tell(only_story: bool) -> Result<(), Error> {
 
 impl Story {
     async fn life(&mut self) -> Result<(), Error> {
-        self.chapter("The host boots. UserData asks for its name, then registers it. BBB is not installed yet.");
+        self.chapter(
+            "The host boots. UserData asks for its name, then registers it. BBB is not installed yet.",
+        );
         self.run(&["hostname"], 0).await?;
         self.run(&["register", "--wait"], 7).await?;
         self.show_dns();
@@ -103,7 +105,10 @@ impl Story {
         }
         let code = output.status.code();
         say(&format!("    (exit code {})", code.unwrap_or(-1)));
-        self.expect(code == Some(expected), &format!("{arguments:?} ended with {code:?} instead of {expected}"));
+        self.expect(
+            code == Some(expected),
+            &format!("{arguments:?} ended with {code:?} instead of {expected}"),
+        );
         Ok(())
     }
 
@@ -117,7 +122,15 @@ impl Story {
         let records = self.cloud.route53.records(&self.cloud.zone_id).unwrap_or_default();
         let own = records.iter().filter(|set| !matches!(set.record_type, RecordType::Ns | RecordType::Soa));
         let lines: Vec<String> = own
-            .map(|set| format!("{} {} {} {}", set.name, set.ttl.unwrap_or_default(), set.record_type.as_str(), set.values.join(" ")))
+            .map(|set| {
+                format!(
+                    "{} {} {} {}",
+                    set.name,
+                    set.ttl.unwrap_or_default(),
+                    set.record_type.as_str(),
+                    set.values.join(" ")
+                )
+            })
             .collect();
         say(&format!("  The zone {} has {} record sets of hosts:", self.cloud.zone_name, lines.len()));
         lines.iter().for_each(|line| say(&format!("    {line}")));
@@ -137,7 +150,10 @@ impl Story {
                 say(&format!("  {count:3} x {service:?} {action}"));
             }
         }
-        say(&format!("  {:3} x DNS questions to the authoritative servers, which cost nothing", self.cloud.dns.queries().len()));
+        say(&format!(
+            "  {:3} x DNS questions to the authoritative servers, which cost nothing",
+            self.cloud.dns.queries().len()
+        ));
     }
 
     /// Keeps everything up and says how to try it.
@@ -147,9 +163,12 @@ impl Story {
         for (name, value) in self.agent.environment() {
             say(&format!("  export {name}='{value}'"));
         }
-        let binaries = self.agent.binary().parent().map(|path| path.display().to_string()).unwrap_or_default();
+        let binaries =
+            self.agent.binary().parent().map(|path| path.display().to_string()).unwrap_or_default();
         say(&format!("  export PATH='{binaries}':\"$PATH\""));
-        say("\nand try: bbb-agent status, bbb-agent register --wait, bbb-agent check, bbb-agent deregister --dry-run");
+        say(
+            "\nand try: bbb-agent status, bbb-agent register --wait, bbb-agent check, bbb-agent deregister --dry-run",
+        );
         say(&format!("What can be steered, with examples: curl -s http://{}/", control.address()));
         say("Ctrl-C ends it.");
         tokio::signal::ctrl_c().await?;

@@ -6,8 +6,10 @@ use std::str::Chars;
 
 /// All keys with their values; of a key that stands twice the last one wins.
 ///
-/// One deviation: Java refuses a whole file for a malformed `\u` escape (and BBB then does not start); here the `u`
-/// stands for itself, as any other letter does after a needless backslash. Half a surrogate pair becomes U+FFFD.
+/// Compared with OpenJDK 17 on random texts. Two deviations: Java refuses a whole file for a malformed `\u` escape (and
+/// BBB then does not start), while here the `u` stands for itself, as any other letter does after a needless backslash;
+/// and at the end of a file Java makes an empty key of a backslash that stands alone in its line. Half a surrogate pair
+/// becomes U+FFFD.
 pub fn parse(text: &str) -> BTreeMap<String, String> {
     let mut rest = text.chars().peekable();
     std::iter::from_fn(|| logical_line(&mut rest)).map(|line| key_and_value(&line)).collect()
@@ -32,20 +34,19 @@ fn line_end(c: char) -> bool {
 /// The next line that is neither blank nor a comment, with its continuation lines, its escapes as they stand.
 fn logical_line(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut line = String::new();
-    let (mut at_start, mut indented, mut continued, mut escaped) = (true, true, false, false);
+    let (mut indented, mut continued, mut escaped) = (true, false, false);
     while let Some(c) = rest.next() {
         // A blank line is skipped, but it ends a line that is continued into it.
         if indented && (blank(c) || (line_end(c) && !continued)) {
             continue;
         }
         (indented, continued) = (false, false);
-        if at_start && matches!(c, '#' | '!') {
+        if line.is_empty() && matches!(c, '#' | '!') {
             // A backslash continues no comment.
             while rest.next_if(|c| !line_end(*c)).is_some() {}
             indented = true;
         } else if !line_end(c) {
             line.push(c);
-            at_start = false;
             escaped = c == '\\' && !escaped;
         } else if escaped {
             line.pop();
@@ -54,7 +55,7 @@ fn logical_line(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
                 let _ = rest.next_if_eq(&'\n');
             }
         } else if line.is_empty() {
-            (at_start, indented) = (true, true);
+            indented = true;
         } else {
             return Some(line);
         }

@@ -60,7 +60,8 @@ impl Doctor<'_> {
 
     async fn all(&mut self, host: &Host) {
         let address = host.desired(self.session.agent.role, self.session.settings.dns.ttl, 0);
-        let addresses: Vec<String> = address.iter().flat_map(|desired| desired.addresses()).map(|set| set.to_string()).collect();
+        let addresses: Vec<String> =
+            address.iter().flat_map(|desired| desired.addresses()).map(|set| set.to_string()).collect();
         self.note("metadata", Finding::Good(format!("{} in {}", host.instance, host.availability_zone)));
         self.note("addresses", address.map_or_else(bad, |_| Finding::Good(addresses.join(", "))));
         self.zone(host).await;
@@ -87,7 +88,10 @@ impl Doctor<'_> {
         let zone_finding = self.within(describe(&zone, &domain)).await;
         self.note("hosted zone", zone_finding);
         let read = self.within(async {
-            zone.api.read(&host.name).await.map_or_else(bad, |_| Finding::Good(format!("can read {}", host.name)))
+            zone.api
+                .read(&host.name)
+                .await
+                .map_or_else(bad, |_| Finding::Good(format!("can read {}", host.name)))
         });
         let read = read.await;
         self.note("read records", read);
@@ -100,7 +104,9 @@ impl Doctor<'_> {
     async fn bbb(&mut self, paths: &settings::Bbb) {
         let installation = match bbb::read_installation(&paths.defaults, &paths.properties) {
             Ok(installation) => installation,
-            Err(error @ NotReady::NotInstalled { .. }) => return self.note("bbb", Finding::Note(error.to_string())),
+            Err(error @ NotReady::NotInstalled { .. }) => {
+                return self.note("bbb", Finding::Note(error.to_string()));
+            }
             Err(error) => return self.note("bbb", bad(error)),
         };
         let client = match self.session.local_client(&installation.server_url) {
@@ -133,7 +139,9 @@ impl Doctor<'_> {
         let executor = Executor::new(self.session.interrupt.clone(), true);
         let pool = Pool { scalelite: &scalelite, url: &url, secret: &secret, executor: &executor, deadline };
         let finding = self.within(async {
-            pool.entries().await.map_or_else(bad, |_| Finding::Good("accepts the load balancer's secret".to_owned()))
+            pool.entries()
+                .await
+                .map_or_else(bad, |_| Finding::Good("accepts the load balancer's secret".to_owned()))
         });
         let finding = finding.await;
         self.note("scalelite", finding);
@@ -141,7 +149,9 @@ impl Doctor<'_> {
 
     async fn within(&self, check: impl Future<Output = Finding>) -> Finding {
         let limit = self.session.settings.timeouts.status;
-        timeout(limit, check).await.unwrap_or_else(|_| Finding::Bad(format!("no answer within {} s", limit.as_secs())))
+        timeout(limit, check)
+            .await
+            .unwrap_or_else(|_| Finding::Bad(format!("no answer within {} s", limit.as_secs())))
     }
 }
 
@@ -155,10 +165,13 @@ async fn describe(zone: &Zone, domain: &Name) -> Finding {
         Ok(found) if !domain.is_within(&found.name) => {
             bad(format!("is {}, and dns.domain {domain} is not below that", found.name))
         }
-        Ok(found) if found.private && zone.servers.is_ok() => {
-            bad(format!("{} is private: set dns.read = \"api\", its servers answer inside its VPCs only", found.name))
+        Ok(found) if found.private && zone.servers.is_ok() => bad(format!(
+            "{} is private: set dns.read = \"api\", its servers answer inside its VPCs only",
+            found.name
+        )),
+        Ok(found) => {
+            Finding::Good(format!("{} ({})", found.name, if found.private { "private" } else { "public" }))
         }
-        Ok(found) => Finding::Good(format!("{} ({})", found.name, if found.private { "private" } else { "public" })),
     }
 }
 
@@ -180,7 +193,8 @@ async fn name_servers(zone: &Zone, name: &Name) -> Finding {
         Err(why) => return Finding::Note(format!("not asked, Route 53's API is read instead: {why}")),
     };
     let answers = servers.ask_all(name).await;
-    let silent: Vec<String> = answers.iter().filter_map(|answer| answer.result.as_ref().err()).map(ToString::to_string).collect();
+    let silent: Vec<String> =
+        answers.iter().filter_map(|answer| answer.result.as_ref().err()).map(ToString::to_string).collect();
     match silent.first() {
         None => Finding::Good(format!("all {} answer", answers.len())),
         Some(first) => bad(format!("{} of {} do not answer: {first}", silent.len(), answers.len())),

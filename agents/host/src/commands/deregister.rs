@@ -7,7 +7,7 @@ use crate::bbb::{self, NotReady};
 use crate::cli::Only;
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::naming::{Unnamed, words};
+use crate::naming::Unnamed;
 use crate::pool::Pool;
 use crate::report::{self, Exit, Failure, say};
 use crate::session::{Session, within};
@@ -43,7 +43,12 @@ pub async fn deregister(session: &Session, options: Options) -> Result<Exit, Fai
     Ok(left.map_or_else(|failure| failure.exit, |()| Exit::Done))
 }
 
-async fn leave(session: &Session, host: &Host, executor: &Executor, deadline: Instant) -> Result<(), Failure> {
+async fn leave(
+    session: &Session,
+    host: &Host,
+    executor: &Executor,
+    deadline: Instant,
+) -> Result<(), Failure> {
     // Half of the time is the name's, so that a Scalelite that does not answer cannot keep it.
     let deadline = deadline.min(within(session.settings.timeouts.deregister / 2));
     let Some(scalelite) = session.scalelite(host, deadline).await? else { return Ok(()) };
@@ -52,10 +57,11 @@ async fn leave(session: &Session, host: &Host, executor: &Executor, deadline: In
     let secret = SecretString::default();
     let pool = Pool { scalelite: &scalelite, url: &url, secret: &secret, executor, deadline };
     let standing = pool.leave().await?;
-    match (standing.done.as_slice(), executor.is_dry_run()) {
-        ([], _) => say(format_args!("scalelite: {url} is not there, nothing to do")),
-        (actions, true) => say(format_args!("scalelite: {url} would be removed: {}", actions.join(", "))),
-        (actions, false) => say(format_args!("scalelite: {url} removed: {}", actions.join(", "))),
+    match standing.done.as_slice() {
+        [] => say(format_args!("scalelite: {url} is not there, nothing to do")),
+        // The executor has said what it would do.
+        _ if executor.is_dry_run() => {}
+        actions => say(format_args!("scalelite: {url} removed: {}", actions.join(", "))),
     }
     Ok(())
 }
@@ -70,15 +76,23 @@ fn own_url(session: &Session, host: &Host) -> Result<String, Failure> {
     }
 }
 
-async fn unname(session: &Session, host: &Host, executor: &Executor, deadline: Instant) -> Result<(), Failure> {
+async fn unname(
+    session: &Session,
+    host: &Host,
+    executor: &Executor,
+    deadline: Instant,
+) -> Result<(), Failure> {
     let zone = session.zone(host).await?;
     let ec2 = session.ec2(host).await?;
     let unnamed = zone.deregister(host, &ec2, executor, deadline).await?;
     let (name, calls) = (&host.name, zone.api.calls());
     match unnamed {
-        Unnamed::Already => say(format_args!("dns: {name} is not there, nothing to do (Route 53 calls: {calls})")),
-        Unnamed::Changed(_) => say(format_args!("dns: {name} removed (Route 53 calls: {calls})")),
-        Unnamed::Planned(batch) => say(format_args!("dns: {name} would be changed: {}", words(&batch))),
+        Unnamed::Already => {
+            say(format_args!("dns: {name} is not there, nothing to do (Route 53 calls: {calls})"));
+        }
+        Unnamed::Changed => say(format_args!("dns: {name} removed (Route 53 calls: {calls})")),
+        // The executor has said what it would do.
+        Unnamed::Planned => {}
         Unnamed::Others(why) => say(format_args!("dns: {name} was left untouched: {why}")),
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::cli::Only;
 use crate::config::settings;
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::naming::{Named, words};
+use crate::naming::Named;
 use crate::pace::Pace;
 use crate::pool::{Pool, Standing};
 use crate::report::{self, Exit, Failure, say};
@@ -39,43 +39,60 @@ pub async fn register(session: &Session, options: Options) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-async fn name(session: &Session, host: &Host, executor: &Executor, wait: bool, deadline: Instant) -> Result<(), Failure> {
+async fn name(
+    session: &Session,
+    host: &Host,
+    executor: &Executor,
+    wait: bool,
+    deadline: Instant,
+) -> Result<(), Failure> {
     let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
     let zone = session.zone(host).await?;
     let named = zone.register(&desired, executor, deadline).await?;
     let calls = zone.api.calls();
     let name = &host.name;
     match &named {
-        Named::Planned(batch) => {
-            say(format_args!("dns: {name} would be changed: {}", words(batch)));
-            return Ok(());
+        // The executor has said what it would do.
+        Named::Planned => return Ok(()),
+        Named::Already => {
+            say(format_args!("dns: {name} is registered already, nothing to do (Route 53 calls: {calls})"));
         }
-        Named::Already => say(format_args!("dns: {name} is registered already, nothing to do (Route 53 calls: {calls})")),
         Named::Changed(..) => {
             let addresses = desired.addresses();
-            say(format_args!("dns: {name} registered: {} (Route 53 calls: {calls})", addresses_words(&addresses)));
+            say(format_args!(
+                "dns: {name} registered: {} (Route 53 calls: {calls})",
+                addresses_words(&addresses)
+            ));
         }
     }
     if wait {
         let change = match &named {
-            Named::Changed(_, id) => Some(id),
-            Named::Already | Named::Planned(_) => None,
+            Named::Changed(id) => Some(id),
+            Named::Already | Named::Planned => None,
         };
         zone.wait_until_live(&desired, change, deadline).await?;
         match &zone.servers {
             Ok(_) => say(format_args!("dns: {name} is live on every authoritative server")),
-            Err(why) => say(format_args!("dns: {name} is in Route 53; the authoritative servers were not asked: {why}")),
+            Err(why) => say(format_args!(
+                "dns: {name} is in Route 53; the authoritative servers were not asked: {why}"
+            )),
         }
     }
     Ok(())
 }
 
 fn addresses_words(sets: &[RecordSet]) -> String {
-    let values = sets.iter().flat_map(|set| set.values.iter().map(move |value| format!("{} {value}", set.kind)));
+    let values =
+        sets.iter().flat_map(|set| set.values.iter().map(move |value| format!("{} {value}", set.kind)));
     values.collect::<Vec<_>>().join(", ")
 }
 
-async fn join(session: &Session, host: &Host, executor: &Executor, deadline: Instant) -> Result<Exit, Failure> {
+async fn join(
+    session: &Session,
+    host: &Host,
+    executor: &Executor,
+    deadline: Instant,
+) -> Result<Exit, Failure> {
     let (Some(settings), Some(paths)) = (&session.settings.scalelite, &session.settings.bbb) else {
         say("scalelite: none is configured (scalelite.url), so no load balancer is joined");
         return Ok(Exit::Done);
@@ -96,16 +113,16 @@ async fn join(session: &Session, host: &Host, executor: &Executor, deadline: Ins
 }
 
 fn report_standing(url: &str, standing: &Standing, dry_run: bool) {
-    match (standing.done.as_slice(), dry_run) {
-        ([], _) => say(format_args!("scalelite: {url} takes meetings already, nothing to do")),
-        (actions, true) => say(format_args!("scalelite: {url} would be changed: {}", actions.join(", "))),
-        (actions, false) => say(format_args!("scalelite: {url} takes meetings now: {}", actions.join(", "))),
-    }
-    if dry_run {
-        return;
+    match standing.done.as_slice() {
+        [] => say(format_args!("scalelite: {url} takes meetings already, nothing to do")),
+        // The executor has said what it would do.
+        _ if dry_run => return,
+        actions => say(format_args!("scalelite: {url} takes meetings now: {}", actions.join(", "))),
     }
     if standing.entries.iter().all(|entry| entry.load.is_none()) {
-        say("scalelite: the first meeting is placed here after Scalelite's next poll (every 60 s by default)");
+        say(
+            "scalelite: the first meeting is placed here after Scalelite's next poll (every 60 s by default)",
+        );
     }
     if let [_, superfluous @ ..] = standing.entries.as_slice()
         && !superfluous.is_empty()

@@ -7,15 +7,15 @@ mod screen;
 use crate::report::{self, Exit, Failure};
 use crate::session::Session;
 
-pub use facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Server, Scalelite, Status};
+pub use facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Status};
 
 /// Shows how the host stands. Changes nothing.
 pub async fn status(session: &Session, json: bool) -> Result<Exit, Failure> {
     let status = collect::collect(session).await;
     let text = match json {
-        true => serde_json::to_string_pretty(&status).map(|json| json + "\n").map_err(|error| {
-            Failure::new(Exit::Failed, "cannot write the status as JSON").because(error)
-        })?,
+        true => serde_json::to_string_pretty(&status)
+            .map(|json| json + "\n")
+            .map_err(|error| Failure::new(Exit::Failed, "cannot write the status as JSON").because(error))?,
         false => screen::draw(&status),
     };
     report::answer(text)?;

@@ -118,7 +118,8 @@ pub struct Timeouts {
 /// Reads and checks the configuration from all its places.
 pub fn read(agent: &Agent, flags: &Flags) -> Result<Settings, ConfigError> {
     // Names and values that are not UTF-8 cannot be ours.
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     check(agent, &load(agent, flags, environment)?)
 }
 
@@ -147,7 +148,9 @@ impl Checker<'_> {
         let region = self.optional("aws.region", region);
         let ca_bundle = self.optional("tls.ca_bundle", absolute);
         let timeouts = self.timeouts();
-        let log_level = self.with_default("log.level", "info", |text| Level::parse(text).ok_or("must be \"error\", \"warn\", \"info\" or \"debug\""));
+        let log_level = self.with_default("log.level", "info", |text| {
+            Level::parse(text).ok_or("must be \"error\", \"warn\", \"info\" or \"debug\"")
+        });
         Some(Settings {
             dns: dns?,
             bbb: bbb?,
@@ -161,7 +164,7 @@ impl Checker<'_> {
 
     fn dns(&mut self) -> Option<Dns> {
         let zone_id = self.required("dns.zone_id", zone_id);
-        let domain = self.required("dns.domain", |text| Name::host(text));
+        let domain = self.required("dns.domain", Name::host);
         let naming = self.naming(domain.as_ref());
         let ttl = self.integer("dns.ttl", 60, 1, 86_400);
         let ipv4 = self.with_default("dns.ipv4", "public", |text| match text {
@@ -176,10 +179,13 @@ impl Checker<'_> {
             "api" => Ok(true),
             _ => Err("must be \"auto\" or \"api\""),
         });
-        let servers = self.list("dns.servers", |text| server(text));
+        let servers = self.list("dns.servers", server);
         let apex = self.apex(domain.as_ref());
         if ipv4 == Some(Ipv4Choice::Off) && !ipv6 {
-            self.complain("dns.ipv4", "is \"off\" while dns.ipv6 is false: no address would be left to register");
+            self.complain(
+                "dns.ipv4",
+                "is \"off\" while dns.ipv6 is false: no address would be left to register",
+            );
         }
         Some(Dns {
             zone_id: zone_id?,
@@ -196,10 +202,13 @@ impl Checker<'_> {
 
     fn naming(&mut self, domain: Option<&Name>) -> Option<Naming> {
         if self.raw.get("dns.name").is_some() && self.raw.get("dns.hostname").is_some() {
-            self.complain("dns.name", "is set together with dns.hostname; a host has one name: remove one of them");
+            self.complain(
+                "dns.name",
+                "is set together with dns.hostname; a host has one name: remove one of them",
+            );
             return None;
         }
-        if let Some(name) = self.optional("dns.name", |text| Name::host(text))? {
+        if let Some(name) = self.optional("dns.name", Name::host)? {
             if domain.is_some_and(|domain| !name.is_within(domain)) {
                 self.complain("dns.name", "is not below dns.domain");
                 return None;
@@ -207,18 +216,20 @@ impl Checker<'_> {
             return Some(Naming::Fixed(name));
         }
         let default = self.agent.default_hostname;
-        let template = self.with_default("dns.hostname", default, |text| HostTemplate::parse(text))?;
+        let template = self.with_default("dns.hostname", default, HostTemplate::parse)?;
         // The longest instance id and region tell now whether every host's name will fit.
         let longest = plan::instance::InstanceId::parse("i-0123456789abcdef0").ok()?;
         if let Some(Err(error)) = domain.map(|domain| template.name(&longest, "ap-southeast-1", domain)) {
-            self.complain("dns.hostname", error);
+            // With the default template it is the domain that a person has written, and can change.
+            let path = if self.raw.get("dns.hostname").is_some() { "dns.hostname" } else { "dns.domain" };
+            self.complain(path, format!("host names would not fit: {error}"));
             return None;
         }
         Some(Naming::Template(template))
     }
 
     fn apex(&mut self, domain: Option<&Name>) -> Option<Option<Name>> {
-        let apex = self.optional("dns.apex", |text| Name::host(text))?;
+        let apex = self.optional("dns.apex", Name::host)?;
         if let (Some(apex), Some(domain)) = (&apex, domain)
             && !domain.is_within(apex)
         {
@@ -229,7 +240,8 @@ impl Checker<'_> {
     }
 
     fn bbb(&mut self) -> Option<Bbb> {
-        let properties = self.with_default("bbb.properties", "/etc/bigbluebutton/bbb-web.properties", absolute);
+        let properties =
+            self.with_default("bbb.properties", "/etc/bigbluebutton/bbb-web.properties", absolute);
         let shipped = "/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties";
         let defaults = self.with_default("bbb.defaults", shipped, absolute);
         let address = self.with_default("bbb.address", "127.0.0.1", |text| {
@@ -240,10 +252,15 @@ impl Checker<'_> {
 
     fn scalelite(&mut self) -> Option<Option<Scalelite>> {
         let url = self.optional("scalelite.url", |text| {
-            normalise_url(text).ok_or("must be an http or https URL, for example https://scalelite.example.org")
+            normalise_url(text)
+                .ok_or("must be an http or https URL, for example https://scalelite.example.org")
         });
-        let secret = self.optional("scalelite.secret", |text| SecretReference::parse(text));
-        let multiplier = self.float("scalelite.load_multiplier", |number| number.is_finite() && number > 0.0, "must be above 0");
+        let secret = self.optional("scalelite.secret", SecretReference::parse);
+        let multiplier = self.float(
+            "scalelite.load_multiplier",
+            |number| number.is_finite() && number > 0.0,
+            "must be above 0",
+        );
         let tag = self.optional("scalelite.tag", |text| {
             let plain = !text.chars().any(char::is_control);
             if plain { Ok(text.to_owned()) } else { Err("must have no control characters") }
@@ -271,7 +288,13 @@ impl Checker<'_> {
         let deregister = self.seconds("timeouts.deregister", 80, 1, 86_400);
         let bbb = self.seconds("timeouts.bbb", 60, 0, 86_400);
         let status = self.seconds("timeouts.status", 10, 1, 300);
-        Some(Timeouts { imds: imds?, register: register?, deregister: deregister?, bbb: bbb?, status: status? })
+        Some(Timeouts {
+            imds: imds?,
+            register: register?,
+            deregister: deregister?,
+            bbb: bbb?,
+            status: status?,
+        })
     }
 
     fn seconds(&mut self, path: &str, default: i64, least: i64, most: i64) -> Option<Duration> {
@@ -283,7 +306,8 @@ impl Checker<'_> {
         let value = self.optional(path, read)?;
         if value.is_none() {
             let prefix = self.agent.environment_prefix;
-            let variable = keys::of(self.agent.role).find(|key| key.path == path).map(|key| keys::variable(prefix, key));
+            let variable =
+                keys::of(self.agent.role).find(|key| key.path == path).map(|key| keys::variable(prefix, key));
             let file = self.agent.config_file();
             self.problems.push(format!(
                 "{path} is not set; set it in {} or as {}",
@@ -295,7 +319,11 @@ impl Checker<'_> {
     }
 
     /// `None` when the value is wrong (and the problem noted), `Some(None)` when it is not set.
-    fn optional<T, E: Display>(&mut self, path: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<Option<T>> {
+    fn optional<T, E: Display>(
+        &mut self,
+        path: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Option<T>> {
         let Some((Value::Text(text), _)) = self.raw.get(path) else { return Some(None) };
         match read(text) {
             Ok(value) => Some(Some(value)),
@@ -306,7 +334,12 @@ impl Checker<'_> {
         }
     }
 
-    fn with_default<T, E: Display>(&mut self, path: &str, default: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+    fn with_default<T, E: Display>(
+        &mut self,
+        path: &str,
+        default: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
         match self.optional(path, &read)? {
             Some(value) => Some(value),
             None => read(default).ok(),
@@ -352,7 +385,8 @@ impl Checker<'_> {
     }
 
     fn complain(&mut self, path: &str, what: impl Display) {
-        let place = self.raw.get(path).map_or_else(String::new, |(_, origin): (_, &Origin)| format!("{origin}: "));
+        let place =
+            self.raw.get(path).map_or_else(String::new, |(_, origin): (_, &Origin)| format!("{origin}: "));
         self.problems.push(format!("{place}{path}: {what}"));
     }
 }
@@ -368,7 +402,11 @@ fn zone_id(text: &str) -> Result<String, &'static str> {
 
 fn region(text: &str) -> Result<String, &'static str> {
     let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if plain && text.contains('-') { Ok(text.to_owned()) } else { Err("must be an AWS region, for example eu-central-1") }
+    if plain && text.contains('-') {
+        Ok(text.to_owned())
+    } else {
+        Err("must be an AWS region, for example eu-central-1")
+    }
 }
 
 fn absolute(text: &str) -> Result<PathBuf, &'static str> {
@@ -378,7 +416,9 @@ fn absolute(text: &str) -> Result<PathBuf, &'static str> {
 
 fn server(text: &str) -> Result<SocketAddr, String> {
     let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-    address.or_else(|_| text.parse()).map_err(|_| format!("{text:?} is not an IP address with or without a port"))
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| format!("{text:?} is not an IP address with or without a port"))
 }
 
 #[cfg(test)]

@@ -10,22 +10,21 @@ use sandbox::journal::Journal;
 
 /// A service that listens.
 pub(crate) struct Served {
-    pub(crate) address: SocketAddr,
-    pub(crate) gate: Gate,
-    pub(crate) faults: Faults,
-    #[allow(dead_code)]
-    pub(crate) journal: Journal,
+    address: SocketAddr,
+    faults: Faults,
     service: ServiceName,
+    /// It stops listening when this is dropped.
+    _gate: Gate,
 }
 
 impl Served {
     pub(crate) async fn start(service: Arc<dyn Service>) -> Self {
-        let (name, faults, journal) = (service.name(), Faults::default(), Journal::default());
+        let (service_name, faults) = (service.name(), Faults::default());
         let route = Arc::new(move |_: &Request| Arc::clone(&service));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (address, gate) =
-            Gate::listen(any, true, None, route, faults.clone(), journal.clone()).await.unwrap();
-        Self { address, gate, faults, journal, service: name }
+        let listening = Gate::listen(any, true, None, route, faults.clone(), Journal::default());
+        let (address, gate) = listening.await.unwrap();
+        Self { address, faults, service: service_name, _gate: gate }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -296,12 +296,17 @@ impl Fleet {
             let message = format!("Instance {id} is already part of AutoScalingGroup:{}", other.name);
             return Err(Refusal::validation(message));
         }
+        let name = group.to_owned();
         let group = state.group(group)?;
         let mut member = Member::new(LifecycleState::Pending);
         start(&mut member, &group.hooks, now);
         group.members.insert(id.to_owned(), member);
         group.desired = group.desired.max(group.counted());
         group.max = group.max.max(group.desired);
+        // Auto Scaling tags what it launches or takes in (its user guide, "Tag Auto Scaling groups and instances").
+        if let Some(instance) = state.instances.get_mut(id) {
+            instance.facts.tags.insert("aws:autoscaling:groupName".to_owned(), name);
+        }
         Ok(())
     }
 

@@ -177,11 +177,16 @@ fn dns_part(desired: &Desired, dns: &Dns, seen: &[Liveness]) -> Part {
     if seen.contains(&Liveness::Live) {
         return match behind {
             0 => Part::InOrder,
-            _ => Part::Settling(format!("{behind} of {} authoritative servers do not answer with {name} yet", dns.servers.len())),
+            _ => Part::Settling(format!(
+                "{behind} of {} authoritative servers do not answer with {name} yet",
+                dns.servers.len()
+            )),
         };
     }
     if seen.contains(&Liveness::Different) {
-        return Part::Drift(format!("{name} has other addresses or another TTL than this host: register sets that right"));
+        return Part::Drift(format!(
+            "{name} has other addresses or another TTL than this host: register sets that right"
+        ));
     }
     match seen.is_empty() {
         true => Part::Unknown(format!("nobody could say whether {name} is registered")),
@@ -194,7 +199,10 @@ fn installation(session: &Session) -> Option<Result<bbb::Installation, bbb::NotR
     Some(bbb::read_installation(&paths.defaults, &paths.properties))
 }
 
-async fn bbb_host(session: &Session, local: &Option<Result<bbb::Installation, bbb::NotReady>>) -> Option<BbbHost> {
+async fn bbb_host(
+    session: &Session,
+    local: &Option<Result<bbb::Installation, bbb::NotReady>>,
+) -> Option<BbbHost> {
     let failed = |error: String| BbbHost { error: Some(error), ..BbbHost::default() };
     let installation = match local.as_ref()? {
         Ok(installation) => installation,
@@ -211,7 +219,7 @@ async fn bbb_host(session: &Session, local: &Option<Result<bbb::Installation, bb
     };
     let mut found = BbbHost { answers: version.is_ok(), ..BbbHost::default() };
     match version {
-        Ok(version) => found.version = Some(version.bbb.unwrap_or(version.api)),
+        Ok(version) => found.version = Some(version.bbb.unwrap_or_else(|| format!("API {}", version.api))),
         Err(error) => found.error = Some(error.to_string()),
     }
     match meetings {
@@ -257,7 +265,12 @@ async fn scalelite(
     (Some(found), part)
 }
 
-fn standing(configured: &settings::Scalelite, mut entries: Vec<membership::Entry>, secret_known: bool, age: Option<u64>) -> Part {
+fn standing(
+    configured: &settings::Scalelite,
+    mut entries: Vec<membership::Entry>,
+    secret_known: bool,
+    age: Option<u64>,
+) -> Part {
     if !secret_known {
         // BBB's own part says that its settings cannot be read; here nothing can be said about the secret.
         entries.iter_mut().for_each(|entry| entry.secret_matches = true);
@@ -284,7 +297,9 @@ async fn entries(
         let pool = Pool { scalelite: &client, url: &url, secret: &secret, executor: &executor, deadline };
         pool.entries().await.map_err(|error| error.to_string())
     };
-    timeout(session.settings.timeouts.status, ask).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    timeout(session.settings.timeouts.status, ask)
+        .await
+        .unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
 fn show(entry: &membership::Entry, secret_known: bool) -> Entry {
@@ -312,18 +327,22 @@ async fn auto_scaling(session: &Session, host: &Host) -> AutoScaling {
         Err(error) => found.error = Some(error.to_string()),
     }
     match spot {
-        Ok(notice) => found.spot_notice = notice.map(|notice| format!("{} at {}", notice.action, notice.time)),
+        Ok(notice) => {
+            found.spot_notice = notice.map(|notice| format!("{} at {}", notice.action, notice.time));
+        }
         Err(error) => found.error = Some(error.to_string()),
     }
     found.group = group.ok().flatten();
     // Tags are in the metadata only where the instance allows it; EC2 knows them always.
     if found.group.is_none() && found.target_state.is_some() {
         match session.ec2(host).await {
-            Ok(ec2) => match timeout(session.settings.timeouts.status, ec2.group_name(&host.instance)).await {
-                Ok(Ok(group)) => found.group = group,
-                Ok(Err(error)) => found.error = Some(error),
-                Err(_) => found.error = Some("EC2 gave no answer in time".to_owned()),
-            },
+            Ok(ec2) => {
+                match timeout(session.settings.timeouts.status, ec2.group_name(&host.instance)).await {
+                    Ok(Ok(group)) => found.group = group,
+                    Ok(Err(error)) => found.error = Some(error),
+                    Err(_) => found.error = Some("EC2 gave no answer in time".to_owned()),
+                }
+            }
             Err(failure) => found.error = Some(failure.headline()),
         }
     }

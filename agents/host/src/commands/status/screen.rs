@@ -50,8 +50,10 @@ fn identity(screen: &mut Screen, identity: &Identity) {
     let known: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
     screen.row("host", &if known.is_empty() { "not known".to_owned() } else { known.join(", ") });
     if let Some(fqdn) = &identity.fqdn {
-        let addresses: Vec<&str> = [&identity.ipv4, &identity.ipv6].into_iter().flatten().map(String::as_str).collect();
-        let addresses = if addresses.is_empty() { "no address to register".to_owned() } else { addresses.join(", ") };
+        let addresses: Vec<&str> =
+            [&identity.ipv4, &identity.ipv6].into_iter().flatten().map(String::as_str).collect();
+        let addresses =
+            if addresses.is_empty() { "no address to register".to_owned() } else { addresses.join(", ") };
         screen.row("", &format!("{fqdn} ({addresses})"));
     }
     screen.error(identity.error.as_ref());
@@ -87,7 +89,12 @@ fn scalelite(screen: &mut Screen, scalelite: &Scalelite) {
 fn entry_line(entry: &Entry) -> String {
     let load = entry.load.map_or_else(|| "not known yet".to_owned(), |load| load.to_string());
     let online = if entry.online { "online" } else { "offline" };
-    let tag = entry.tag.as_deref().filter(|tag| !tag.is_empty()).map(|tag| format!(", tag {tag}")).unwrap_or_default();
+    let tag = entry
+        .tag
+        .as_deref()
+        .filter(|tag| !tag.is_empty())
+        .map(|tag| format!(", tag {tag}"))
+        .unwrap_or_default();
     let secret = match entry.secret_matches {
         Some(false) => ", another secret than BBB's",
         Some(true) | None => "",
@@ -98,7 +105,9 @@ fn entry_line(entry: &Entry) -> String {
 fn bbb(screen: &mut Screen, bbb: &BbbHost) {
     let version = bbb.version.as_deref().unwrap_or("version not known");
     let line = match (bbb.answers, bbb.meetings, bbb.participants) {
-        (true, Some(meetings), Some(people)) => format!("{version}, {meetings} meetings with {people} people"),
+        (true, Some(meetings), Some(people)) => {
+            format!("{version}, {meetings} meetings with {people} people")
+        }
         (true, ..) => format!("{version}, meetings not known"),
         (false, ..) => "does not answer".to_owned(),
     };

@@ -1,0 +1,209 @@
+use super::*;
+use crate::config::load;
+
+const BBB: Agent = Agent {
+    role: Role::Bbb,
+    name: "bbb-agent",
+    environment_prefix: "BBB_AGENT_",
+    default_hostname: "vc-{instance}",
+};
+
+const MINIMAL: &str = "[dns]\nzone_id = \"Z0123456789EXAMPLE\"\ndomain = \"example.org\"\n";
+
+/// Settings from a file with this text, these drop-ins, variables and `--set`s.
+fn settings(
+    text: &str,
+    drop_ins: &[(&str, &str)],
+    variables: &[(&str, &str)],
+    set: &[&str],
+) -> Result<Settings, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    std::fs::write(&file, text).unwrap();
+    std::fs::create_dir(directory.path().join("config.d")).unwrap();
+    for (name, text) in drop_ins {
+        std::fs::write(directory.path().join("config.d").join(name), text).unwrap();
+    }
+    let flags = Flags { file: Some(file), set: set.iter().map(ToString::to_string).collect() };
+    let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    load::load(&BBB, &flags, variables).and_then(|raw| check(&BBB, &raw)).map_err(|mut error| {
+        let prefix = format!("{}/", directory.path().display());
+        error.problems.iter_mut().for_each(|problem| *problem = problem.replace(&prefix, ""));
+        error
+    })
+}
+
+fn problems(text: &str) -> Vec<String> {
+    settings(text, &[], &[], &[]).unwrap_err().problems
+}
+
+/// The one problem of the minimal configuration with one more line, which is line 4.
+fn problem(line: &str) -> String {
+    let problems = problems(&format!("{MINIMAL}{line}\n"));
+    assert_eq!(problems.len(), 1, "{line}: {problems:?}");
+    problems[0].clone()
+}
+
+#[test]
+fn the_later_place_wins_key_by_key() {
+    let ttl = |drop_ins: &[(&str, &str)], variables: &[(&str, &str)], set: &[&str]| {
+        let settings = settings(&format!("{MINIMAL}ttl = 10\n"), drop_ins, variables, set).unwrap();
+        (settings.dns.ttl, settings.dns.zone_id)
+    };
+    let zone = "Z0123456789EXAMPLE".to_owned();
+    let files: &[(&str, &str)] =
+        &[("20-b.toml", "dns.ttl = 30"), ("10-a.toml", "[dns]\nttl = 20"), ("note.txt", "?")];
+    assert_eq!(ttl(&[], &[], &[]), (10, zone.clone()));
+    assert_eq!(ttl(files, &[], &[]), (30, zone.clone()));
+    assert_eq!(ttl(files, &[("BBB_AGENT_DNS_TTL", "40"), ("OTHER", "x")], &[]), (40, zone.clone()));
+    assert_eq!(ttl(files, &[("BBB_AGENT_DNS_TTL", "40")], &["dns.ttl=50", "dns.ttl=60"]), (60, zone));
+}
+
+#[test]
+fn problems_name_file_line_and_key() {
+    let rows = [
+        ("tll = 5", "config.toml:4: dns.tll: there is no such setting (did you mean dns.ttl?)"),
+        ("nonsense = 5", "config.toml:4: dns.nonsense: there is no such setting"),
+        ("ttl = \"60\"", "config.toml:4: dns.ttl: must be a whole number"),
+        ("ttl = 0", "config.toml:4: dns.ttl: 0 is out of range (1 to 86400 seconds)"),
+        ("ttl = 86401", "config.toml:4: dns.ttl: 86401 is out of range (1 to 86400 seconds)"),
+        ("ipv6 = 1", "config.toml:4: dns.ipv6: must be true or false"),
+        ("ipv4 = \"both\"", "config.toml:4: dns.ipv4: must be \"public\", \"private\" or \"off\""),
+        ("read = \"dns\"", "config.toml:4: dns.read: must be \"auto\" or \"api\""),
+        (
+            "servers = [\"ns1\"]",
+            "config.toml:4: dns.servers: \"ns1\" is not an IP address with or without a port",
+        ),
+        ("servers = [1]", "config.toml:4: dns.servers: must be a list of texts"),
+        ("apex = \"example.com\"", "config.toml:4: dns.apex: is not dns.domain (example.org) or above it"),
+        ("name = \"a.example.com\"", "config.toml:4: dns.name: is not below dns.domain"),
+        (
+            "[log]\nlevel = \"loud\"",
+            "config.toml:5: log.level: must be \"error\", \"warn\", \"info\" or \"debug\"",
+        ),
+        ("[bbb]\naddress = \"localhost\"", "config.toml:5: bbb.address: must be an IP address"),
+        ("[bbb]\nproperties = \"bbb.properties\"", "config.toml:5: bbb.properties: must be an absolute path"),
+        (
+            "[aws]\nregion = \"Frankfurt\"",
+            "config.toml:5: aws.region: must be an AWS region, for example eu-central-1",
+        ),
+        ("[timeouts]\nimds = 0", "config.toml:5: timeouts.imds: 0 is out of range (1 to 3600 seconds)"),
+        (
+            "[scalelite]\nurl = \"https://s\"",
+            "config.toml:5: scalelite.url: is set without scalelite.secret; both are needed to join",
+        ),
+        ("[scalelite]\nload_multiplier = 0", "config.toml:5: scalelite.load_multiplier: must be above 0"),
+        ("[scalelite]\nload_multiplier = nan", "config.toml:5: scalelite.load_multiplier: must be above 0"),
+        (
+            "[scalelite]\nload_multiplier = \"1\"",
+            "config.toml:5: scalelite.load_multiplier: must be a number",
+        ),
+    ];
+    for (line, expected) in rows {
+        assert_eq!(problem(line), expected);
+    }
+}
+
+#[test]
+fn bad_names_are_refused_with_their_reason() {
+    let long = "a".repeat(60);
+    let label = problem(&format!("hostname = \"{long}-{{instance}}\""));
+    assert!(
+        label.starts_with("config.toml:4: dns.hostname: host names would not fit: the label "),
+        "{label}"
+    );
+    assert!(label.ends_with("has 78 characters; DNS allows 63"), "{label}");
+    let template = problem("hostname = \"vc\"");
+    assert!(template.contains("dns.hostname: \"vc\" has no {instance}"), "{template}");
+    let many = vec!["a".repeat(60); 4].join(".");
+    let name = problems(&format!("[dns]\nzone_id = \"Z1\"\ndomain = \"{many}\"\n"));
+    assert!(
+        name[0].starts_with("config.toml:3: dns.domain: host names would not fit: ")
+            && name[0].contains("DNS allows 246 here"),
+        "{name:?}"
+    );
+    let domain = problems("[dns]\nzone_id = \"Z1\"\ndomain = \"exa mple.org\"\n");
+    assert!(
+        domain[0].starts_with("config.toml:3: dns.domain: \"exa mple.org\" has the character ' '"),
+        "{domain:?}"
+    );
+}
+
+#[test]
+fn zone_ids() {
+    let with = |id: &str| settings(&MINIMAL.replace("Z0123456789EXAMPLE", id), &[], &[], &[]);
+    assert_eq!(with("/hostedzone/Z1ABC").unwrap().dns.zone_id, "Z1ABC");
+    for id in ["", "Z", "1ABC", "z1abc", "Z1 ABC", "Z1/ABC", &format!("Z{}", "A".repeat(32))] {
+        let problems = with(id).unwrap_err().problems;
+        assert!(
+            problems[0].starts_with("config.toml:2: dns.zone_id: must be a Route 53 hosted zone id"),
+            "{id}: {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let problems = problems("[dns]\nttl = 0\nread = 1\n[sclaelite]\nurl = \"x\"\n");
+    assert_eq!(problems.len(), 2, "what cannot be read comes first: {problems:?}");
+    let problems =
+        settings("[dns]\nttl = 0\n", &[], &[], &["scalelite.url=x", "log.level=x"]).unwrap_err().problems;
+    let starts = [
+        "dns.zone_id is not set",
+        "dns.domain is not set",
+        "config.toml:2: dns.ttl",
+        "--set: scalelite.url",
+        "--set: log.level",
+    ];
+    for start in starts {
+        assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start}: {problems:?}");
+    }
+}
+
+#[test]
+fn unknown_variables_and_flags_are_refused() {
+    let error = settings(MINIMAL, &[], &[("BBB_AGENT_DNS_TLL", "5")], &["ttl", "dns.tl=5"]).unwrap_err();
+    assert_eq!(
+        error.problems,
+        [
+            "environment variable BBB_AGENT_DNS_TLL: there is no such setting (did you mean BBB_AGENT_DNS_TTL?)",
+            "--set: expects KEY=VALUE, for example --set dns.ttl=120",
+            "--set: dns.tl: there is no such setting (did you mean dns.ttl?)",
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_named_with_its_line() {
+    let problems = problems("[dns]\nzone_id = Z1\n");
+    assert!(problems[0].starts_with("config.toml:2: is not TOML: "), "{problems:?}");
+}
+
+#[test]
+fn a_secret_in_place_of_its_reference_is_not_repeated() {
+    let error =
+        settings(MINIMAL, &[], &[], &["scalelite.url=https://s", "scalelite.secret=hunter2"]).unwrap_err();
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    assert!(error.to_string().contains("scalelite.secret"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_fine_only_where_nobody_asked_for_it() {
+    let flags = Flags { file: Some("/nonexistent/config.toml".into()), set: Vec::new() };
+    let error = load::load(&BBB, &flags, []).unwrap_err();
+    assert!(error.problems[0].starts_with("/nonexistent/config.toml: cannot be read: "), "{error}");
+}
+
+#[test]
+fn a_turn_host_has_no_scalelite() {
+    let turn = Agent {
+        role: Role::Turn,
+        name: "turn-agent",
+        environment_prefix: "TURN_AGENT_",
+        default_hostname: "tu-{instance}",
+    };
+    let set = ["dns.zone_id=Z1", "dns.domain=example.org", "scalelite.url=https://s"];
+    let flags = Flags { file: None, set: set.iter().map(ToString::to_string).collect() };
+    let error = load::load(&turn, &flags, []).unwrap_err();
+    assert_eq!(error.problems, ["--set: scalelite.url: there is no such setting"]);
+}
