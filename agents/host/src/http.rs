@@ -326,6 +326,21 @@ fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
     }
 }
 
+/// Whether a server's certificate was refused for a reason that time does not heal: another issuer, another name.
+pub(crate) fn is_distrust(error: &(dyn StdError + 'static)) -> bool {
+    layers(error).any(|layer| {
+        matches!(
+            layer.downcast_ref(),
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer
+                    | CertificateError::BadSignature
+                    | CertificateError::NotValidForName
+                    | CertificateError::NotValidForNameContext { .. },
+            ))
+        )
+    })
+}
+
 /// The words for the well-known causes below an SDK error, if there is one.
 pub(crate) fn known_cause(error: &(dyn StdError + 'static)) -> Option<String> {
     cause(error)

@@ -193,8 +193,14 @@ impl Scalelite {
         // Without this header an uncaught error comes as an empty page.
         match transport::exchange(request.header(ACCEPT, JSON)).await {
             Ok((status, body)) => Ok(Answer { action, changing, status, body: Zeroizing::new(body) }),
-            Err(failure) => Err(Error::Transport { action, words: failure.words }),
+            Err(transport::Failure { distrusted: true, words, .. }) => Err(Error::Distrusted { action, words }),
+            Err(transport::Failure { words, .. }) => Err(Error::Transport { action, words }),
         }
+    }
+
+    /// Whether calls, with the secrets in them, travel in clear: then Scalelite should be on this host.
+    pub fn is_unencrypted(&self) -> bool {
+        self.base.starts_with("http://")
     }
 
     fn url(&self, call: &str) -> String {

@@ -17,9 +17,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use rustls::CertificateError;
 
-use crate::http::{chain, known_cause, layers};
+use crate::http::{chain, is_distrust, known_cause, layers};
 
 /// Longest message of a service that is shown, in characters.
 const MESSAGE_LIMIT: usize = 400;
@@ -106,17 +105,8 @@ fn retry_undelivered(error: &(dyn StdError + 'static)) -> Retry {
         if layer.is::<CredentialsError>() {
             return Retry::Later;
         }
-        if let Some(rustls::Error::InvalidCertificate(
-            CertificateError::UnknownIssuer
-            | CertificateError::BadSignature
-            | CertificateError::NotValidForName
-            | CertificateError::NotValidForNameContext { .. },
-        )) = layer.downcast_ref()
-        {
-            return Retry::Never;
-        }
     }
-    Retry::Later
+    if is_distrust(error) { Retry::Never } else { Retry::Later }
 }
 
 /// What went wrong with a call, for a person. No message that quotes signed headers is passed on: they contain the

@@ -16,18 +16,20 @@ pub(crate) struct Failure {
     pub(crate) words: String,
     /// Whether nobody listens there.
     pub(crate) refused: bool,
+    /// Whether somebody answers whose certificate is not trusted.
+    pub(crate) distrusted: bool,
 }
 
 /// Sends the request and reads the whole answer.
 pub(crate) async fn exchange(request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
     let response = request.send().await.map_err(|error| {
-        let refused = connection_refused(&error);
-        Failure { words: http::words(error), refused }
+        let (refused, distrusted) = (connection_refused(&error), http::is_distrust(&error));
+        Failure { words: http::words(error), refused, distrusted }
     })?;
     let status = response.status();
     match http::read_body(response, MAX_BODY).await {
         Ok(body) => Ok((status, body)),
-        Err(error) => Err(Failure { words: error.to_string(), refused: false }),
+        Err(error) => Err(Failure { words: error.to_string(), refused: false, distrusted: false }),
     }
 }
 

@@ -145,6 +145,10 @@ impl Doctor<'_> {
         });
         let finding = finding.await;
         self.note("scalelite", finding);
+        if scalelite.is_unencrypted() {
+            let words = "http, not https: BBB's secret crosses the network in clear";
+            self.note("scalelite.url", Finding::Note(words.to_owned()));
+        }
     }
 
     async fn within(&self, check: impl Future<Output = Finding>) -> Finding {

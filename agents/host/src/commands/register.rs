@@ -149,7 +149,8 @@ async fn wait_for_bbb(
     let bbb = Bbb::of(client, &installation);
     let mut pace = Pace::local(deadline.min(within(session.settings.timeouts.bbb)));
     loop {
-        match bbb.version().await {
+        // This call, unlike the one for the version, proves that BBB runs with the secret of its property files.
+        match bbb.meetings().await {
             Ok(_) => return Ok(Ok((installation, bbb))),
             Err(error) if !error.is_retryable() => {
                 return Err(Failure::new(Exit::Failed, "the BBB API of this host").because(error));

@@ -18,6 +18,14 @@ pub enum Error {
         /// The cause.
         words: String,
     },
+    /// Somebody answered whose certificate is not trusted; nothing was sent.
+    #[error("cannot {action}: {words}")]
+    Distrusted {
+        /// What was asked.
+        action: String,
+        /// What is wrong with the certificate.
+        words: String,
+    },
     /// Scalelite answered that it will not (HTTP 200 with `FAILED` inside).
     #[error("cannot {action}: Scalelite refused: {message} ({key}){}", hint(key))]
     Refused {
@@ -77,7 +85,7 @@ impl Error {
         match self {
             Self::Transport { .. } | Self::PanicIncomplete { .. } | Self::Conflict { .. } => true,
             Self::Http { status, .. } => *status >= 500 || *status == 429,
-            Self::Address | Self::Refused { .. } | Self::Unexpected { .. } => false,
+            Self::Address | Self::Distrusted { .. } | Self::Refused { .. } | Self::Unexpected { .. } => false,
         }
     }
 
