@@ -160,61 +160,71 @@ impl Zone {
         self.api.read(name).await
     }
 
-    /// Waits until every authoritative server answers with the desired record sets; where they are not asked, until
-    /// Route 53 says that all of them have the change.
+    /// Waits until every authoritative server answers with the desired record sets; where none can be asked, until
+    /// Route 53 says that all of them have the change. Tells which of both it was.
     pub async fn wait_until_live(
         &self,
         desired: &Desired,
         change: Option<&ChangeId>,
         deadline: Instant,
-    ) -> Result<(), Failure> {
-        let mut pace = Pace::new(deadline, Duration::from_millis(500), Duration::from_secs(2));
+    ) -> Result<Source, Failure> {
+        // Asking DNS costs nothing; calls to the API come out of the account's budget.
+        let mut soon = Pace::new(deadline, Duration::from_millis(500), Duration::from_secs(2));
+        let mut later = Pace::remote(deadline);
         let started = Instant::now();
         loop {
-            let (done, standing) = match (&self.servers, change) {
-                (Ok(servers), _) => live(desired, &servers.ask_all(&desired.name).await),
-                (Err(_), None) => return Ok(()),
-                (Err(_), Some(id)) => match self.api.is_in_sync(id).await {
-                    Ok(done) => (done, "Route 53 has not told all servers yet".to_owned()),
-                    Err(error) => (false, error.to_string()),
-                },
+            let (source, standing) = match (self.answers(&desired.name).await, change) {
+                (Some(answers), _) => (Source::Dns, behind(desired, &answers)),
+                (None, Some(id)) => (Source::Api, self.out_of_sync(id).await),
+                // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
+                (None, None) => (Source::Api, None),
             };
-            if done {
+            let Some(standing) = standing else {
                 report::progress_done();
-                return Ok(());
-            }
-            report::progress(&format!(
-                "waiting for {}: {standing} ({} s)",
-                desired.name,
-                started.elapsed().as_secs()
-            ));
+                return Ok(source);
+            };
+            let waited = started.elapsed().as_secs();
+            report::progress(&format!("waiting for {}: {standing} ({waited} s)", desired.name));
+            let pace = if source == Source::Dns { &mut soon } else { &mut later };
             if !pace.look_again().await {
                 report::progress_done();
-                return Err(Failure::new(
-                    Exit::TryAgain,
-                    format!("{} is registered, but not live everywhere yet", desired.name),
-                )
-                .because(standing)
-                .advise("wait, or look at the servers with status; the record itself is in Route 53"));
+                return Err(not_live(&desired.name, &standing));
             }
+        }
+    }
+
+    /// What the authoritative servers say, if any of them can be asked.
+    async fn answers(&self, name: &Name) -> Option<Vec<Answer>> {
+        let answers = self.servers.as_ref().ok()?.ask_all(name).await;
+        answers.iter().any(|answer| answer.result.is_ok()).then_some(answers)
+    }
+
+    /// Why not all servers have a change, in words; none when they have.
+    async fn out_of_sync(&self, id: &ChangeId) -> Option<String> {
+        match self.api.is_in_sync(id).await {
+            Ok(true) => None,
+            Ok(false) => Some("Route 53 has not told all its servers yet".to_owned()),
+            Err(error) => Some(error.to_string()),
         }
     }
 }
 
-/// Whether all servers answer with the desired record sets, and how far they are in words.
-fn live(desired: &Desired, answers: &[Answer]) -> (bool, String) {
-    let behind = answers.iter().filter_map(|answer| match &answer.result {
+fn not_live(name: &Name, standing: &str) -> Failure {
+    Failure::new(Exit::TryAgain, format!("{name} is registered, but not live everywhere yet"))
+        .because(standing)
+        .advise("wait, or look at the servers with status; the record itself is in Route 53")
+}
+
+/// How far the servers are, in words; none when all answer with the desired record sets.
+fn behind(desired: &Desired, answers: &[Answer]) -> Option<String> {
+    let late = answers.iter().filter_map(|answer| match &answer.result {
         Ok(observed) if dns::liveness(desired, observed) == Liveness::Live => None,
         Ok(_) => Some(format!("{} is behind", answer.server)),
         Err(error) => Some(error.to_string()),
     });
-    let behind: Vec<String> = behind.collect();
-    let ready = answers.len() - behind.len();
-    let first = behind.first().map(|first| format!("; {first}")).unwrap_or_default();
-    (
-        !answers.is_empty() && behind.is_empty(),
-        format!("{ready} of {} servers answer with it{first}", answers.len()),
-    )
+    let late: Vec<String> = late.collect();
+    let ready = answers.len() - late.len();
+    late.first().map(|first| format!("{ready} of {} servers answer with it; {first}", answers.len()))
 }
 
 /// The addresses at the name that are not this host's own and that another instance has, or may have: what cannot be

@@ -1,5 +1,6 @@
 //! `register`: the host gets its name, then joins Scalelite.
 
+use plan::dns::Source;
 use plan::record::RecordSet;
 use tokio::time::Instant;
 
@@ -70,12 +71,11 @@ async fn name(
             Named::Changed(id) => Some(id),
             Named::Already | Named::Planned => None,
         };
-        zone.wait_until_live(&desired, change, deadline).await?;
-        match &zone.servers {
-            Ok(_) => say(format_args!("dns: {name} is live on every authoritative server")),
-            Err(why) => say(format_args!(
-                "dns: {name} is in Route 53; the authoritative servers were not asked: {why}"
-            )),
+        match zone.wait_until_live(&desired, change, deadline).await? {
+            Source::Dns => say(format_args!("dns: {name} is live on every authoritative server")),
+            Source::Api => {
+                say(format_args!("dns: {name} is in Route 53; no authoritative server could be asked"))
+            }
         }
     }
     Ok(())

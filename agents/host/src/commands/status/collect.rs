@@ -3,6 +3,7 @@
 use plan::dns::{self, Desired, Holder, Liveness, Observed, Source};
 use plan::health::{self, Part, Verdict};
 use plan::membership;
+use plan::record::RecordSet;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
@@ -149,7 +150,8 @@ fn note(dns: &mut Dns, server: String, desired: &Desired, observed: &Observed) -
         dns.owner = Some(owner.instance.to_string());
         dns.since = Some(owner.since);
     }
-    let sets = words_of(&observed.addresses).join(", ");
+    let sets: Vec<String> = observed.addresses.iter().map(brief).collect();
+    let sets = sets.join(", ");
     let (state, detail) = match &liveness {
         Liveness::Live => ("live", sets),
         Liveness::Absent => ("absent", "no record sets".to_owned()),
@@ -164,6 +166,12 @@ fn note(dns: &mut Dns, server: String, desired: &Desired, observed: &Observed) -
     };
     dns.servers.push(Server { server, state: state.to_owned(), detail });
     liveness
+}
+
+/// A record set at a name that is known: `A 203.0.113.10 (ttl 60)`.
+fn brief(set: &RecordSet) -> String {
+    let values: Vec<&str> = set.values.iter().map(String::as_str).collect();
+    format!("{} {} (ttl {})", set.kind, values.join(" "), set.ttl)
 }
 
 fn dns_part(desired: &Desired, dns: &Dns, seen: &[Liveness]) -> Part {

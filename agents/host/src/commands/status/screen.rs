@@ -66,7 +66,10 @@ fn dns(screen: &mut Screen, dns: &Dns) {
     };
     screen.row("dns", &format!("{owner}; Route 53 calls: {}", dns.route53_calls));
     for server in &dns.servers {
-        screen.row("", &format!("{:<10}{}: {}", server.state, server.server, server.detail));
+        // An error names its server already.
+        let named = server.detail.starts_with(&server.server);
+        let source = if named { String::new() } else { format!("{}: ", server.server) };
+        screen.row("", &format!("{:<10}{source}{}", server.state, server.detail));
     }
     screen.error(dns.error.as_ref());
 }
@@ -81,7 +84,7 @@ fn scalelite(screen: &mut Screen, scalelite: &Scalelite) {
         screen.row("", &entry_line(entry));
     }
     if let Some(blocked) = &scalelite.blocked {
-        screen.row("", &format!("no meetings: {blocked}"));
+        screen.row("", &format!("! {blocked}"));
     }
     screen.error(scalelite.error.as_ref());
 }
