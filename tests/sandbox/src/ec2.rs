@@ -10,9 +10,10 @@ use futures_util::future::BoxFuture;
 pub(crate) use describe::{private_name, public_name};
 
 use crate::aws::query::Params;
-use crate::aws::xml::{escape, request_id};
+use crate::aws::xml::request_id;
 use crate::fleet::{Fleet, Refusal};
 use crate::http::{Request, Response, Service, ServiceName, reply};
+use crate::xml::escape;
 
 /// EC2, showing the instances of a [`Fleet`].
 #[derive(Debug)]

@@ -22,3 +22,4 @@ pub mod scalelite;
 pub mod secrets;
 pub mod story;
 pub mod tls;
+mod xml;

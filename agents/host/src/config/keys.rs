@@ -65,7 +65,7 @@ const fn bbb(
     example: &'static str,
     about: &'static str,
 ) -> Key {
-    Key { path, kind, default, example, about, bbb_only: true }
+    Key { bbb_only: true, ..key(path, kind, default, example, about) }
 }
 
 const KEYS: &[Key] = &[

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::xml::escape;
+
 /// A document under construction.
 #[derive(Debug, Default)]
 pub struct Xml(String);
@@ -37,22 +39,6 @@ impl Xml {
         }
         self
     }
-}
-
-/// Text as it stands in XML.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\r' => escaped.push_str("&#13;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 /// A request id for an answer: a random UUID.

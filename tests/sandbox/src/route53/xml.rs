@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{RecordSet, Routing};
 use super::zone::Zone;
+use crate::aws::xml::request_id;
 use crate::http::{Response, reply};
+use crate::xml::escape;
 
 /// The namespace of the API, version 2013-04-01.
 pub(crate) const NAMESPACE: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
@@ -91,28 +93,9 @@ fn document(status: u16, body: &str, request_id: &str) -> Response {
     response
 }
 
-fn request_id() -> String {
-    let bits = fastrand::u128(..);
-    let part = |shift: u32, digits: usize| {
-        let value = (bits >> shift) & ((1u128 << (4 * digits)) - 1);
-        format!("{value:0digits$x}")
-    };
-    [part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12)].join("-")
-}
-
 /// An element that holds text.
 pub(crate) fn element(name: &str, text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            other => escaped.push(other),
-        }
-    }
-    wrap(name, &escaped)
+    wrap(name, &escape(text))
 }
 
 /// An element that holds elements.

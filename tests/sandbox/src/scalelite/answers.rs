@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::store::{Loaded, ServerState};
-use crate::bbb::escape;
 use crate::http::{Request, Response, reply};
+use crate::xml::escape;
 
 /// A refusal with HTTP status 200, whatever the client accepts.
 pub(super) fn refused(key: &str, message: &str) -> Response {
