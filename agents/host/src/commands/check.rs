@@ -65,6 +65,7 @@ impl Doctor<'_> {
         self.note("metadata", Finding::Good(format!("{} in {}", host.instance, host.availability_zone)));
         self.note("addresses", address.map_or_else(bad, |_| Finding::Good(addresses.join(", "))));
         self.zone(host).await;
+        self.ec2(host).await;
         if let Some(paths) = self.session.settings.bbb.clone() {
             self.bbb(&paths).await;
             self.scalelite(host).await;
@@ -99,6 +100,23 @@ impl Doctor<'_> {
         self.note("change records", write);
         let servers = self.within(name_servers(&zone, &host.name)).await;
         self.note("name servers", servers);
+    }
+
+    /// EC2 is asked who has an address before a record set with that address is deleted.
+    async fn ec2(&mut self, host: &Host) {
+        let ec2 = match self.session.ec2(host).await {
+            Ok(ec2) => ec2,
+            Err(failure) => return self.note("ec2", bad(failure)),
+        };
+        let ask = async {
+            match ec2.group_name(&host.instance).await {
+                Ok(Some(group)) => Finding::Good(format!("can be asked; this host is in the group {group}")),
+                Ok(None) => Finding::Good("can be asked; this host is in no group".to_owned()),
+                Err(error) => bad(error),
+            }
+        };
+        let finding = self.within(ask).await;
+        self.note("ec2", finding);
     }
 
     async fn bbb(&mut self, paths: &settings::Bbb) {
