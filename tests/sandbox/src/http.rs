@@ -85,7 +85,7 @@ pub type Route = Arc<dyn Fn(&Request) -> Arc<dyn Service> + Send + Sync>;
 pub struct Gate(watch::Sender<bool>);
 
 impl Gate {
-    /// Starts listening on `address` (port 0 chooses one) and answers until the runtime ends.
+    /// Starts listening on `address` (port 0 chooses one) and accepts until the last clone of the gate is dropped.
     /// With `open` false it refuses connections until [`Gate::open`].
     pub async fn listen(
         address: SocketAddr,

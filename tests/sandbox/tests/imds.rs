@@ -155,8 +155,8 @@ async fn directories_are_listed() {
     let token = host.token("60").await;
     for (path, lines) in [
         ("/latest/", vec!["dynamic/", "meta-data/"]),
-        ("/latest/meta-data/tags/instance/", vec!["Name", "role"]),
-        ("/latest/meta-data/tags/instance", vec!["Name", "role"]),
+        ("/latest/meta-data/tags/instance/", vec!["Name", "aws:autoscaling:groupName", "role"]),
+        ("/latest/meta-data/tags/instance", vec!["Name", "aws:autoscaling:groupName", "role"]),
         ("/latest/meta-data/iam/", vec!["info", "security-credentials/"]),
         ("/latest/meta-data/iam/security-credentials/", vec!["bbb-fleet-host"]),
         ("/2021-07-15/meta-data/placement/", vec!["availability-zone", "region"]),
