@@ -74,6 +74,9 @@ pub(crate) struct DeregisterArgs {
     /// Do one half only
     #[arg(long, value_name = "HALF")]
     pub(crate) only: Option<Only>,
+    /// Return only once no authoritative DNS server answers with the name any more; use it before registering again
+    #[arg(long)]
+    pub(crate) wait: bool,
     /// Show what would be done, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

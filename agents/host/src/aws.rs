@@ -3,27 +3,24 @@
 //! The SDK retries nothing here: the account shares a small budget of calls, so all waiting is done in one place, by the
 //! callers. All clients share one HTTP client, whose roots of trust are read once.
 
+mod connector;
 mod credentials;
 mod failure;
 
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
 use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
 
-pub use failure::{Retry, explain, is_retryable, retry, retry_by};
+pub use failure::{explain, is_retryable};
 
-use crate::http::{Tls, TlsError};
+use self::connector::Connector;
+use crate::http::{self, Limits, Tls, TlsError};
 use crate::imds::Imds;
 use crate::names::SystemResolver;
 
@@ -34,20 +31,19 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// For a call in all: the first one fetches credentials too.
 const OPERATION: Duration = Duration::from_secs(15);
 
-/// Settings for all SDK clients, in `region` unless `AWS_REGION` says otherwise. Makes no request: credentials are
+/// Settings for all SDK clients, in `region`. Makes no request: credentials are
 /// looked for when the first call is made, in the environment, a profile, a web identity, a container's endpoint, and
 /// the instance's role, in this order. `AWS_ENDPOINT_URL` and its relatives, and `HTTPS_PROXY`, are honoured.
 ///
-/// The SDK keeps credentials until shortly before they expire; new settings start with new ones.
+/// Credentials are looked for anew at every call: that costs two questions to the metadata service on the host's own link,
+/// and a retry after "expired token" gets new ones.
 pub async fn sdk_config(
     tls: &Tls,
     names: &SystemResolver,
     imds: &Imds,
     region: &str,
 ) -> Result<SdkConfig, TlsError> {
-    let region =
-        std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty()).unwrap_or(region.to_owned());
-    let region = Region::new(region);
+    let region = Region::new(region.to_owned());
     let http = http_client(tls, names)?;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -58,6 +54,7 @@ pub async fn sdk_config(
         .region(region.clone())
         .credentials_provider(credentials_chain(&http, imds, region))
         .http_client(http)
+        .identity_cache(IdentityCache::no_cache())
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
         // Answers are small, and the time for an attempt covers reading them.
@@ -84,14 +81,9 @@ fn credentials_chain(http: &SharedHttpClient, imds: &Imds, region: Region) -> Cr
         .or_else("instance role", credentials::InstanceRole::new(imds.clone()))
 }
 
-/// One connector for everything. The SDK's own client makes one for every service client, each time parsing all roots.
+/// One connector for everything.
 fn http_client(tls: &Tls, names: &SystemResolver) -> Result<SharedHttpClient, TlsError> {
-    let connector = Connector::builder()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls.sdk_context()?)
-        .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT).build())
-        .proxy_config(ProxyConfig::from_env())
-        .build_with_resolver(names.clone());
-    let connector = SharedHttpConnector::new(connector);
+    let client = http::client(tls, names, Limits { connect: CONNECT, total: ATTEMPT })?;
+    let connector = SharedHttpConnector::new(Connector(client));
     Ok(http_client_fn(move |_, _| connector.clone()))
 }

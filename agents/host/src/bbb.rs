@@ -13,7 +13,8 @@ use roxmltree::Node;
 use secrecy::SecretString;
 
 pub use self::checksum::Algorithm;
-pub use self::installation::{Installation, NotReady, OVERRIDES, SHIPPED, read_installation};
+pub(crate) use self::installation::host_of;
+pub use self::installation::{Installation, NotReady, read_installation};
 
 use self::envelope::child;
 
@@ -78,6 +79,14 @@ pub enum Error {
         /// The cause.
         words: String,
     },
+    /// Somebody answers whose certificate is not trusted, or is for another name; nothing was sent.
+    #[error("BigBlueButton at {api} cannot be asked: {words}")]
+    Distrusted {
+        /// The API's address.
+        api: String,
+        /// What is wrong with the certificate.
+        words: String,
+    },
     /// BBB answered that it will not.
     #[error("BigBlueButton at {api} refused {call}: {message} ({key}){}", hint(key))]
     Refused {
@@ -113,9 +122,19 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later without anybody's doing.
+    /// Whether BBB itself answered, and said no.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    /// Whether the same call may succeed later without anybody's doing. A wrong checksum may: BBB takes a new secret only
+    /// when it restarts, which an installer does a while after writing it.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::NotReady { .. } | Self::Transport { .. })
+        match self {
+            Self::NotReady { .. } | Self::Transport { .. } => true,
+            Self::Refused { key, .. } => key == "checksumError",
+            Self::Distrusted { .. } | Self::Unexpected { .. } => false,
+        }
     }
 }
 
@@ -177,6 +196,9 @@ impl Bbb {
         let api = self.api.clone();
         let (status, body) = match transport::exchange(self.client.get(url)).await {
             Ok(answer) => answer,
+            Err(failure) if failure.distrusted => {
+                return Err(Error::Distrusted { api, words: failure.words });
+            }
             Err(failure) if failure.refused => return Err(Error::NotReady { api, words: failure.words }),
             Err(failure) => return Err(Error::Transport { api, call, words: failure.words }),
         };

@@ -2,7 +2,7 @@
 //! then environment variables `BBB_AGENT_*` or `TURN_AGENT_*`, then `--set KEY=VALUE`. The later wins, key by key.
 //!
 //! [`keys`] says which keys there are, [`load`] reads them from all places and knows where each came from, [`settings`]
-//! checks them and makes them usable, [`reference`] writes the commented file that the packages ship.
+//! checks them and makes them usable, [`mod@reference`] writes the commented file that the packages ship.
 
 pub mod keys;
 pub mod load;

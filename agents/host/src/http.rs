@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls_native_certs::CertificateResult;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use thiserror::Error;
 
 use crate::names::SystemResolver;
+
+/// Where Debian and Ubuntu keep all certificate authorities in one file (update-ca-certificates(8)).
+const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// How the agents name themselves to servers.
 pub const USER_AGENT: &str = concat!("bbb-agents/", env!("CARGO_PKG_VERSION"));
@@ -59,71 +62,65 @@ pub struct Tls(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     bundle: Option<PathBuf>,
-    trust: OnceLock<Trust>,
-}
-
-#[derive(Clone, Debug)]
-struct Trust {
-    roots: Arc<RootCertStore>,
-    /// Whether the system has any authority: the SDK asserts that in debug builds.
-    native: bool,
-    bundle: Option<Vec<u8>>,
+    roots: OnceLock<Arc<RootCertStore>>,
 }
 
 impl Tls {
     /// Trusts the system's authorities and those in the PEM file `bundle`. Nothing is read yet.
     pub fn new(bundle: Option<PathBuf>) -> Self {
-        Self(Arc::new(Inner { bundle, trust: OnceLock::new() }))
+        Self(Arc::new(Inner { bundle, roots: OnceLock::new() }))
     }
 
     /// Reads and validates everything now: for `check`. Errors are the same as at first use.
     pub fn load(&self) -> Result<(), TlsError> {
-        self.trust().map(drop)
+        self.roots().map(drop)
     }
 
     /// The set-up for rustls, with ring given explicitly, so that no process-wide provider is needed.
     pub fn rustls_config(&self) -> Result<ClientConfig, TlsError> {
-        rustls_config(Arc::clone(&self.trust()?.roots))
+        rustls_config(Arc::clone(self.roots()?))
     }
 
-    /// The set-up for the SDK's HTTP client. The SDK reads the system's authorities itself; the extra bundle goes
-    /// through here only after it was validated, because the SDK panics on a bad one.
-    pub fn sdk_context(&self) -> Result<TlsContext, TlsError> {
-        let trust = self.trust()?;
-        let mut store = TrustStore::empty().with_native_roots(trust.native);
-        if let Some(pem) = &trust.bundle {
-            store = store.with_pem_certificate(pem.as_slice());
-        }
-        TlsContext::builder().with_trust_store(store).build().map_err(|error| TlsError::Setup(chain(&error)))
-    }
-
-    fn trust(&self) -> Result<&Trust, TlsError> {
-        if let Some(trust) = self.0.trust.get() {
-            return Ok(trust);
+    fn roots(&self) -> Result<&Arc<RootCertStore>, TlsError> {
+        if let Some(roots) = self.0.roots.get() {
+            return Ok(roots);
         }
         // A failure is not remembered: the file may come later in the boot.
-        let trust = Trust::read(self.0.bundle.as_deref())?;
-        Ok(self.0.trust.get_or_init(|| trust))
+        let roots = Arc::new(read_roots(self.0.bundle.as_deref())?);
+        Ok(self.0.roots.get_or_init(|| roots))
     }
 }
 
-impl Trust {
-    fn read(bundle: Option<&Path>) -> Result<Self, TlsError> {
-        let found = rustls_native_certs::load_native_certs();
-        let mut roots = RootCertStore::empty();
-        let (valid, ignored) = roots.add_parsable_certificates(found.certs);
-        let problems: Vec<String> = found.errors.iter().map(|error| chain(error)).collect();
-        tracing::debug!(valid, ignored, ?problems, "the system's certificate authorities");
-        let bundle = bundle.map(|path| add_bundle(&mut roots, path)).transpose()?;
-        if roots.is_empty() {
-            let why = problems.first().map(|problem| format!(" ({problem})")).unwrap_or_default();
-            return Err(TlsError::NoAuthorities(why));
+fn read_roots(bundle: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let found = system_authorities();
+    let mut roots = RootCertStore::empty();
+    let (valid, ignored) = roots.add_parsable_certificates(found.certs);
+    let problems: Vec<String> = found.errors.iter().map(|error| chain(error)).collect();
+    tracing::debug!(valid, ignored, ?problems, "the system's certificate authorities");
+    if let Some(path) = bundle {
+        add_bundle(&mut roots, path)?;
+    }
+    if roots.is_empty() {
+        let why = problems.first().map(|problem| format!(" ({problem})")).unwrap_or_default();
+        return Err(TlsError::NoAuthorities(why));
+    }
+    Ok(roots)
+}
+
+/// What the environment names, or the file that Debian and Ubuntu keep with all authorities. Beside that file they have
+/// a directory with each of them twice, whose 300 files take longer to read than everything else that an agent does.
+fn system_authorities() -> CertificateResult {
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    if !named {
+        let found = rustls_native_certs::load_certs_from_paths(Some(Path::new(SYSTEM_BUNDLE)), None);
+        if !found.certs.is_empty() {
+            return found;
         }
-        Ok(Self { roots: Arc::new(roots), native: valid > 0, bundle })
     }
+    rustls_native_certs::load_native_certs()
 }
 
-fn add_bundle(roots: &mut RootCertStore, path: &Path) -> Result<Vec<u8>, TlsError> {
+fn add_bundle(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     let name = || path.display().to_string();
     let bad = |what: String| TlsError::BadBundle { path: name(), what };
     let pem =
@@ -137,7 +134,7 @@ fn add_bundle(roots: &mut RootCertStore, path: &Path) -> Result<Vec<u8>, TlsErro
     if count == 0 {
         return Err(bad("it has no certificate (PEM: -----BEGIN CERTIFICATE-----)".to_owned()));
     }
-    Ok(pem)
+    Ok(())
 }
 
 fn rustls_config(roots: Arc<RootCertStore>) -> Result<ClientConfig, TlsError> {

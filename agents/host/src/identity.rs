@@ -1,6 +1,7 @@
 //! Who this host is: the instance's identity and addresses from IMDSv2, its name by the configuration.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use plan::dns::Desired;
 use plan::instance::{InstanceId, Role};
@@ -33,6 +34,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// The addresses to register.
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6)).collect()
+    }
+
     /// The server URL that its BBB has unless BBB's own settings say otherwise.
     pub fn server_url(&self) -> String {
         format!("https://{}/bigbluebutton/api", self.name)

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use plan::dns::{self, ChangeBatch, Decision, Desired, Liveness, Observed, Source};
+use plan::dns::{self, ChangeBatch, Decision, Desired, Holder, Liveness, Observed, Source};
 use plan::record::Name;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::ec2::Ec2;
 use crate::execute::{Executor, Outcome};
@@ -34,6 +34,8 @@ pub struct Zone {
 pub enum Named {
     /// It was so already.
     Already,
+    /// A change was sent, its answer was lost, and Route 53 has it all the same.
+    Confirmed,
     /// It was changed; Route 53 tells by this id how far its servers are.
     Changed(ChangeId),
     /// It would be changed.
@@ -45,8 +47,8 @@ pub enum Named {
 pub enum Unnamed {
     /// It held nothing already.
     Already,
-    /// Its record sets were deleted.
-    Changed,
+    /// Its record sets were deleted; Route 53 tells by this id, unless its answer was lost, how far its servers are.
+    Changed(Option<ChangeId>),
     /// They would be deleted.
     Planned,
     /// It is somebody else's and was left alone.
@@ -55,7 +57,10 @@ pub enum Unnamed {
 
 /// What the planner decided for good.
 enum Settled {
-    Nothing,
+    /// All is as it should be; `sent` if a change was sent before that was seen.
+    Nothing {
+        sent: bool,
+    },
     Changed(ChangeId),
     Planned,
     Refused(dns::Refusal),
@@ -69,9 +74,10 @@ impl Zone {
         executor: &Executor,
         deadline: Instant,
     ) -> Result<Named, Failure> {
-        let plan = async |observed: &Observed| dns::register(desired, observed);
+        let plan = async |observed: &Observed| Ok(dns::register(desired, observed));
         match self.settle(&desired.name, plan, executor, deadline).await? {
-            Settled::Nothing => Ok(Named::Already),
+            Settled::Nothing { sent: false } => Ok(Named::Already),
+            Settled::Nothing { sent: true } => Ok(Named::Confirmed),
             Settled::Changed(id) => Ok(Named::Changed(id)),
             Settled::Planned => Ok(Named::Planned),
             Settled::Refused(refusal) => Err(refused(&desired.name, &refusal)),
@@ -87,12 +93,14 @@ impl Zone {
         deadline: Instant,
     ) -> Result<Unnamed, Failure> {
         let plan = async |observed: &Observed| {
-            let held = held_by_others(observed, host, ec2).await;
-            dns::deregister(&host.instance, observed, &held)
+            let held = held_by_others(observed, host, ec2, deadline).await?;
+            Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held))
         };
         match self.settle(&host.name, plan, executor, deadline).await? {
-            Settled::Nothing => Ok(Unnamed::Already),
-            Settled::Changed(_) => Ok(Unnamed::Changed),
+            Settled::Nothing { sent: false } => Ok(Unnamed::Already),
+            // The answer was lost, but the record sets are gone.
+            Settled::Nothing { sent: true } => Ok(Unnamed::Changed(None)),
+            Settled::Changed(id) => Ok(Unnamed::Changed(Some(id))),
             Settled::Planned => Ok(Unnamed::Planned),
             // Our label beside another host's address is a state that nobody wanted: a person has to look.
             Settled::Refused(refusal @ dns::Refusal::Address(_)) => Err(refused(&host.name, &refusal)),
@@ -104,13 +112,14 @@ impl Zone {
     async fn settle(
         &self,
         name: &Name,
-        plan: impl AsyncFn(&Observed) -> Decision,
+        plan: impl AsyncFn(&Observed) -> Result<Decision, Failure>,
         executor: &Executor,
         deadline: Instant,
     ) -> Result<Settled, Failure> {
         let mut source = Source::Dns;
         let mut pace = Pace::remote(deadline);
         let mut conflicts = 0;
+        let mut sent = false;
         loop {
             let observed = match self.observe(name, source).await {
                 Ok(observed) => observed,
@@ -120,8 +129,8 @@ impl Zone {
                 }
             };
             debug!("{name} as read from {:?}: {observed:?}", observed.source);
-            let batch = match plan(&observed).await {
-                Decision::Nothing => return Ok(Settled::Nothing),
+            let batch = match plan(&observed).await? {
+                Decision::Nothing => return Ok(Settled::Nothing { sent }),
                 Decision::Refuse(refusal) => return Ok(Settled::Refused(refusal)),
                 Decision::AskRoute53 => {
                     source = Source::Api;
@@ -141,7 +150,10 @@ impl Zone {
                     info!("{error}; reading again");
                     source = Source::Api;
                 }
-                Outcome::Ran(Err(error)) => retry_or_fail(&mut pace, name, error).await?,
+                Outcome::Ran(Err(error)) => {
+                    sent = true;
+                    retry_or_fail(&mut pace, name, error).await?;
+                }
             }
         }
     }
@@ -168,27 +180,58 @@ impl Zone {
         change: Option<&ChangeId>,
         deadline: Instant,
     ) -> Result<Source, Failure> {
+        let has_it = |observed: &Observed| dns::liveness(desired, observed) == Liveness::Live;
+        self.wait(&desired.name, has_it, change, deadline).await?.map_err(|standing| {
+            Failure::new(Exit::Partly, format!("{} is registered, but not live everywhere yet", desired.name))
+                .because(standing)
+                .advise("wait, or look at the servers with status; the record itself is in Route 53")
+        })
+    }
+
+    /// Waits until no authoritative server answers with anything of this host's any more: whoever registers before that
+    /// would take the old answer for the present state.
+    pub async fn wait_until_gone(
+        &self,
+        host: &Host,
+        change: Option<&ChangeId>,
+        deadline: Instant,
+    ) -> Result<Source, Failure> {
+        let is_rid = |observed: &Observed| !matches!(observed.holder(&host.instance), Holder::Me(_));
+        self.wait(&host.name, is_rid, change, deadline).await?.map_err(|standing| {
+            Failure::new(Exit::TryAgain, format!("{} is deleted, but not gone everywhere yet", host.name))
+                .because(standing)
+                .advise("wait about a minute before registering again")
+        })
+    }
+
+    /// Waits until all servers answer as wanted; the inner error says how far they were at the deadline.
+    async fn wait(
+        &self,
+        name: &Name,
+        wanted: impl Fn(&Observed) -> bool,
+        change: Option<&ChangeId>,
+        deadline: Instant,
+    ) -> Result<Result<Source, String>, Failure> {
         // Asking DNS costs nothing; calls to the API come out of the account's budget.
         let mut soon = Pace::new(deadline, Duration::from_millis(500), Duration::from_secs(2));
         let mut later = Pace::remote(deadline);
         let started = Instant::now();
         loop {
-            let (source, standing) = match (self.answers(&desired.name).await, change) {
-                (Some(answers), _) => (Source::Dns, behind(desired, &answers)),
-                (None, Some(id)) => (Source::Api, self.out_of_sync(id).await),
+            let (source, standing) = match (self.answers(name).await, change) {
+                (Some(answers), _) => (Source::Dns, behind(&answers, &wanted)),
+                (None, Some(id)) => (Source::Api, self.out_of_sync(name, id).await?),
                 // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
                 (None, None) => (Source::Api, None),
             };
             let Some(standing) = standing else {
                 report::progress_done();
-                return Ok(source);
+                return Ok(Ok(source));
             };
-            let waited = started.elapsed().as_secs();
-            report::progress(&format!("waiting for {}: {standing} ({waited} s)", desired.name));
+            report::progress(&format!("waiting for {name}: {standing} ({} s)", started.elapsed().as_secs()));
             let pace = if source == Source::Dns { &mut soon } else { &mut later };
             if !pace.look_again().await {
                 report::progress_done();
-                return Err(not_live(&desired.name, &standing));
+                return Ok(Err(standing));
             }
         }
     }
@@ -200,55 +243,62 @@ impl Zone {
     }
 
     /// Why not all servers have a change, in words; none when they have.
-    async fn out_of_sync(&self, id: &ChangeId) -> Option<String> {
+    async fn out_of_sync(&self, name: &Name, id: &ChangeId) -> Result<Option<String>, Failure> {
         match self.api.is_in_sync(id).await {
-            Ok(true) => None,
-            Ok(false) => Some("Route 53 has not told all its servers yet".to_owned()),
-            Err(error) => Some(error.to_string()),
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some("Route 53 has not told all its servers yet".to_owned())),
+            Err(error) if error.is_retryable() => Ok(Some(error.to_string())),
+            Err(error) => Err(failed(name, &error)),
         }
     }
 }
 
-fn not_live(name: &Name, standing: &str) -> Failure {
-    Failure::new(Exit::TryAgain, format!("{name} is registered, but not live everywhere yet"))
-        .because(standing)
-        .advise("wait, or look at the servers with status; the record itself is in Route 53")
-}
-
-/// How far the servers are, in words; none when all answer with the desired record sets.
-fn behind(desired: &Desired, answers: &[Answer]) -> Option<String> {
+/// How far the servers are, in words; none when all answer as wanted.
+fn behind(answers: &[Answer], wanted: impl Fn(&Observed) -> bool) -> Option<String> {
     let late = answers.iter().filter_map(|answer| match &answer.result {
-        Ok(observed) if dns::liveness(desired, observed) == Liveness::Live => None,
+        Ok(observed) if wanted(observed) => None,
         Ok(_) => Some(format!("{} is behind", answer.server)),
         Err(error) => Some(error.to_string()),
     });
     let late: Vec<String> = late.collect();
     let ready = answers.len() - late.len();
-    late.first().map(|first| format!("{ready} of {} servers answer with it; {first}", answers.len()))
+    late.first().map(|first| format!("{ready} of {} servers have the change; {first}", answers.len()))
 }
 
-/// The addresses at the name that are not this host's own and that another instance has, or may have: what cannot be
-/// found out counts as held, because a record that stays is a smaller harm than one that is wrongly deleted.
-async fn held_by_others(observed: &Observed, host: &Host, ec2: &Ec2) -> BTreeSet<IpAddr> {
+/// The addresses at this host's name that are not its own and that another instance has, or may have: what EC2 will not
+/// say counts as held, because a record that stays is a smaller harm than one that is wrongly deleted.
+async fn held_by_others(
+    observed: &Observed,
+    host: &Host,
+    ec2: &Ec2,
+    deadline: Instant,
+) -> Result<BTreeSet<IpAddr>, Failure> {
     let mut held = BTreeSet::new();
-    let own = [host.ipv4.map(IpAddr::V4), host.ipv6.map(IpAddr::V6)];
-    for address in observed.ip_addresses() {
-        if own.contains(&Some(address)) {
-            continue;
-        }
-        match ec2.holders(address).await {
-            Ok(holders) if holders.iter().all(|holder| *holder == host.instance.as_str()) => {}
+    let own = host.addresses();
+    // What DNS says is not decided on, and what is not ours is not deleted: nobody needs to be asked.
+    if observed.source == Source::Dns || !matches!(observed.holder(&host.instance), Holder::Me(_)) {
+        return Ok(held);
+    }
+    for address in observed.ip_addresses().difference(&own) {
+        let mut pace = Pace::remote(deadline);
+        let holders = loop {
+            match ec2.holders(*address).await {
+                Err(error) if error.is_retryable() => {
+                    pace.again(&format!("asking who has {address}"), &error).await?;
+                }
+                answer => break answer,
+            }
+        };
+        match holders {
+            Ok(holders) if holders.iter().all(|holder| *holder == host.instance.as_str()) => continue,
             Ok(holders) => {
                 info!("{address} belongs to {}", holders.into_iter().collect::<Vec<_>>().join(", "));
-                held.insert(address);
             }
-            Err(error) => {
-                info!("cannot find out who has {address}: {error}");
-                held.insert(address);
-            }
+            Err(error) => warn!("cannot find out who has {address}, so its record set stays: {error}"),
         }
+        held.insert(*address);
     }
-    held
+    Ok(held)
 }
 
 async fn retry_or_fail(pace: &mut Pace, name: &Name, error: Error) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plan::membership::{self, Action, Desired, Entry, Target, normalise_url};
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::bbb::Bbb;
 use crate::execute::{Executor, Outcome};
@@ -15,6 +15,9 @@ use crate::scalelite::{Error, Scalelite, Update};
 /// How often panicking one entry is tried. Each refusal drops one meeting record of the entry (observed on Scalelite
 /// 1.8.5), so this is also how many meetings one host may have had.
 const PANICS: u32 = 500;
+
+/// The longest plan takes so many looks: cordon, disable, then delete a superfluous entry.
+const ROUNDS: u32 = 4;
 
 /// How the host stands in the pool after joining or leaving.
 #[derive(Debug, PartialEq)]
@@ -40,14 +43,14 @@ pub struct Pool<'a> {
     pub deadline: Instant,
 }
 
-impl Pool<'_> {
-    /// The host's own entries.
-    pub async fn entries(&self) -> Result<Vec<Entry>, Error> {
-        let servers = self.scalelite.servers().await?;
-        let own = servers.iter().filter(|server| normalise_url(&server.url).as_deref() == Some(self.url));
-        Ok(own.map(|server| server.entry(self.secret)).collect())
-    }
+/// The entries with the host's URL (normalised), compared with the secret of BBB on the host.
+pub async fn entries(scalelite: &Scalelite, url: &str, secret: &SecretString) -> Result<Vec<Entry>, Error> {
+    let servers = scalelite.servers().await?;
+    let own = servers.iter().filter(|server| normalise_url(&server.url).as_deref() == Some(url));
+    Ok(own.map(|server| server.entry(secret)).collect())
+}
 
+impl Pool<'_> {
     /// Makes the host take meetings through exactly one entry, as desired.
     pub async fn join(&self, desired: &Desired, bbb: &Bbb) -> Result<Standing, Failure> {
         let plan = async |entries: &[Entry]| {
@@ -63,19 +66,43 @@ impl Pool<'_> {
         self.settle(async |entries: &[Entry]| membership::leave(entries), &Desired::default()).await
     }
 
-    /// Observe, plan, execute, until the plan is empty. Reading back after the last action is the last observation.
+    /// The whole loop, within the deadline: what a slow Scalelite leaves undone, the next run does.
     async fn settle(
         &self,
         plan: impl AsyncFn(&[Entry]) -> Vec<Action>,
         desired: &Desired,
     ) -> Result<Standing, Failure> {
+        // What went wrong last says more than that the time is over.
+        let mut last = None;
+        match timeout_at(self.deadline, self.rounds(plan, desired, &mut last)).await {
+            Ok(result) => result,
+            Err(_) => {
+                Err(Failure::new(Exit::TryAgain, format!("Scalelite entry {}: gave up waiting", self.url))
+                    .because(last.unwrap_or_else(|| "Scalelite did not answer all calls in time".to_owned()))
+                    .advise("run the same command again; it goes on where this one stopped"))
+            }
+        }
+    }
+
+    /// Observe, plan, execute, until the plan is empty. Reading back after the last action is the last observation.
+    async fn rounds(
+        &self,
+        plan: impl AsyncFn(&[Entry]) -> Vec<Action>,
+        desired: &Desired,
+        last: &mut Option<String>,
+    ) -> Result<Standing, Failure> {
         let mut pace = Pace::remote(self.deadline);
         let mut done = Vec::new();
         let mut rounds = 0;
         loop {
-            let entries = match self.entries().await {
+            // Somebody changes the entry as often as we do: wait, and only then look.
+            if rounds >= ROUNDS {
+                pace.again("Scalelite", &"this host's entry does not stay as it was set").await?;
+            }
+            let entries = match entries(self.scalelite, self.url, self.secret).await {
                 Ok(entries) => entries,
                 Err(error) => {
+                    *last = Some(error.to_string());
                     self.retry_or_fail(&mut pace, &error).await?;
                     continue;
                 }
@@ -84,13 +111,12 @@ impl Pool<'_> {
             if actions.is_empty() {
                 return Ok(Standing { done, entries });
             }
-            // A second round is normal (duplicates are cordoned first); more mean that somebody works against us.
-            rounds += 1;
-            if rounds > 2 {
-                pace.again("Scalelite", &"this host's entry changed meanwhile").await?;
-            }
-            if let Err(error) = self.carry_out(&actions, desired, &mut done).await? {
-                self.retry_or_fail(&mut pace, &error).await?;
+            match self.carry_out(&actions, desired, &mut done).await? {
+                Ok(()) => rounds += 1,
+                Err(error) => {
+                    *last = Some(error.to_string());
+                    self.retry_or_fail(&mut pace, &error).await?;
+                }
             }
             if self.executor.is_dry_run() {
                 return Ok(Standing { done, entries });
@@ -152,7 +178,9 @@ impl Pool<'_> {
         let mut pace = Pace::new(self.deadline, Duration::from_millis(50), Duration::from_millis(500));
         for _ in 1..PANICS {
             match self.scalelite.panic(id).await {
-                Err(Error::PanicIncomplete { .. }) if pace.look_again().await => {}
+                Err(error @ Error::PanicIncomplete { .. }) if pace.look_again().await => {
+                    tracing::info!("{error}; panicking again");
+                }
                 result => return result,
             }
         }

@@ -26,6 +26,8 @@ pub enum Exit {
     WaitingForBbb,
     /// A service did not answer as it should within the time; trying again may help.
     TryAgain,
+    /// The name is registered, the rest is not done: it is not live everywhere in time, or joining Scalelite failed.
+    Partly,
     /// Stopped by this signal.
     Interrupted(i32),
 }
@@ -42,6 +44,7 @@ Exit codes:
   6  refused: the name belongs to somebody else, nothing was touched
   7  the name is registered, BBB is not ready yet: not in Scalelite
   8  a service did not answer in time: try again
+  9  the name is registered, but not live everywhere in time, or joining Scalelite failed
   130, 143  stopped by SIGINT, SIGTERM: run it again to complete";
 
 impl Exit {
@@ -57,6 +60,7 @@ impl Exit {
             Self::Refused => 6,
             Self::WaitingForBbb => 7,
             Self::TryAgain => 8,
+            Self::Partly => 9,
             Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         }
     }
@@ -82,6 +86,12 @@ impl Failure {
     /// What was tried, on which object.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self { exit, what: what.into(), cause: None, advice: None }
+    }
+
+    /// The same with another exit code.
+    #[must_use]
+    pub fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
     }
 
     /// What answered.

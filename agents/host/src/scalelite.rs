@@ -193,7 +193,9 @@ impl Scalelite {
         // Without this header an uncaught error comes as an empty page.
         match transport::exchange(request.header(ACCEPT, JSON)).await {
             Ok((status, body)) => Ok(Answer { action, changing, status, body: Zeroizing::new(body) }),
-            Err(transport::Failure { distrusted: true, words, .. }) => Err(Error::Distrusted { action, words }),
+            Err(transport::Failure { distrusted: true, words, .. }) => {
+                Err(Error::Distrusted { action, words })
+            }
             Err(transport::Failure { words, .. }) => Err(Error::Transport { action, words }),
         }
     }

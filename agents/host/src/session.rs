@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::agent::Agent;
 use crate::aws;
+use crate::bbb::{self, Installation, NotReady};
 use crate::config::settings::{self, Settings};
 use crate::ec2::Ec2;
 use crate::http::{self, Tls};
@@ -84,30 +85,32 @@ impl Session {
         found.map_err(|error| error.to_string())
     }
 
-    /// EC2 in the host's region.
+    /// EC2 in the host's own region.
     pub async fn ec2(&self, host: &Host) -> Result<Ec2, Failure> {
-        Ok(Ec2::new(self.aws(host).await?))
+        Ok(Ec2::new(self.aws(host).await?, &host.region))
     }
 
     /// Scalelite, with the load balancer's secret fetched from where it is. `None` where no Scalelite is configured.
     pub async fn scalelite(&self, host: &Host, deadline: Instant) -> Result<Option<Scalelite>, Failure> {
         let Some(settings) = &self.settings.scalelite else { return Ok(None) };
         let secret = self.secret(&settings.secret, host, deadline).await?;
-        let client = self.client(http::Limits::default())?;
+        let client = http::client(&self.tls, &self.names, http::Limits::default()).map_err(tls_failure)?;
         let scalelite = Scalelite::new(client, &settings.url, secret);
         scalelite.map(Some).map_err(|error| Failure::new(Exit::Usage, "scalelite.url").because(error))
+    }
+
+    /// What BBB's settings on this host say; `None` on a TURN host.
+    pub fn installation(&self, host: &Host) -> Option<Result<Installation, NotReady>> {
+        let paths = self.settings.bbb.as_ref()?;
+        Some(bbb::read_installation(&paths.defaults, &paths.properties, &host.name))
     }
 
     /// A client for the BBB API of this host. Its name may not be known to any resolver yet, or still with an old
     /// address: the connection goes to the configured address instead, with the name for TLS and nginx.
     pub fn local_client(&self, server_url: &str) -> Result<reqwest::Client, Failure> {
         let address = self.settings.bbb.as_ref().map(|bbb| SocketAddr::new(bbb.address, 0));
-        let pin = host_of(server_url).zip(address);
+        let pin = bbb::host_of(server_url).map(str::to_owned).zip(address);
         http::local_client(&self.tls, &self.names, http::Limits::default(), pin).map_err(tls_failure)
-    }
-
-    fn client(&self, limits: http::Limits) -> Result<reqwest::Client, Failure> {
-        http::client(&self.tls, &self.names, limits).map_err(tls_failure)
     }
 
     async fn secret(
@@ -131,7 +134,8 @@ impl Session {
     }
 
     async fn aws(&self, host: &Host) -> Result<&aws_config::SdkConfig, Failure> {
-        let region = self.settings.region.as_deref().unwrap_or(&host.region);
+        let variable = std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
+        let region = self.settings.region.as_ref().or(variable.as_ref()).unwrap_or(&host.region);
         self.aws
             .get_or_try_init(|| aws::sdk_config(&self.tls, &self.names, &self.imds, region))
             .await
@@ -141,13 +145,6 @@ impl Session {
 
 fn tls_failure(error: http::TlsError) -> Failure {
     Failure::new(Exit::Failed, "TLS cannot be used").because(error)
-}
-
-/// The host name in a URL, without its port.
-fn host_of(url: &str) -> Option<String> {
-    let authority = url.split_once("://")?.1.split('/').next()?;
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    (!host.starts_with('[')).then(|| host.to_owned())
 }
 
 /// The point in time `limit` from now.

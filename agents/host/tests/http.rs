@@ -144,7 +144,6 @@ async fn nothing_is_read_before_it_is_needed_and_a_failure_is_not_remembered() {
     std::fs::remove_file(&path).unwrap();
     tls.load().unwrap();
     tls.rustls_config().unwrap();
-    tls.sdk_context().unwrap();
 }
 
 #[tokio::test]

@@ -4,9 +4,11 @@
 //! exact values. Every batch that changes an existing name deletes and creates the ownership TXT too, so that it fails
 //! when the owner has changed since it was read.
 //!
-//! What DNS says is good enough to act on, because a wrong reading makes the batch fail; it is never good enough to
-//! give up on: a wildcard looks like somebody's record set, an absent one may be a change still under way. So refusals,
-//! and "nothing to delete", come only from Route 53's own word.
+//! What DNS says is good enough to act on where a wrong reading makes the batch fail. It is never good enough to give up
+//! on: a wildcard looks like somebody's record set, an absent one may be a change still under way. So refusals, and
+//! "nothing to delete", come only from Route 53's own word. Nor is it good enough to delete less than this host's own
+//! addresses with the ownership TXT: the questions are asked one by one, and a change that gets between them would leave
+//! addresses behind that nobody owns.
 //!
 //! # Register
 //! Desired: an A and an AAAA record set and the ownership TXT.
@@ -207,15 +209,22 @@ pub fn register(desired: &Desired, observed: &Observed) -> Decision {
     }
 }
 
-/// Decides how nothing of this instance's stays at its name. `held` are the addresses there that are not this host's
-/// own and that another instance has, or may have. See the module's table.
-pub fn deregister(me: &InstanceId, observed: &Observed, held: &BTreeSet<IpAddr>) -> Decision {
+/// Decides how nothing of this instance's stays at its name. `own` are this host's addresses; `held` are the others at
+/// the name that another instance has, or may have. See the module's table.
+pub fn deregister(
+    me: &InstanceId,
+    own: &BTreeSet<IpAddr>,
+    observed: &Observed,
+    held: &BTreeSet<IpAddr>,
+) -> Decision {
+    let there = observed.ip_addresses();
     match observed.holder(me) {
         Holder::Other(refusal) => refuse(observed.source, refusal),
         Holder::Nobody if observed.source == Source::Dns => Decision::AskRoute53,
         Holder::Nobody => Decision::Nothing,
-        Holder::Me(_) => match observed.ip_addresses().intersection(held).next() {
-            Some(address) => refuse(observed.source, Refusal::Address(*address)),
+        Holder::Me(_) if observed.source == Source::Dns && there != *own => Decision::AskRoute53,
+        Holder::Me(_) => match there.intersection(held).next() {
+            Some(address) => Decision::Refuse(Refusal::Address(*address)),
             None => batch(observed.addresses.iter().cloned().chain(observed.label.clone()), Vec::new()),
         },
     }

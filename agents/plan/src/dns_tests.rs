@@ -14,6 +14,10 @@ fn name() -> Name {
     Name::host("vc-0123456789abcdef0.example.org").unwrap()
 }
 
+fn own() -> BTreeSet<IpAddr> {
+    BTreeSet::from(["203.0.113.10".parse().unwrap(), "2001:db8::10".parse().unwrap()])
+}
+
 fn owner(instance: &str) -> Owner {
     Owner::new(Role::Bbb, InstanceId::parse(instance).unwrap(), "eu-central-1".into(), 1_700_000_000)
 }
@@ -103,10 +107,18 @@ fn deregister_by_the_table() {
     let me = InstanceId::parse(ME).unwrap();
     for [source, addresses, label, expected] in table::rows(include_str!("tables/dns-deregister.md")) {
         for source in sources(&source) {
-            let decision = deregister(&me, &observed(source, &addresses, &label), &held);
+            let decision = deregister(&me, &own(), &observed(source, &addresses, &label), &held);
             assert_eq!(words(&decision), expected, "{source:?}, {addresses}, {label}");
         }
     }
+}
+
+#[test]
+fn a_host_without_addresses_does_not_believe_an_absence_either() {
+    let me = InstanceId::parse(ME).unwrap();
+    let none = BTreeSet::new();
+    let decision = deregister(&me, &none, &observed(Source::Dns, "none", "none"), &none);
+    assert_eq!(words(&decision), "ask Route 53");
 }
 
 #[test]
@@ -197,10 +209,10 @@ proptest! {
     #[test]
     fn deregistering_leaves_nothing_of_ours(zone in any_zone()) {
         let me = InstanceId::parse(ME).unwrap();
-        if let Decision::Change(batch) = deregister(&me, &look(&zone, Source::Api), &BTreeSet::new()) {
+        if let Decision::Change(batch) = deregister(&me, &own(), &look(&zone, Source::Api), &BTreeSet::new()) {
             let after = look(&apply(&zone, &batch).unwrap(), Source::Api);
             prop_assert_eq!(after.holder(&me), Holder::Nobody);
-            prop_assert_eq!(deregister(&me, &after, &BTreeSet::new()), Decision::Nothing);
+            prop_assert_eq!(deregister(&me, &own(), &after, &BTreeSet::new()), Decision::Nothing);
         }
     }
 
@@ -213,7 +225,7 @@ proptest! {
         for source in [Source::Dns, Source::Api] {
             let seen = look(&read, source);
             let decision = match leave {
-                true => deregister(&me, &seen, &BTreeSet::new()),
+                true => deregister(&me, &own(), &seen, &BTreeSet::new()),
                 false => register(&desired, &seen),
             };
             if let Decision::Change(batch) = decision
@@ -229,7 +241,7 @@ proptest! {
     fn deletes_only_what_it_read_under_our_label(read in any_zone(), desired in any_desired()) {
         let me = InstanceId::parse(ME).unwrap();
         let seen = look(&read, Source::Dns);
-        let plans = [register(&desired, &seen), deregister(&me, &seen, &BTreeSet::new())];
+        let plans = [register(&desired, &seen), deregister(&me, &own(), &seen, &BTreeSet::new())];
         for plan in plans {
             let Decision::Change(ChangeBatch(changes)) = plan else { continue };
             let deletes = changes.iter().filter(|change| matches!(change, Change::Delete(_))).count();

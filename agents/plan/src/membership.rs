@@ -162,10 +162,9 @@ pub fn join(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Acti
     for entry in superfluous {
         match entry.state {
             State::Enabled => actions.push(Action::Cordon(target(entry))),
-            State::Cordoned | State::Disabled if meetings == Some(0) => {
-                actions.push(Action::Disable(target(entry)));
-                actions.extend(end(entry));
-            }
+            // One step a look: a meeting may begin on a cordoned entry after the count, on a disabled one none can.
+            State::Cordoned if meetings == Some(0) => actions.push(Action::Disable(target(entry))),
+            State::Disabled if meetings == Some(0) => actions.extend(end(entry)),
             State::Cordoned | State::Disabled => {}
         }
     }

@@ -201,7 +201,7 @@ fn any_entries() -> impl Strategy<Value = Vec<Entry>> {
 proptest! {
     #[test]
     fn joining_ends_with_one_enabled_entry(mut own in any_entries()) {
-        for _ in 0..3 {
+        for _ in 0..4 {
             let actions = join(&desired(), &own, Some(0));
             apply(&mut own, &actions);
         }

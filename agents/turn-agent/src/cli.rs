@@ -67,6 +67,9 @@ pub(crate) struct RegisterArgs {
 /// Options of `deregister`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct DeregisterArgs {
+    /// Return only once no authoritative DNS server answers with the name any more; use it before registering again
+    #[arg(long)]
+    pub(crate) wait: bool,
     /// Show what would be done, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

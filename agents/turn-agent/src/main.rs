@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             register::register(&session, options).await
         }),
         Command::Deregister(args) => run(&AGENT, &common, async |session| {
-            let options = deregister::Options { only: None, dry_run: args.dry_run };
+            let options = deregister::Options { only: None, wait: args.wait, dry_run: args.dry_run };
             deregister::deregister(&session, options).await
         }),
         Command::Status(args) => {

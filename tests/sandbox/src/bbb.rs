@@ -26,8 +26,8 @@ pub use self::client::{CallError, Network};
 pub use self::files::HostFiles;
 pub use self::meeting::{Meeting, NewMeeting, Participants, Secret};
 
-use self::answers::{details, element, failed, nginx, success};
 pub(crate) use self::answers::nginx as nginx_page;
+use self::answers::{details, element, failed, nginx, success};
 use self::checksum::{Algorithm, parameter};
 pub(crate) use self::meeting::random_password;
 use crate::http::{Request, Response, Service, ServiceName};

@@ -110,5 +110,22 @@ fn failure(status: u16, code: &str, message: &str) -> Response {
     let text = |text: &str| Value::Text(text.to_owned());
     // A service's own errors carry its namespace; clients take what is behind the #.
     let kind = format!("com.amazonaws.cloudwatch#{code}");
-    answer(status, &Value::Map(vec![(text("__type"), text(&kind)), (text("message"), text(message))]))
+    let body = Value::Map(vec![(text("__type"), text(&kind)), (text("message"), text(message))]);
+    let mut response = answer(status, &body);
+    let fault = if status < 500 { "Sender" } else { "Receiver" };
+    if let Ok(value) = HeaderValue::from_str(&format!("{};{fault}", query_code(code))) {
+        response.headers_mut().insert("x-amzn-query-error", value);
+    }
+    response
+}
+
+/// What the older query protocol calls an error. The SDKs go by this name, which comes in a header (aws-sdk-cloudwatch
+/// 1.140; Smithy's trait awsQueryCompatible).
+fn query_code(code: &str) -> &str {
+    match code {
+        "InvalidParameterValueException" => "InvalidParameterValue",
+        "InvalidParameterCombinationException" => "InvalidParameterCombination",
+        "MissingRequiredParameterException" => "MissingParameter",
+        other => other,
+    }
 }

@@ -37,7 +37,10 @@ impl Authority {
     }
 
     /// A server for these names and addresses, with a certificate of this authority.
-    pub fn acceptor(&self, names: &[String]) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
+    pub fn acceptor(
+        &self,
+        names: &[String],
+    ) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(names.to_vec())?.signed_by(&key, &self.issuer)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

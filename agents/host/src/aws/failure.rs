@@ -7,7 +7,7 @@
 //! | throttling by any of its names (HTTP status 400 too), `PriorRequestNotComplete` | later |
 //! | no credentials (yet) | later |
 //! | the clocks differ | later: a booting host's clock may still be corrected |
-//! | an expired token | once |
+//! | an expired token | later: every call looks for credentials anew |
 //! | access denied, validation, anything else that the service refuses | never |
 //! | a certificate that is not trusted, or for another name | never |
 
@@ -51,62 +51,41 @@ const CLOCK: [&str; 2] = ["RequestTimeTooSkewed", "RequestInTheFuture"];
 const EXPIRED: [&str; 4] =
     ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
 
-/// Whether to ask again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// After a while, as often as patience lasts.
-    Later,
-    /// Once, with new credentials (new settings from [`super::sdk_config`]).
-    Once,
-    /// It would fail again.
-    Never,
-}
-
-/// Whether to ask again after this error.
-pub fn retry<E>(error: &SdkError<E, HttpResponse>) -> Retry
-where
-    E: ProvideErrorMetadata + StdError + 'static,
-{
-    match error {
-        SdkError::ServiceError(service) => retry_by(service.err().code(), service.raw().status().as_u16()),
-        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Retry::Later,
-        SdkError::DispatchFailure(failure) if failure.is_user() => Retry::Never,
-        SdkError::ConstructionFailure(_) if !layers(error).any(|layer| layer.is::<CredentialsError>()) => {
-            Retry::Never
-        }
-        other => retry_undelivered(other),
-    }
-}
-
-/// Whether to ask again at all: a short form of [`retry`].
+/// Whether asking again later may help.
 pub fn is_retryable<E>(error: &SdkError<E, HttpResponse>) -> bool
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
-    retry(error) != Retry::Never
+    match error {
+        SdkError::ServiceError(service) => {
+            is_retryable_refusal(service.err().code(), service.raw().status().as_u16())
+        }
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) if failure.is_user() => false,
+        SdkError::ConstructionFailure(_) if !layers(error).any(|layer| layer.is::<CredentialsError>()) => {
+            false
+        }
+        other => is_retryable_delivery(other),
+    }
 }
 
-/// Whether to ask again after a service's refusal with this code and HTTP status.
-pub fn retry_by(code: Option<&str>, status: u16) -> Retry {
-    match code {
-        Some(code) if BUSY.contains(&code) || CLOCK.contains(&code) => Retry::Later,
-        Some(code) if EXPIRED.contains(&code) => Retry::Once,
-        _ if status >= 500 || status == 429 => Retry::Later,
-        _ => Retry::Never,
-    }
+/// The same for a service's refusal with this code and HTTP status.
+fn is_retryable_refusal(code: Option<&str>, status: u16) -> bool {
+    let passing = |code: &str| BUSY.contains(&code) || CLOCK.contains(&code) || EXPIRED.contains(&code);
+    status >= 500 || status == 429 || code.is_some_and(passing)
 }
 
 /// For a request that did not get to its service.
-fn retry_undelivered(error: &(dyn StdError + 'static)) -> Retry {
+fn is_retryable_delivery(error: &(dyn StdError + 'static)) -> bool {
     for layer in layers(error) {
         if let Some(CredentialsError::InvalidConfiguration(_)) = layer.downcast_ref() {
-            return Retry::Never;
+            return false;
         }
         if layer.is::<CredentialsError>() {
-            return Retry::Later;
+            return true;
         }
     }
-    if is_distrust(error) { Retry::Never } else { Retry::Later }
+    !is_distrust(error)
 }
 
 /// What went wrong with a call, for a person. No message that quotes signed headers is passed on: they contain the
@@ -159,27 +138,27 @@ mod tests {
     #[test]
     fn when_to_ask_again() {
         let rows = [
-            (Some("Throttling"), 400, Retry::Later),
-            (Some("ThrottlingException"), 400, Retry::Later),
-            (Some("PriorRequestNotComplete"), 400, Retry::Later),
-            (Some("RequestLimitExceeded"), 503, Retry::Later),
-            (Some("TooManyRequestsException"), 429, Retry::Later),
-            (Some("RequestTimeTooSkewed"), 403, Retry::Later),
-            (Some("InternalFailure"), 500, Retry::Later),
-            (None, 502, Retry::Later),
-            (None, 429, Retry::Later),
-            (Some("ExpiredToken"), 403, Retry::Once),
-            (Some("ExpiredTokenException"), 400, Retry::Once),
-            (Some("AccessDenied"), 403, Retry::Never),
-            (Some("UnauthorizedOperation"), 403, Retry::Never),
-            (Some("InvalidChangeBatch"), 400, Retry::Never),
-            (Some("ValidationError"), 400, Retry::Never),
-            (Some("ResourceNotFoundException"), 400, Retry::Never),
-            (None, 400, Retry::Never),
-            (None, 302, Retry::Never),
+            (Some("Throttling"), 400, true),
+            (Some("ThrottlingException"), 400, true),
+            (Some("PriorRequestNotComplete"), 400, true),
+            (Some("RequestLimitExceeded"), 503, true),
+            (Some("TooManyRequestsException"), 429, true),
+            (Some("RequestTimeTooSkewed"), 403, true),
+            (Some("InternalFailure"), 500, true),
+            (None, 502, true),
+            (None, 429, true),
+            (Some("ExpiredToken"), 403, true),
+            (Some("ExpiredTokenException"), 400, true),
+            (Some("AccessDenied"), 403, false),
+            (Some("UnauthorizedOperation"), 403, false),
+            (Some("InvalidChangeBatch"), 400, false),
+            (Some("ValidationError"), 400, false),
+            (Some("ResourceNotFoundException"), 400, false),
+            (None, 400, false),
+            (None, 302, false),
         ];
         for (code, status, expected) in rows {
-            assert_eq!(retry_by(code, status), expected, "{code:?} {status}");
+            assert_eq!(is_retryable_refusal(code, status), expected, "{code:?} {status}");
         }
     }
 

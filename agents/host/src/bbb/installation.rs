@@ -6,16 +6,12 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use plan::membership::normalise_url;
+use plan::record::Name;
 use secrecy::zeroize::{Zeroize, Zeroizing};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::checksum::Algorithm;
 use super::properties;
-
-/// Where BBB's package puts its defaults (BBB 2.2 and later).
-pub const SHIPPED: &str = "/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties";
-/// Where the administrator's and the installer's own values stand; they win.
-pub const OVERRIDES: &str = "/etc/bigbluebutton/bbb-web.properties";
 
 const SERVER_URL: &str = "bigbluebutton.web.serverURL";
 const SECRET: &str = "securitySalt";
@@ -50,6 +46,17 @@ pub enum NotReady {
         /// The missing file or key.
         what: String,
     },
+    /// The settings are another host's, as on a machine image made of a running host, or still the placeholders that BBB
+    /// ships. The installer, or `bbb-conf --setip`, will bring this host's own.
+    #[error(
+        "BigBlueButton's settings are those of {url}, not of this host, {name}; set them with: bbb-conf --setip {name}"
+    )]
+    OtherHost {
+        /// The server URL in the settings.
+        url: String,
+        /// This host's name.
+        name: Name,
+    },
     /// A file is there and cannot be read.
     #[error("cannot read {path}: {why}")]
     Unreadable {
@@ -74,16 +81,16 @@ pub enum NotReady {
 
 impl NotReady {
     /// Whether the installer may still bring what is missing.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::NotInstalled { .. })
+    pub fn may_come(&self) -> bool {
+        matches!(self, Self::NotInstalled { .. } | Self::OtherHost { .. })
     }
 }
 
-/// Reads BBB's URL and secret; see [`SHIPPED`] and [`OVERRIDES`] for the files of a real host. The defaults may be
-/// missing, the overrides may not.
+/// Reads BBB's URL and secret of the host with this name, from the defaults that BBB ships, which may be missing, and the
+/// host's own settings, which may not. The URL must be this host's: by it, entries in Scalelite are added and deleted.
 ///
 /// Synchronous: two small local files.
-pub fn read_installation(shipped: &Path, overrides: &Path) -> Result<Installation, NotReady> {
+pub fn read_installation(shipped: &Path, overrides: &Path, name: &Name) -> Result<Installation, NotReady> {
     let mut properties = Properties { shipped, overrides, values: BTreeMap::new() };
     properties.load(shipped)?;
     // The package brings defaults with a placeholder for a URL and a secret that everybody knows; the installer writes
@@ -92,7 +99,17 @@ pub fn read_installation(shipped: &Path, overrides: &Path) -> Result<Installatio
         let what = format!("{} does not exist", overrides.display());
         return Err(NotReady::NotInstalled { what });
     }
-    properties.installation()
+    let installation = properties.installation()?;
+    if host_of(&installation.server_url) != Some(name.as_str()) {
+        return Err(NotReady::OtherHost { url: installation.server_url, name: name.clone() });
+    }
+    Ok(installation)
+}
+
+/// The host name in a normalised URL, without its port.
+pub(crate) fn host_of(url: &str) -> Option<&str> {
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    Some(authority.rsplit_once(':').map_or(authority, |(host, _)| host))
 }
 
 struct Properties<'a> {

@@ -5,15 +5,11 @@ use std::future::Future;
 
 use plan::dns::{Change, ChangeBatch};
 use plan::record::{Name, RecordSet};
-use secrecy::SecretString;
 use tokio::time::timeout;
 
-use crate::bbb::{self, Bbb, NotReady};
-use crate::config::settings;
-use crate::execute::Executor;
+use crate::bbb::Bbb;
 use crate::identity::Host;
 use crate::naming::Zone;
-use crate::pool::Pool;
 use crate::report::{self, Exit, Failure};
 use crate::route53::Error;
 use crate::session::{Session, within};
@@ -66,8 +62,8 @@ impl Doctor<'_> {
         self.note("addresses", address.map_or_else(bad, |_| Finding::Good(addresses.join(", "))));
         self.zone(host).await;
         self.ec2(host).await;
-        if let Some(paths) = self.session.settings.bbb.clone() {
-            self.bbb(&paths).await;
+        if self.session.settings.bbb.is_some() {
+            self.bbb(host).await;
             self.scalelite(host).await;
         }
     }
@@ -110,8 +106,11 @@ impl Doctor<'_> {
         };
         let ask = async {
             match ec2.group_name(&host.instance).await {
-                Ok(Some(group)) => Finding::Good(format!("can be asked; this host is in the group {group}")),
-                Ok(None) => Finding::Good("can be asked; this host is in no group".to_owned()),
+                Ok(Some(Some(group))) => {
+                    Finding::Good(format!("knows this host; it is in the group {group}"))
+                }
+                Ok(Some(None)) => Finding::Good("knows this host; it is in no group".to_owned()),
+                Ok(None) => Finding::Note("does not know this host (yet)".to_owned()),
                 Err(error) => bad(error),
             }
         };
@@ -119,13 +118,14 @@ impl Doctor<'_> {
         self.note("ec2", finding);
     }
 
-    async fn bbb(&mut self, paths: &settings::Bbb) {
-        let installation = match bbb::read_installation(&paths.defaults, &paths.properties) {
-            Ok(installation) => installation,
-            Err(error @ NotReady::NotInstalled { .. }) => {
+    async fn bbb(&mut self, host: &Host) {
+        let installation = match self.session.installation(host) {
+            None => return,
+            Some(Ok(installation)) => installation,
+            Some(Err(error)) if error.may_come() => {
                 return self.note("bbb", Finding::Note(error.to_string()));
             }
-            Err(error) => return self.note("bbb", bad(error)),
+            Some(Err(error)) => return self.note("bbb", bad(error)),
         };
         let client = match self.session.local_client(&installation.server_url) {
             Ok(client) => client,
@@ -135,7 +135,9 @@ impl Doctor<'_> {
         let finding = self.within(async {
             match bbb.meetings().await {
                 Ok(meetings) => Finding::Good(format!("answers, {} meetings", meetings.len())),
-                Err(error) if error.is_retryable() => Finding::Note(format!("not ready: {error}")),
+                Err(error) if error.is_retryable() && !error.is_refusal() => {
+                    Finding::Note(format!("not ready: {error}"))
+                }
                 Err(error) => bad(error),
             }
         });
@@ -153,13 +155,13 @@ impl Doctor<'_> {
             Ok(None) => return,
             Err(failure) => return self.note("scalelite", bad(failure)),
         };
-        let (url, secret) = (host.server_url(), SecretString::default());
-        let executor = Executor::new(self.session.interrupt.clone(), true);
-        let pool = Pool { scalelite: &scalelite, url: &url, secret: &secret, executor: &executor, deadline };
         let finding = self.within(async {
-            pool.entries()
-                .await
-                .map_or_else(bad, |_| Finding::Good("accepts the load balancer's secret".to_owned()))
+            match scalelite.servers().await {
+                Ok(servers) => {
+                    Finding::Good(format!("accepts the load balancer's secret; {} servers", servers.len()))
+                }
+                Err(error) => bad(error),
+            }
         });
         let finding = finding.await;
         self.note("scalelite", finding);

@@ -3,7 +3,6 @@
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use crate::bbb::{self, NotReady};
 use crate::cli::Only;
 use crate::execute::Executor;
 use crate::identity::Host;
@@ -17,6 +16,8 @@ use crate::session::{Session, within};
 pub struct Options {
     /// Only one half.
     pub only: Option<Only>,
+    /// Return only once no authoritative server answers with the name any more.
+    pub wait: bool,
     /// Show the plan, change nothing.
     pub dry_run: bool,
 }
@@ -38,7 +39,7 @@ pub async fn deregister(session: &Session, options: Options) -> Result<Exit, Fai
         report::complain(session.agent.name, failure);
     }
     if Only::names(options.only) {
-        unname(session, &host, &executor, deadline).await?;
+        unname(session, &host, &executor, options.wait, deadline).await?;
     }
     Ok(left.map_or_else(|failure| failure.exit, |()| Exit::Done))
 }
@@ -68,11 +69,12 @@ async fn leave(
 
 /// The URL under which the host is in Scalelite: BBB's own, or the one that it would have by the host's name.
 fn own_url(session: &Session, host: &Host) -> Result<String, Failure> {
-    let Some(paths) = &session.settings.bbb else { return Ok(host.server_url()) };
-    match bbb::read_installation(&paths.defaults, &paths.properties) {
-        Ok(installation) => Ok(installation.scalelite_url()),
-        Err(NotReady::NotInstalled { .. }) => Ok(host.server_url()),
-        Err(error) => Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error)),
+    match session.installation(host) {
+        Some(Ok(installation)) => Ok(installation.scalelite_url()),
+        Some(Err(error)) if !error.may_come() => {
+            Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error))
+        }
+        Some(Err(_)) | None => Ok(host.server_url()),
     }
 }
 
@@ -80,6 +82,7 @@ async fn unname(
     session: &Session,
     host: &Host,
     executor: &Executor,
+    wait: bool,
     deadline: Instant,
 ) -> Result<(), Failure> {
     let zone = session.zone(host).await?;
@@ -87,13 +90,20 @@ async fn unname(
     let unnamed = zone.deregister(host, &ec2, executor, deadline).await?;
     let (name, calls) = (&host.name, zone.api.calls());
     match unnamed {
-        Unnamed::Already => {
-            say(format_args!("dns: {name} is not there, nothing to do (Route 53 calls: {calls})"));
-        }
-        Unnamed::Changed => say(format_args!("dns: {name} removed (Route 53 calls: {calls})")),
         // The executor has said what it would do.
         Unnamed::Planned => {}
         Unnamed::Others(why) => say(format_args!("dns: {name} was left untouched: {why}")),
+        Unnamed::Already => {
+            say(format_args!("dns: {name} is not there, nothing to do (Route 53 calls: {calls})"));
+        }
+        Unnamed::Changed(change) if wait => {
+            say(format_args!("dns: {name} removed (Route 53 calls: {calls})"));
+            zone.wait_until_gone(host, change.as_ref(), deadline).await?;
+            say(format_args!("dns: {name} is gone everywhere"));
+        }
+        Unnamed::Changed(_) => say(format_args!(
+            "dns: {name} removed (Route 53 calls: {calls}); name servers may answer with it for about a minute"
+        )),
     }
     Ok(())
 }

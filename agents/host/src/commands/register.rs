@@ -3,10 +3,10 @@
 use plan::dns::Source;
 use plan::record::RecordSet;
 use tokio::time::Instant;
+use tracing::debug;
 
-use crate::bbb::{self, Bbb, Installation, NotReady};
+use crate::bbb::{self, Bbb, Installation};
 use crate::cli::Only;
-use crate::config::settings;
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::naming::Named;
@@ -26,27 +26,47 @@ pub struct Options {
     pub dry_run: bool,
 }
 
-/// Registers the host. Doing it again changes nothing.
+/// Registers the host. Doing it again changes nothing. A name that is not live everywhere in time does not keep the host
+/// from joining: one dead name server would keep a whole fleet out.
 pub async fn register(session: &Session, options: Options) -> Result<Exit, Failure> {
     let deadline = within(session.settings.timeouts.register);
     let executor = Executor::new(session.interrupt.clone(), options.dry_run);
     let host = session.host(deadline).await?;
-    if Only::names(options.only) {
-        name(session, &host, &executor, options.wait, deadline).await?;
+    let names = Only::names(options.only);
+    let live = match names {
+        true => name(session, &host, &executor, options.wait, deadline).await?,
+        false => Ok(()),
+    };
+    let joined = match Only::pools(options.only) && session.settings.bbb.is_some() {
+        true => join(session, &host, &executor, deadline).await,
+        false => Ok(Exit::Done),
+    };
+    match (joined, live) {
+        (joined, Ok(())) => joined.map_err(|failure| if names { but_named(failure) } else { failure }),
+        (Ok(_), Err(late)) => Err(late),
+        (Err(failure), Err(late)) => {
+            report::complain(session.agent.name, &late);
+            Err(but_named(failure))
+        }
     }
-    if Only::pools(options.only) && session.settings.bbb.is_some() {
-        return join(session, &host, &executor, deadline).await;
-    }
-    Ok(Exit::Done)
 }
 
+/// A failure to join of a host that has its name: what stops the host later has something to undo.
+fn but_named(failure: Failure) -> Failure {
+    match failure.exit {
+        Exit::Interrupted(_) => failure,
+        _ => failure.with_exit(Exit::Partly),
+    }
+}
+
+/// Gives the host its name. The inner error says why it is not live everywhere.
 async fn name(
     session: &Session,
     host: &Host,
     executor: &Executor,
     wait: bool,
     deadline: Instant,
-) -> Result<(), Failure> {
+) -> Result<Result<(), Failure>, Failure> {
     let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
     let zone = session.zone(host).await?;
     let named = zone.register(&desired, executor, deadline).await?;
@@ -54,11 +74,11 @@ async fn name(
     let name = &host.name;
     match &named {
         // The executor has said what it would do.
-        Named::Planned => return Ok(()),
+        Named::Planned => return Ok(Ok(())),
         Named::Already => {
             say(format_args!("dns: {name} is registered already, nothing to do (Route 53 calls: {calls})"));
         }
-        Named::Changed(..) => {
+        Named::Changed(..) | Named::Confirmed => {
             let addresses = desired.addresses();
             say(format_args!(
                 "dns: {name} registered: {} (Route 53 calls: {calls})",
@@ -66,19 +86,24 @@ async fn name(
             ));
         }
     }
-    if wait {
-        let change = match &named {
-            Named::Changed(id) => Some(id),
-            Named::Already | Named::Planned => None,
-        };
-        match zone.wait_until_live(&desired, change, deadline).await? {
-            Source::Dns => say(format_args!("dns: {name} is live on every authoritative server")),
-            Source::Api => {
-                say(format_args!("dns: {name} is in Route 53; no authoritative server could be asked"))
-            }
-        }
+    if !wait {
+        return Ok(Ok(()));
     }
-    Ok(())
+    let change = match &named {
+        Named::Changed(id) => Some(id),
+        Named::Already | Named::Confirmed | Named::Planned => None,
+    };
+    // The other half of the time is for joining.
+    let patience = deadline.min(within(session.settings.timeouts.register / 2));
+    match zone.wait_until_live(&desired, change, patience).await {
+        Ok(Source::Dns) => say(format_args!("dns: {name} is live on every authoritative server")),
+        Ok(Source::Api) => {
+            say(format_args!("dns: {name} is in Route 53; no authoritative server could be asked"));
+        }
+        Err(late) if late.exit == Exit::Partly => return Ok(Err(late)),
+        Err(failure) => return Err(failure),
+    }
+    Ok(Ok(()))
 }
 
 fn addresses_words(sets: &[RecordSet]) -> String {
@@ -93,11 +118,11 @@ async fn join(
     executor: &Executor,
     deadline: Instant,
 ) -> Result<Exit, Failure> {
-    let (Some(settings), Some(paths)) = (&session.settings.scalelite, &session.settings.bbb) else {
+    let Some(settings) = &session.settings.scalelite else {
         say("scalelite: none is configured (scalelite.url), so no load balancer is joined");
         return Ok(Exit::Done);
     };
-    let (installation, bbb) = match wait_for_bbb(session, paths, deadline).await? {
+    let (installation, bbb) = match wait_for_bbb(session, host, deadline).await? {
         Ok(ready) => ready,
         Err(why) => {
             say(format_args!("scalelite: waiting for BBB: {why}; run register again when BBB answers"));
@@ -119,17 +144,17 @@ fn report_standing(url: &str, standing: &Standing, dry_run: bool) {
         _ if dry_run => return,
         actions => say(format_args!("scalelite: {url} takes meetings now: {}", actions.join(", "))),
     }
-    if standing.entries.iter().all(|entry| entry.load.is_none()) {
+    if standing.entries.iter().all(|entry| entry.load.is_none() || !entry.online) {
         say(
-            "scalelite: the first meeting is placed here after Scalelite's next poll (every 60 s by default)",
+            "scalelite: the first meeting is placed here once a poll of Scalelite's (every 60 s by default) has reached this host",
         );
     }
     if let [_, superfluous @ ..] = standing.entries.as_slice()
         && !superfluous.is_empty()
     {
         let count = superfluous.len();
-        report::say(format_args!(
-            "scalelite: {count} superfluous entries stay cordoned, because meetings run here; run register again when none does"
+        say(format_args!(
+            "scalelite: {count} superfluous entries stay until no meeting runs here; run register again then"
         ));
     }
 }
@@ -137,30 +162,33 @@ fn report_standing(url: &str, standing: &Standing, dry_run: bool) {
 /// Waits until the API of this host's BBB answers. The inner error says why it is not there yet.
 async fn wait_for_bbb(
     session: &Session,
-    paths: &settings::Bbb,
+    host: &Host,
     deadline: Instant,
 ) -> Result<Result<(Installation, Bbb), String>, Failure> {
-    let installation = match bbb::read_installation(&paths.defaults, &paths.properties) {
-        Ok(installation) => installation,
-        Err(error @ NotReady::NotInstalled { .. }) => return Ok(Err(error.to_string())),
-        Err(error) => return Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error)),
-    };
-    let client = session.local_client(&installation.server_url)?;
-    let bbb = Bbb::of(client, &installation);
     let mut pace = Pace::local(deadline.min(within(session.settings.timeouts.bbb)));
     loop {
+        // Read again each time: the installer may be at work, and BBB restarts some time after its secret was changed.
+        let installation = match session.installation(host) {
+            None => return Ok(Err("this is no BBB host".to_owned())),
+            Some(Ok(installation)) => installation,
+            Some(Err(error)) if error.may_come() => return Ok(Err(error.to_string())),
+            Some(Err(error)) => {
+                return Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error));
+            }
+        };
+        let bbb = Bbb::of(session.local_client(&installation.server_url)?, &installation);
         // This call, unlike the one for the version, proves that BBB runs with the secret of its property files.
-        match bbb.meetings().await {
+        let error = match bbb.meetings().await {
             Ok(_) => return Ok(Ok((installation, bbb))),
-            Err(error) if !error.is_retryable() => {
-                return Err(Failure::new(Exit::Failed, "the BBB API of this host").because(error));
-            }
-            Err(error) => {
-                if let Err(gave_up) = pace.again("the BBB API of this host", &error).await {
-                    tracing::info!("{gave_up}");
-                    return Ok(Err(error.to_string()));
-                }
-            }
+            Err(error @ bbb::Error::Distrusted { .. }) => return Ok(Err(error.to_string())),
+            Err(error) => error,
+        };
+        if !error.is_retryable() {
+            return Err(Failure::new(Exit::Failed, "the BBB API of this host").because(error));
+        }
+        debug!("{error}");
+        if !pace.look_again().await {
+            return Ok(Err(error.to_string()));
         }
     }
 }

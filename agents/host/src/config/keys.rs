@@ -94,7 +94,7 @@ const KEYS: &[Key] = &[
         "dns.name",
         Kind::Text,
         None,
-        "\"meet.example.org\"",
+        "\"meet.bbb.example.org\"",
         "One fixed full name instead of the template, for a host that is alone. Default: none.",
     ),
     key(

@@ -8,15 +8,17 @@ use secrecy::SecretString;
 use tokio::time::timeout;
 
 use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Status};
-use crate::bbb::{self, Bbb};
+use crate::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
 use crate::cli::VERSION;
 use crate::config::settings;
-use crate::execute::Executor;
 use crate::identity::Host;
 use crate::naming::{Zone, words_of};
-use crate::pool::Pool;
+use crate::pool;
 use crate::report::Failure;
 use crate::session::{Session, now, within};
+
+/// What BBB's settings on this host say; none on a TURN host.
+type Local = Option<Result<Installation, NotReady>>;
 
 /// A part of the status with its weight in the verdict.
 type Weighed<T> = (T, Part);
@@ -26,13 +28,14 @@ pub(super) async fn collect(session: &Session) -> Status {
         Ok(host) => host,
         Err(failure) => return unknown_host(session, &failure),
     };
-    let local = installation(session);
+    let local = session.installation(&host);
     let (named, bbb, auto_scaling) =
         tokio::join!(names(session, &host), bbb_host(session, &local), auto_scaling(session, &host));
     let (dns, dns_part) = named;
-    let age = dns.since.map(|since| now().saturating_sub(since));
+    let own = dns.owner.as_deref() == Some(host.instance.as_str());
+    let age = dns.since.filter(|_| own).map(|since| now().saturating_sub(since));
     let (scalelite, scalelite_part) = scalelite(session, &host, &local, age).await;
-    let bbb_part = bbb.as_ref().map_or(Part::NotUsed, bbb_part);
+    let (bbb, bbb_part) = bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(bbb), part));
     let (verdict, reasons) = health::verdict(&[dns_part, scalelite_part, bbb_part]);
     Status {
         verdict,
@@ -101,8 +104,10 @@ async fn names(session: &Session, host: &Host) -> Weighed<Dns> {
         }
     };
     let mut seen = ask_servers(&mut dns, &zone, &desired).await;
-    if seen.is_empty() {
-        seen.extend(ask_api(session, &mut dns, &zone, &desired).await);
+    // Somebody else's record in DNS may be a wildcard, or a former owner's that is still on its way out.
+    let foreign = seen.iter().any(|liveness| matches!(liveness, Liveness::Foreign(_)));
+    if seen.is_empty() || foreign && !seen.contains(&Liveness::Live) {
+        seen = ask_api(session, &mut dns, &zone, &desired).await.into_iter().collect();
     }
     dns.route53_calls = zone.api.calls();
     let part = dns_part(&desired, &dns, &seen);
@@ -157,7 +162,7 @@ fn note(dns: &mut Dns, server: String, desired: &Desired, observed: &Observed) -
         Liveness::Absent => ("absent", "no record sets".to_owned()),
         Liveness::Different => ("different", sets),
         Liveness::Foreign(refusal) => {
-            if let dns::Refusal::Owner(owner) = refusal {
+            if let (dns::Refusal::Owner(owner), None) = (refusal, &dns.owner) {
                 dns.owner = Some(owner.instance.to_string());
                 dns.since = Some(owner.since);
             }
@@ -177,11 +182,6 @@ fn brief(set: &RecordSet) -> String {
 fn dns_part(desired: &Desired, dns: &Dns, seen: &[Liveness]) -> Part {
     let name = &desired.name;
     let behind = dns.servers.iter().filter(|server| server.state != "live").count();
-    for liveness in seen {
-        if let Liveness::Foreign(refusal) = liveness {
-            return Part::Missing(format!("the name {name} is not this host's: {refusal}"));
-        }
-    }
     if seen.contains(&Liveness::Live) {
         return match behind {
             0 => Part::InOrder,
@@ -196,35 +196,45 @@ fn dns_part(desired: &Desired, dns: &Dns, seen: &[Liveness]) -> Part {
             "{name} has other addresses or another TTL than this host: register sets that right"
         ));
     }
+    for liveness in seen {
+        if let Liveness::Foreign(refusal) = liveness {
+            return Part::Missing(format!("the name {name} is not this host's: {refusal}"));
+        }
+    }
     match seen.is_empty() {
         true => Part::Unknown(format!("nobody could say whether {name} is registered")),
         false => Part::Missing(format!("{name} has no record set: register makes it")),
     }
 }
 
-fn installation(session: &Session) -> Option<Result<bbb::Installation, bbb::NotReady>> {
-    let paths = session.settings.bbb.as_ref()?;
-    Some(bbb::read_installation(&paths.defaults, &paths.properties))
-}
-
-async fn bbb_host(
-    session: &Session,
-    local: &Option<Result<bbb::Installation, bbb::NotReady>>,
-) -> Option<BbbHost> {
+async fn bbb_host(session: &Session, local: &Local) -> Option<Weighed<BbbHost>> {
     let failed = |error: String| BbbHost { error: Some(error), ..BbbHost::default() };
     let installation = match local.as_ref()? {
         Ok(installation) => installation,
-        Err(error) => return Some(failed(error.to_string())),
+        Err(error) if error.may_come() => {
+            return Some((failed(error.to_string()), Part::Drift(error.to_string())));
+        }
+        Err(error) => return Some((failed(error.to_string()), Part::Unknown(error.to_string()))),
     };
     let client = match session.local_client(&installation.server_url) {
         Ok(client) => client,
-        Err(failure) => return Some(failed(failure.headline())),
+        Err(failure) => return Some((failed(failure.headline()), Part::Unknown(failure.headline()))),
     };
     let bbb = Bbb::of(client, installation);
     let both = async { tokio::join!(bbb.version(), bbb.meetings()) };
-    let Ok((version, meetings)) = timeout(session.settings.timeouts.status, both).await else {
-        return Some(failed("no answer in time".to_owned()));
+    let found = match timeout(session.settings.timeouts.status, both).await {
+        Ok((version, meetings)) => bbb_answers(version, meetings),
+        Err(_) => failed("no answer in time".to_owned()),
     };
+    let part = match &found.error {
+        Some(error) if found.answers => Part::Drift(format!("BBB does not tell its meetings: {error}")),
+        Some(error) => Part::Drift(format!("BBB does not answer on this host: {error}")),
+        None => Part::InOrder,
+    };
+    Some((found, part))
+}
+
+fn bbb_answers(version: Result<Version, bbb::Error>, meetings: Result<Vec<Meeting>, bbb::Error>) -> BbbHost {
     let mut found = BbbHost { answers: version.is_ok(), ..BbbHost::default() };
     match version {
         Ok(version) => found.version = Some(version.bbb.unwrap_or_else(|| format!("API {}", version.api))),
@@ -237,21 +247,13 @@ async fn bbb_host(
         }
         Err(error) => found.error = found.error.or(Some(error.to_string())),
     }
-    Some(found)
-}
-
-fn bbb_part(bbb: &BbbHost) -> Part {
-    match &bbb.error {
-        Some(error) if !bbb.answers => Part::Drift(format!("BBB does not answer on this host: {error}")),
-        Some(error) => Part::Drift(format!("BBB does not tell its meetings: {error}")),
-        None => Part::InOrder,
-    }
+    found
 }
 
 async fn scalelite(
     session: &Session,
     host: &Host,
-    local: &Option<Result<bbb::Installation, bbb::NotReady>>,
+    local: &Local,
     age: Option<u64>,
 ) -> Weighed<Option<Scalelite>> {
     let Some(configured) = &session.settings.scalelite else { return (None, Part::NotUsed) };
@@ -289,21 +291,21 @@ fn standing(
 async fn entries(
     session: &Session,
     host: &Host,
-    local: &Option<Result<bbb::Installation, bbb::NotReady>>,
+    local: &Local,
     found: &mut Scalelite,
 ) -> Result<Vec<membership::Entry>, String> {
     let deadline = within(session.settings.timeouts.status);
     let (url, secret) = match local {
         Some(Ok(installation)) => (installation.scalelite_url(), installation.secret.clone()),
-        _ => (host.server_url(), SecretString::default()),
+        // Without BBB's settings nobody knows under which URL the host is there.
+        Some(Err(error)) if !error.may_come() => return Err(error.to_string()),
+        Some(Err(_)) | None => (host.server_url(), SecretString::default()),
     };
     found.server_url = Some(url.clone());
     let ask = async {
         let client = session.scalelite(host, deadline).await.map_err(|failure| failure.headline())?;
         let Some(client) = client else { return Ok(Vec::new()) };
-        let executor = Executor::new(session.interrupt.clone(), true);
-        let pool = Pool { scalelite: &client, url: &url, secret: &secret, executor: &executor, deadline };
-        pool.entries().await.map_err(|error| error.to_string())
+        pool::entries(&client, &url, &secret).await.map_err(|error| error.to_string())
     };
     timeout(session.settings.timeouts.status, ask)
         .await
@@ -346,8 +348,8 @@ async fn auto_scaling(session: &Session, host: &Host) -> AutoScaling {
         match session.ec2(host).await {
             Ok(ec2) => {
                 match timeout(session.settings.timeouts.status, ec2.group_name(&host.instance)).await {
-                    Ok(Ok(group)) => found.group = group,
-                    Ok(Err(error)) => found.error = Some(error),
+                    Ok(Ok(group)) => found.group = group.flatten(),
+                    Ok(Err(error)) => found.error = Some(error.to_string()),
                     Err(_) => found.error = Some("EC2 gave no answer in time".to_owned()),
                 }
             }

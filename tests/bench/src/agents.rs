@@ -1,0 +1,44 @@
+//! Which binaries are measured.
+
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// Larger than any release, smaller than any development build of the agents, in bytes.
+const DEBUG_SIZE: u64 = 30 * 1024 * 1024;
+
+/// The binaries.
+pub(crate) struct Agents {
+    /// Where they are.
+    pub(crate) directory: PathBuf,
+    /// Their names and sizes in bytes.
+    pub(crate) sizes: Vec<(&'static str, u64)>,
+}
+
+impl Agents {
+    /// Whether these are development builds, whose times say nothing.
+    pub(crate) fn are_debug_builds(&self) -> bool {
+        self.sizes.iter().any(|(_, size)| *size > DEBUG_SIZE)
+    }
+
+    /// bbb-agent's path.
+    pub(crate) fn bbb_agent(&self) -> PathBuf {
+        self.directory.join("bbb-agent")
+    }
+}
+
+/// Those in `AGENT_BIN_DIR`, else those of `packaging/build`.
+pub(crate) fn find() -> Result<Agents, Error> {
+    let dist = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/dist");
+    let chosen = std::env::var_os(sandbox::binaries::DIRECTORY_VARIABLE).map_or_else(dist, PathBuf::from);
+    let directory = chosen
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}; run packaging/build first", chosen.display()))?;
+    let size = |name: &'static str| {
+        let path = directory.join(name);
+        let length = std::fs::metadata(&path).map(|metadata| metadata.len());
+        length.map(|length| (name, length)).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let sizes = ["bbb-agent", "turn-agent"].into_iter().map(size).collect::<Result<_, _>>()?;
+    Ok(Agents { directory, sizes })
+}

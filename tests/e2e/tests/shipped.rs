@@ -1,0 +1,332 @@
+//! What is shipped beside the binaries says the same as the binaries: configuration files, manual pages, completions, units,
+//! IAM policies, CloudWatch settings.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use plan::record::Name;
+use serde_json::{Value, json};
+
+const AGENTS: [&str; 2] = ["bbb-agent", "turn-agent"];
+
+fn read(path: &str) -> String {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn read_json(path: &str) -> Value {
+    serde_json::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// An agent on a machine without anything: no settings, and a metadata service that refuses connections.
+fn command(agent: &str) -> Command {
+    let mut command = Command::new(sandbox::binaries::path(agent).expect("the agent"));
+    // Port 9 of loopback discards; nothing listens there, and nothing is allowed to by chance.
+    command.env_clear().env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9");
+    command
+}
+
+fn run(agent: &str, arguments: &[&str]) -> Output {
+    command(agent).args(arguments).output().expect("the agent runs")
+}
+
+fn said(agent: &str, arguments: &[&str]) -> String {
+    let output = run(agent, arguments);
+    assert!(output.status.success(), "{agent} {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The commands that `--help` lists.
+fn commands(agent: &str) -> Vec<String> {
+    let help = said(agent, &["--help"]);
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = listed.take_while(|line| line.is_empty() || line.starts_with(' '));
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names: Vec<String> =
+        names.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect();
+    assert!(names.iter().any(|name| name == "register") && names.len() >= 6, "{help}");
+    names
+}
+
+#[test]
+fn the_configuration_files_are_what_the_agents_print() {
+    for agent in AGENTS {
+        let shipped = read(&format!("packaging/{agent}/config.toml"));
+        let printed = said(agent, &["defaults"]);
+        assert!(
+            shipped == printed,
+            "packaging/{agent}/config.toml is out of date: {agent} defaults > packaging/{agent}/config.toml"
+        );
+        let active = shipped.lines().find(|line| !(line.is_empty() || line.starts_with(['#', '['])));
+        assert_eq!(active, None, "every key is commented out");
+    }
+}
+
+#[test]
+fn the_configuration_file_as_shipped_asks_for_what_is_required_and_nothing_else() {
+    for agent in AGENTS {
+        let file = written(&read(&format!("packaging/{agent}/config.toml")));
+        let output = run(agent, &["hostname", "--config", file.1.to_str().expect("a path")]);
+        let complaint = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{complaint}");
+        let problems: Vec<&str> = complaint
+            .lines()
+            .filter_map(|line| line.trim().split_once(" is not set").map(|(key, _)| key))
+            .collect();
+        assert_eq!(problems, ["dns.zone_id", "dns.domain"], "{complaint}");
+    }
+}
+
+/// Every line with a key is a valid setting once its `#` is removed. Only dns.hostname and dns.name exclude each other.
+#[test]
+fn every_key_of_the_configuration_file_can_be_uncommented() {
+    for agent in AGENTS {
+        let shipped = read(&format!("packaging/{agent}/config.toml"));
+        assert_valid(agent, &uncommented(&shipped, "name"));
+        assert_valid(agent, &uncommented(&shipped, "hostname"));
+        let (_, complaint) = hostname(agent, &uncommented(&shipped, ""));
+        assert!(complaint.contains("dns.name: is set together with dns.hostname"), "{complaint}");
+        assert_eq!(complaint.trim_end().lines().count(), 2, "that is the only problem: {complaint}");
+    }
+}
+
+/// The file with all keys active but one.
+fn uncommented(text: &str, but: &str) -> String {
+    let is_key = |line: &&str| {
+        let name = line.strip_prefix('#').and_then(|rest| rest.split_once(" = ")).map(|(name, _)| name);
+        name.is_some_and(|name| {
+            name != but && name.bytes().all(|byte| byte.is_ascii_lowercase() || b"_46".contains(&byte))
+        })
+    };
+    let lines = text.lines().map(|line| if is_key(&line) { &line[1..] } else { line });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    // The examples of waiting times are long; the one that is waited for here is not what is tested.
+    text.replace("\nimds = 120", "\nimds = 1")
+}
+
+fn assert_valid(agent: &str, text: &str) {
+    let (code, complaint) = hostname(agent, text);
+    // 8: the configuration is good, and the metadata service does not answer.
+    assert_eq!(code, Some(8), "{complaint}\n{text}");
+}
+
+fn hostname(agent: &str, text: &str) -> (Option<i32>, String) {
+    let file = written(text);
+    let output = run(agent, &["hostname", "--config", file.1.to_str().expect("a path")]);
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+}
+
+fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.toml");
+    std::fs::write(&path, text).expect("a file");
+    (directory, path)
+}
+
+#[test]
+fn completions_know_every_command() {
+    for agent in AGENTS {
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            let script = said(agent, &["completions", shell]);
+            for command in commands(agent) {
+                assert!(script.contains(&command), "{agent} completions {shell}: no {command}");
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    for agent in AGENTS {
+        let page = said(agent, &["man"]);
+        let directory = tempfile::tempdir().expect("a directory");
+        said(agent, &["man", "--dir", directory.path().to_str().expect("a path")]);
+        for command in commands(agent) {
+            // Manual pages escape hyphens.
+            assert!(
+                page.replace('\\', "").contains(&format!("{agent}-{command}(1)")),
+                "{agent}(1): no {command}"
+            );
+            let own = directory.path().join(format!("{agent}-{command}.1"));
+            let own =
+                std::fs::read_to_string(&own).unwrap_or_else(|error| panic!("{}: {error}", own.display()));
+            assert!(own.starts_with(".ie") || own.contains(".TH"), "{own}");
+        }
+        assert!(directory.path().join(format!("{agent}.1")).is_file());
+    }
+}
+
+/// The values of a unit's key.
+fn settings(unit: &str, key: &str) -> Vec<String> {
+    let lines = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    lines.map(str::to_owned).collect()
+}
+
+fn setting(unit: &str, key: &str) -> String {
+    let values = settings(unit, key);
+    assert_eq!(values.len(), 1, "{key} in {unit}");
+    values[0].clone()
+}
+
+/// A default in the shipped configuration file.
+fn default(config: &str, key: &str) -> u64 {
+    let found = config.lines().find_map(|line| line.strip_prefix(&format!("#{key} = ")));
+    found.unwrap_or_else(|| panic!("no {key}")).parse().expect("a number")
+}
+
+#[test]
+fn the_units_give_the_agents_the_time_that_they_may_take() {
+    for agent in AGENTS {
+        let unit = read(&format!("systemd/{agent}.service"));
+        let config = read(&format!("packaging/{agent}/config.toml"));
+        for (key, limit) in [("register", "TimeoutStartSec"), ("deregister", "TimeoutStopSec")] {
+            let limit: u64 = setting(&unit, limit).trim_end_matches('s').parse().expect("seconds");
+            let needed = default(&config, key);
+            assert!(limit >= needed + 10, "{agent}: {limit} s is too short for timeouts.{key} = {needed}");
+        }
+    }
+}
+
+#[test]
+fn the_units_run_commands_that_exist_and_know_the_exit_codes() {
+    for agent in AGENTS {
+        let unit = read(&format!("systemd/{agent}.service"));
+        for key in ["ExecStart", "ExecStop"] {
+            let line = setting(&unit, key);
+            let mut words = line.split(' ');
+            assert_eq!(words.next(), Some(format!("/usr/bin/{agent}").as_str()));
+            let arguments: Vec<&str> = words.chain(["--help"]).collect();
+            said(agent, &arguments);
+        }
+        let help = said(agent, &["--help"]);
+        let codes =
+            [settings(&unit, "SuccessExitStatus"), settings(&unit, "RestartPreventExitStatus")].concat();
+        for code in codes.iter().flat_map(|codes| codes.split(' ')) {
+            assert!(help.contains(&format!("\n  {code}  ")), "exit code {code} is not explained by --help");
+        }
+    }
+    let bbb = read("systemd/bbb-agent.service");
+    assert_eq!(
+        setting(&bbb, "SuccessExitStatus"),
+        "7",
+        "a host without BBB is registered, and deregistered at the end"
+    );
+    assert!(said("bbb-agent", &["--help"]).contains("\n  7  the name is registered, BBB is not ready yet"));
+}
+
+#[test]
+fn the_policies_grant_what_the_code_calls_and_nothing_else() {
+    let called = calls();
+    assert!(called.contains("route53:ChangeResourceRecordSets"), "{called:?}");
+    let of_turn: BTreeSet<String> =
+        called.iter().filter(|call| !call.starts_with("secretsmanager:")).cloned().collect();
+    for (agent, needed) in [("bbb-agent", &called), ("turn-agent", &of_turn)] {
+        let policy = read_json(&format!("packaging/iam/{agent}.json"));
+        let statements = policy["Statement"].as_array().expect("statements");
+        let granted: Vec<&str> =
+            statements.iter().flat_map(|statement| texts(&statement["Action"])).collect();
+        let different: BTreeSet<String> = granted.iter().map(|action| (*action).to_owned()).collect();
+        assert_eq!(different, *needed, "{agent}");
+        assert_eq!(granted.len(), different.len(), "{agent}: no action is granted twice");
+        assert!(statements.iter().all(|statement| statement["Effect"] == "Allow"));
+        let everywhere = statements.iter().filter(|statement| statement["Resource"] == "*");
+        let everywhere: Vec<&Value> = everywhere.map(|statement| &statement["Action"]).collect();
+        assert_eq!(
+            everywhere,
+            ["ec2:DescribeInstances"],
+            "EC2 knows no resources for it; all others have one"
+        );
+    }
+}
+
+/// The AWS operations that the code calls: methods without arguments of what is called a client, in files that use one of
+/// the SDK's crates.
+fn calls() -> BTreeSet<String> {
+    let mut calls = BTreeSet::new();
+    for file in rust_files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../agents/host/src"))) {
+        let text: String = std::fs::read_to_string(&file).expect("a file").split_whitespace().collect();
+        let crates = text.split("aws_sdk_").skip(1).filter_map(|rest| rest.split("::").next());
+        let crates: BTreeSet<&str> = crates.collect();
+        for method in
+            text.split("client.").skip(1).filter_map(|rest| rest.split_once("()")).map(|(name, _)| name)
+        {
+            let named =
+                method.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && method.contains('_');
+            if named && !crates.is_empty() {
+                assert_eq!(crates.len(), 1, "{}: whose is {method}?", file.display());
+                calls.extend(crates.iter().map(|service| format!("{service}:{}", camel(method))));
+            }
+        }
+    }
+    calls
+}
+
+fn camel(method: &str) -> String {
+    method.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let entries =
+        std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let (directories, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| path.is_dir());
+    let below = directories.iter().flat_map(|directory| rust_files(directory));
+    files
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .chain(below)
+        .collect()
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        other => other.as_str().into_iter().collect(),
+    }
+}
+
+/// MiniStack does not know these conditions, so they are compared with the names and changes that the agents make.
+#[test]
+fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
+    for agent in AGENTS {
+        let config = read(&format!("packaging/{agent}/config.toml"));
+        let template = config.lines().find_map(|line| line.strip_prefix("#hostname = ")).expect("a template");
+        let pattern = template.trim_matches('"').replace("{instance}", "*");
+        let host = Name::host("host.example.org").expect("a name");
+        let marked = host.ownership().to_string().replace("host.example.org", &pattern);
+        let policy = read_json(&format!("packaging/iam/{agent}.json"));
+        let change = &policy["Statement"][0];
+        assert_eq!(change["Action"], "route53:ChangeResourceRecordSets");
+        let expected = json!({
+            "ForAllValues:StringLike": {
+                "route53:ChangeResourceRecordSetsNormalizedRecordNames":
+                    [format!("{pattern}.${{Domain}}"), format!("{marked}.${{Domain}}")],
+            },
+            "ForAllValues:StringEquals": {
+                "route53:ChangeResourceRecordSetsRecordTypes": ["A", "AAAA", "TXT"],
+                "route53:ChangeResourceRecordSetsActions": ["CREATE", "DELETE"],
+            },
+        });
+        assert_eq!(change["Condition"], expected);
+    }
+    let source = read("agents/host/src/route53.rs");
+    assert!(source.contains("ChangeAction::Create") && source.contains("ChangeAction::Delete"));
+    assert!(!source.contains("Upsert"), "the policies do not allow UPSERT");
+}
+
+#[test]
+fn cloudwatch_gets_the_journal_of_the_units() {
+    for agent in AGENTS {
+        let settings = read_json(&format!("cloudwatch/{agent}.json"));
+        let expected = json!([{
+            "log_group_name": format!("/bbb/{agent}"),
+            "log_stream_name": "{instance_id}",
+            "units": [format!("{agent}.service")],
+            "retention_in_days": 30,
+        }]);
+        assert_eq!(settings["logs"]["logs_collected"]["journald"]["collect_list"], expected);
+        assert!(!read(&format!("systemd/{agent}.service")).is_empty());
+    }
+}
