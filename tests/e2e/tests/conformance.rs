@@ -206,9 +206,9 @@ async fn without_any_one_action_a_command_fails_and_names_it() {
         }
         let (command, code): (&[&str], i32) = match action.as_str() {
             "route53:ChangeResourceRecordSets" | "route53:ListResourceRecordSets" => (&["register"], 1),
-            "route53:GetChange" => (&["register", "--wait"], 1),
+            "route53:GetChange" => (&["register", "--wait"], 9),
             "route53:GetHostedZone" => (&["check"], 1),
-            "secretsmanager:GetSecretValue" => (&["register"], 1),
+            "secretsmanager:GetSecretValue" => (&["register"], 9),
             "ec2:DescribeInstances" => (&["deregister"], 6),
             other => panic!("the policy grants {other}, and nobody here knows what for"),
         };

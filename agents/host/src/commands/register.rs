@@ -100,8 +100,7 @@ async fn name(
         Ok(Source::Api) => {
             say(format_args!("dns: {name} is in Route 53; no authoritative server could be asked"));
         }
-        Err(late) if late.exit == Exit::Partly => return Ok(Err(late)),
-        Err(failure) => return Err(failure),
+        Err(late) => return Ok(Err(late.with_exit(Exit::Partly))),
     }
     Ok(Ok(()))
 }
