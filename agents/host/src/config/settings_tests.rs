@@ -194,6 +194,21 @@ fn a_missing_file_is_fine_only_where_nobody_asked_for_it() {
     assert!(error.problems[0].starts_with("/nonexistent/config.toml: cannot be read: "), "{error}");
 }
 
+/// What the shipped file says about defaults is what happens when nothing is set.
+#[test]
+fn the_defaults_that_are_shown_are_those_that_are_used() {
+    let shown = keys::of(Role::Bbb).filter_map(|key| Some((key.path, key.default?)));
+    let set: Vec<String> = shown
+        .map(|(path, default)| format!("{path}={}", default.trim_matches(['"', '[', ']'])))
+        .chain([format!("dns.hostname={}", BBB.default_hostname)])
+        .collect();
+    assert!(set.len() > 10, "{set:?}");
+    let set: Vec<&str> = set.iter().map(String::as_str).collect();
+    let with = settings(MINIMAL, &[], &[], &set).unwrap();
+    let without = settings(MINIMAL, &[], &[], &[]).unwrap();
+    assert_eq!(format!("{with:?}"), format!("{without:?}"));
+}
+
 #[test]
 fn a_turn_host_has_no_scalelite() {
     let turn = Agent {
