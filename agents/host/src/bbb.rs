@@ -6,8 +6,6 @@ mod installation;
 pub mod properties;
 pub(crate) mod transport;
 
-use std::fmt;
-
 use reqwest::StatusCode;
 use roxmltree::Node;
 use secrecy::SecretString;
@@ -36,15 +34,6 @@ pub struct Version {
     pub bbb: Option<String>,
 }
 
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.bbb {
-            Some(bbb) => write!(f, "BigBlueButton {bbb}"),
-            None => write!(f, "BigBlueButton, API {}", self.api),
-        }
-    }
-}
-
 /// A meeting that runs on the host. Its name and its passwords are deliberately not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meeting {
@@ -52,20 +41,6 @@ pub struct Meeting {
     pub id: String,
     /// Everyone in it, moderators included.
     pub participants: u32,
-    /// Those who only listen.
-    pub listeners: u32,
-    /// Those with a microphone.
-    pub voice: u32,
-    /// Cameras that are on.
-    pub video: u32,
-    /// Moderators.
-    pub moderators: u32,
-    /// Whether it is a breakout room of another meeting.
-    pub is_breakout: bool,
-    /// Whether it is being recorded.
-    pub recording: bool,
-    /// When it was created, in milliseconds since 1970.
-    pub created: Option<u64>,
 }
 
 /// Why the BBB API did not answer a call. No text here holds a secret, a checksum or a meeting's name.
@@ -233,18 +208,8 @@ fn not_ready(status: StatusCode) -> Option<&'static str> {
 fn meeting(node: Node<'_, '_>) -> Result<Meeting, &'static str> {
     // Absent and zero differ: who takes an unreadable meeting for an empty one ends it.
     let participants = number(node, "participantCount")?.ok_or("a meeting without participantCount")?;
-    let count = |name| Ok::<u32, &'static str>(number(node, name)?.unwrap_or(0));
-    Ok(Meeting {
-        id: child(node, "meetingID").ok_or("a meeting without meetingID")?.to_owned(),
-        participants,
-        listeners: count("listenerCount")?,
-        voice: count("voiceParticipantCount")?,
-        video: count("videoCount")?,
-        moderators: count("moderatorCount")?,
-        is_breakout: child(node, "isBreakout") == Some("true"),
-        recording: child(node, "recording") == Some("true"),
-        created: number(node, "createTime")?,
-    })
+    let id = child(node, "meetingID").ok_or("a meeting without meetingID")?.to_owned();
+    Ok(Meeting { id, participants })
 }
 
 fn number<T: std::str::FromStr>(node: Node<'_, '_>, name: &str) -> Result<Option<T>, &'static str> {

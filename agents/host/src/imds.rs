@@ -87,8 +87,6 @@ pub struct Identity {
     pub region: String,
     /// E.g. `eu-central-1a`.
     pub availability_zone: String,
-    /// The account's twelve digits.
-    pub account: String,
     /// E.g. `c5.xlarge`.
     pub instance_type: String,
     /// The primary private address.
@@ -159,7 +157,6 @@ impl Imds {
             instance_id: String,
             region: String,
             availability_zone: String,
-            account_id: String,
             instance_type: String,
             private_ip: Ipv4Addr,
         }
@@ -170,7 +167,6 @@ impl Imds {
             instance,
             region: document.region,
             availability_zone: document.availability_zone,
-            account: document.account_id,
             instance_type: document.instance_type,
             private_ipv4: document.private_ip,
         })

@@ -220,7 +220,7 @@ async fn name_servers(zone: &Zone, name: &Name) -> Finding {
     let silent: Vec<String> =
         answers.iter().filter_map(|answer| answer.result.as_ref().err()).map(ToString::to_string).collect();
     match silent.first() {
-        None => Finding::Good(format!("all {} answer", answers.len())),
+        None => Finding::Good(format!("all {} answer: {}", answers.len(), servers.shown().join(", "))),
         Some(first) => bad(format!("{} of {} do not answer: {first}", silent.len(), answers.len())),
     }
 }

@@ -7,6 +7,7 @@ use super::name::DnsName;
 use super::record::{Key, RecordType};
 use super::xml::{Refusal, element, hosted_zone, record_set, wrap};
 use super::zone::{Zone, Zones};
+use crate::aws::query::percent_decode;
 
 /// The most record sets in one page.
 const PAGE: usize = 300;
@@ -105,27 +106,6 @@ fn parameters(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(key, value)| (decode(key), decode(value)))
+        .map(|(key, value)| (percent_decode(key), percent_decode(value)))
         .collect()
-}
-
-/// Percent-decoding; what is no escape stays as it is.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let escaped =
-            after.get(..2).filter(|_| first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        match escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
