@@ -22,4 +22,14 @@ impl Agent {
     pub fn config_file(&self) -> PathBuf {
         PathBuf::from(format!("/etc/{}/config.toml", self.name))
     }
+
+    /// `/run/<agent>`: what the unit's `RuntimeDirectory=` makes.
+    pub fn directory(&self) -> PathBuf {
+        PathBuf::from(format!("/run/{}", self.name))
+    }
+
+    /// `<agent>.service`, the unit that runs it.
+    pub fn unit(&self) -> String {
+        format!("{}.service", self.name)
+    }
 }

@@ -39,6 +39,7 @@ pub fn file(agent: &Agent) -> String {
 fn value(agent: &Agent, key: &Key) -> String {
     match key.path {
         "dns.hostname" => format!("{:?}", agent.default_hostname),
+        "service.directory" => format!("{:?}", agent.directory().display().to_string()),
         _ => key.default.unwrap_or(key.example).to_owned(),
     }
 }

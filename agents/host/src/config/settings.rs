@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plan::instance::Role;
+use plan::lifecycle::{OnStop, Verdict};
 use plan::membership::{self, normalise_url};
 use plan::record::{HostTemplate, Name};
 
@@ -25,6 +26,10 @@ pub struct Settings {
     pub bbb: Option<Bbb>,
     /// Which Scalelite to join; `None` when none is configured.
     pub scalelite: Option<Scalelite>,
+    /// How the service works.
+    pub service: Service,
+    /// How the host is taken out.
+    pub drain: Drain,
     /// Region for AWS calls, if not the instance's own.
     pub region: Option<String>,
     /// Further certificate authorities (PEM).
@@ -87,6 +92,10 @@ pub struct Bbb {
     pub defaults: PathBuf,
     /// Where its API is reached.
     pub address: IpAddr,
+    /// Its spool of recordings.
+    pub recordings: PathBuf,
+    /// The Redis with its queues of recording jobs, if it is to be asked.
+    pub redis: Option<SocketAddr>,
 }
 
 /// Which Scalelite to join, and how.
@@ -98,6 +107,50 @@ pub struct Scalelite {
     pub secret: SecretReference,
     /// How the host's entry should look.
     pub entry: membership::Desired,
+    /// How often it polls its servers.
+    pub poll_interval: Duration,
+}
+
+/// How the service works.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Where its lock and its socket are.
+    pub directory: PathBuf,
+    /// What a stop by hand undoes.
+    pub on_stop: OnStop,
+    /// How often the metadata service is asked what is intended with the host.
+    pub metadata: Duration,
+    /// How often the host's name is checked.
+    pub name: Duration,
+    /// How often its entry in Scalelite is checked.
+    pub scalelite: Duration,
+    /// How often its meetings and recordings are counted.
+    pub work: Duration,
+    /// How long a host has to be idle before its scale-in protection ends; `None` when it never gets any.
+    pub protection: Option<Duration>,
+}
+
+/// How the host is taken out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long meetings and recordings are waited for.
+    pub deadline: Duration,
+    /// Whether recordings are waited for.
+    pub recordings: bool,
+    /// How long nothing may have been going on before the host counts as empty.
+    pub quiet: Duration,
+    /// How the lifecycle action is completed at the deadline.
+    pub at_deadline: Verdict,
+    /// The termination hook that is the agent's, where the group has several.
+    pub hook: Option<String>,
+    /// Whether a rebalance recommendation cordons.
+    pub rebalance: bool,
+    /// Whether a scheduled maintenance cordons.
+    pub maintenance: bool,
+    /// When running meetings are told, in time before their end, the longest first.
+    pub announce: Vec<Duration>,
+    /// What they are told, with `{minutes}`.
+    pub message: String,
 }
 
 /// How long things may take.
@@ -147,6 +200,8 @@ impl Checker<'_> {
         let scalelite = if self.agent.role == Role::Bbb { self.scalelite() } else { Some(None) };
         let region = self.optional("aws.region", region);
         let ca_bundle = self.optional("tls.ca_bundle", absolute);
+        let service = self.service();
+        let drain = self.drain();
         let timeouts = self.timeouts();
         let log_level = self.with_default("log.level", "info", |text| {
             Level::parse(text).ok_or("must be \"error\", \"warn\", \"info\" or \"debug\"")
@@ -155,6 +210,8 @@ impl Checker<'_> {
             dns: dns?,
             bbb: bbb?,
             scalelite: scalelite?,
+            service: service?,
+            drain: drain?,
             region: region?,
             ca_bundle: ca_bundle?,
             timeouts: timeouts?,
@@ -247,7 +304,18 @@ impl Checker<'_> {
         let address = self.with_default("bbb.address", "127.0.0.1", |text| {
             text.parse().map_err(|_| "must be an IP address")
         });
-        Some(Bbb { properties: properties?, defaults: defaults?, address: address? })
+        let recordings = self.with_default("recordings.directory", "/var/bigbluebutton/recording", absolute);
+        let redis = self.with_default("recordings.redis", "127.0.0.1:6379", |text| match text {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| "must be an IP address with a port"),
+        });
+        Some(Bbb {
+            properties: properties?,
+            defaults: defaults?,
+            address: address?,
+            recordings: recordings?,
+            redis: redis?,
+        })
     }
 
     fn scalelite(&mut self) -> Option<Option<Scalelite>> {
@@ -265,10 +333,12 @@ impl Checker<'_> {
             let plain = !text.chars().any(char::is_control);
             if plain { Ok(text.to_owned()) } else { Err("must have no control characters") }
         });
+        let poll_interval = self.seconds("scalelite.poll_interval", 60, 5, 3600);
         let (url, secret, multiplier, tag) = (url?, secret?, multiplier?, tag?);
         match (url, secret) {
             (Some(url), Some(secret)) => {
-                Some(Some(Scalelite { url, secret, entry: membership::Desired { multiplier, tag } }))
+                let entry = membership::Desired { multiplier, tag };
+                Some(Some(Scalelite { url, secret, entry, poll_interval: poll_interval? }))
             }
             (None, None) => Some(None),
             (Some(_), None) => {
@@ -280,6 +350,67 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    fn service(&mut self) -> Option<Service> {
+        let directory = self.optional("service.directory", absolute);
+        let on_stop = self.with_default("service.on_stop", "leave", |text| match text {
+            "leave" => Ok(OnStop::Leave),
+            "cordon" => Ok(OnStop::Cordon),
+            "keep" => Ok(OnStop::Keep),
+            _ => Err("must be \"leave\", \"cordon\" or \"keep\""),
+        });
+        let metadata = self.seconds("checks.metadata", 2, 1, 60);
+        let name = self.seconds("checks.name", 60, 5, 86_400);
+        let scalelite = self.seconds("checks.scalelite", 300, 5, 86_400);
+        let work = self.seconds("checks.work", 30, 1, 3600);
+        let protected = self.agent.role == Role::Bbb && self.bool("protection.enabled", true);
+        let idle = self.seconds("protection.idle", 300, 0, 86_400);
+        Some(Service {
+            directory: directory?.unwrap_or_else(|| self.agent.directory()),
+            on_stop: on_stop?,
+            metadata: metadata?,
+            name: name?,
+            scalelite: scalelite?,
+            work: work?,
+            protection: Some(idle?).filter(|_| protected),
+        })
+    }
+
+    fn drain(&mut self) -> Option<Drain> {
+        let deadline = self.seconds("drain.deadline", 21_600, 60, 172_800);
+        let quiet = self.seconds("drain.quiet", 30, 0, 3600);
+        let at_deadline = self.with_default("drain.at_deadline", "continue", |text| match text {
+            "continue" => Ok(Verdict::Continue),
+            "abandon" => Ok(Verdict::Abandon),
+            _ => Err("must be \"continue\" or \"abandon\""),
+        });
+        let hook = self.optional("drain.hook", |text| match text {
+            "" => Err("must be the name of a lifecycle hook"),
+            name => Ok(name.to_owned()),
+        });
+        let rebalance = self.with_default("drain.rebalance", "cordon", cordons);
+        let maintenance = self.with_default("drain.maintenance", "cordon", cordons);
+        let announce = self.list("drain.announce", minutes);
+        let message = self.with_default("drain.message", MESSAGE, |text| match text.chars().count() {
+            // BBB's own limit of a chat message, unless it is configured otherwise.
+            1..=500 => Ok(text.to_owned()),
+            _ => Err("must have 1 to 500 characters"),
+        });
+        let mut announce = announce?;
+        announce.sort_by_key(|before| std::cmp::Reverse(*before));
+        announce.dedup();
+        Some(Drain {
+            deadline: deadline?,
+            recordings: self.bool("recordings.wait", true),
+            quiet: quiet?,
+            at_deadline: at_deadline?,
+            hook: hook?,
+            rebalance: rebalance?,
+            maintenance: maintenance?,
+            announce,
+            message: message?,
+        })
     }
 
     fn timeouts(&mut self) -> Option<Timeouts> {
@@ -388,6 +519,24 @@ impl Checker<'_> {
         let place =
             self.raw.get(path).map_or_else(String::new, |(_, origin): (_, &Origin)| format!("{origin}: "));
         self.problems.push(format!("{place}{path}: {what}"));
+    }
+}
+
+/// What meetings are told unless something else is configured.
+const MESSAGE: &str = "This meeting will be ended in {minutes} minutes, because its server is shut down. You can start it again at once.";
+
+fn cordons(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "cordon" => Ok(true),
+        "ignore" => Ok(false),
+        _ => Err("must be \"cordon\" or \"ignore\""),
+    }
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(minutes @ 1..=2880) => Ok(Duration::from_secs(60 * minutes)),
+        _ => Err(format!("{text:?} is not a number of minutes (1 to 2880)")),
     }
 }
 
