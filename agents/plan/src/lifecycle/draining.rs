@@ -1,0 +1,131 @@
+//! Draining: what is waited for, and until when.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::state::Care;
+use super::{Cause, Moment, Part, Policy, Work};
+
+/// What goes on is counted so often at least while draining.
+const COUNT: Duration = Duration::from_secs(10);
+
+/// How often Scalelite is made to forget a host on which it still places meetings: each time enables it for a moment.
+const RECORDONS: u8 = 5;
+
+/// See [`super::State::Draining`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Why.
+    pub cause: Cause,
+    /// Since when.
+    pub since: Moment,
+    /// When what still goes on is ended.
+    pub deadline: Moment,
+    /// What is looked after meanwhile: users still find the running meetings by the name.
+    pub care: Care,
+    /// The cordon, while it is not there.
+    pub cordon: Part,
+    /// Whether new meetings go elsewhere.
+    pub cordoned: bool,
+    /// Since when nothing goes on.
+    pub quiet_since: Option<Moment>,
+    /// The meetings seen since the cordon.
+    seen: Option<BTreeSet<String>>,
+    /// Whether a new one was seen since, so that Scalelite has to be told again.
+    leaking: bool,
+    recordons: u8,
+    announced: usize,
+}
+
+impl Drain {
+    pub(super) fn new(cause: Cause, deadline: Moment, now: Moment) -> Self {
+        Self {
+            cause,
+            since: now,
+            deadline,
+            care: Care::now(now),
+            cordon: Part::at(now),
+            cordoned: false,
+            quiet_since: None,
+            seen: None,
+            leaking: false,
+            recordons: 0,
+            announced: 0,
+        }
+    }
+
+    /// How often what goes on is counted.
+    pub(super) fn interval(policy: &Policy) -> Duration {
+        policy.count.min(COUNT)
+    }
+
+    /// New meetings go elsewhere from now on; what is counted next is what is left.
+    pub(super) fn is_cordoned(&mut self, policy: &Policy, now: Moment) {
+        (self.cordoned, self.leaking) = (true, false);
+        self.care.entry.went_well(now + after_a_poll(policy));
+    }
+
+    /// Somebody has enabled the entry.
+    pub(super) fn is_enabled(&mut self, now: Moment) {
+        (self.cordoned, self.seen) = (false, None);
+        self.cordon = Part::at(now);
+    }
+
+    /// What goes on now, counted after the cordon.
+    pub(super) fn counted(&mut self, work: &Work, policy: &Policy, now: Moment) {
+        let meetings = work.meetings.as_ref();
+        let recordings = if policy.recordings { work.recordings } else { Some(0) };
+        let empty = meetings.is_some_and(BTreeSet::is_empty) && recordings == Some(0);
+        match empty {
+            true => drop(self.quiet_since.get_or_insert(now)),
+            false => self.quiet_since = None,
+        }
+        if let (Some(meetings), true) = (meetings, self.cordoned && policy.scalelite) {
+            match &mut self.seen {
+                None => self.seen = Some(meetings.clone()),
+                Some(seen) => {
+                    let new = !meetings.is_subset(seen);
+                    seen.extend(meetings.iter().cloned());
+                    if new && self.recordons < RECORDONS {
+                        self.recordons += 1;
+                        self.leaking = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a meeting was placed here in spite of the cordon.
+    pub(super) fn leaks(&self) -> bool {
+        self.leaking
+    }
+
+    /// When the host counts as empty, unless something begins.
+    pub(super) fn empty_at(&self, policy: &Policy) -> Option<Moment> {
+        // Without a cordon anything can begin at any moment.
+        self.quiet_since.filter(|_| self.cordoned || !policy.scalelite).map(|since| since + policy.quiet)
+    }
+
+    /// The minutes that running meetings have to be told now, if any.
+    pub(super) fn announcement(&mut self, policy: &Policy, work: Option<&Work>, now: Moment) -> Option<u64> {
+        let due = policy.announce.iter().filter(|before| self.deadline <= now + **before).count();
+        if due <= self.announced {
+            return None;
+        }
+        self.announced = due;
+        let meetings = work.and_then(|work| work.meetings.as_ref()).is_none_or(|ids| !ids.is_empty());
+        let left = self.deadline.saturating_sub(now);
+        (meetings && !left.is_zero()).then(|| left.as_secs().div_ceil(60))
+    }
+
+    /// When the next announcement is due.
+    pub(super) fn next_announcement(&self, policy: &Policy) -> Option<Moment> {
+        let before = policy.announce.get(self.announced)?;
+        Some(self.deadline.saturating_sub(*before))
+    }
+}
+
+/// When a poll of Scalelite's has surely come and gone.
+pub(super) fn after_a_poll(policy: &Policy) -> Duration {
+    policy.poll + policy.poll / 4
+}

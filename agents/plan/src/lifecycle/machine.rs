@@ -1,0 +1,400 @@
+//! The machine: events change the state, the state decides what is due.
+
+use std::time::Duration;
+
+use super::draining::{Drain, after_a_poll};
+use super::part::Part;
+use super::protection::Protection;
+use super::state::{Care, Joining, Leaving, Out, Resting, State};
+use super::{
+    Action, Call, Cause, Event, Hook, Illegal, Intent, Job, Memory, Moment, OnStop, Policy, Rest, StopCause,
+    Target, Work,
+};
+
+/// What is left of a spot notice for leaving.
+const SPOT_RESERVE: Duration = Duration::from_secs(30);
+
+/// How long leaving is tried when nobody waits for it but the group, which heartbeats hold.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(900);
+
+/// The lifecycle action that holds this instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) since: Moment,
+    /// `None` until the group was asked; then whether there is a hook.
+    pub(super) hook: Option<Option<Hook>>,
+    /// Asking, then heartbeats.
+    pub(super) part: Part,
+}
+
+/// The service's mind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    pub(super) policy: Policy,
+    pub(super) state: State,
+    /// Since when the state has its name.
+    pub(super) since: Moment,
+    pub(super) work: Option<Work>,
+    pub(super) protection: Protection,
+    pub(super) hold: Option<Hold>,
+    pub(super) intent: Option<Intent>,
+    pub(super) memory: Memory,
+    /// Somebody wants this host in service although there is a reason to cordon it.
+    pub(super) overruled: bool,
+    ready: bool,
+    pub(super) job: Option<Running>,
+    pub(super) calls: Vec<Call>,
+    pub(super) count_due: Moment,
+    /// What is being counted began to be counted before the cordon.
+    pub(super) count_is_stale: bool,
+    pub(super) actions: Vec<Action>,
+    /// The time of the last step.
+    now: Moment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Running {
+    pub(super) job: Job,
+    pub(super) cancelled: bool,
+}
+
+/// What the metadata service's words amount to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Serve,
+    Rest(Rest),
+    Warm,
+    Drain(Cause, Option<Moment>),
+}
+
+impl Machine {
+    /// A service that starts, with what it remembers of this boot.
+    pub fn new(policy: Policy, memory: Memory) -> Self {
+        Self {
+            policy,
+            state: State::Starting,
+            since: Moment::ZERO,
+            work: None,
+            protection: Protection::new(),
+            hold: None,
+            intent: None,
+            memory,
+            overruled: false,
+            ready: false,
+            job: None,
+            calls: Vec::new(),
+            count_due: Moment::ZERO,
+            count_is_stale: false,
+            actions: Vec::new(),
+            now: Moment::ZERO,
+        }
+    }
+
+    /// The state.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The time of the last step.
+    pub(super) fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// Since when it is in that state.
+    pub fn since(&self) -> Moment {
+        self.since
+    }
+
+    /// The running job.
+    pub fn job(&self) -> Option<Job> {
+        self.job.map(|running| running.job)
+    }
+
+    /// What was counted last.
+    pub fn work(&self) -> Option<&Work> {
+        self.work.as_ref()
+    }
+
+    /// Takes in what happened and says what is to be done now. `chance`, evenly drawn from `0.0..1.0`, spreads retries.
+    pub fn step(&mut self, event: Event, now: Moment, chance: f64) -> Result<Vec<Action>, Illegal> {
+        if self.state == State::Ended {
+            return Err(self.illegal(&event));
+        }
+        let before = self.state.name();
+        self.now = now;
+        self.take(event, now, chance)?;
+        self.follow(now);
+        if self.state.name() != before {
+            self.since = now;
+        }
+        self.begin(now);
+        Ok(std::mem::take(&mut self.actions))
+    }
+
+    pub(super) fn take(&mut self, event: Event, now: Moment, chance: f64) -> Result<(), Illegal> {
+        match event {
+            Event::Tick => {}
+            Event::Told(intent) => {
+                if self.intent.is_some_and(|former| former.grouped != intent.grouped) {
+                    self.protection.forget();
+                }
+                self.intent = Some(intent);
+            }
+            Event::Ordered(order) => self.obey(order, now),
+            Event::Stop(cause) => self.stop(cause, now),
+            Event::Configured(policy) => {
+                self.policy = *policy;
+                self.hurry(now);
+            }
+            Event::Finished(job, result) => {
+                let running = self.job.take().is_some_and(|running| running.job == job);
+                if !running {
+                    return Err(self.illegal(&format_args!("the end of {job:?}, which does not run,")));
+                }
+                self.finished(job, result, now, chance);
+            }
+            Event::Counted(work) => {
+                self.returned(Call::Count)?;
+                self.counted(work, now);
+            }
+            Event::Grouped(answer) => {
+                self.returned(Call::Group)?;
+                self.protection.grouped(answer, now, chance);
+            }
+            Event::Hooked(answer) => {
+                self.returned(Call::Hook)?;
+                self.hooked(answer, now, chance);
+            }
+            Event::Called(call, answer) => {
+                self.returned(call)?;
+                self.called(call, answer, now, chance);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn illegal(&self, event: &dyn std::fmt::Debug) -> Illegal {
+        Illegal { state: self.state.name(), event: format!("{event:?}") }
+    }
+
+    pub(super) fn returned(&mut self, call: Call) -> Result<(), Illegal> {
+        let Some(index) = self.calls.iter().position(|made| *made == call) else {
+            return Err(self.illegal(&format_args!("the end of {call:?}, which was not called,")));
+        };
+        self.calls.swap_remove(index);
+        Ok(())
+    }
+
+    // ---- what the metadata service says, and the time
+
+    pub(super) fn wish(&self, intent: &Intent, now: Moment) -> Wish {
+        let spot = intent.spot.map(|end| end.saturating_sub(SPOT_RESERVE));
+        let maintained = intent.maintenance.is_some_and(|begin| begin <= now + self.policy.deadline);
+        match intent.target {
+            Target::Terminate => Wish::Drain(Cause::Group, spot),
+            _ if spot.is_some() => Wish::Drain(Cause::Spot, spot),
+            Target::Warm => Wish::Warm,
+            // Without Scalelite there is nothing to cordon.
+            _ if !self.policy.scalelite => Wish::Serve,
+            Target::Standby => Wish::Rest(Rest::Standby),
+            Target::Serve if intent.rebalance && self.policy.rebalance => Wish::Rest(Rest::Rebalance),
+            Target::Serve if maintained && self.policy.maintenance => Wish::Rest(Rest::Maintenance),
+            Target::Serve => Wish::Serve,
+        }
+    }
+
+    /// Lets the state follow what is wished for, and the time.
+    pub(super) fn follow(&mut self, now: Moment) {
+        if let Some(intent) = self.intent {
+            let wish = self.wish(&intent, now);
+            if wish == Wish::Serve {
+                self.overruled = false;
+            }
+            self.follow_wish(wish, now);
+        }
+        self.follow_time(now);
+    }
+
+    pub(super) fn follow_wish(&mut self, wish: Wish, now: Moment) {
+        match (&mut self.state, wish) {
+            (State::Starting, wish) => self.start(wish, now),
+            (State::Joining(_) | State::Serving(_) | State::Resting(_), Wish::Drain(cause, until)) => {
+                self.drain(cause, until, now);
+            }
+            (State::Joining(_) | State::Serving(_) | State::Resting(_), Wish::Warm) => {
+                self.drain(Cause::WarmPool, None, now);
+            }
+            (State::Serving(_), Wish::Rest(why)) if !self.overruled => self.rest(why, true, now),
+            (State::Resting(Resting { why: Rest::Somebody(_), .. }), _) => {}
+            (State::Resting(state), Wish::Rest(why)) => state.why = why,
+            (State::Resting(_), Wish::Serve) => self.join(true, now),
+            (State::Draining(drain), Wish::Drain(cause, until)) => {
+                drain.deadline = until.map_or(drain.deadline, |until| drain.deadline.min(until));
+                if drain.cause != cause && drain.cause != Cause::Group {
+                    drain.cause = cause;
+                    self.hold_if_held(cause, now);
+                }
+            }
+            (State::Draining(Drain { cause: Cause::Hand, .. }), Wish::Serve | Wish::Rest(_)) => {}
+            (State::Draining(drain), Wish::Warm) if drain.cause != Cause::WarmPool => {
+                drain.cause = Cause::WarmPool;
+                self.hold_if_held(Cause::WarmPool, now);
+            }
+            // It was meant to end, and no longer is.
+            (State::Draining(_), Wish::Serve | Wish::Rest(_)) => self.join(true, now),
+            (State::Leaving(leaving), Wish::Drain(Cause::Group, _)) if leaving.cause != Cause::Group => {
+                leaving.cause = Cause::Group;
+                self.hold_if_held(Cause::Group, now);
+            }
+            (State::Out(out), Wish::Drain(Cause::Group, _)) if out.cause != Some(Cause::Group) => {
+                self.leave(Cause::Group, false, now);
+            }
+            (State::Out(out), Wish::Serve | Wish::Rest(_)) if out.cause != Some(Cause::Hand) => {
+                self.join(true, now);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn start(&mut self, wish: Wish, now: Moment) {
+        match (wish, self.memory) {
+            (Wish::Drain(cause, until), _) => self.drain(cause, until, now),
+            (Wish::Warm, _) => self.out(None, None),
+            (Wish::Serve | Wish::Rest(_), Memory::Fresh) => self.join(true, now),
+            (Wish::Serve | Wish::Rest(_), Memory::Joined) => self.join(false, now),
+            (Wish::Serve | Wish::Rest(_), Memory::Drain) => self.drain(Cause::Hand, None, now),
+            (Wish::Serve | Wish::Rest(_), Memory::Out) => self.out(Some(Cause::Hand), None),
+        }
+    }
+
+    pub(super) fn follow_time(&mut self, now: Moment) {
+        match &mut self.state {
+            State::Draining(drain) => {
+                let empty = drain.empty_at(&self.policy).is_some_and(|at| at <= now);
+                let cause = drain.cause;
+                if empty || !self.policy.meetings {
+                    self.leave(cause, false, now);
+                } else if drain.deadline <= now {
+                    self.leave(cause, true, now);
+                }
+            }
+            State::Leaving(leaving) => {
+                if leaving.left.is_none() && leaving.until <= now && self.job.is_none() {
+                    let words = leaving.part.trouble().map(|trouble| trouble.words.clone());
+                    leaving.left = Some(Err(words.unwrap_or_else(|| "there was no time for it".to_owned())));
+                }
+                self.complete_or_be_out(now);
+            }
+            State::Stopping(stopping) if stopping.until <= now && self.job.is_none() => {
+                let words = stopping.part.trouble().map(|trouble| trouble.words.clone());
+                self.end(Err(words.unwrap_or_else(|| "there was no time for it".to_owned())));
+            }
+            _ => {}
+        }
+    }
+
+    // ---- transitions
+
+    pub(super) fn join(&mut self, enable: bool, now: Moment) {
+        let named = match &self.state {
+            State::Joining(joining) => joining.named,
+            state => matches!(state, State::Resting(_) | State::Serving(_) | State::Draining(_)),
+        };
+        self.hold = None;
+        self.state = State::Joining(Joining { care: Care::now(now), behind_since: None, named, enable });
+    }
+
+    pub(super) fn rest(&mut self, why: Rest, cordon: bool, now: Moment) {
+        let Some(care) = self.state.care_mut().cloned() else { return };
+        let mut care = care;
+        care.entry = Part::at(if cordon { now } else { now + after_a_poll(&self.policy) });
+        self.state = State::Resting(Resting { care, why, cordon });
+    }
+
+    pub(super) fn drain(&mut self, cause: Cause, until: Option<Moment>, now: Moment) {
+        let deadline = until.unwrap_or(now + self.policy.deadline);
+        let mut drain = Drain::new(cause, deadline, now);
+        if let Some(care) = self.state.care_mut() {
+            drain.care.name = care.name.clone();
+        }
+        self.state = State::Draining(drain);
+        self.count_due = now;
+        self.hold_if_held(cause, now);
+        self.ready();
+    }
+
+    pub(super) fn leave(&mut self, cause: Cause, forced: bool, now: Moment) {
+        let patience = match cause {
+            Cause::Spot => SPOT_RESERVE,
+            Cause::Hand | Cause::Group | Cause::WarmPool => LEAVE_PATIENCE,
+        };
+        self.state = State::Leaving(Leaving {
+            cause,
+            forced,
+            until: now + patience,
+            part: Part::at(now),
+            left: None,
+            complete: Part::at(now),
+        });
+        self.hold_if_held(cause, now);
+        self.ready();
+    }
+
+    pub(super) fn out(&mut self, cause: Option<Cause>, trouble: Option<String>) {
+        self.hold = None;
+        self.work = None;
+        self.protection.idle_for_good();
+        self.state = State::Out(Out { cause, trouble });
+        self.ready();
+    }
+
+    /// A group holds an instance that it takes out of service until the lifecycle action is completed.
+    pub(super) fn hold_if_held(&mut self, cause: Cause, now: Moment) {
+        if matches!(cause, Cause::Group | Cause::WarmPool) && self.hold.is_none() {
+            self.hold = Some(Hold { since: now, hook: None, part: Part::at(now) });
+        }
+    }
+
+    pub(super) fn complete_or_be_out(&mut self, now: Moment) {
+        let State::Leaving(Leaving { cause, left: Some(left), until, .. }) = &self.state else { return };
+        let waits = match self.hold.as_ref().map(|hold| hold.hook) {
+            Some(Some(Some(_))) => true,
+            // Nobody could say yet whether there is a hook.
+            Some(None) => now < *until,
+            Some(Some(None)) | None => false,
+        };
+        if !waits {
+            let (cause, trouble) = (*cause, left.clone().err());
+            self.out(Some(cause), trouble);
+        }
+    }
+
+    pub(super) fn end(&mut self, result: Result<(), String>) {
+        self.state = State::Ended;
+        self.actions.push(Action::End(result));
+    }
+
+    pub(super) fn ready(&mut self) {
+        if !self.ready {
+            self.ready = true;
+            self.actions.push(Action::Ready);
+        }
+    }
+
+    pub(super) fn remember(&mut self, memory: Memory) {
+        if self.memory != memory {
+            self.memory = memory;
+            self.actions.push(Action::Remember(memory));
+        }
+    }
+}
+
+/// What a stop for this cause undoes.
+pub(super) fn undo(cause: StopCause, policy: &Policy) -> Option<Job> {
+    match (cause, policy.on_stop) {
+        (StopCause::Restart, _) | (StopCause::Stop, OnStop::Keep) => None,
+        (StopCause::Reboot, _) => policy.scalelite.then_some(Job::Disable),
+        (StopCause::Stop, OnStop::Cordon) => policy.scalelite.then_some(Job::Cordon),
+        (StopCause::PowerOff, _) | (StopCause::Stop, OnStop::Leave) => Some(Job::Leave),
+    }
+}

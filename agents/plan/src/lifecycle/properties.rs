@@ -1,0 +1,309 @@
+//! Whatever happens in whatever order: what must never happen, and what must happen in the end.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::tests::policy;
+use super::*;
+use crate::membership::State as EntryState;
+
+/// What can happen.
+#[derive(Clone, Debug)]
+enum Happening {
+    Time(u64),
+    Tell(Intent),
+    Order(Order),
+    Stop(StopCause),
+    /// The running job ends: well or not, having had its effect or not.
+    Job {
+        well: bool,
+        effect: bool,
+        kind: TroubleKind,
+    },
+    /// Somebody else sets the entry.
+    Somebody(EntryState),
+    /// The oldest call ends.
+    Call {
+        well: bool,
+        meetings: Option<usize>,
+        recordings: Option<usize>,
+    },
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let target = select(vec![Target::Serve, Target::Serve, Target::Standby, Target::Warm, Target::Terminate]);
+    let intent = (target, any::<bool>(), prop::option::weighted(0.1, 0u64..4000), any::<bool>()).prop_map(
+        |(target, grouped, spot, rebalance)| Intent {
+            target,
+            grouped,
+            spot: spot.map(Duration::from_secs),
+            rebalance,
+            maintenance: None,
+        },
+    );
+    let order = select(vec![
+        Order::Register,
+        Order::Register,
+        Order::Deregister,
+        Order::Drain(None),
+        Order::Drain(Some(Duration::from_secs(2000))),
+        Order::Check,
+    ]);
+    let stop = select(vec![StopCause::Restart, StopCause::Reboot, StopCause::PowerOff, StopCause::Stop]);
+    let kind = select(vec![TroubleKind::Waiting, TroubleKind::Passing, TroubleKind::Lasting]);
+    let entry = select(vec![EntryState::Enabled, EntryState::Cordoned, EntryState::Disabled]);
+    let count = || prop::option::weighted(0.9, 0usize..3);
+    prop_oneof![
+        6 => (0u64..400).prop_map(Happening::Time),
+        2 => intent.prop_map(Happening::Tell),
+        1 => order.prop_map(Happening::Order),
+        8 => (any::<bool>(), any::<bool>(), kind).prop_map(|(well, effect, kind)| Happening::Job { well, effect, kind }),
+        1 => entry.prop_map(Happening::Somebody),
+        8 => (any::<bool>(), count(), count())
+            .prop_map(|(well, meetings, recordings)| Happening::Call { well, meetings, recordings }),
+        1 => stop.prop_map(Happening::Stop),
+    ]
+}
+
+/// The machine with a model of the world.
+struct World {
+    machine: Machine,
+    now: Moment,
+    job: Option<(Job, bool)>,
+    calls: Vec<Call>,
+    entry: Option<EntryState>,
+    /// Whether anything is left of what this machine may have made.
+    registered: bool,
+    /// The deadline of the present drain, as last seen.
+    deadline: Option<Moment>,
+    /// Somebody wanted it to end at once.
+    at_once: bool,
+    ready: usize,
+    end: Option<Result<(), String>>,
+}
+
+impl World {
+    fn new(scalelite: bool, memory: Memory) -> Self {
+        Self {
+            machine: Machine::new(Policy { scalelite, ..policy() }, memory),
+            now: Duration::ZERO,
+            job: None,
+            calls: Vec::new(),
+            entry: None,
+            registered: false,
+            deadline: None,
+            at_once: false,
+            ready: 0,
+            end: None,
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        if self.end.is_some() {
+            return;
+        }
+        match happening {
+            Happening::Time(seconds) => {
+                let end = self.now + Duration::from_secs(seconds);
+                while let Some(due) = self.machine.wake().filter(|due| *due <= end && self.end.is_none()) {
+                    assert!(due > self.now, "time stands still at {due:?}");
+                    self.now = due;
+                    self.step(Event::Tick);
+                }
+                self.now = end;
+            }
+            Happening::Tell(intent) => self.step(Event::Told(intent)),
+            Happening::Order(Order::Drain(Some(time))) => {
+                self.step(Event::Ordered(Order::Drain(Some(self.now + time))))
+            }
+            Happening::Order(order) => {
+                self.at_once |= order == Order::Deregister;
+                self.step(Event::Ordered(order));
+            }
+            Happening::Stop(cause) => {
+                self.at_once = true;
+                self.step(Event::Stop(cause));
+            }
+            Happening::Somebody(state) => self.entry = self.entry.map(|_| state),
+            Happening::Job { well, effect, kind } => self.job_ends(well, effect, kind),
+            Happening::Call { well, meetings, recordings } => self.call_ends(well, meetings, recordings),
+        }
+    }
+
+    fn job_ends(&mut self, well: bool, effect: bool, kind: TroubleKind) {
+        let Some((job, cancelled)) = self.job.take() else { return };
+        if well || effect {
+            self.take_effect(job);
+        }
+        let kind = if cancelled { TroubleKind::Cancelled } else { kind };
+        let found = match job {
+            Job::Name => Found::Live,
+            Job::Join | Job::Keep | Job::Look => self.entry.map_or(Found::Missing, Found::Entry),
+            Job::Cordon | Job::Recordon | Job::Disable | Job::Leave => Found::Done,
+        };
+        let trouble = Trouble { words: "no".to_owned(), kind };
+        self.step(Event::Finished(job, if well && !cancelled { Ok(found) } else { Err(trouble) }));
+    }
+
+    fn take_effect(&mut self, job: Job) {
+        match job {
+            Job::Name => self.registered = true,
+            Job::Join => (self.entry, self.registered) = (Some(EntryState::Enabled), true),
+            Job::Keep => {
+                self.entry.get_or_insert(EntryState::Enabled);
+                self.registered = true;
+            }
+            Job::Cordon | Job::Recordon => {
+                self.entry = self.entry.map(|state| state.max(EntryState::Cordoned));
+            }
+            Job::Disable => self.entry = self.entry.map(|_| EntryState::Disabled),
+            Job::Leave => (self.entry, self.registered) = (None, false),
+            Job::Look => {}
+        }
+    }
+
+    fn call_ends(&mut self, well: bool, meetings: Option<usize>, recordings: Option<usize>) {
+        if self.calls.is_empty() {
+            return;
+        }
+        let no = || Err("no".to_owned());
+        let event = match self.calls.remove(0) {
+            Call::Count => {
+                let meetings = meetings.map(|count| (0..count).map(|number| number.to_string()).collect());
+                Event::Counted(Work { meetings, recordings, remark: None })
+            }
+            Call::Group => {
+                Event::Grouped(if well { Ok(Some(recordings == Some(1))) } else { no().map(|()| None) })
+            }
+            Call::Hook => {
+                let hook = Hook {
+                    heartbeat_timeout: Duration::from_secs(300),
+                    ceiling: Duration::from_secs(30_000),
+                };
+                let hook = (meetings != Some(0)).then_some(hook);
+                Event::Hooked(if well { Ok(hook) } else { no().map(|()| None) })
+            }
+            call => Event::Called(call, if well { Ok(()) } else { no() }),
+        };
+        self.step(event);
+    }
+
+    fn step(&mut self, event: Event) {
+        let sooner = match &event {
+            Event::Told(Intent { spot: Some(end), .. }) => Some(end.saturating_sub(Duration::from_secs(30))),
+            Event::Ordered(Order::Drain(until)) => *until,
+            _ => None,
+        };
+        self.deadline = self.deadline.into_iter().chain(sooner).min();
+        let drained = matches!(self.machine.state(), State::Draining(_));
+        let shown = format!("{event:?}");
+        let actions = self.machine.step(event, self.now, 0.5).unwrap_or_else(|illegal| panic!("{illegal}"));
+        match self.machine.state() {
+            State::Draining(drain) => self.deadline = Some(drain.deadline),
+            State::Leaving(leaving) if drained && !self.at_once => {
+                let over = self.deadline.is_some_and(|deadline| deadline <= self.now);
+                let work = self.machine.work().cloned().unwrap_or_default();
+                let empty = work.meetings.is_some_and(|ids| ids.is_empty()) && work.recordings == Some(0);
+                assert!(
+                    over || empty,
+                    "{shown} ended meetings at {:?}, the deadline is {:?}",
+                    self.now,
+                    self.deadline
+                );
+                assert_eq!(leaving.forced, over && leaving.forced, "{shown}");
+            }
+            State::Joining(_) | State::Serving(_) | State::Resting(_) => {
+                (self.at_once, self.deadline) = (false, None);
+            }
+            _ => {}
+        }
+        for action in actions {
+            self.act(action, &shown);
+        }
+    }
+
+    fn act(&mut self, action: Action, shown: &str) {
+        match action {
+            Action::Start(job) => {
+                assert_eq!(self.job, None, "{shown} began {job:?} beside another job");
+                let ends = matches!(job, Job::Leave | Job::Disable);
+                let leaving = matches!(self.machine.state(), State::Leaving(_) | State::Stopping(_));
+                assert!(!ends || leaving, "{shown} ended meetings in {:?}", self.machine.state());
+                let adds = matches!(job, Job::Name | Job::Join | Job::Keep | Job::Recordon);
+                assert!(!adds || !leaving, "{shown} began {job:?} while leaving");
+                self.job = Some((job, false));
+            }
+            Action::Cancel => {
+                let (job, cancelled) = self.job.expect("a job to cancel");
+                assert!(!cancelled, "{shown} cancelled twice");
+                self.job = Some((job, true));
+            }
+            Action::Call(call) => {
+                assert!(!self.calls.contains(&call), "{shown} made {call:?} twice");
+                self.calls.push(call);
+            }
+            Action::Ready => self.ready += 1,
+            Action::Remember(_) | Action::Refuse(_) => {}
+            Action::End(result) => self.end = Some(result),
+        }
+        assert!(self.ready <= 1);
+    }
+}
+
+fn memory() -> impl Strategy<Value = Memory> {
+    select(vec![Memory::Fresh, Memory::Joined, Memory::Drain, Memory::Out])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_ended_early_doubled_or_illegal(
+        happenings in prop::collection::vec(happening(), 1..120),
+        memory in memory(),
+        scalelite in any::<bool>(),
+    ) {
+        let mut world = World::new(scalelite, memory);
+        for happening in happenings {
+            world.happen(happening);
+            // The world begins empty, so whoever is out in good order has undone all that he has done.
+            if let State::Out(Out { trouble: None, .. }) = world.machine.state()
+                && world.job.is_none()
+            {
+                prop_assert_eq!(world.entry, None, "left in Scalelite");
+                prop_assert!(!world.registered, "left a name");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stop_always_ends_and_undoes_what_it_can(
+        happenings in prop::collection::vec(happening(), 0..60),
+        memory in memory(),
+        cause in select(vec![StopCause::Restart, StopCause::Reboot, StopCause::PowerOff, StopCause::Stop]),
+        fails in any::<bool>(),
+    ) {
+        let mut world = World::new(true, memory);
+        // The first stop decides.
+        let before = happenings.into_iter().filter(|happening| !matches!(happening, Happening::Stop(_)));
+        before.for_each(|happening| world.happen(happening));
+        let begun = world.now;
+        let registered = world.registered;
+        world.happen(Happening::Stop(cause));
+        for _ in 0..200 {
+            world.happen(Happening::Job { well: !fails, effect: false, kind: TroubleKind::Passing });
+            if world.end.is_none() && world.job.is_none() {
+                let due = world.machine.wake();
+                prop_assert!(due.is_some(), "it waits for nothing");
+                world.happen(Happening::Time(1));
+            }
+        }
+        prop_assert!(world.end.is_some(), "it did not end");
+        prop_assert!(world.now <= begun + 2 * policy().stop_patience);
+        if !fails && registered && matches!(cause, StopCause::PowerOff | StopCause::Stop)
+            && world.machine.job().is_none()
+        {
+            prop_assert_ne!(world.entry, Some(EntryState::Enabled));
+        }
+    }
+}

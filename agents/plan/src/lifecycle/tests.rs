@@ -1,0 +1,574 @@
+use super::*;
+use crate::membership::State as EntryState;
+use crate::table;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+pub(super) fn policy() -> Policy {
+    Policy {
+        scalelite: true,
+        meetings: true,
+        on_stop: OnStop::Leave,
+        check_name: MINUTE,
+        check_entry: 5 * MINUTE,
+        count: MINUTE / 2,
+        poll: MINUTE,
+        live_patience: 3 * MINUTE,
+        stop_patience: MINUTE,
+        deadline: 60 * MINUTE,
+        recordings: true,
+        quiet: MINUTE / 2,
+        at_deadline: Verdict::Abandon,
+        rebalance: true,
+        maintenance: true,
+        announce: vec![30 * MINUTE, 5 * MINUTE],
+        protection: Some(5 * MINUTE),
+    }
+}
+
+/// A machine with a world that answers what it begins.
+struct Rig {
+    machine: Machine,
+    now: Moment,
+    entry: EntryState,
+    log: Vec<Action>,
+    /// Calls that were made and not answered.
+    calls: Vec<Call>,
+}
+
+fn work(meetings: usize, recordings: usize) -> Work {
+    let meetings = (0..meetings).map(|number| number.to_string()).collect();
+    Work { meetings: Some(meetings), recordings: Some(recordings), remark: None }
+}
+
+impl Rig {
+    fn new(policy: Policy, memory: Memory) -> Self {
+        let machine = Machine::new(policy, memory);
+        Self { machine, now: MINUTE, entry: EntryState::Enabled, log: Vec::new(), calls: Vec::new() }
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Action> {
+        let actions = self.machine.step(event, self.now, 0.5).expect("a legal event");
+        self.log.extend(actions.iter().cloned());
+        self.calls.extend(actions.iter().filter_map(|action| match action {
+            Action::Call(call) => Some(*call),
+            _ => None,
+        }));
+        actions
+    }
+
+    /// Ends the running job as a world in order would.
+    fn answer(&mut self) -> Vec<Action> {
+        let job = self.machine.job().expect("a job");
+        let found = match job {
+            Job::Name => Found::Live,
+            Job::Join => {
+                self.entry = EntryState::Enabled;
+                Found::Entry(self.entry)
+            }
+            Job::Keep | Job::Look => Found::Entry(self.entry),
+            Job::Cordon | Job::Recordon => {
+                self.entry = EntryState::Cordoned;
+                Found::Done
+            }
+            Job::Disable | Job::Leave => Found::Done,
+        };
+        self.step(Event::Finished(job, Ok(found)))
+    }
+
+    /// Answers jobs until there is none.
+    fn settle(mut self) -> Self {
+        while self.machine.job().is_some() {
+            self.answer();
+        }
+        self
+    }
+
+    fn told(mut self, intent: Intent) -> Self {
+        self.step(Event::Told(intent));
+        self
+    }
+
+    fn ordered(mut self, order: Order) -> Self {
+        self.step(Event::Ordered(order));
+        self
+    }
+
+    /// Answers the next count.
+    fn counted(mut self, work: Work) -> Self {
+        while !self.calls.contains(&Call::Count) {
+            self.pass();
+        }
+        self.calls.retain(|call| *call != Call::Count);
+        self.step(Event::Counted(work));
+        self
+    }
+
+    /// Waits until something is being counted.
+    fn count_begins(mut self) -> Self {
+        while !self.calls.contains(&Call::Count) {
+            self.pass();
+        }
+        self
+    }
+
+    /// Ends the running job, or lets time pass until something is due.
+    fn pass(&mut self) {
+        if self.machine.job().is_some() {
+            self.answer();
+        } else {
+            self.now = self.machine.wake().expect("something is due");
+            self.step(Event::Tick);
+        }
+    }
+
+    /// Lets time pass until then, or until the machine is in this state, answering everything; calls other than counts
+    /// are shown to `on` with their time.
+    fn live(
+        &mut self,
+        end: Moment,
+        state: &str,
+        work: &Work,
+        mut on: impl FnMut(Moment, Call) -> Result<(), String>,
+    ) {
+        while self.now < end && self.machine.state().name() != state {
+            for call in std::mem::take(&mut self.calls) {
+                match call {
+                    Call::Count => drop(self.step(Event::Counted(work.clone()))),
+                    Call::Group => drop(self.step(Event::Grouped(Ok(Some(false))))),
+                    Call::Hook => drop(self.step(Event::Hooked(Ok(Some(hook()))))),
+                    call => {
+                        let answer = on(self.now, call);
+                        self.step(Event::Called(call, answer));
+                    }
+                }
+            }
+            self.pass();
+        }
+    }
+
+    /// Lets time pass until this job is due, answering others.
+    fn until(mut self, job: Job) -> Self {
+        while self.machine.job() != Some(job) {
+            self.pass();
+        }
+        self
+    }
+}
+
+fn serve() -> Intent {
+    Intent { grouped: true, ..Intent::default() }
+}
+
+fn intent(words: &str) -> Intent {
+    let target = |target| Intent { target, ..serve() };
+    match words {
+        "serve" => serve(),
+        "terminate" => target(Target::Terminate),
+        "warm pool" => target(Target::Warm),
+        "standby" => target(Target::Standby),
+        "rebalance" => Intent { rebalance: true, ..serve() },
+        "spot notice" => Intent { spot: Some(24 * 60 * MINUTE), ..serve() },
+        "maintenance soon" => Intent { maintenance: Some(30 * MINUTE), ..serve() },
+        "maintenance in a week" => Intent { maintenance: Some(7 * 24 * 60 * MINUTE), ..serve() },
+        other => panic!("{other}"),
+    }
+}
+
+fn fresh() -> Rig {
+    Rig::new(policy(), Memory::Fresh)
+}
+
+fn serving() -> Rig {
+    fresh().told(serve()).settle()
+}
+
+fn found(rig: Rig, entry: EntryState) -> Rig {
+    let mut rig = rig.until(Job::Keep);
+    rig.entry = entry;
+    rig.settle()
+}
+
+/// A machine in the state of a table's cell, with the intent that belongs to it.
+fn rig(cell: &str) -> Rig {
+    let remembering = |memory| Rig::new(policy(), memory);
+    let without_scalelite = || Rig::new(Policy { scalelite: false, ..policy() }, Memory::Fresh);
+    match cell {
+        "starting" => fresh(),
+        "starting, joined before" => remembering(Memory::Joined),
+        "starting, drained by hand before" => remembering(Memory::Drain),
+        "starting, taken out by hand before" => remembering(Memory::Out),
+        "joining" => fresh().told(serve()),
+        "joining, joined before" => remembering(Memory::Joined).told(serve()),
+        "joining, named" => fresh().told(serve()).until(Job::Join),
+        "joining, joined before, named" => remembering(Memory::Joined).told(serve()).until(Job::Keep),
+        "joining without Scalelite" => without_scalelite().told(serve()),
+        "serving" => serving(),
+        "serving, looking after the entry" => {
+            let mut rig = serving().until(Job::Keep);
+            rig.answer();
+            rig.until(Job::Keep)
+        }
+        "serving, just enabled" => serving().until(Job::Keep),
+        "serving without Scalelite" => without_scalelite().told(serve()).settle(),
+        "resting: somebody" => found(serving(), EntryState::Cordoned),
+        "resting: rebalance" => serving().told(intent("rebalance")).settle(),
+        "resting: rebalance, looking at the entry" => {
+            serving().told(intent("rebalance")).settle().until(Job::Look)
+        }
+        "resting: somebody, looking at the entry" => found(serving(), EntryState::Cordoned).until(Job::Look),
+        "draining: by hand" => serving().ordered(Order::Drain(None)).settle(),
+        "draining: by hand, looking at the entry" => {
+            serving().ordered(Order::Drain(None)).settle().until(Job::Look)
+        }
+        "draining: terminate" => serving().told(intent("terminate")).settle(),
+        "draining: terminate, not cordoned" => serving().told(intent("terminate")),
+        "draining: terminate, looking at the entry" => {
+            serving().told(intent("terminate")).settle().until(Job::Look)
+        }
+        "draining: warm pool" => serving().told(intent("warm pool")).settle(),
+        "draining: spot notice" => serving().told(intent("spot notice")).settle(),
+        "draining: terminate, counted once" => serving()
+            .told(intent("terminate"))
+            .settle()
+            .counted(work(0, 0))
+            .counted(work(1, 0))
+            .count_begins(),
+        "draining: terminate, empty" => {
+            serving().told(intent("terminate")).settle().counted(work(0, 0)).counted(work(0, 0))
+        }
+        "leaving: terminate" => {
+            let mut rig = rig("draining: terminate, empty");
+            rig.step(Event::Hooked(Ok(Some(hook()))));
+            rig.now += policy().quiet;
+            rig.step(Event::Tick);
+            rig
+        }
+        "leaving: terminate, left" => rig("leaving: terminate").settle(),
+        "leaving: by hand" => serving().ordered(Order::Deregister),
+        "out: by hand" => serving().ordered(Order::Deregister).settle(),
+        "out: terminate" => {
+            let mut rig = rig("leaving: terminate, left");
+            rig.step(Event::Called(Call::Complete(Verdict::Continue), Ok(())));
+            rig
+        }
+        "out: warm pool" | "warm pool" => fresh().told(intent("warm pool")),
+        "stopping" => {
+            let mut rig = serving();
+            rig.step(Event::Stop(StopCause::PowerOff));
+            rig
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn hook() -> Hook {
+    Hook { heartbeat_timeout: 15 * MINUTE, ceiling: 1500 * MINUTE }
+}
+
+fn event(cell: &str, rig: &mut Rig) -> Event {
+    if let Some(words) = cell.strip_prefix("told: ") {
+        return Event::Told(intent(words));
+    }
+    let finished = |rig: &Rig, found| Event::Finished(rig.machine.job().expect("a job"), Ok(found));
+    let failed = |rig: &Rig, kind| {
+        let trouble = Trouble { words: "no".to_owned(), kind };
+        Event::Finished(rig.machine.job().expect("a job"), Err(trouble))
+    };
+    match cell {
+        "by hand: register" => Event::Ordered(Order::Register),
+        "by hand: deregister" => Event::Ordered(Order::Deregister),
+        "by hand: drain" => Event::Ordered(Order::Drain(None)),
+        "SIGUSR1" => Event::Ordered(Order::Check),
+        "the name is live" => finished(rig, Found::Live),
+        "the name is behind" => finished(rig, Found::Behind("1 of 4".to_owned())),
+        "the entry is enabled" => finished(rig, Found::Entry(EntryState::Enabled)),
+        "the entry is cordoned" => finished(rig, Found::Entry(EntryState::Cordoned)),
+        "the entry is disabled" => finished(rig, Found::Entry(EntryState::Disabled)),
+        "the entry is gone" => finished(rig, Found::Missing),
+        "done" => finished(rig, Found::Done),
+        "failed" => failed(rig, TroubleKind::Passing),
+        "BBB is not there yet" => failed(rig, TroubleKind::Waiting),
+        "nothing counted" => Event::Counted(work(0, 0)),
+        "another meeting counted" => Event::Counted(work(3, 0)),
+        "quiet for long enough" => {
+            rig.now += policy().quiet;
+            Event::Tick
+        }
+        "deadline" => {
+            rig.now += policy().deadline;
+            Event::Tick
+        }
+        "completed" => Event::Called(Call::Complete(Verdict::Continue), Ok(())),
+        other => panic!("{other}"),
+    }
+}
+
+fn words(action: &Action) -> String {
+    match action {
+        Action::Start(job) => format!("start {job:?}"),
+        Action::Cancel => "cancel".to_owned(),
+        Action::Call(call) => format!("call {call:?}"),
+        Action::Ready => "ready".to_owned(),
+        Action::Remember(memory) => format!("remember {memory:?}"),
+        Action::Refuse(_) => "refuse".to_owned(),
+        Action::End(result) => format!("end {result:?}"),
+    }
+}
+
+#[test]
+fn every_transition() {
+    let rows = table::rows::<4>(include_str!("../tables/lifecycle.md"));
+    let shown: Vec<String> = rows
+        .iter()
+        .map(|[state, happens, ..]| {
+            let mut rig = rig(state);
+            assert!(state.starts_with(rig.machine.state().name()), "{state}: {:?}", rig.machine.state());
+            let event = event(happens, &mut rig);
+            let actions: Vec<String> = rig.step(event).iter().map(words).collect();
+            let actions = if actions.is_empty() { "nothing".to_owned() } else { actions.join(", ") };
+            format!("| {state} | {happens} | {} | {actions} |", rig.machine.state().name())
+        })
+        .collect();
+    let expected: Vec<String> = rows.iter().map(|row| format!("| {} |", row.join(" | "))).collect();
+    assert_eq!(shown, expected, "the table would be:\n{}", shown.join("\n"));
+}
+
+#[test]
+fn what_each_stop_undoes() {
+    for [state, cause, on_stop, undone] in table::rows::<4>(include_str!("../tables/stop.md")) {
+        let choices = match on_stop.as_str() {
+            "any" => vec![OnStop::Leave, OnStop::Cordon, OnStop::Keep],
+            "leave" => vec![OnStop::Leave],
+            "cordon" => vec![OnStop::Cordon],
+            "keep" => vec![OnStop::Keep],
+            other => panic!("{other}"),
+        };
+        let cause = match cause.as_str() {
+            "restart" => StopCause::Restart,
+            "reboot" => StopCause::Reboot,
+            "power off" => StopCause::PowerOff,
+            "stop" => StopCause::Stop,
+            other => panic!("{other}"),
+        };
+        let job = match undone.as_str() {
+            "nothing" => None,
+            "everything" => Some(Job::Leave),
+            "cordon, the entry and the name stay" => Some(Job::Cordon),
+            "disable and panic, the entry and the name stay" => Some(Job::Disable),
+            other => panic!("{other}"),
+        };
+        for on_stop in choices {
+            let name = if state == "out" { "out: terminate" } else { &state };
+            let name = match name {
+                "resting" => "resting: somebody",
+                "draining" => "draining: terminate",
+                "leaving" => "leaving: terminate",
+                name => name,
+            };
+            let mut rig = rig(name);
+            rig.machine.policy.on_stop = on_stop;
+            rig.log.clear();
+            rig.step(Event::Stop(cause));
+            // A job that no longer fits ends first.
+            while let (Some(running), true) = (rig.machine.job(), rig.machine.job() != job) {
+                let trouble = Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled };
+                rig.step(Event::Finished(running, Err(trouble)));
+            }
+            assert_eq!(rig.machine.job(), job, "{state}, {cause:?}, {on_stop:?}");
+            if job.is_some() {
+                rig.answer();
+            }
+            assert_eq!(rig.machine.state(), &State::Ended, "{state}, {cause:?}, {on_stop:?}");
+            assert!(rig.log.contains(&Action::End(Ok(()))));
+        }
+    }
+}
+
+#[test]
+fn a_stop_ends_in_time_even_if_nothing_answers() {
+    let mut rig = rig("stopping");
+    assert_eq!(rig.machine.job(), Some(Job::Leave));
+    rig.now += policy().stop_patience;
+    assert_eq!(rig.step(Event::Tick), [Action::Cancel]);
+    let trouble = Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled };
+    let actions = rig.step(Event::Finished(Job::Leave, Err(trouble)));
+    assert_eq!(actions, [Action::End(Err("there was no time for it".to_owned()))]);
+}
+
+#[test]
+fn a_second_signal_changes_nothing() {
+    let mut rig = rig("stopping");
+    let before = rig.machine.clone();
+    assert_eq!(rig.step(Event::Stop(StopCause::Restart)), []);
+    assert_eq!(rig.machine.state(), before.state());
+}
+
+#[test]
+fn what_cannot_have_happened_is_an_error() {
+    let mut rig = serving();
+    let event = Event::Finished(Job::Leave, Ok(Found::Done));
+    let error = rig.machine.step(event, rig.now, 0.5).unwrap_err();
+    assert_eq!(error.state, "serving");
+    let event = Event::Called(Call::Complete(Verdict::Continue), Ok(()));
+    assert!(rig.machine.step(event, rig.now, 0.5).is_err());
+    rig.step(Event::Stop(StopCause::Restart));
+    assert!(rig.machine.step(Event::Tick, rig.now, 0.5).is_err(), "it has ended");
+}
+
+#[test]
+fn heartbeats_come_well_inside_the_timeout() {
+    let mut rig = rig("draining: terminate");
+    let begin = rig.now;
+    let mut beats = vec![begin];
+    rig.live(begin + 50 * MINUTE, "leaving", &work(1, 0), |now, call| {
+        if call == Call::Heartbeat {
+            beats.push(now);
+        }
+        Ok(())
+    });
+    beats.push(rig.now);
+    let longest = beats.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(longest <= Some(hook().heartbeat_timeout / 2), "{beats:?}");
+}
+
+#[test]
+fn the_hooks_ceiling_bounds_the_drain() {
+    let mut rig = rig("draining: terminate");
+    let ceiling = 20 * MINUTE;
+    rig.step(Event::Hooked(Ok(Some(Hook { heartbeat_timeout: MINUTE, ceiling }))));
+    let State::Draining(drain) = rig.machine.state() else { panic!() };
+    assert!(drain.deadline < drain.since + ceiling);
+}
+
+#[test]
+fn a_spot_notice_leaves_half_a_minute_for_leaving() {
+    let end = 10 * MINUTE;
+    let mut rig = serving();
+    rig.now = end - 2 * MINUTE;
+    rig.step(Event::Told(Intent { spot: Some(end), ..serve() }));
+    let mut rig = rig.settle().counted(work(1, 0));
+    rig.now = end - MINUTE / 2;
+    assert!(rig.step(Event::Tick).contains(&Action::Start(Job::Leave)));
+}
+
+#[test]
+fn announcements_say_what_is_left_and_only_once() {
+    let mut rig = rig("draining: by hand");
+    let mut said = Vec::new();
+    rig.live(100 * MINUTE, "leaving", &work(1, 0), |_, call| {
+        if let Call::Announce(minutes) = call {
+            said.push(minutes);
+        }
+        Ok(())
+    });
+    assert_eq!(said, [30, 5]);
+}
+
+#[test]
+fn nobody_is_told_where_nobody_is() {
+    let mut rig = rig("draining: by hand");
+    // A recording is what is waited for.
+    rig.live(100 * MINUTE, "leaving", &work(0, 1), |_, call| {
+        assert!(!matches!(call, Call::Announce(_)));
+        Ok(())
+    });
+    assert!(matches!(rig.machine.state(), State::Leaving(Leaving { forced: true, .. })));
+}
+
+#[test]
+fn protection_follows_the_work_with_hysteresis() {
+    let mut rig = serving();
+    let mut set = Vec::new();
+    let mut throttled = 2;
+    let mut answer = |now, call| match call {
+        Call::Protect(on) => {
+            set.push((now, on));
+            throttled -= i32::from(throttled > 0);
+            if throttled > 0 { Err("Throttling".to_owned()) } else { Ok(()) }
+        }
+        _ => Ok(()),
+    };
+    rig.live(30 * MINUTE, "", &work(1, 0), &mut answer);
+    rig.live(34 * MINUTE, "", &work(0, 0), &mut answer);
+    rig.live(40 * MINUTE, "", &work(0, 1), &mut answer);
+    rig.live(60 * MINUTE, "", &work(0, 0), &mut answer);
+    let changes: Vec<bool> = set.iter().map(|(_, on)| *on).collect();
+    assert_eq!(changes, [true, true, false], "throttled once, on, off after the second lull only: {set:?}");
+    assert!(set[2].0 >= 45 * MINUTE, "{set:?}");
+}
+
+#[test]
+fn what_nobody_can_count_is_neither_empty_nor_idle() {
+    for unknown in [
+        Work { meetings: None, recordings: Some(0), remark: None },
+        Work { meetings: Some(BTreeSet::new()), recordings: None, remark: None },
+    ] {
+        let mut rig = rig("draining: by hand");
+        let deadline = rig.now + policy().deadline;
+        rig.live(deadline * 2, "leaving", &unknown, |_, _| Ok(()));
+        assert!(rig.now >= deadline, "{unknown:?}");
+    }
+}
+
+#[test]
+fn targets_as_the_metadata_service_words_them() {
+    for (text, target) in [
+        (None, Some(Target::Serve)),
+        (Some("InService"), Some(Target::Serve)),
+        (Some("Detached"), Some(Target::Serve)),
+        (Some("Standby"), Some(Target::Standby)),
+        (Some("Terminated"), Some(Target::Terminate)),
+        (Some("Warmed:Stopped"), Some(Target::Warm)),
+        (Some("Warmed:Running"), Some(Target::Warm)),
+        (Some("Warmed:Hibernated"), Some(Target::Warm)),
+        (Some("Warmed:Terminated"), Some(Target::Terminate)),
+        (Some("Terminating"), None),
+        (Some(""), None),
+    ] {
+        assert_eq!(Target::parse(text), target, "{text:?}");
+    }
+}
+
+#[test]
+fn words_for_every_state() {
+    let lines: Vec<String> = [
+        "starting",
+        "joining",
+        "joining, named",
+        "serving",
+        "resting: somebody",
+        "resting: rebalance",
+        "draining: by hand",
+        "draining: terminate",
+        "leaving: terminate",
+        "leaving: terminate, left",
+        "out: by hand",
+        "out: terminate",
+        "warm pool",
+        "stopping",
+    ]
+    .iter()
+    .map(|state| {
+        let rig = rig(state);
+        rig.machine.words(rig.now)
+    })
+    .collect();
+    let expected = [
+        "waiting for the instance metadata service",
+        "registering the name",
+        "the name is registered; joining Scalelite",
+        "registered",
+        "registered, but somebody has it cordoned in Scalelite: it stays so until it is enabled there, or register is called",
+        "registered, but cordoned: EC2 recommends to replace this instance",
+        "draining (by hand): counting what goes on; at most 1 h 0 min more",
+        "draining (its Auto Scaling group ends this host): counting what goes on; at most 1 h 0 min more",
+        "leaving (its Auto Scaling group ends this host)",
+        "leaving (its Auto Scaling group ends this host): completing the lifecycle action",
+        "not registered: taken out by hand; register brings it back",
+        "not registered: its Auto Scaling group ends this host",
+        "not registered: this host is in the warm pool",
+        "stopping (the host powers off)",
+    ];
+    assert_eq!(lines, expected);
+}
