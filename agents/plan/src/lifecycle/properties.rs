@@ -8,7 +8,7 @@ use super::*;
 use crate::membership::State as EntryState;
 
 /// What can happen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Happening {
     Time(u64),
     Tell(Intent),
@@ -114,7 +114,7 @@ impl World {
             }
             Happening::Tell(intent) => self.step(Event::Told(intent)),
             Happening::Order(Order::Drain(Some(time))) => {
-                self.step(Event::Ordered(Order::Drain(Some(self.now + time))))
+                self.step(Event::Ordered(Order::Drain(Some(self.now + time))));
             }
             Happening::Order(order) => {
                 self.at_once |= order == Order::Deregister;
