@@ -200,8 +200,6 @@ impl Conversation {
     }
 
     /// Ends it: the command ends with this code.
-    // By value: nothing can be said after the end.
-    #[expect(clippy::needless_pass_by_value)]
     pub fn end(self, exit: Exit) {
         self.say(&Reply::End { exit: exit.code() });
     }
