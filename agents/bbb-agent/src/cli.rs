@@ -10,6 +10,7 @@ Examples:
   bbb-agent register --wait           get a name, join Scalelite, return when the name is live
   bbb-agent register --dry-run        show what register would do
   bbb-agent status                    why does this host get no meetings?
+  bbb-agent drain --wait              new meetings go elsewhere; return when the running ones have ended
   bbb-agent deregister                leave Scalelite and give up the name
   hostnamectl set-hostname \"$(bbb-agent hostname)\"
 
@@ -33,13 +34,19 @@ pub(crate) enum Command {
     /// Get a DNS name and join Scalelite; does nothing when both are as they should be
     ///
     /// Reads who this host is from the instance metadata, writes its record sets to Route 53 unless the name belongs to
-    /// somebody else, waits for the local BBB, and adds and enables the host in Scalelite.
+    /// somebody else, waits for the local BBB, and adds and enables the host in Scalelite. Where the service runs, it does
+    /// this; else one command at a time.
     Register(RegisterArgs),
     /// Leave Scalelite and give up the DNS name; ends the meetings that run here
     ///
     /// Disables the host in Scalelite, ends its meetings, deletes its entry, and deletes its record sets if they are its
-    /// own. Does nothing when the host is out already.
+    /// own. Does nothing when the host is out already. Where the service runs, it does this; else one command at a time.
     Deregister(DeregisterArgs),
+    /// Send new meetings elsewhere and let the running ones end; needs the service
+    ///
+    /// The service cordons the host in Scalelite and waits until no meeting runs here and no recording has to leave any
+    /// more, at most until the deadline. `register` takes the host back; `status` shows how far it is.
+    Drain(DrainArgs),
     /// Show how this host stands and why it gets no meetings; changes nothing
     Status(StatusArgs),
     /// Print this host's full name; needs the instance metadata only
@@ -80,4 +87,15 @@ pub(crate) struct DeregisterArgs {
     /// Show what would be done, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Options of `drain`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct DrainArgs {
+    /// How long meetings and recordings are waited for, 1 to 172800 (default: the setting drain.deadline)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=172_800))]
+    pub(crate) deadline: Option<u64>,
+    /// Return only once the host is empty; ending this command does not end the drain
+    #[arg(long)]
+    pub(crate) wait: bool,
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
+use serde::{Deserialize, Serialize};
 
 use crate::config::load::Flags;
 use crate::log::Level;
@@ -61,7 +62,8 @@ impl Common {
 }
 
 /// One half of what `register` and `deregister` do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Only {
     /// The host's name in Route 53
     Dns,

@@ -1,5 +1,6 @@
 //! The agents' commands: each is observe, plan, execute, report.
 
+pub mod by_hand;
 pub mod check;
 pub mod deregister;
 pub mod hostname;

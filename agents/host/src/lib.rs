@@ -7,6 +7,7 @@ pub mod bbb;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod ec2;
 pub mod execute;
 pub mod http;

@@ -66,6 +66,25 @@ impl Exit {
     }
 }
 
+/// The way back, for an end that another process tells. Numbers that no [`Exit`] has are a plain failure.
+impl From<u8> for Exit {
+    fn from(code: u8) -> Self {
+        match code {
+            0 => Self::Done,
+            2 => Self::Usage,
+            3 => Self::NotRegistered,
+            4 => Self::Drift,
+            5 => Self::CannotTell,
+            6 => Self::Refused,
+            7 => Self::WaitingForBbb,
+            8 => Self::TryAgain,
+            9 => Self::Partly,
+            129..=u8::MAX => Self::Interrupted(i32::from(code) - 128),
+            1 | 10..=128 => Self::Failed,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
@@ -144,8 +163,8 @@ pub fn done(text: impl fmt::Display) -> Result<Exit, Failure> {
     answer(text).map(|()| Exit::Done)
 }
 
-/// Tells what went wrong, as the last thing a command says.
-pub fn complain(agent: &str, failure: &Failure) {
+/// Tells what went wrong: a [`Failure`], as the last thing a command says, or what the service says of one.
+pub fn complain(agent: &str, failure: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{agent}: {failure}");
 }
 
@@ -159,4 +178,21 @@ pub fn progress(line: &str) {
 /// Ends the progress line.
 pub fn progress_done() {
     progress("");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_way_back() {
+        for code in 0..=u8::MAX {
+            let exit = Exit::from(code);
+            let known = matches!(code, 0..=9 | 129..);
+            assert_eq!(exit.code(), if known { code } else { Exit::Failed.code() });
+        }
+        for exit in [Exit::Done, Exit::Partly, Exit::Interrupted(2), Exit::Interrupted(15)] {
+            assert_eq!(Exit::from(exit.code()), exit);
+        }
+    }
 }

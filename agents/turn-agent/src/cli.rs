@@ -33,11 +33,11 @@ pub(crate) enum Command {
     /// Get a DNS name; does nothing when it is as it should be
     ///
     /// Reads who this host is from the instance metadata and writes its record sets to Route 53, unless the name belongs to
-    /// somebody else.
+    /// somebody else. Where the service runs, it does this; else one command at a time.
     Register(RegisterArgs),
     /// Give up the DNS name; does nothing when the host has none
     ///
-    /// Deletes the host's record sets if they are its own.
+    /// Deletes the host's record sets if they are its own. Where the service runs, it does this; else one command at a time.
     Deregister(DeregisterArgs),
     /// Show how this host stands; changes nothing
     Status(StatusArgs),

@@ -6,7 +6,7 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser;
-use host::commands::{check, deregister, hostname, plain, register, run, status};
+use host::commands::{by_hand, check, deregister, hostname, plain, register, run, status};
 use host::{cli as shared, config, process, report};
 
 use crate::cli::{Cli, Command};
@@ -18,11 +18,11 @@ fn main() -> ExitCode {
     let exit = match command {
         Command::Register(args) => run(&AGENT, &common, async |session| {
             let options = register::Options { only: None, wait: args.wait, dry_run: args.dry_run };
-            register::register(&session, options).await
+            by_hand::register(&session, options).await
         }),
         Command::Deregister(args) => run(&AGENT, &common, async |session| {
             let options = deregister::Options { only: None, wait: args.wait, dry_run: args.dry_run };
-            deregister::deregister(&session, options).await
+            by_hand::deregister(&session, options).await
         }),
         Command::Status(args) => {
             run(&AGENT, &common, async |session| status::status(&session, args.json).await)

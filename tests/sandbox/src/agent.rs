@@ -14,6 +14,7 @@ use crate::cloud::{Cloud, Host, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
 pub struct Agent {
     binary: PathBuf,
     config: PathBuf,
+    directory: PathBuf,
     environment: Vec<(String, String)>,
 }
 
@@ -25,12 +26,23 @@ impl Agent {
         std::fs::create_dir_all(&directory).map_err(failed)?;
         let config = directory.join("config.toml");
         std::fs::write(&config, configuration(cloud, host, name)).map_err(failed)?;
-        Ok(Self { binary: binaries::path(name)?, config, environment: cloud.environment_on(host) })
+        let environment = cloud.environment_on(host);
+        Ok(Self {
+            binary: binaries::path(name)?,
+            config,
+            directory: self::directory(host, name),
+            environment,
+        })
     }
 
     /// Where its configuration is; drop-ins go into `config.d` beside it.
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// Where its service keeps its lock and its socket.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Its binary.
@@ -54,14 +66,21 @@ impl Agent {
     }
 }
 
+/// What `/run/<agent>` is on a real host.
+fn directory(host: &Host, name: &str) -> PathBuf {
+    host.root.join("run").join(name)
+}
+
 /// The configuration of an agent on a host. Times are short: nothing in the cloud takes long unless a test wants it to.
 fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
     let servers: Vec<String> = cloud.dns.addresses().iter().map(|address| format!("\"{address}\"")).collect();
     let mut text = format!(
-        "[dns]\nzone_id = \"{}\"\ndomain = \"{}\"\nservers = [{}]\n",
+        "[dns]\nzone_id = \"{}\"\ndomain = \"{}\"\nservers = [{}]\n\n[service]\ndirectory = \"{}\"\n",
         cloud.zone_id,
         cloud.zone_name,
-        servers.join(", ")
+        servers.join(", "),
+        // Hosts of the cloud share a machine: each has a lock of its own.
+        directory(host, name).display()
     );
     if name == "bbb-agent" {
         text += &format!(

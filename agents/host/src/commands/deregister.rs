@@ -24,8 +24,9 @@ pub struct Options {
 
 /// Takes the host out. Doing it again changes nothing. When leaving Scalelite fails, the name is given up all the same:
 /// the host is about to go, and a record that stays would outlive it.
-pub async fn deregister(session: &Session, options: Options) -> Result<Exit, Failure> {
-    let deadline = within(session.settings.timeouts.deregister);
+///
+/// Its caller has the lock, or only looks; `deadline` is for all of it.
+pub async fn deregister(session: &Session, options: Options, deadline: Instant) -> Result<Exit, Failure> {
     let executor = Executor::new(session.interrupt.clone(), options.dry_run);
     let host = session.host(deadline).await?;
     let left = match Only::pools(options.only) {

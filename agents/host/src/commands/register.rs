@@ -28,8 +28,9 @@ pub struct Options {
 
 /// Registers the host. Doing it again changes nothing. A name that is not live everywhere in time does not keep the host
 /// from joining: one dead name server would keep a whole fleet out.
-pub async fn register(session: &Session, options: Options) -> Result<Exit, Failure> {
-    let deadline = within(session.settings.timeouts.register);
+///
+/// Its caller has the lock, or only looks; `deadline` is for all of it.
+pub async fn register(session: &Session, options: Options, deadline: Instant) -> Result<Exit, Failure> {
     let executor = Executor::new(session.interrupt.clone(), options.dry_run);
     let host = session.host(deadline).await?;
     let names = Only::names(options.only);

@@ -90,7 +90,8 @@ async fn the_shape_of_the_json() {
         scalelite.entries[].online scalelite.entries[].load scalelite.entries[].load_multiplier \
         scalelite.entries[].tag scalelite.entries[].secret_matches scalelite.blocked scalelite.error \
         bbb.answers bbb.version bbb.meetings bbb.participants bbb.error \
-        auto_scaling.group auto_scaling.target_state auto_scaling.spot_notice auto_scaling.error";
+        auto_scaling.group auto_scaling.target_state auto_scaling.spot_notice auto_scaling.error \
+        service.running service.error";
     let golden: BTreeSet<String> = golden.split_whitespace().map(str::to_owned).collect();
     let rig = serving().await;
     let status = rig.status(0).await;

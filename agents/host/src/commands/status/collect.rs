@@ -7,10 +7,11 @@ use plan::record::RecordSet;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Status};
+use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status};
 use crate::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
 use crate::cli::VERSION;
 use crate::config::settings;
+use crate::control;
 use crate::identity::Host;
 use crate::naming::{Zone, words_of};
 use crate::pool;
@@ -24,6 +25,11 @@ type Local = Option<Result<Installation, NotReady>>;
 type Weighed<T> = (T, Part);
 
 pub(super) async fn collect(session: &Session) -> Status {
+    let (status, service) = tokio::join!(without_service(session), service(session));
+    Status { service, ..status }
+}
+
+async fn without_service(session: &Session) -> Status {
     let host = match session.host(within(session.settings.timeouts.status)).await {
         Ok(host) => host,
         Err(failure) => return unknown_host(session, &failure),
@@ -61,6 +67,7 @@ fn blank(session: &Session) -> Status {
         scalelite: None,
         bbb: None,
         auto_scaling: AutoScaling::default(),
+        service: Service::default(),
     }
 }
 
@@ -357,4 +364,14 @@ async fn auto_scaling(session: &Session, host: &Host) -> AutoScaling {
         }
     }
     found
+}
+
+async fn service(session: &Session) -> Service {
+    let ask = control::state(&session.agent, &session.settings.service.directory);
+    let unknown = |error: String| Service { error: Some(error), ..Service::default() };
+    match timeout(session.settings.timeouts.status, ask).await {
+        Ok(Ok(state)) => Service { running: Some(state.is_some()), state, error: None },
+        Ok(Err(failure)) => unknown(failure.headline()),
+        Err(_) => unknown("the service gave no answer in time".to_owned()),
+    }
 }

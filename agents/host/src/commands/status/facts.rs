@@ -3,6 +3,7 @@
 use plan::health::Verdict;
 use serde::{Serialize, Serializer};
 
+use crate::control::ServiceState;
 use crate::report::Exit;
 
 /// Everything that `status` tells. A part that could not be found out has its reason in `error`.
@@ -29,6 +30,8 @@ pub struct Status {
     pub bbb: Option<BbbHost>,
     /// Its place in its Auto Scaling group.
     pub auto_scaling: AutoScaling,
+    /// The agent's service on it.
+    pub service: Service,
 }
 
 /// Who this host is.
@@ -141,6 +144,18 @@ pub struct AutoScaling {
     /// A spot interruption notice: what will happen and when.
     pub spot_notice: Option<String>,
     /// Why something of this is not known.
+    pub error: Option<String>,
+}
+
+/// The agent's service on this host. Without one, the host stays as it was registered by hand.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Service {
+    /// Whether it runs; null where that is not known.
+    pub running: Option<bool>,
+    /// What it says of itself: `state`, `words`, `since`, and whatever it adds; nothing where it does not run.
+    #[serde(flatten)]
+    pub state: Option<ServiceState>,
+    /// Why this is not known.
     pub error: Option<String>,
 }
 

@@ -6,7 +6,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use plan::health::Verdict;
 
-use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Status};
+use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status};
 
 /// Draws the whole screen, the verdict last: that is where the eye is when the prompt comes back.
 pub(super) fn draw(status: &Status) -> String {
@@ -25,6 +25,7 @@ pub(super) fn draw(status: &Status) -> String {
         }
         auto_scaling(&mut screen, &status.auto_scaling);
     }
+    service(&mut screen, &status.service);
     verdict(&mut screen, status);
     screen.0
 }
@@ -130,6 +131,17 @@ fn auto_scaling(screen: &mut Screen, auto_scaling: &AutoScaling) {
         screen.row("spot", &format!("EC2 will {notice}"));
     }
     screen.error(auto_scaling.error.as_ref());
+}
+
+fn service(screen: &mut Screen, service: &Service) {
+    let line = match (&service.state, service.running) {
+        (Some(state), _) if state.words.is_empty() => format!("running, {}", state.state),
+        (Some(state), _) => format!("running, {}: {}", state.state, state.words),
+        (None, Some(_)) => "not running".to_owned(),
+        (None, None) => "not known".to_owned(),
+    };
+    screen.row("service", &line);
+    screen.error(service.error.as_ref());
 }
 
 fn verdict(screen: &mut Screen, status: &Status) {

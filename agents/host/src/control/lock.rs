@@ -1,0 +1,234 @@
+//! The lock that makes its holder the only writer on this host.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::lock_file;
+use crate::pace::Pace;
+use crate::report::{Exit, Failure};
+
+/// An exclusive flock(2) on the file `lock` in the service's directory. The kernel gives it back when its holder ends,
+/// however that happens, so nothing is left to be cleaned up after a crash.
+#[derive(Debug)]
+pub struct Lock {
+    directory: PathBuf,
+    /// `None` where there is no directory and none can be made.
+    file: Option<File>,
+}
+
+impl Lock {
+    /// Takes the lock if nobody has it; `None` while somebody has.
+    ///
+    /// Makes the directory (0700) where it is missing. Where that is not possible (not root, a read-only file system),
+    /// no service can be running by it either: then there is nothing to lock, and this succeeds. Fails where the
+    /// directory or its lock exists and is not accessible.
+    pub fn try_take(directory: &Path) -> Result<Option<Self>, Failure> {
+        let taken = |file| Some(Self { directory: directory.to_owned(), file });
+        if let Err(error) = make(directory)? {
+            debug!("no lock is taken: {} is missing and cannot be made: {error}", directory.display());
+            return Ok(taken(None));
+        }
+        let path = lock_file(directory);
+        let file = match open(directory, &path) {
+            Ok(file) => file,
+            // The directory went away meanwhile: a service is being stopped.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(refused(&path, &error)),
+        };
+        match file.try_lock() {
+            Ok(()) if is_at(&file, &path) => Ok(taken(Some(file))),
+            // Somebody removed or replaced the file since it was opened: this lock would exclude nobody.
+            Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(refused(&path, &error)),
+        }
+    }
+
+    /// Takes the lock, waiting for whoever has it until `deadline`. For the service: a command by hand should rather ask
+    /// the service, see [`super::ask`].
+    pub async fn take(directory: &Path, deadline: Instant) -> Result<Self, Failure> {
+        let mut pace = pace(deadline);
+        let mut told = false;
+        loop {
+            if let Some(lock) = Self::try_take(directory)? {
+                return Ok(lock);
+            }
+            if !told {
+                info!("waiting for the lock {}: another command has it", lock_file(directory).display());
+                told = true;
+            }
+            if !pace.look_again().await {
+                return Err(busy(directory));
+            }
+        }
+    }
+
+    /// The directory with the lock; `None` where there is none that could be locked.
+    pub fn directory(&self) -> Option<&Path> {
+        self.file.as_ref().map(|_| self.directory.as_path())
+    }
+}
+
+/// How often is looked whether the lock is free: it is a local file, and nobody is told when it is released.
+pub(crate) fn pace(deadline: Instant) -> Pace {
+    Pace::new(deadline, Duration::from_millis(100), Duration::from_millis(500))
+}
+
+/// The failure of whoever waited for the lock in vain.
+pub(crate) fn busy(directory: &Path) -> Failure {
+    let path = lock_file(directory);
+    Failure::new(Exit::TryAgain, format!("the lock {}: gave up waiting", path.display()))
+        .because("another command on this host has it all the time")
+        .advise(format!("`fuser -v {}` shows which; run this again when it has ended", path.display()))
+}
+
+/// Makes the directory where it is missing. The inner error says why that is not possible, while it is still missing.
+fn make(directory: &Path) -> Result<io::Result<()>, Failure> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let Err(error) = made else { return Ok(Ok(())) };
+    match fs::symlink_metadata(directory) {
+        Err(missing) if missing.kind() == ErrorKind::NotFound => Ok(Err(error)),
+        Err(hidden) => Err(refused(directory, &hidden)),
+        Ok(_) => Err(refused(directory, &error)),
+    }
+}
+
+/// Opens the lock's file, and makes it where it is missing.
+fn open(directory: &Path, path: &Path) -> io::Result<File> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        result => return result,
+    }
+    let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Ok(file) => {
+            // The service has a user of its own: a file that root makes in its directory must not lock it out. Only a
+            // file that was made just now is given away, never one that was found, which might be a link.
+            let (owner, own) = (directory.metadata()?, file.metadata()?);
+            if owner.uid() != own.uid() {
+                fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+            }
+            Ok(file)
+        }
+        // Somebody else was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            OpenOptions::new().read(true).write(true).open(path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the path still leads to this file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(own), Ok(found)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (own.dev(), own.ino()) == (found.dev(), found.ino())
+}
+
+fn refused(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::new(
+        Exit::Failed,
+        format!("cannot tell whether the service works on this host: {}", path.display()),
+    )
+    .because(error);
+    match error.kind() {
+        ErrorKind::PermissionDenied => failure.advise("run this as root"),
+        _ => failure.advise("repair or remove it, or set service.directory to another place"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::session::within;
+
+    fn free(directory: &Path) -> bool {
+        Lock::try_take(directory).unwrap().is_some()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn one_at_a_time_and_free_again_afterwards() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("agent");
+        let lock = Lock::try_take(&directory).unwrap().unwrap();
+        assert_eq!(lock.directory(), Some(directory.as_path()));
+        assert_eq!((mode(&directory), mode(&lock_file(&directory))), (0o700, 0o600));
+        assert!(!free(&directory));
+        drop(lock);
+        assert!(free(&directory), "the file that is left behind locks nobody out");
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_is_not_there_any_more_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let path = lock_file(root.path());
+        let file = open(root.path(), &path).unwrap();
+        assert!(is_at(&file, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path), "removed");
+        let other = open(root.path(), &path).unwrap();
+        assert!(!is_at(&file, &path) && is_at(&other, &path), "replaced");
+    }
+
+    #[test]
+    fn without_a_directory_that_can_be_made_there_is_nothing_to_lock() {
+        // Nobody can make a directory there, not even root.
+        let directory = Path::new("/proc/no-such-agent");
+        let locks =
+            [Lock::try_take(directory).unwrap().unwrap(), Lock::try_take(directory).unwrap().unwrap()];
+        assert_eq!(locks.map(|lock| lock.directory().map(Path::to_owned)), [None, None]);
+    }
+
+    #[test]
+    fn what_exists_and_is_no_directory_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("agent");
+        fs::write(&file, "").unwrap();
+        let failure = Lock::try_take(&file).unwrap_err();
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(failure.to_string().contains("service.directory"), "{failure}");
+        let failure = Lock::try_take(&file.join("below")).unwrap_err();
+        assert_eq!(failure.exit, Exit::Failed, "{failure}");
+    }
+
+    #[test]
+    fn a_link_to_nowhere_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let elsewhere = root.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, lock_file(root.path())).unwrap();
+        assert!(Lock::try_take(root.path()).unwrap().is_none());
+        assert!(!elsewhere.exists(), "nothing is made where a link leads");
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_when_the_lock_is_given_back() {
+        let root = tempfile::tempdir().unwrap();
+        let lock = Lock::try_take(root.path()).unwrap().unwrap();
+        let waiting = Lock::take(root.path(), within(Duration::from_secs(300)));
+        let giving = async {
+            tokio::task::yield_now().await;
+            drop(lock);
+        };
+        let (taken, ()) = tokio::join!(waiting, giving);
+        assert!(taken.unwrap().directory().is_some());
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_at_the_deadline() {
+        let root = tempfile::tempdir().unwrap();
+        let _lock = Lock::try_take(root.path()).unwrap().unwrap();
+        let failure = Lock::take(root.path(), Instant::now()).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::TryAgain);
+        assert!(failure.to_string().contains("fuser -v "), "{failure}");
+    }
+}

@@ -1,0 +1,268 @@
+//! What the service and commands by hand say to each other: lines of JSON, each with the protocol's version.
+//!
+//! A conversation is one line `{"protocol":1,"body":REQUEST}` from the command, then any number of lines
+//! `{"protocol":1,"body":REPLY}` from the service, the last of them `{"end":{"exit":CODE}}`. The version stands in every
+//! line, so that a service that was not restarted after an upgrade and a newer command can tell each other apart.
+
+use std::io;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+
+use crate::cli::Only;
+
+/// The version of the protocol. It changes when a peer of the version before would misunderstand.
+pub const PROTOCOL: u32 = 1;
+
+/// The longest line, in bytes, its end included.
+pub const LIMIT: usize = 64 * 1024;
+
+/// What a command by hand asks the service for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Request {
+    /// Register the host; also ends a drain.
+    Register {
+        /// Only one half.
+        only: Option<Only>,
+        /// Answer only once the name is live everywhere.
+        wait: bool,
+    },
+    /// Take the host out at once.
+    Deregister {
+        /// Only one half.
+        only: Option<Only>,
+        /// Answer only once no server answers with the name any more.
+        wait: bool,
+    },
+    /// Send new meetings elsewhere and let the running ones end.
+    Drain {
+        /// How long they are waited for, in seconds; the configuration says so where this does not.
+        deadline: Option<u64>,
+        /// Answer only once the host is empty.
+        wait: bool,
+    },
+    /// Tell how the service stands.
+    Status,
+}
+
+impl Request {
+    /// The command that asks this.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "register",
+            Self::Deregister { .. } => "deregister",
+            Self::Drain { .. } => "drain",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// What the service answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    /// A line for standard output.
+    Line(String),
+    /// How it goes on, for a terminal.
+    Progress(String),
+    /// Something that went wrong, for standard error.
+    Complaint(String),
+    /// How the service stands.
+    Service(ServiceState),
+    /// The last one.
+    End {
+        /// The exit code that the command ends with.
+        exit: u8,
+    },
+}
+
+/// How the service stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// The state's name in one word, for programs.
+    pub state: String,
+    /// What it does or waits for, for a person; may be empty.
+    pub words: String,
+    /// Since when it is in this state, in seconds since 1970.
+    pub since: u64,
+    /// Whatever else it tells: passed on to `status --json` as it is.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// Why a line cannot be used.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The connection failed.
+    #[error("{0}")]
+    Connection(#[from] io::Error),
+    /// It is too long.
+    #[error("a message of more than {} KiB", LIMIT / 1024)]
+    TooLong,
+    /// The connection ended within the line.
+    #[error("a message that breaks off")]
+    CutOff,
+    /// It is no message of any version.
+    #[error("a message that makes no sense: {0}")]
+    Garbage(serde_json::Error),
+    /// It is a message of another version.
+    #[error("it speaks version {theirs} of the control protocol, not {PROTOCOL}")]
+    Protocol {
+        /// The peer's version.
+        theirs: u32,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Message<T> {
+    protocol: u32,
+    body: T,
+}
+
+/// What every version has in common.
+#[derive(Deserialize)]
+struct Header {
+    protocol: u32,
+}
+
+/// A message as a line, its end included.
+pub(super) fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Error> {
+    let mut line = serde_json::to_vec(&Message { protocol: PROTOCOL, body }).map_err(Error::Garbage)?;
+    line.push(b'\n');
+    if line.len() > LIMIT { Err(Error::TooLong) } else { Ok(line) }
+}
+
+/// The next message; `None` when the peer has closed the connection.
+pub(super) async fn receive<T: DeserializeOwned>(
+    from: &mut (impl AsyncBufRead + Unpin),
+) -> Result<Option<T>, Error> {
+    let mut line = Vec::new();
+    // One byte more than allowed tells a line that is too long from one that breaks off.
+    let limit = u64::try_from(LIMIT).unwrap_or(u64::MAX).saturating_add(1);
+    from.take(limit).read_until(b'\n', &mut line).await?;
+    match line.last() {
+        None => Ok(None),
+        Some(_) if line.len() > LIMIT => Err(Error::TooLong),
+        Some(b'\n') => decode(&line).map(Some),
+        Some(_) => Err(Error::CutOff),
+    }
+}
+
+fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, Error> {
+    // The version first: what another one says in its body need not make sense here.
+    let Header { protocol } = serde_json::from_slice(line).map_err(Error::Garbage)?;
+    if protocol != PROTOCOL {
+        return Err(Error::Protocol { theirs: protocol });
+    }
+    let message: Message<T> = serde_json::from_slice(line).map_err(Error::Garbage)?;
+    Ok(message.body)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    async fn read(bytes: &[u8]) -> Result<Option<Request>, Error> {
+        let mut bytes = bytes;
+        receive(&mut bytes).await
+    }
+
+    /// The wire is an interface: another version of the agent is at its other end.
+    #[tokio::test]
+    async fn requests_on_the_wire() {
+        let rows = [
+            (
+                json!({"register": {"only": "dns", "wait": true}}),
+                Request::Register { only: Some(Only::Dns), wait: true },
+            ),
+            (
+                json!({"deregister": {"only": "scalelite", "wait": false}}),
+                Request::Deregister { only: Some(Only::Scalelite), wait: false },
+            ),
+            (
+                json!({"drain": {"deadline": 600, "wait": true}}),
+                Request::Drain { deadline: Some(600), wait: true },
+            ),
+            (
+                json!({"drain": {"deadline": null, "wait": false}}),
+                Request::Drain { deadline: None, wait: false },
+            ),
+            (json!("status"), Request::Status),
+        ];
+        for (body, request) in rows {
+            let line = encode(&request).unwrap();
+            let value: Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(value, json!({"protocol": 1, "body": body}));
+            assert_eq!(read(&line).await.unwrap(), Some(request));
+        }
+    }
+
+    #[tokio::test]
+    async fn replies_on_the_wire() {
+        let state = ServiceState {
+            state: "draining".into(),
+            words: "waits for 2 meetings".into(),
+            since: 7,
+            more: [("deadline".to_owned(), json!(99))].into_iter().collect(),
+        };
+        let shown = json!({"state": "draining", "words": "waits for 2 meetings", "since": 7, "deadline": 99});
+        let rows = [
+            (json!({"line": "two\nlines"}), Reply::Line("two\nlines".into())),
+            (json!({"progress": "p"}), Reply::Progress("p".into())),
+            (json!({"complaint": "c"}), Reply::Complaint("c".into())),
+            (json!({ "service": shown }), Reply::Service(state)),
+            (json!({"end": {"exit": 7}}), Reply::End { exit: 7 }),
+        ];
+        for (body, reply) in rows {
+            let line = encode(&reply).unwrap();
+            let value: Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(value, json!({"protocol": 1, "body": body}));
+            let mut bytes = line.as_slice();
+            assert_eq!(receive::<Reply>(&mut bytes).await.unwrap(), Some(reply));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_version_is_told_whatever_its_body() {
+        for line in ["{\"protocol\":2,\"body\":{\"hibernate\":{}}}\n", "{\"protocol\":0}\n"] {
+            let error = read(line.as_bytes()).await.unwrap_err();
+            assert!(matches!(error, Error::Protocol { theirs: 0 | 2 }), "{line}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_is_refused() {
+        assert!(matches!(read(b"").await, Ok(None)));
+        let garbage = [
+            "\n",
+            "GET / HTTP/1.1\r\n",
+            "{}\n",
+            "{\"protocol\":1}\n",
+            "{\"protocol\":1,\"body\":\"stop\"}\n",
+        ];
+        for line in garbage {
+            assert!(matches!(read(line.as_bytes()).await, Err(Error::Garbage(_))), "{line:?}");
+        }
+        assert!(matches!(read(b"{\"protocol\":1,\"body\":\"status\"}").await, Err(Error::CutOff)));
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_exact() {
+        let padded = |length: usize| {
+            let mut line = b"{\"protocol\":1,\"body\":\"status\"}".to_vec();
+            line.resize(length - 1, b' ');
+            line.push(b'\n');
+            line
+        };
+        assert_eq!(read(&padded(LIMIT)).await.unwrap(), Some(Request::Status));
+        assert!(matches!(read(&padded(LIMIT + 1)).await, Err(Error::TooLong)));
+        assert!(matches!(read(&vec![b'x'; 10 * LIMIT]).await, Err(Error::TooLong)));
+        assert!(matches!(encode(&Reply::Line("x".repeat(LIMIT))), Err(Error::TooLong)));
+    }
+}
