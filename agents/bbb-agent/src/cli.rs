@@ -53,6 +53,11 @@ pub(crate) enum Command {
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing
     Check,
+    /// Internal: write what the agent needs of BBB's property files, BBB's secret included, to a socket or a pipe
+    ///
+    /// For bbb-agent-settings.socket, through which the service reads files that only root may read.
+    #[command(hide = true)]
+    Settings,
     /// Print a configuration file with every setting, commented out
     Defaults,
     /// Print a completion script for a shell

@@ -6,7 +6,7 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser;
-use host::commands::{by_hand, check, deregister, hostname, plain, register, run, status};
+use host::commands::{by_hand, check, deregister, hostname, plain, reader, register, run, status};
 use host::{cli as shared, config, process, report};
 
 use crate::cli::{Cli, Command};
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         }
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
+        Command::Settings => plain(&AGENT, reader::settings(&AGENT, &common)),
         Command::Defaults => plain(&AGENT, report::done(config::reference::file(&AGENT))),
         Command::Completions(args) => plain(&AGENT, shared::completions::<Cli>(args)),
         Command::Man(args) => plain(&AGENT, shared::man::<Cli>(&args)),

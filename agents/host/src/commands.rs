@@ -4,6 +4,7 @@ pub mod by_hand;
 pub mod check;
 pub mod deregister;
 pub mod hostname;
+pub mod reader;
 pub mod register;
 pub mod status;
 
@@ -11,7 +12,7 @@ use std::future::Future;
 
 use crate::agent::Agent;
 use crate::cli::Common;
-use crate::config::settings;
+use crate::config::settings::{self, Settings};
 use crate::interrupt::Interrupt;
 use crate::log;
 use crate::report::{self, Exit, Failure};
@@ -33,14 +34,18 @@ where
     plain(agent, prepare(agent, common, command))
 }
 
+fn configured(agent: &Agent, common: &Common) -> Result<Settings, Failure> {
+    settings::read(agent, &common.flags()).map_err(|error| {
+        let problems = error.problems.join("\n  ");
+        Failure::new(Exit::Usage, format!("the configuration cannot be used:\n  {problems}"))
+    })
+}
+
 fn prepare<F>(agent: &Agent, common: &Common, command: impl FnOnce(Session) -> F) -> Result<Exit, Failure>
 where
     F: Future<Output = Result<Exit, Failure>>,
 {
-    let settings = settings::read(agent, &common.flags()).map_err(|error| {
-        let problems = error.problems.join("\n  ");
-        Failure::new(Exit::Usage, format!("the configuration cannot be used:\n  {problems}"))
-    })?;
+    let settings = configured(agent, common)?;
     log::start(agent.name, common.log_level.map_or(settings.log_level, Into::into));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, "cannot start").because(error))?;

@@ -26,3 +26,4 @@ pub mod route53;
 pub mod scalelite;
 pub mod secrets;
 pub mod session;
+pub mod systemd;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::agent::Agent;
 use crate::aws;
-use crate::bbb::{self, Installation, NotReady};
+use crate::bbb::{self, Installation, NotReady, PropertyFiles};
 use crate::config::settings::{self, Settings};
 use crate::ec2::Ec2;
 use crate::http::{self, Tls};
@@ -100,9 +100,10 @@ impl Session {
     }
 
     /// What BBB's settings on this host say; `None` on a TURN host.
-    pub fn installation(&self, host: &Host) -> Option<Result<Installation, NotReady>> {
-        let paths = self.settings.bbb.as_ref()?;
-        Some(bbb::read_installation(&paths.defaults, &paths.properties, &host.name))
+    pub async fn installation(&self, host: &Host) -> Option<Result<Installation, NotReady>> {
+        let settings::Bbb { defaults, properties, reader, .. } = self.settings.bbb.as_ref()?;
+        let files = PropertyFiles { defaults, properties, reader: reader.as_deref() };
+        Some(bbb::read_installation(files, &host.name).await)
     }
 
     /// A client for the BBB API of this host. Its name may not be known to any resolver yet, or still with an old

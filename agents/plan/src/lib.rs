@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod dns;
 pub mod health;
 pub mod instance;
+pub mod jobs;
 pub mod lifecycle;
 pub mod membership;
 pub mod ownership;

@@ -1,23 +1,26 @@
 //! What BBB's own property files on this host say.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use plan::membership::normalise_url;
 use plan::record::Name;
-use secrecy::zeroize::{Zeroize, Zeroizing};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::checksum::Algorithm;
-use super::properties;
+use super::files::{CHECKSUMS, Content, SECRET, SERVER_URL, Value};
+use super::reader::{self, Reading, Readings};
 
-const SERVER_URL: &str = "bigbluebutton.web.serverURL";
-const SECRET: &str = "securitySalt";
-const CHECKSUMS: &str = "supportedChecksumAlgorithms";
-/// Many times the size of the shipped file, in bytes.
-const MAX_SIZE: u64 = 1024 * 1024;
+/// Where BBB's property files are, and who reads them where this process may not.
+#[derive(Clone, Copy, Debug)]
+pub struct PropertyFiles<'a> {
+    /// The defaults that BBB ships.
+    pub defaults: &'a Path,
+    /// The host's own settings, which win.
+    pub properties: &'a Path,
+    /// The socket of the reader, if there is one to be asked.
+    pub reader: Option<&'a Path>,
+}
 
 /// The host's own BBB, as its property files describe it.
 #[derive(Clone, Debug)]
@@ -88,15 +91,15 @@ impl NotReady {
 
 /// Reads BBB's URL and secret of the host with this name, from the defaults that BBB ships, which may be missing, and the
 /// host's own settings, which may not. The URL must be this host's: by it, entries in Scalelite are added and deleted.
-///
-/// Synchronous: two small local files.
-pub fn read_installation(shipped: &Path, overrides: &Path, name: &Name) -> Result<Installation, NotReady> {
-    let mut properties = Properties { shipped, overrides, values: BTreeMap::new() };
-    properties.load(shipped)?;
+/// Takes five seconds at most.
+pub async fn read_installation(files: PropertyFiles<'_>, name: &Name) -> Result<Installation, NotReady> {
+    let mut properties = Properties { files, values: BTreeMap::new() };
+    let Readings { defaults, properties: own } = readings(files).await?;
+    properties.load(defaults)?;
     // The package brings defaults with a placeholder for a URL and a secret that everybody knows; the installer writes
     // this host's own into the overrides later. Without that file the host is only half installed.
-    if !properties.load(overrides)? {
-        let what = format!("{} does not exist", overrides.display());
+    if !properties.load(own)? {
+        let what = format!("{} does not exist", files.properties.display());
         return Err(NotReady::NotInstalled { what });
     }
     let installation = properties.installation()?;
@@ -106,6 +109,22 @@ pub fn read_installation(shipped: &Path, overrides: &Path, name: &Name) -> Resul
     Ok(installation)
 }
 
+/// What is in both files, as this process finds it or, where it may not read them, the reader.
+async fn readings(files: PropertyFiles<'_>) -> Result<Readings, NotReady> {
+    let here = Readings::here(files.defaults, files.properties);
+    let (Some(socket), Some((path, denied))) = (files.reader, here.denied()) else { return Ok(here) };
+    let neither =
+        |why: String| NotReady::Unreadable { path: path.to_owned(), why: format!("{denied}; {why}") };
+    let there = reader::ask(socket).await.map_err(neither)?;
+    // The reader takes no wishes, so its configuration has to be this process's.
+    let (defaults, own) = (there.defaults.path.as_path(), there.properties.path.as_path());
+    if (defaults, own) != (files.defaults, files.properties) {
+        let (socket, defaults, own) = (socket.display(), defaults.display(), own.display());
+        return Err(neither(format!("its reader at {socket} is configured to read {defaults} and {own}")));
+    }
+    Ok(there)
+}
+
 /// The host name in a normalised URL, without its port.
 pub(crate) fn host_of(url: &str) -> Option<&str> {
     let authority = url.split_once("://")?.1.split('/').next()?;
@@ -113,24 +132,28 @@ pub(crate) fn host_of(url: &str) -> Option<&str> {
 }
 
 struct Properties<'a> {
-    shipped: &'a Path,
-    overrides: &'a Path,
-    values: BTreeMap<String, String>,
+    files: PropertyFiles<'a>,
+    values: BTreeMap<String, Value>,
 }
 
 impl Properties<'_> {
     /// Lays the file's values over those before; whether the file exists.
-    fn load(&mut self, path: &Path) -> Result<bool, NotReady> {
-        let Some(bytes) = read(path)? else {
-            return Ok(false);
-        };
-        let text = Zeroizing::new(properties::decode(&bytes));
-        for (key, value) in properties::parse(&text) {
-            if let Some(mut old) = self.values.insert(key, value) {
-                old.zeroize();
+    fn load(&mut self, reading: Reading) -> Result<bool, NotReady> {
+        let Reading { path, content } = reading;
+        match content {
+            Content::Absent => Ok(false),
+            Content::Values(values) => {
+                self.values.extend(values);
+                Ok(true)
+            }
+            Content::Unreadable(why) => Err(NotReady::Unreadable { path, why }),
+            Content::Denied(why) => {
+                let why = format!(
+                    "{why}; the agent must run as root or as a user that may read it (group bigbluebutton)"
+                );
+                Err(NotReady::Unreadable { path, why })
             }
         }
-        Ok(true)
     }
 
     fn installation(&mut self) -> Result<Installation, NotReady> {
@@ -145,7 +168,7 @@ impl Properties<'_> {
             )
         })?;
         let checksum = match self.values.get(CHECKSUMS) {
-            Some(supported) => Algorithm::choose(supported)
+            Some(supported) => Algorithm::choose(supported.as_str())
                 .ok_or_else(|| self.unusable(CHECKSUMS, "it names none of sha256, sha512, sha384, sha1"))?,
             None => Algorithm::default(),
         };
@@ -153,52 +176,14 @@ impl Properties<'_> {
     }
 
     fn take(&mut self, key: &str) -> Result<String, NotReady> {
-        self.values.remove(key).ok_or_else(|| NotReady::NotInstalled {
-            what: format!("neither {} nor {} has {key}", self.overrides.display(), self.shipped.display()),
+        let PropertyFiles { defaults, properties, .. } = self.files;
+        self.values.remove(key).map(Value::take).ok_or_else(|| NotReady::NotInstalled {
+            what: format!("neither {} nor {} has {key}", properties.display(), defaults.display()),
         })
     }
 
     fn unusable(&self, key: &'static str, why: &'static str) -> NotReady {
-        NotReady::Unusable { key, shipped: self.shipped.into(), overrides: self.overrides.into(), why }
-    }
-}
-
-impl Drop for Properties<'_> {
-    fn drop(&mut self) {
-        self.values.values_mut().for_each(Zeroize::zeroize);
-    }
-}
-
-/// The file's content; `None` when it does not exist.
-fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, NotReady> {
-    let unreadable = |why: String| NotReady::Unreadable { path: path.to_owned(), why };
-    let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::PermissionDenied => unreadable(format!(
-            "{error}; the agent must run as root or as a user that may read it (group bigbluebutton)"
-        )),
-        _ => unreadable(error.to_string()),
-    };
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    // Opening a pipe could wait for ever.
-    if !metadata.is_file() {
-        return Err(unreadable("it is not a regular file; give the path of BBB's property file".to_owned()));
-    }
-    let mut bytes =
-        Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len().min(MAX_SIZE)).unwrap_or(0) + 1));
-    let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_SIZE => {
-            Err(unreadable(format!("it is larger than {MAX_SIZE} bytes, so it is no property file of BBB's")))
-        }
-        Ok(_) => Ok(Some(bytes)),
-        // Replaced between the two looks, as installers do.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error)),
+        let PropertyFiles { defaults, properties, .. } = self.files;
+        NotReady::Unusable { key, shipped: defaults.into(), overrides: properties.into(), why }
     }
 }

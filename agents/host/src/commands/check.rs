@@ -119,7 +119,7 @@ impl Doctor<'_> {
     }
 
     async fn bbb(&mut self, host: &Host) {
-        let installation = match self.session.installation(host) {
+        let installation = match self.session.installation(host).await {
             None => return,
             Some(Ok(installation)) => installation,
             Some(Err(error)) if error.may_come() => {

@@ -54,7 +54,7 @@ async fn leave(
     // Half of the time is the name's, so that a Scalelite that does not answer cannot keep it.
     let deadline = deadline.min(within(session.settings.timeouts.deregister / 2));
     let Some(scalelite) = session.scalelite(host, deadline).await? else { return Ok(()) };
-    let url = own_url(session, host)?;
+    let url = own_url(session, host).await?;
     // Leaving compares no secrets.
     let secret = SecretString::default();
     let pool = Pool { scalelite: &scalelite, url: &url, secret: &secret, executor, deadline };
@@ -69,8 +69,8 @@ async fn leave(
 }
 
 /// The URL under which the host is in Scalelite: BBB's own, or the one that it would have by the host's name.
-fn own_url(session: &Session, host: &Host) -> Result<String, Failure> {
-    match session.installation(host) {
+async fn own_url(session: &Session, host: &Host) -> Result<String, Failure> {
+    match session.installation(host).await {
         Some(Ok(installation)) => Ok(installation.scalelite_url()),
         Some(Err(error)) if !error.may_come() => {
             Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error))

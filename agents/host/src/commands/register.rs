@@ -168,7 +168,7 @@ async fn wait_for_bbb(
     let mut pace = Pace::local(deadline.min(within(session.settings.timeouts.bbb)));
     loop {
         // Read again each time: the installer may be at work, and BBB restarts some time after its secret was changed.
-        let installation = match session.installation(host) {
+        let installation = match session.installation(host).await {
             None => return Ok(Err("this is no BBB host".to_owned())),
             Some(Ok(installation)) => installation,
             Some(Err(error)) if error.may_come() => return Ok(Err(error.to_string())),

@@ -189,6 +189,13 @@ const KEYS: &[Key] = &[
         "The settings that BBB ships, for what bbb.properties does not say.",
     ),
     bbb(
+        "bbb.reader",
+        Kind::Text,
+        Some("\"/run/bbb-agent-settings.sock\""),
+        "",
+        "Where those two are read from when the agent may not read them itself: the socket of bbb-agent-settings.socket; \"\" never asks there.",
+    ),
+    bbb(
         "bbb.address",
         Kind::Text,
         Some("\"127.0.0.1\""),

@@ -92,6 +92,8 @@ pub struct Bbb {
     pub defaults: PathBuf,
     /// Where its API is reached.
     pub address: IpAddr,
+    /// The socket of whoever may read those files, if it is to be asked.
+    pub reader: Option<PathBuf>,
     /// Its spool of recordings.
     pub recordings: PathBuf,
     /// The Redis with its queues of recording jobs, if it is to be asked.
@@ -304,6 +306,10 @@ impl Checker<'_> {
         let address = self.with_default("bbb.address", "127.0.0.1", |text| {
             text.parse().map_err(|_| "must be an IP address")
         });
+        let reader = self.with_default("bbb.reader", "/run/bbb-agent-settings.sock", |text| match text {
+            "" => Ok(None),
+            path => absolute(path).map(Some),
+        });
         let recordings = self.with_default("recordings.directory", "/var/bigbluebutton/recording", absolute);
         let redis = self.with_default("recordings.redis", "127.0.0.1:6379", |text| match text {
             "" => Ok(None),
@@ -313,6 +319,7 @@ impl Checker<'_> {
             properties: properties?,
             defaults: defaults?,
             address: address?,
+            reader: reader?,
             recordings: recordings?,
             redis: redis?,
         })

@@ -34,7 +34,7 @@ async fn without_service(session: &Session) -> Status {
         Ok(host) => host,
         Err(failure) => return unknown_host(session, &failure),
     };
-    let local = session.installation(&host);
+    let local = session.installation(&host).await;
     let (named, bbb, auto_scaling) =
         tokio::join!(names(session, &host), bbb_host(session, &local), auto_scaling(session, &host));
     let (dns, dns_part) = named;

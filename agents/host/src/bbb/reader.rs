@@ -1,0 +1,102 @@
+//! BBB's property files through somebody who may read them. They can be readable by root and by the group `bigbluebutton`
+//! only, which is not there before BBB is installed, so the service, which has no powers, can not be in it. A process of
+//! its own, with no power but that of reading, is started by systemd for each question (`bbb-agent-settings.socket`): it
+//! reads the files that the configuration names, takes no wishes, and answers with one JSON object.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::zeroize::Zeroizing;
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::files::{self, Content};
+
+/// How long the reader may take, its start by systemd included.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Far more than two files with three properties each, in bytes.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// One file with what was found in it.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Reading {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// What it is.
+    pub(super) content: Content,
+}
+
+/// Both files.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Readings {
+    /// What BBB ships.
+    pub(super) defaults: Reading,
+    /// The host's own settings, which win.
+    pub(super) properties: Reading,
+}
+
+impl Readings {
+    /// Reads both files.
+    pub(super) fn here(defaults: &Path, properties: &Path) -> Self {
+        let read = |path: &Path| Reading { path: path.to_owned(), content: files::read(path) };
+        Self { defaults: read(defaults), properties: read(properties) }
+    }
+
+    /// The first file that this process may not read, with the system's words.
+    pub(super) fn denied(&self) -> Option<(&Path, &str)> {
+        [&self.defaults, &self.properties].into_iter().find_map(|reading| match &reading.content {
+            Content::Denied(why) => Some((reading.path.as_path(), why.as_str())),
+            _ => None,
+        })
+    }
+}
+
+/// The reader's answer: what it finds in both files, with BBB's secret.
+pub fn answer(defaults: &Path, properties: &Path) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    // One piece from the start: growing would leave copies behind that nobody wipes.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_ANSWER));
+    serde_json::to_writer(&mut *text, &Readings::here(defaults, properties))?;
+    Ok(text)
+}
+
+/// Asks the reader at this socket. The error says what went wrong and what to do.
+pub(super) async fn ask(socket: &Path) -> Result<Readings, String> {
+    let failed = |why: String| format!("its reader at {} {why}", socket.display());
+    match timeout(PATIENCE, exchange(socket)).await {
+        Err(_) => Err(failed(format!("gave no answer within {} s", PATIENCE.as_secs()))),
+        Ok(Err(why)) => Err(failed(why)),
+        Ok(Ok(text)) if text.is_empty() => {
+            Err(failed("gave no answer: see journalctl -u 'bbb-agent-settings@*'".to_owned()))
+        }
+        Ok(Ok(text)) if text.len() > MAX_ANSWER => {
+            Err(failed(format!("gave an answer of more than {MAX_ANSWER} bytes")))
+        }
+        // serde_json's own words may quote the answer.
+        Ok(Ok(text)) => serde_json::from_slice(&text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            failed(format!(
+                "gave an answer that is none (line {line}, column {column}): is it another version's?"
+            ))
+        }),
+    }
+}
+
+async fn exchange(socket: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            format!("is not there ({error}): is bbb-agent-settings.socket started?")
+        }
+        ErrorKind::PermissionDenied => {
+            format!("may not be asked ({error}): only root and the user bbb-agent may")
+        }
+        _ => format!("cannot be asked: {error}"),
+    })?;
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_ANSWER + 1));
+    let mut limited = stream.take(u64::try_from(MAX_ANSWER + 1).unwrap_or(u64::MAX));
+    let read = limited.read_to_end(&mut text).await;
+    read.map_err(|error| format!("did not end its answer: {error}"))?;
+    Ok(text)
+}
