@@ -31,6 +31,12 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Be the service that looks after this host: what systemd starts
+    ///
+    /// Gets the host its name, joins Scalelite as soon as BBB answers, repairs both, takes the host out without ending a
+    /// meeting when its group, EC2 or somebody by hand wants it out, and undoes what the cause of its stop demands. SIGHUP
+    /// reads the configuration again, SIGUSR1 looks at everything again.
+    Run,
     /// Get a DNS name and join Scalelite; does nothing when both are as they should be
     ///
     /// Reads who this host is from the instance metadata, writes its record sets to Route 53 unless the name belongs to

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use host::commands::{by_hand, check, deregister, hostname, plain, reader, register, run, status};
-use host::{cli as shared, config, process, report};
+use host::{cli as shared, config, process, report, service};
 
 use crate::cli::{Cli, Command};
 use crate::role::AGENT;
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     process::protect_memory();
     let Cli { common, command } = Cli::parse();
     let exit = match command {
+        Command::Run => service::serve(&AGENT, &common),
         Command::Register(args) => run(&AGENT, &common, async |session| {
             let options = register::Options { only: args.only, wait: args.wait, dry_run: args.dry_run };
             by_hand::register(&session, options).await

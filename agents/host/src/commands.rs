@@ -34,7 +34,7 @@ where
     plain(agent, prepare(agent, common, command))
 }
 
-fn configured(agent: &Agent, common: &Common) -> Result<Settings, Failure> {
+pub(crate) fn configured(agent: &Agent, common: &Common) -> Result<Settings, Failure> {
     settings::read(agent, &common.flags()).map_err(|error| {
         let problems = error.problems.join("\n  ");
         Failure::new(Exit::Usage, format!("the configuration cannot be used:\n  {problems}"))

@@ -16,7 +16,19 @@ const GRACE: Duration = Duration::from_millis(800);
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     signal: watch::Receiver<Option<i32>>,
-    acting: watch::Sender<bool>,
+    /// How many actions are under way.
+    acting: watch::Sender<usize>,
+}
+
+/// Ends the work of an [`Interrupt`] as a signal would.
+#[derive(Debug)]
+pub struct Trigger(watch::Sender<Option<i32>>);
+
+impl Trigger {
+    /// Does it.
+    pub fn pull(&self) {
+        self.0.send_replace(Some(SIGTERM));
+    }
 }
 
 impl Interrupt {
@@ -29,7 +41,13 @@ impl Interrupt {
                 sender.send_replace(Some(caught));
             }
         });
-        Ok(Self { signal, acting: watch::Sender::new(false) })
+        Ok(Self { signal, acting: watch::Sender::new(0) })
+    }
+
+    /// For work that is ended by whoever has the trigger, and not by signals.
+    pub fn manual() -> (Trigger, Self) {
+        let (sender, signal) = watch::channel(None);
+        (Trigger(sender), Self { signal, acting: watch::Sender::new(0) })
     }
 
     /// The signal that was caught, if one was.
@@ -42,9 +60,9 @@ impl Interrupt {
         if self.caught().is_some() {
             return None;
         }
-        self.acting.send_replace(true);
+        self.acting.send_modify(|acting| *acting += 1);
         let result = action.await;
-        self.acting.send_replace(false);
+        self.acting.send_modify(|acting| *acting -= 1);
         Some(result)
     }
 
@@ -54,13 +72,13 @@ impl Interrupt {
         let mut signal = self.signal.clone();
         let caught = tokio::select! {
             result = &mut work => return Ok(result),
-            // The sender lives as long as the runtime, so this ends only with a signal.
+            // The sender lives as long as the work, so this ends only with a signal.
             caught = signal.wait_for(Option::is_some) => caught.ok().and_then(|caught| *caught).unwrap_or(SIGTERM),
         };
         let mut acting = self.acting.subscribe();
         tokio::select! {
             result = &mut work => Ok(result),
-            _ = acting.wait_for(|acting| !acting) => Err(caught),
+            _ = acting.wait_for(|acting| *acting == 0) => Err(caught),
             () = tokio::time::sleep(GRACE) => Err(caught),
         }
     }

@@ -25,5 +25,6 @@ pub mod resolver;
 pub mod route53;
 pub mod scalelite;
 pub mod secrets;
+pub mod service;
 pub mod session;
 pub mod systemd;

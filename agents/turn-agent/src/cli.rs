@@ -30,6 +30,11 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Be the service that looks after this host: what systemd starts
+    ///
+    /// Gets the host its name, repairs it, and undoes what the cause of its stop demands. SIGHUP reads the configuration again,
+    /// SIGUSR1 looks at everything again.
+    Run,
     /// Get a DNS name; does nothing when it is as it should be
     ///
     /// Reads who this host is from the instance metadata and writes its record sets to Route 53, unless the name belongs to

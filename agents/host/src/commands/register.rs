@@ -106,7 +106,7 @@ async fn name(
     Ok(Ok(()))
 }
 
-fn addresses_words(sets: &[RecordSet]) -> String {
+pub(crate) fn addresses_words(sets: &[RecordSet]) -> String {
     let values =
         sets.iter().flat_map(|set| set.values.iter().map(move |value| format!("{} {value}", set.kind)));
     values.collect::<Vec<_>>().join(", ")

@@ -110,6 +110,11 @@ impl Machine {
         self.job.map(|running| running.job)
     }
 
+    /// Whether there is a Scalelite in which the host can be cordoned.
+    pub fn has_scalelite(&self) -> bool {
+        self.policy.scalelite
+    }
+
     /// What was counted last.
     pub fn work(&self) -> Option<&Work> {
         self.work.as_ref()

@@ -1,0 +1,415 @@
+//! The service: what systemd starts. It feeds what happens into the state machine (`plan::lifecycle`) and carries out what
+//! comes back; it decides nothing itself.
+//!
+//! One loop, one thread. Jobs and calls are futures in it, so that nothing is shared between threads; whatever may hang is
+//! bounded or, for a spool of recordings, in a thread of its own.
+
+mod calls;
+mod desk;
+mod jobs;
+mod memory;
+mod policy;
+mod shared;
+mod watch;
+
+use std::pin::Pin;
+use std::rc::Rc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use plan::lifecycle::{
+    Action, Call, Event, Intent, Job, Machine, Memory, Moment, Order, State, StopCause, Trouble, TroubleKind,
+};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook_tokio::Signals;
+use tokio::time::{Duration, Instant, sleep_until};
+use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
+
+use self::desk::Desk;
+use self::shared::Shared;
+use self::watch::Watch;
+use crate::agent::Agent;
+use crate::cli::Common;
+use crate::commands;
+use crate::control::{Listener, Lock};
+use crate::identity::Host;
+use crate::interrupt::{Interrupt, Trigger};
+use crate::log;
+use crate::pace::Pace;
+use crate::report::{Exit, Failure};
+use crate::session::{Session, within};
+use crate::systemd::{self, Notifier};
+
+/// What the service may take longer than its own patience when it stops, before systemd kills it.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+
+/// Is the service until it is told to stop.
+pub fn serve(agent: &Agent, common: &Common) -> Exit {
+    commands::plain(agent, prepare(agent, common))
+}
+
+fn prepare(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
+    let settings = commands::configured(agent, common)?;
+    log::start(agent.name, common.log_level.map_or(settings.log_level, Into::into));
+    let failed = |error: std::io::Error| Failure::new(Exit::Failed, "cannot start").because(error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let span = info_span!("service", instance_id = field::Empty, fqdn = field::Empty);
+    let result = runtime.block_on(
+        async {
+            let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(failed)?;
+            let (_never, interrupt) = Interrupt::manual();
+            let session = Session::new(*agent, settings, interrupt)?;
+            Service::start(session, common.clone(), signals).await?.run().await
+        }
+        .instrument(span),
+    );
+    // Whatever still hangs in a thread must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// What a future of the loop has come to.
+enum Done {
+    /// A job, with what it did in words.
+    Job(Job, jobs::Report),
+    /// A call.
+    Call(Event),
+    /// A count, and whether BBB's settings have changed since the entry was last looked after.
+    Count(Event, bool),
+    /// Who this host is.
+    Host(Box<Host>),
+    /// Why the service stops.
+    Cause(StopCause),
+}
+
+type Work = Pin<Box<dyn Future<Output = Done>>>;
+
+/// The running service.
+struct Service {
+    shared: Rc<Shared>,
+    common: Common,
+    signals: Signals,
+    notifier: Notifier,
+    /// Held as long as the service runs.
+    _lock: Lock,
+    listener: Listener,
+    machine: Machine,
+    started: Instant,
+    watch: Watch,
+    work: FuturesUnordered<Work>,
+    /// Ends the running job.
+    trigger: Option<Trigger>,
+    desk: Desk,
+    /// What systemd was told last.
+    words: String,
+    /// What went wrong last, so that it is not logged at every try.
+    complaint: Option<String>,
+    /// What the metadata service says, as long as nobody knows who this host is.
+    intent: Option<Intent>,
+    is_known: bool,
+    is_ready: bool,
+    is_stopping: bool,
+    end: Option<Result<(), String>>,
+}
+
+impl Service {
+    /// Waits for the lock, then makes the socket: a command by hand that is under way comes first.
+    async fn start(session: Session, common: Common, signals: Signals) -> Result<Self, Failure> {
+        let notifier = Notifier::from_env();
+        let settings = &session.settings;
+        let directory = &settings.service.directory;
+        notifier.status("waiting for another command to end");
+        let lock = Lock::take(directory, within(settings.timeouts.register)).await?;
+        let listener = Listener::bind(&lock)?;
+        let memory = memory::read(directory);
+        let machine = Machine::new(policy::of(settings), memory);
+        let started = Instant::now();
+        let watch = Watch::new(session.imds().clone(), settings.service.metadata, started);
+        info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
+        Ok(Self {
+            shared: Rc::new(Shared::new(session)),
+            common,
+            signals,
+            notifier,
+            _lock: lock,
+            listener,
+            machine,
+            started,
+            watch,
+            work: FuturesUnordered::new(),
+            trigger: None,
+            desk: Desk::default(),
+            words: String::new(),
+            complaint: None,
+            intent: None,
+            is_known: false,
+            is_ready: false,
+            is_stopping: false,
+            end: None,
+        })
+    }
+
+    async fn run(mut self) -> Result<Exit, Failure> {
+        self.tell();
+        let mut alive = Instant::now();
+        while self.end.is_none() {
+            let now = self.now();
+            let wake = self.machine.wake().map(|due| self.started + due);
+            let settled = self.desk.wake();
+            tokio::select! {
+                Some(signal) = self.signals.next() => self.signalled(signal),
+                (request, conversation) = self.listener.next() => {
+                    if let Some(order) = self.desk.receive(request, conversation, &self.machine, &self.shared.session, now) {
+                        self.feed(Event::Ordered(order));
+                    }
+                }
+                Some(done) = self.work.next() => self.done(done),
+                intent = self.watch.next() => self.told(intent),
+                () = at(wake) => self.feed(Event::Tick),
+                () = at(settled) => {}
+                () = at(self.notifier.watchdog_interval().map(|interval| alive + interval)) => {
+                    self.notifier.ping();
+                    alive = Instant::now();
+                }
+            }
+            let now = self.now();
+            self.desk.settle(&self.machine, &self.shared.session, now);
+            self.tell();
+        }
+        self.finish().await
+    }
+
+    async fn finish(self) -> Result<Exit, Failure> {
+        let Self { end, desk, listener, shared, .. } = self;
+        let session = &shared.session;
+        desk.close();
+        listener.finish().await;
+        match end {
+            Some(Err(words)) => {
+                Err(Failure::new(Exit::TryAgain, "not everything was undone in time").because(words).advise(
+                    format!("{} deregister does the rest, if this host is still there", session.agent.name),
+                ))
+            }
+            _ => Ok(Exit::Done),
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.started.elapsed()
+    }
+
+    /// Takes in what happened and carries out what follows.
+    fn feed(&mut self, event: Event) {
+        let (before, job) = (self.machine.state().name(), self.machine.job());
+        let stopping = matches!(event, Event::Stop(_));
+        let now = self.now();
+        let actions = match self.machine.step(event, now, fastrand::f64()) {
+            Ok(actions) => actions,
+            // Ours to repair, and no reason to let go of a host.
+            Err(illegal) => return error!("the service is mistaken: {illegal}"),
+        };
+        let state = self.machine.state().name();
+        if state != before || stopping {
+            let words = self.machine.words(now);
+            info!(state, reason = words.as_str(), "{before} -> {state}: {words}");
+        }
+        debug!(?actions, ?job, "{state}");
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start(job) => self.begin(job),
+            Action::Cancel => {
+                if let Some(trigger) = &self.trigger {
+                    trigger.pull();
+                }
+            }
+            Action::Call(call) => {
+                let work = calls::make(Rc::clone(&self.shared), call);
+                self.work.push(Box::pin(async move {
+                    match work.await {
+                        (event, changed) if call == Call::Count => Done::Count(event, changed),
+                        (event, _) => Done::Call(event),
+                    }
+                }));
+            }
+            Action::Ready => {
+                self.is_ready = true;
+                self.notifier.ready();
+            }
+            Action::Remember(memory) => self.remember(memory),
+            Action::Refuse(why) => self.desk.refuse(&why),
+            Action::End(result) => self.end = Some(result),
+        }
+    }
+
+    fn begin(&mut self, job: Job) {
+        let (trigger, interrupt) = Interrupt::manual();
+        self.trigger = Some(trigger);
+        let patience = match self.machine.state() {
+            State::Stopping(stopping) => stopping.until.saturating_sub(self.now()),
+            State::Leaving(leaving) => jobs::LEAVE.min(leaving.until.saturating_sub(self.now())),
+            _ => jobs::ATTEMPT,
+        };
+        let work = jobs::run(Rc::clone(&self.shared), job, interrupt, patience);
+        self.work.push(Box::pin(async move { Done::Job(job, work.await) }));
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Job(job, report) => {
+                self.trigger = None;
+                for line in &report.lines {
+                    self.desk.line(line);
+                }
+                self.complain(job, report.found.as_ref().err());
+                self.feed(Event::Finished(job, report.found));
+            }
+            Done::Call(event) => self.feed(event),
+            Done::Count(event, changed) => {
+                self.feed(event);
+                if changed && self.end.is_none() {
+                    info!(action = "check", "BBB's settings on this host have changed: looking at everything again");
+                    self.feed(Event::Ordered(Order::Check));
+                }
+            }
+            Done::Host(host) => self.known(*host),
+            Done::Cause(cause) => self.feed(Event::Stop(cause)),
+        }
+    }
+
+    /// What went wrong is logged once, and again when it is something else.
+    fn complain(&mut self, job: Job, trouble: Option<&Trouble>) {
+        match trouble {
+            None => self.complaint = None,
+            Some(Trouble { kind: TroubleKind::Cancelled, .. }) => {}
+            Some(Trouble { words, kind }) if self.complaint.as_ref() != Some(words) => {
+                let state = self.machine.state().name();
+                let action = format!("{job:?}").to_lowercase();
+                match kind {
+                    TroubleKind::Waiting => info!(state, action, reason = words.as_str(), "waiting: {words}"),
+                    _ => warn!(state, action, reason = words.as_str(), "{words}; it is tried again"),
+                }
+                self.complaint = Some(words.clone());
+            }
+            Some(Trouble { words, .. }) => debug!("{words}"),
+        }
+    }
+
+    /// Before anything else, the host's name has to be known: the log is filtered by it.
+    fn told(&mut self, intent: Intent) {
+        if self.is_known {
+            return self.feed(Event::Told(intent));
+        }
+        if self.intent.replace(intent).is_none() {
+            self.ask_who();
+        }
+    }
+
+    fn ask_who(&mut self) {
+        let shared = Rc::clone(&self.shared);
+        self.work.push(Box::pin(async move {
+            let session = &shared.session;
+            let mut pace = Pace::remote(within(session.settings.timeouts.imds));
+            loop {
+                match session.host(Instant::now() + session.settings.timeouts.imds).await {
+                    Ok(host) => return Done::Host(Box::new(host)),
+                    Err(failure) => warn!("who this host is cannot be found out: {}", failure.headline()),
+                }
+                if !pace.look_again().await {
+                    pace = Pace::remote(within(session.settings.timeouts.imds));
+                }
+            }
+        }));
+    }
+
+    fn known(&mut self, host: Host) {
+        self.is_known = true;
+        let span = Span::current();
+        span.record("instance_id", host.instance.as_str());
+        span.record("fqdn", host.name.as_str());
+        info!("this host is {} ({})", host.name, host.instance);
+        let _ = self.shared.host.set(host);
+        if let Some(intent) = self.intent.take() {
+            self.feed(Event::Told(intent));
+        }
+    }
+
+    fn signalled(&mut self, signal: i32) {
+        match signal {
+            SIGHUP => self.reload(),
+            SIGUSR1 => {
+                info!(action = "check", "SIGUSR1: looking at everything again");
+                self.feed(Event::Ordered(Order::Check));
+            }
+            // A second one changes nothing: what is under way is what it asks for.
+            _ if self.is_stopping => {}
+            _ => {
+                self.is_stopping = true;
+                self.notifier.stopping();
+                self.notifier.extend(self.shared.session.settings.timeouts.deregister + STOP_MARGIN);
+                let unit = self.shared.session.agent.unit();
+                self.work.push(Box::pin(async move { Done::Cause(systemd::stop_cause(&unit).await) }));
+            }
+        }
+    }
+
+    /// Reads the configuration again. A bad one is refused, and the old one stays.
+    fn reload(&mut self) {
+        if self.is_ready {
+            self.notifier.reloading();
+        }
+        let agent = self.shared.session.agent;
+        let (_never, interrupt) = Interrupt::manual();
+        let session = commands::configured(&agent, &self.common)
+            .and_then(|settings| Session::new(agent, settings, interrupt));
+        match session {
+            Ok(session) => {
+                info!(action = "reload", "SIGHUP: the configuration was read again");
+                if session.settings.service.directory != self.shared.session.settings.service.directory {
+                    warn!("service.directory takes effect when the service is restarted");
+                }
+                let policy = policy::of(&session.settings);
+                self.watch.every(session.settings.service.metadata);
+                let host = self.shared.host.get().cloned();
+                self.shared = Rc::new(Shared::new(session));
+                if let Some(host) = host {
+                    let _ = self.shared.host.set(host);
+                }
+                self.feed(Event::Configured(Box::new(policy)));
+            }
+            Err(failure) => {
+                error!(action = "reload", "SIGHUP: the old configuration stays in use: {}", failure.headline());
+            }
+        }
+        if self.is_ready {
+            self.notifier.ready();
+        }
+    }
+
+    fn remember(&self, memory: Memory) {
+        if let Err(error) = memory::write(&self.shared.session.settings.service.directory, memory) {
+            warn!("cannot remember {memory:?} for the next start of the service: {error}");
+        }
+    }
+
+    /// Tells systemd what the service does, when that has changed.
+    fn tell(&mut self) {
+        let words = self.machine.words(self.now());
+        if words != self.words {
+            self.notifier.status(&words);
+            self.words = words;
+        }
+    }
+}
+
+/// Waits until then; for ever without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

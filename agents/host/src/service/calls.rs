@@ -1,0 +1,229 @@
+//! Makes the state machine's calls: counting, and what the Auto Scaling group has to be asked or told.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use plan::lifecycle::{Call, Event, Hook, Work};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::shared::Shared;
+use crate::autoscaling::{self, AutoScaling, Membership};
+use crate::bbb::{Bbb, Meeting};
+use crate::execute::{Executor, Outcome};
+use crate::report::Failure;
+
+/// How long one call may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who speaks in a meeting.
+const SPEAKER: &str = "System";
+
+/// Makes one call. With a count comes whether BBB's settings have changed since the entry was last looked after.
+pub(super) async fn make(shared: Rc<Shared>, call: Call) -> (Event, bool) {
+    match call {
+        Call::Count => count(&shared).await,
+        Call::Group => {
+            let answer = bounded(membership(&shared)).await;
+            (Event::Grouped(answer.map(|found| found.map(|membership| membership.protected))), false)
+        }
+        Call::Hook => {
+            let answer = bounded(hook(&shared)).await;
+            if let Err(why) = &answer {
+                warn!(action = "hook", reason = why.as_str(), "the group's termination hook cannot be found: {why}");
+            }
+            (Event::Hooked(answer), false)
+        }
+        call => {
+            let answer = bounded(change(&shared, call)).await;
+            if let Err(why) = &answer {
+                let action = action(call);
+                warn!(action, reason = why.as_str(), "{action}: {why}");
+            }
+            (Event::Called(call, answer), false)
+        }
+    }
+}
+
+async fn bounded<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+}
+
+/// A call as people name it.
+fn action(call: Call) -> &'static str {
+    match call {
+        Call::Count => "count",
+        Call::Group => "group",
+        Call::Hook => "hook",
+        Call::Heartbeat => "heartbeat",
+        Call::Complete(_) => "complete",
+        Call::Protect(_) => "protect",
+        Call::Announce(_) => "announce",
+    }
+}
+
+fn headline(failure: &Failure) -> String {
+    failure.headline()
+}
+
+// ---- counting
+
+async fn count(shared: &Shared) -> (Event, bool) {
+    let ((meetings, changed), (recordings, remark)) = tokio::join!(meetings(shared), recordings(shared));
+    let (ids, trouble) = match meetings {
+        Ok(meetings) => {
+            let main = meetings.into_iter().filter(|meeting| !meeting.breakout);
+            (Some(main.map(|meeting| meeting.id).collect()), None)
+        }
+        Err(why) => (None, Some(why)),
+    };
+    let remarks: Vec<String> = [trouble, remark].into_iter().flatten().collect();
+    let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
+    (Event::Counted(Work { meetings: ids, recordings, remark }), changed)
+}
+
+/// The meetings on this host: none before BBB is installed. With them comes whether its settings have changed.
+async fn meetings(shared: &Shared) -> (Result<Vec<Meeting>, String>, bool) {
+    let bbb = match bbb(shared).await {
+        Ok(Some((bbb, changed))) => (bbb, changed),
+        Ok(None) => return (Ok(Vec::new()), false),
+        Err(why) => return (Err(why), false),
+    };
+    let (bbb, changed) = bbb;
+    (bounded(async { bbb.meetings().await.map_err(|error| error.to_string()) }).await, changed)
+}
+
+/// The BBB on this host; `None` before it is installed.
+async fn bbb(shared: &Shared) -> Result<Option<(Bbb, bool)>, String> {
+    let host = shared.host().map_err(|failure| headline(&failure))?;
+    let installation = match shared.session.installation(host).await {
+        None => return Ok(None),
+        Some(Ok(installation)) => installation,
+        Some(Err(error)) if error.may_come() => return Ok(None),
+        Some(Err(error)) => return Err(error.to_string()),
+    };
+    let client = shared.session.local_client(&installation.server_url).map_err(|failure| headline(&failure))?;
+    Ok(Some((Bbb::of(client, &installation), shared.is_changed(&installation))))
+}
+
+/// How many recordings still have to leave, and what a person should know about them.
+async fn recordings(shared: &Shared) -> (Option<usize>, Option<String>) {
+    let Some(spool) = shared.session.spool() else { return (Some(0), None) };
+    match spool.look().await {
+        Ok(recordings) => {
+            let failed = recordings.failed.len();
+            let remark = (failed > 0).then(|| format!("{failed} recordings have failed: see bbb-record --list"));
+            (Some(recordings.pending.len()), remark)
+        }
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+// ---- the group
+
+async fn group(shared: &Shared) -> Result<AutoScaling, String> {
+    let host = shared.host().map_err(|failure| headline(&failure))?;
+    shared.session.autoscaling(host).await.map_err(|failure| headline(&failure))
+}
+
+/// This instance in its group; `None` outside one.
+async fn membership(shared: &Shared) -> Result<Option<Membership>, String> {
+    let host = shared.host().map_err(|failure| headline(&failure))?;
+    let membership =
+        group(shared).await?.membership(&host.instance).await.map_err(|error| error.to_string())?;
+    shared.group.replace(membership.as_ref().map(|membership| membership.group.clone()));
+    Ok(membership)
+}
+
+/// The name of this instance's group.
+async fn group_name(shared: &Shared) -> Result<String, String> {
+    let known = shared.group.borrow().clone();
+    if let Some(name) = known {
+        return Ok(name);
+    }
+    let membership = membership(shared).await?;
+    membership.map(|membership| membership.group).ok_or_else(|| "this instance is in no group".to_owned())
+}
+
+/// The termination hook that is this agent's; `None` where the group has none, or several of which none is configured.
+async fn hook(shared: &Shared) -> Result<Option<Hook>, String> {
+    let Some(membership) = membership(shared).await? else { return Ok(None) };
+    let hooks = group(shared).await?.termination_hooks(&membership.group).await;
+    let hooks = hooks.map_err(|error| error.to_string())?;
+    let configured = shared.session.settings.drain.hook.as_deref();
+    let found: Option<&autoscaling::Hook> = match (configured, hooks.as_slice()) {
+        (Some(name), hooks) => hooks.iter().find(|hook| hook.name == name),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
+    match found {
+        Some(hook) => info!(action = "hook", "the lifecycle hook {} of {} holds this instance", hook.name, membership.group),
+        None => {
+            let names: Vec<&str> = hooks.iter().map(|hook| hook.name.as_str()).collect();
+            warn!(
+                action = "hook",
+                "the group {} has the termination hooks [{}], of which drain.hook names none: the instance may end before it is drained",
+                membership.group,
+                names.join(", ")
+            );
+        }
+    }
+    shared.hook.replace(found.map(|hook| hook.name.clone()));
+    Ok(found.map(|hook| Hook { heartbeat_timeout: hook.heartbeat_timeout, ceiling: hook.ceiling }))
+}
+
+// ---- what changes something
+
+async fn change(shared: &Shared, call: Call) -> Result<(), String> {
+    let executor = Executor::new(shared.session.interrupt.clone(), false);
+    if let Call::Announce(minutes) = call {
+        return announce(shared, &executor, minutes).await;
+    }
+    let host = shared.host().map_err(|failure| headline(&failure))?;
+    let scaling = group(shared).await?;
+    let group = group_name(shared).await?;
+    let hook = shared.hook.borrow().clone().unwrap_or_default();
+    let what = match call {
+        Call::Protect(true) => format!("Auto Scaling: protect {} from scale-in", host.instance),
+        Call::Protect(false) => format!("Auto Scaling: end the scale-in protection of {}", host.instance),
+        Call::Complete(verdict) => format!("Auto Scaling: complete the lifecycle action of {hook}: {verdict:?}"),
+        _ => format!("Auto Scaling: heartbeat for {hook}"),
+    };
+    let sent = executor.run(&what, async {
+        match call {
+            Call::Protect(on) => scaling.protect(&group, &host.instance, on).await,
+            Call::Complete(verdict) => scaling.complete(&group, &hook, &host.instance, verdict).await,
+            _ => scaling.heartbeat(&group, &hook, &host.instance).await,
+        }
+    });
+    match sent.await.map_err(|failure| headline(&failure))? {
+        // It ended by itself, or somebody else has completed it.
+        Outcome::Ran(Err(error)) if error.is_gone() => {
+            info!(action = action(call), "{error}");
+            Ok(())
+        }
+        Outcome::Ran(Err(error)) => Err(error.to_string()),
+        Outcome::Ran(Ok(())) | Outcome::Shown => Ok(()),
+    }
+}
+
+/// Tells every running meeting that it ends. Where BBB cannot do that, the meetings end unannounced.
+async fn announce(shared: &Shared, executor: &Executor, minutes: u64) -> Result<(), String> {
+    let Some((bbb, _)) = bbb(shared).await? else { return Ok(()) };
+    let message = shared.session.settings.drain.message.replace("{minutes}", &minutes.to_string());
+    let meetings = bbb.meetings().await.map_err(|error| error.to_string())?;
+    let mut failed = None;
+    for meeting in meetings {
+        let what = format!("BBB: tell a meeting that it ends in {minutes} minutes");
+        let sent = executor.run(&what, bbb.send_chat_message(&meeting.id, &message, SPEAKER)).await;
+        match sent.map_err(|failure| headline(&failure))? {
+            Outcome::Ran(Err(error)) if error.is_unsupported() => {
+                info!(action = "announce", "meetings are not told that they end: {error}");
+                return Ok(());
+            }
+            Outcome::Ran(Err(error)) => failed = Some(error.to_string()),
+            Outcome::Ran(Ok(())) | Outcome::Shown => {}
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}

@@ -1,0 +1,209 @@
+//! Carries out the state machine's jobs: each is observe, plan, execute, report, once.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use plan::dns::Source;
+use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
+use plan::membership::{self, Entry};
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use crate::bbb::{Bbb, Installation};
+use crate::commands::deregister::own_url;
+use crate::commands::register::addresses_words;
+use crate::execute::Executor;
+use crate::identity::Host;
+use crate::interrupt::Interrupt;
+use crate::naming::{Named, Unnamed};
+use crate::pool::{self, Pool, Standing};
+use crate::report::{Exit, Failure};
+use crate::scalelite::Scalelite;
+use super::shared::Shared;
+use crate::session::{Session, now, within};
+
+/// How long one attempt may take: then its trouble is told, and the state machine decides when to try again.
+pub(super) const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// How long one attempt to leave may take: every meeting that has to be ended takes its time.
+pub(super) const LEAVE: Duration = Duration::from_secs(60);
+
+/// How a job ended.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// What it found, or why it did not do it.
+    pub(super) found: Result<Found, Trouble>,
+    /// What it has changed, for people who wait for it.
+    pub(super) lines: Vec<String>,
+}
+
+/// Carries out one job, within `patience`; the interrupt cancels it.
+pub(super) async fn run(shared: Rc<Shared>, job: Job, interrupt: Interrupt, patience: Duration) -> Report {
+    let executor = Executor::new(interrupt.clone(), false);
+    let (shared, deadline) = (shared.as_ref(), within(patience));
+    let mut attempt = Attempt { shared, session: &shared.session, executor, deadline, lines: Vec::new() };
+    let result = interrupt.or_stop(attempt.job(job)).await;
+    let found = match result {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(failure)) => Err(trouble(&failure)),
+        Err(_) => Err(Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled }),
+    };
+    Report { found, lines: attempt.lines }
+}
+
+/// What kind of trouble a failure is.
+fn trouble(failure: &Failure) -> Trouble {
+    let kind = match failure.exit {
+        Exit::Interrupted(_) => TroubleKind::Cancelled,
+        Exit::WaitingForBbb => TroubleKind::Waiting,
+        Exit::TryAgain => TroubleKind::Passing,
+        _ => TroubleKind::Lasting,
+    };
+    Trouble { words: failure.headline(), kind }
+}
+
+struct Attempt<'a> {
+    shared: &'a Shared,
+    session: &'a Session,
+    executor: Executor,
+    deadline: Instant,
+    lines: Vec<String>,
+}
+
+impl Attempt<'_> {
+    async fn job(&mut self, job: Job) -> Result<Found, Failure> {
+        let host = self.session.host(self.deadline).await?;
+        match job {
+            Job::Name => self.name(&host).await,
+            Job::Join | Job::Keep => self.join(&host, job).await,
+            Job::Look => self.look(&host).await,
+            Job::Cordon | Job::Recordon | Job::Disable => self.set(&host, job).await,
+            Job::Leave => self.leave(&host).await,
+        }
+    }
+
+    async fn name(&mut self, host: &Host) -> Result<Found, Failure> {
+        let desired = host.desired(self.session.agent.role, self.session.settings.dns.ttl, now())?;
+        let zone = self.session.zone(host).await?;
+        let named = zone.register(&desired, &self.executor, self.deadline).await?;
+        if let Named::Changed(..) | Named::Confirmed = &named {
+            let (name, calls) = (&host.name, zone.api.calls());
+            let addresses = addresses_words(&desired.addresses());
+            self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
+        }
+        let change = match &named {
+            Named::Changed(id) => Some(id),
+            Named::Already | Named::Confirmed | Named::Planned => None,
+        };
+        // One look: when to look again is not decided here.
+        match zone.wait_until_live(&desired, change, Instant::now()).await {
+            Ok(Source::Dns | Source::Api) => Ok(Found::Live),
+            Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
+        let Some(settings) = &self.session.settings.scalelite else { return Ok(Found::Done) };
+        let (installation, bbb) = ready_bbb(self.session, host).await?;
+        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(Found::Done) };
+        let url = installation.scalelite_url();
+        let pool = self.pool(&scalelite, &url, &installation.secret);
+        let standing = match job {
+            Job::Join => pool.join(&settings.entry, &bbb).await?,
+            _ => pool.keep(&settings.entry, &bbb).await?,
+        };
+        self.shared.joined_as(&installation);
+        self.report(&url, &standing);
+        Ok(state(&standing.entries))
+    }
+
+    async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
+        let url = own_url(self.session, host).await?;
+        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(Found::Done) };
+        let entries = pool::entries(&scalelite, &url, &SecretString::default()).await.map_err(|error| {
+            let exit = if error.is_retryable() { Exit::TryAgain } else { Exit::Failed };
+            Failure::new(exit, format!("Scalelite entry {url}")).because(error)
+        })?;
+        Ok(state(&entries))
+    }
+
+    /// Sets the state of the host's entries.
+    async fn set(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
+        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(Found::Done) };
+        let url = own_url(self.session, host).await?;
+        // Only whoever adds or updates an entry needs BBB's secret.
+        let secret = SecretString::default();
+        let pool = self.pool(&scalelite, &url, &secret);
+        let standing = match job {
+            Job::Recordon => pool.recordon().await?,
+            Job::Disable => pool.disable().await?,
+            _ => pool.cordon().await?,
+        };
+        self.report(&url, &standing);
+        Ok(Found::Done)
+    }
+
+    /// Both halves at once: neither a Scalelite nor a Route 53 that does not answer keeps the other from being done.
+    async fn leave(&mut self, host: &Host) -> Result<Found, Failure> {
+        let (left, unnamed) = tokio::join!(self.leave_pool(host), self.unname(host));
+        for line in [&left, &unnamed].into_iter().flatten().flatten() {
+            self.lines.push(line.clone());
+        }
+        left.and(unnamed).map(|_| Found::Done)
+    }
+
+    async fn leave_pool(&self, host: &Host) -> Result<Option<String>, Failure> {
+        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(None) };
+        let url = own_url(self.session, host).await?;
+        let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
+        Ok((!standing.done.is_empty()).then(|| format!("scalelite: {url} removed: {}", standing.done.join(", "))))
+    }
+
+    async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {
+        let zone = self.session.zone(host).await?;
+        let ec2 = self.session.ec2(host).await?;
+        let (name, calls) = (&host.name, zone.api.calls());
+        Ok(match zone.deregister(host, &ec2, &self.executor, self.deadline).await? {
+            Unnamed::Already | Unnamed::Planned => None,
+            Unnamed::Others(why) => Some(format!("dns: {name} was left untouched: {why}")),
+            Unnamed::Changed(_) => Some(format!("dns: {name} removed (Route 53 calls: {calls})")),
+        })
+    }
+
+    fn pool<'b>(&'b self, scalelite: &'b Scalelite, url: &'b str, secret: &'b SecretString) -> Pool<'b> {
+        Pool { scalelite, url, secret, executor: &self.executor, deadline: self.deadline }
+    }
+
+    fn report(&mut self, url: &str, standing: &Standing) {
+        if !standing.done.is_empty() {
+            self.lines.push(format!("scalelite: {url}: {}", standing.done.join(", ")));
+        }
+    }
+}
+
+fn state(entries: &[Entry]) -> Found {
+    membership::kept(entries).map_or(Found::Missing, |(entry, _)| Found::Entry(entry.state))
+}
+
+/// The BBB on this host, once it answers with the secret of its property files.
+async fn ready_bbb(session: &Session, host: &Host) -> Result<(Installation, Bbb), Failure> {
+    let waiting = |why: &dyn std::fmt::Display| Failure::new(Exit::WaitingForBbb, why.to_string());
+    let installation = match session.installation(host).await {
+        None => return Err(waiting(&"this is no BBB host")),
+        Some(Ok(installation)) => installation,
+        Some(Err(error)) if error.may_come() => return Err(waiting(&error)),
+        Some(Err(error)) => {
+            return Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error));
+        }
+    };
+    let bbb = Bbb::of(session.local_client(&installation.server_url)?, &installation);
+    match bbb.meetings().await {
+        Ok(_) => Ok((installation, bbb)),
+        // A certificate comes with the installation too.
+        Err(error) if error.is_retryable() || matches!(error, crate::bbb::Error::Distrusted { .. }) => {
+            Err(waiting(&error))
+        }
+        Err(error) => Err(Failure::new(Exit::Failed, "the BBB API of this host").because(error)),
+    }
+}

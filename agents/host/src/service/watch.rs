@@ -1,0 +1,135 @@
+//! Watches the metadata service: what the group and EC2 intend with this host.
+
+use std::time::Duration;
+
+use plan::lifecycle::{Intent, Moment, Target};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use crate::imds::{self, Imds};
+use crate::session;
+
+/// What comes with long notice is asked for so often.
+const SLOW: Duration = Duration::from_secs(30);
+
+/// Reads it at intervals and tells what has changed.
+pub(super) struct Watch {
+    imds: Imds,
+    every: Duration,
+    started: Instant,
+    due: Instant,
+    slow_due: Instant,
+    /// What was read last; a key that cannot be read keeps what it said before.
+    intent: Intent,
+    /// Whether the group's intention was read at all.
+    known: bool,
+    /// What was told last.
+    told: Option<Intent>,
+    unknown: Option<String>,
+    failing: bool,
+}
+
+impl Watch {
+    pub(super) fn new(imds: Imds, every: Duration, started: Instant) -> Self {
+        Self {
+            imds,
+            every,
+            started,
+            due: started,
+            slow_due: started,
+            intent: Intent::default(),
+            known: false,
+            told: None,
+            unknown: None,
+            failing: false,
+        }
+    }
+
+    /// Reads it so often from now on.
+    pub(super) fn every(&mut self, every: Duration) {
+        self.every = every;
+    }
+
+    /// The next change. Nothing is lost when this is cancelled.
+    pub(super) async fn next(&mut self) -> Intent {
+        loop {
+            sleep_until(self.due).await;
+            let error = self.read().await;
+            self.due = Instant::now() + self.every;
+            self.complain(error);
+            if self.known && self.told != Some(self.intent) {
+                self.told = Some(self.intent);
+                return self.intent;
+            }
+        }
+    }
+
+    /// Reads every key. One that cannot be read keeps what it said before, and is no reason to overlook the others.
+    async fn read(&mut self) -> Option<imds::Error> {
+        let mut errors = Vec::new();
+        let (target, spot) = tokio::join!(self.imds.target_lifecycle_state(), self.imds.spot_notice());
+        match target {
+            Ok(text) => self.target(text),
+            Err(error) => errors.push(error),
+        }
+        match spot {
+            Ok(notice) => self.intent.spot = self.kept(self.intent.spot, notice.map(|notice| notice.time)),
+            Err(error) => errors.push(error),
+        }
+        if self.slow_due <= Instant::now() {
+            let (rebalance, events) = tokio::join!(self.imds.rebalance_notice(), self.imds.maintenance());
+            match rebalance {
+                Ok(notice) => self.intent.rebalance = notice.is_some(),
+                Err(error) => errors.push(error),
+            }
+            match events {
+                Ok(events) => {
+                    let active = events.into_iter().filter(|event| event.is_active());
+                    let first = active.map(|event| event.not_before).min();
+                    self.intent.maintenance = self.kept(self.intent.maintenance, first);
+                }
+                Err(error) => errors.push(error),
+            }
+            self.slow_due = Instant::now() + SLOW;
+        }
+        errors.into_iter().next()
+    }
+
+    /// Says once that it does not answer, and once that it does again.
+    fn complain(&mut self, error: Option<imds::Error>) {
+        let failing = error.is_some();
+        match error {
+            None if self.failing => info!("the instance metadata service answers again"),
+            None => {}
+            Some(error) if self.failing => debug!("{error}"),
+            Some(ref error) => warn!("not all that is intended with this host is known at the moment: {error}"),
+        }
+        self.failing = failing;
+    }
+
+    fn target(&mut self, text: Option<String>) {
+        self.known = true;
+        match Target::parse(text.as_deref()) {
+            Some(target) => {
+                self.intent.target = target;
+                self.intent.grouped = text.is_some();
+                self.unknown = None;
+            }
+            None if self.unknown != text => {
+                warn!("the group's target state {:?} is not known to this version: nothing is done", text.as_deref());
+                self.unknown = text;
+            }
+            None => {}
+        }
+    }
+
+    /// A time of day, in seconds since 1970, as the machine counts. The same one is not read twice: the clocks go at
+    /// different speeds.
+    fn kept(&self, former: Option<Moment>, seconds: Option<u64>) -> Option<Moment> {
+        let seconds = seconds?;
+        former.or_else(|| {
+            let left = Duration::from_secs(seconds.saturating_sub(session::now()));
+            Some(self.started.elapsed() + left)
+        })
+    }
+}
