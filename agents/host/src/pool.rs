@@ -1,8 +1,9 @@
 //! The host's place in Scalelite's pool: observe, plan (`plan::membership`), execute, until nothing is left to do.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use plan::membership::{self, Action, Desired, Entry, Target, normalise_url};
+use plan::membership::{self, Action, Desired, Entry, State, Target, normalise_url};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,7 +20,7 @@ const PANICS: u32 = 500;
 /// The longest plan takes so many looks: cordon, disable, then delete a superfluous entry.
 const ROUNDS: u32 = 4;
 
-/// How the host stands in the pool after joining or leaving.
+/// How the host stands in the pool after a change.
 #[derive(Debug, PartialEq)]
 pub struct Standing {
     /// What was done, or would be done, in words; empty when all was as desired.
@@ -53,23 +54,62 @@ pub async fn entries(scalelite: &Scalelite, url: &str, secret: &SecretString) ->
 impl Pool<'_> {
     /// Makes the host take meetings through exactly one entry, as desired.
     pub async fn join(&self, desired: &Desired, bbb: &Bbb) -> Result<Standing, Failure> {
-        let plan = async |entries: &[Entry]| {
-            // Only superfluous entries need to know, and asking costs a call.
-            let meetings = if entries.len() > 1 { running(bbb).await } else { None };
-            membership::join(desired, entries, meetings)
+        let plan =
+            async |entries: &[Entry], _| membership::join(desired, entries, running(bbb, entries).await);
+        self.settle(plan, desired).await
+    }
+
+    /// Looks after the host's entry as desired, in the state that it has; a missing one is added and enabled. When this
+    /// ends between the two, the new entry stays disabled until the host joins.
+    pub async fn keep(&self, desired: &Desired, bbb: &Bbb) -> Result<Standing, Failure> {
+        // An entry that appears after that is most likely the one that is added here, and wants to be enabled.
+        let missing = Cell::new(false);
+        let plan = async |entries: &[Entry], _| {
+            let meetings = running(bbb, entries).await;
+            missing.set(missing.get() || entries.is_empty());
+            match missing.get() {
+                true => membership::join(desired, entries, meetings),
+                false => membership::keep(desired, entries, meetings),
+            }
         };
         self.settle(plan, desired).await
     }
 
-    /// Takes all of the host's entries out of the pool.
-    pub async fn leave(&self) -> Result<Standing, Failure> {
-        self.settle(async |entries: &[Entry]| membership::leave(entries), &Desired::default()).await
+    /// Lets Scalelite place new meetings elsewhere; the running ones go on.
+    pub async fn cordon(&self) -> Result<Standing, Failure> {
+        let plan = async |entries: &[Entry], _| membership::cordon(entries);
+        self.settle(plan, &Desired::default()).await
     }
 
-    /// The whole loop, within the deadline: what a slow Scalelite leaves undone, the next run does.
+    /// Cordons once more, some polls after [`Pool::cordon`], whose call may have been lost in a poll.
+    pub async fn recordon(&self) -> Result<Standing, Failure> {
+        let plan = async |entries: &[Entry], carried_out| match carried_out {
+            0 => membership::recordon(entries),
+            _ => membership::cordon(entries),
+        };
+        self.settle(plan, &Desired::default()).await
+    }
+
+    /// Ends the meetings and lets nobody join, but keeps the host's entries: it will be back.
+    pub async fn disable(&self) -> Result<Standing, Failure> {
+        let plan = async |entries: &[Entry], carried_out| {
+            let ended = |entry: &&Entry| carried_out > 0 && entry.state == State::Disabled;
+            let left: Vec<Entry> = entries.iter().filter(|entry| !ended(entry)).cloned().collect();
+            membership::disable(&left)
+        };
+        self.settle(plan, &Desired::default()).await
+    }
+
+    /// Takes all of the host's entries out of the pool.
+    pub async fn leave(&self) -> Result<Standing, Failure> {
+        self.settle(async |entries: &[Entry], _| membership::leave(entries), &Desired::default()).await
+    }
+
+    /// The whole loop, within the deadline: what a slow Scalelite leaves undone, the next run does. `plan` is also told
+    /// how many plans were carried out whole.
     async fn settle(
         &self,
-        plan: impl AsyncFn(&[Entry]) -> Vec<Action>,
+        plan: impl AsyncFn(&[Entry], u32) -> Vec<Action>,
         desired: &Desired,
     ) -> Result<Standing, Failure> {
         // What went wrong last says more than that the time is over.
@@ -87,7 +127,7 @@ impl Pool<'_> {
     /// Observe, plan, execute, until the plan is empty. Reading back after the last action is the last observation.
     async fn rounds(
         &self,
-        plan: impl AsyncFn(&[Entry]) -> Vec<Action>,
+        plan: impl AsyncFn(&[Entry], u32) -> Vec<Action>,
         desired: &Desired,
         last: &mut Option<String>,
     ) -> Result<Standing, Failure> {
@@ -107,7 +147,7 @@ impl Pool<'_> {
                     continue;
                 }
             };
-            let actions = plan(&entries).await;
+            let actions = plan(&entries, rounds).await;
             if actions.is_empty() {
                 return Ok(Standing { done, entries });
             }
@@ -197,8 +237,12 @@ impl Pool<'_> {
     }
 }
 
-/// How many meetings run on the host; `None` when BBB does not say.
-async fn running(bbb: &Bbb) -> Option<u32> {
+/// How many meetings run on the host; `None` when BBB does not say, and when it is not asked: only superfluous entries
+/// need to know.
+async fn running(bbb: &Bbb, entries: &[Entry]) -> Option<u32> {
+    if entries.len() < 2 {
+        return None;
+    }
     let meetings = bbb.meetings().await.ok()?;
     u32::try_from(meetings.len()).ok()
 }

@@ -11,6 +11,24 @@
 //!
 #![doc = include_str!("tables/join.md")]
 //!
+//! # Keep
+//! Looking after the host's place later on: as joining, but an entry that is cordoned or disabled stays so, because
+//! somebody wants that.
+//!
+#![doc = include_str!("tables/keep.md")]
+//!
+//! # Cordon
+//! Cordoning again undoes a race in Scalelite: a cordon that lands during a poll can leave the host among those where
+//! meetings are placed, although its entry says otherwise, and repeating the call does not help; enabling it first does.
+//! Scalelite itself disables a cordoned entry without load, so a disabled one is treated alike.
+//!
+#![doc = include_str!("tables/cordon.md")]
+//!
+//! # Disable
+//! Ends the meetings and keeps the entries, as for a reboot. A disabled entry may still have meetings.
+//!
+#![doc = include_str!("tables/disable.md")]
+//!
 //! # Leave
 //! Disabling comes first for all entries, so that no new meeting is placed while the others are worked off. A disabled
 //! entry is disabled again, because Scalelite's poller can lose a disable that lands during a poll.
@@ -148,27 +166,45 @@ impl fmt::Display for Action {
 /// Plans how the host takes meetings through exactly one entry. `own` are the entries with the host's URL; `meetings`
 /// is how many meetings run on the host, if known. See the module's table.
 pub fn join(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
-    let Some((kept, superfluous)) = kept(own) else {
-        return vec![Action::Add, Action::Enable(Target::Added)];
-    };
-    let mut actions = Vec::new();
-    let update = differences(desired, kept);
-    if update != Update::default() {
-        actions.push(Action::Update(target(kept), update));
-    }
+    let Some((kept, superfluous)) = kept(own) else { return enter() };
+    let mut actions = tidy(desired, kept);
     if kept.state != State::Enabled {
         actions.push(Action::Enable(target(kept)));
     }
-    for entry in superfluous {
-        match entry.state {
-            State::Enabled => actions.push(Action::Cordon(target(entry))),
-            // One step a look: a meeting may begin on a cordoned entry after the count, on a disabled one none can.
-            State::Cordoned if meetings == Some(0) => actions.push(Action::Disable(target(entry))),
-            State::Disabled if meetings == Some(0) => actions.extend(end(entry)),
-            State::Cordoned | State::Disabled => {}
-        }
-    }
+    actions.extend(superfluous.into_iter().flat_map(|entry| retire(entry, meetings)));
     actions
+}
+
+/// Plans how the host keeps exactly one entry, in the state that it has; a missing one is added and enabled. The
+/// arguments are those of [`join`]. See the module's table.
+pub fn keep(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
+    let Some((kept, superfluous)) = kept(own) else { return enter() };
+    let mut actions = tidy(desired, kept);
+    actions.extend(superfluous.into_iter().flat_map(|entry| retire(entry, meetings)));
+    actions
+}
+
+/// Plans how new meetings are placed elsewhere. See the module's table.
+pub fn cordon(own: &[Entry]) -> Vec<Action> {
+    let enabled = own.iter().filter(|entry| entry.state == State::Enabled);
+    enabled.map(|entry| Action::Cordon(target(entry))).collect()
+}
+
+/// Plans how new meetings are really placed elsewhere, when [`cordon`] may have landed during a poll. Not to be planned
+/// again once it is carried out: it never comes to an end. See the module's table.
+pub fn recordon(own: &[Entry]) -> Vec<Action> {
+    let again = |entry: &Entry| {
+        let enable = (entry.state != State::Enabled).then(|| Action::Enable(target(entry)));
+        enable.into_iter().chain([Action::Cordon(target(entry))])
+    };
+    own.iter().flat_map(again).collect()
+}
+
+/// Plans how all meetings end and nobody can join, while the entries stay. Not to be planned again once it is carried
+/// out: nothing in an entry tells whether its meetings have ended. See the module's table.
+pub fn disable(own: &[Entry]) -> Vec<Action> {
+    let disable = own.iter().map(|entry| Action::Disable(target(entry)));
+    disable.chain(own.iter().map(|entry| Action::Panic(target(entry)))).collect()
 }
 
 /// Plans how no entry of the host stays. See the module's table.
@@ -191,6 +227,26 @@ pub fn differences(desired: &Desired, entry: &Entry) -> Update {
     // A Scalelite without tags has none to compare, and would ignore one that is sent.
     let tag = desired.tag.clone().filter(|wanted| entry.tag.as_ref().is_some_and(|tag| tag != wanted));
     Update { secret: !entry.secret_matches, tag, multiplier }
+}
+
+fn enter() -> Vec<Action> {
+    vec![Action::Add, Action::Enable(Target::Added)]
+}
+
+fn tidy(desired: &Desired, kept: &Entry) -> Vec<Action> {
+    let update = differences(desired, kept);
+    if update == Update::default() { Vec::new() } else { vec![Action::Update(target(kept), update)] }
+}
+
+/// One step a look for an entry that is one too many: a meeting may begin on a cordoned entry after the count, on a
+/// disabled one none can.
+fn retire(entry: &Entry, meetings: Option<u32>) -> Vec<Action> {
+    match entry.state {
+        State::Enabled => vec![Action::Cordon(target(entry))],
+        State::Cordoned if meetings == Some(0) => vec![Action::Disable(target(entry))],
+        State::Disabled if meetings == Some(0) => end(entry).into(),
+        State::Cordoned | State::Disabled => Vec::new(),
+    }
 }
 
 fn target(entry: &Entry) -> Target {

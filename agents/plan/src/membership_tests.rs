@@ -65,17 +65,43 @@ fn words(actions: &[Action]) -> String {
     words.collect::<Vec<String>>().join(", ")
 }
 
-#[test]
-fn join_by_the_table() {
-    for [own, meetings, expected] in table::rows(include_str!("tables/join.md")) {
+/// Compares a plan that depends on the number of meetings with its table.
+#[track_caller]
+fn by_the_table(document: &str, plan: fn(&Desired, &[Entry], Option<u32>) -> Vec<Action>) {
+    for [own, meetings, expected] in table::rows(document) {
         let counts = match meetings.as_str() {
             "any" => vec![None, Some(0), Some(3)],
             "unknown" => vec![None],
             number => vec![Some(number.parse().unwrap())],
         };
         for count in counts {
-            assert_eq!(words(&join(&desired(), &entries(&own), count)), expected, "{own}, {count:?}");
+            assert_eq!(words(&plan(&desired(), &entries(&own), count)), expected, "{own}, {count:?}");
         }
+    }
+}
+
+#[test]
+fn join_by_the_table() {
+    by_the_table(include_str!("tables/join.md"), join);
+}
+
+#[test]
+fn keep_by_the_table() {
+    by_the_table(include_str!("tables/keep.md"), keep);
+}
+
+#[test]
+fn cordon_by_the_table() {
+    for [own, once, again] in table::rows(include_str!("tables/cordon.md")) {
+        assert_eq!(words(&cordon(&entries(&own))), once, "{own}");
+        assert_eq!(words(&recordon(&entries(&own))), again, "{own}, again");
+    }
+}
+
+#[test]
+fn disable_by_the_table() {
+    for [own, expected] in table::rows(include_str!("tables/disable.md")) {
+        assert_eq!(words(&disable(&entries(&own))), expected, "{own}");
     }
 }
 
@@ -212,8 +238,43 @@ proptest! {
     }
 
     #[test]
-    fn joining_ends_no_meeting(own in any_entries(), meetings in prop::option::of(1u32..100)) {
-        let actions = join(&desired(), &own, meetings);
+    fn keeping_ends_with_one_entry_in_the_state_that_it_had(mut own in any_entries()) {
+        let state = kept(&own).map_or(State::Enabled, |(kept, _)| kept.state);
+        for _ in 0..4 {
+            let actions = keep(&desired(), &own, Some(0));
+            apply(&mut own, &actions);
+        }
+        prop_assert_eq!(keep(&desired(), &own, Some(0)), vec![]);
+        prop_assert_eq!(own.len(), 1);
+        prop_assert_eq!(own[0].state, state);
+        prop_assert!(own[0].secret_matches);
+    }
+
+    #[test]
+    fn cordoning_leaves_nothing_enabled_and_ends_no_meeting(own in any_entries()) {
+        for plan in [cordon, recordon] {
+            let mut own = own.clone();
+            let actions = plan(&own);
+            let gentle = |action: &Action| matches!(action, Action::Enable(_) | Action::Cordon(_));
+            prop_assert!(actions.iter().all(gentle));
+            apply(&mut own, &actions);
+            prop_assert!(own.iter().all(|entry| entry.state != State::Enabled));
+            prop_assert_eq!(cordon(&own), vec![]);
+        }
+    }
+
+    #[test]
+    fn disabling_keeps_every_entry(mut own in any_entries()) {
+        let before = own.len();
+        let actions = disable(&own);
+        apply(&mut own, &actions);
+        prop_assert_eq!(own.len(), before);
+        prop_assert!(own.iter().all(|entry| entry.state == State::Disabled));
+    }
+
+    #[test]
+    fn joining_and_keeping_end_no_meeting(own in any_entries(), meetings in prop::option::of(1u32..100)) {
+        let actions = [join(&desired(), &own, meetings), keep(&desired(), &own, meetings)].concat();
         let ends = |action: &Action| matches!(action, Action::Panic(_) | Action::Delete(_) | Action::Disable(_));
         prop_assert!(!actions.iter().any(ends));
     }
