@@ -20,6 +20,7 @@ pub mod naming;
 pub mod pace;
 pub mod pool;
 pub mod process;
+pub mod recordings;
 pub mod report;
 pub mod resolver;
 pub mod route53;

@@ -20,6 +20,7 @@ use crate::interrupt::Interrupt;
 use crate::names::SystemResolver;
 use crate::naming::Zone;
 use crate::pace::Pace;
+use crate::recordings::{self, Spool};
 use crate::report::{Exit, Failure};
 use crate::resolver::NameServers;
 use crate::route53::HostedZone;
@@ -39,6 +40,7 @@ pub struct Session {
     names: SystemResolver,
     imds: Imds,
     aws: OnceCell<aws_config::SdkConfig>,
+    spool: Option<Spool>,
 }
 
 impl Session {
@@ -47,7 +49,12 @@ impl Session {
         let imds =
             Imds::from_env().map_err(|error| Failure::new(Exit::Usage, "metadata service").because(error))?;
         let tls = Tls::new(settings.ca_bundle.clone());
-        Ok(Self { agent, settings, interrupt, tls, names: SystemResolver::new(), imds, aws: OnceCell::new() })
+        let spool = settings
+            .bbb
+            .as_ref()
+            .map(|bbb| Spool::new(bbb.recordings.clone(), recordings::SENDER.into(), bbb.redis));
+        let (names, aws) = (SystemResolver::new(), OnceCell::new());
+        Ok(Self { agent, settings, interrupt, tls, names, imds, aws, spool })
     }
 
     /// The metadata service.
@@ -104,6 +111,11 @@ impl Session {
         let settings::Bbb { defaults, properties, reader, .. } = self.settings.bbb.as_ref()?;
         let files = PropertyFiles { defaults, properties, reader: reader.as_deref() };
         Some(bbb::read_installation(files, &host.name).await)
+    }
+
+    /// BBB's spool of recordings; `None` on a TURN host. One for the whole run, because it remembers a look that hangs.
+    pub fn spool(&self) -> Option<&Spool> {
+        self.spool.as_ref()
     }
 
     /// A client for the BBB API of this host. Its name may not be known to any resolver yet, or still with an old

@@ -12,5 +12,6 @@ pub mod lifecycle;
 pub mod membership;
 pub mod ownership;
 pub mod record;
+pub mod recordings;
 #[cfg(test)]
 mod table;

@@ -85,10 +85,13 @@ fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
     if name == "bbb-agent" {
         text += &format!(
             "\n[scalelite]\nurl = \"{}\"\nsecret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\n\
-             \n[bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n",
+             \n[bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n\
+             \n[recordings]\ndirectory = \"{}\"\nredis = \"{}\"\n",
             cloud.scalelite_url(),
             host.files.overrides().display(),
             host.files.defaults().display(),
+            host.recordings.directory().display(),
+            host.recordings.redis().address(),
         );
     }
     text

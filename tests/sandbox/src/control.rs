@@ -40,12 +40,17 @@
 //! | `GET /bbb[?host=I]`, `PUT /bbb/mode` | the BBB host; `"ready"`, `"starting"`, `"not_installed"` |
 //! | `POST /bbb/install` `{"secret": "..."}`, `POST /bbb/uninstall` | property files and API come, or go |
 //! | `POST`, `DELETE /bbb/meetings[/ID]` | [meetings](crate::bbb::NewMeeting) |
+//! | `GET`, `POST /recordings[?host=I]` `{"id": "...", "stage": "recorded"}` | recordings come to a [stage](crate::recordings::Stage) |
+//! | `POST /recordings/ID/{advance,fail}` | one stage further; its step fails |
+//! | `POST /recordings/sender` | Scalelite's sender is installed |
+//! | `PUT /redis` `{"queues": {"rap:archive": 1}, "manner": "locked"}` | jobs in BBB's queues; how their [Redis](crate::redis::Manner) answers |
 
 mod apps;
 mod cloud;
 mod fleet;
 mod help;
 mod names;
+mod recordings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -169,6 +174,9 @@ impl Call<'_> {
             return outcome;
         }
         if let Some(outcome) = names::call(self) {
+            return outcome;
+        }
+        if let Some(outcome) = recordings::call(self) {
             return outcome;
         }
         if let Some(outcome) = apps::call(self).await {

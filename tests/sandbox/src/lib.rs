@@ -17,6 +17,8 @@ pub mod fleet;
 pub mod http;
 pub mod imds;
 pub mod journal;
+pub mod recordings;
+pub mod redis;
 pub mod route53;
 pub mod scalelite;
 pub mod secrets;

@@ -128,6 +128,11 @@ async fn bad_calls_are_refused_with_a_reason() {
         ("PUT", "/scalelite/servers/none/state", r#""enabled""#, 404, "no server none"),
         ("POST", "/bbb/meetings", "{}", 400, "needs an id"),
         ("DELETE", "/bbb/meetings/none", "", 404, "no meeting none"),
+        ("POST", "/recordings", r#"{"id":"../x","stage":"recorded"}"#, 400, "is no id of BBB's"),
+        ("POST", "/recordings", r#"{"id":"x","stage":"lost"}"#, 400, "lost"),
+        ("POST", "/recordings/none/advance", "", 404, "no recording none"),
+        ("PUT", "/redis", r#"{"manner":"rude"}"#, 400, "rude"),
+        ("GET", "/recordings?host=i-1", "", 404, "no host i-1"),
     ] {
         let (got, text) = api.send(method, path, body).await;
         assert_eq!(got, status, "{method} {path} {body}: {text}");

@@ -7,7 +7,9 @@ mod screen;
 use crate::report::{self, Exit, Failure};
 use crate::session::Session;
 
-pub use facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status};
+pub use facts::{
+    AutoScaling, BbbHost, Dns, Entry, Identity, Recording, Recordings, Scalelite, Server, Service, Status,
+};
 
 /// Shows how the host stands. Changes nothing.
 pub async fn status(session: &Session, json: bool) -> Result<Exit, Failure> {

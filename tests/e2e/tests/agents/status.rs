@@ -7,8 +7,12 @@ use sandbox::bbb::Mode;
 use sandbox::cloud::{HostOptions, Options};
 use sandbox::faults::Fault;
 use sandbox::http::ServiceName::{Imds, Route53, Scalelite, SecretsManager};
+use sandbox::recordings::Stage;
+use sandbox::redis::Manner;
 use sandbox::scalelite::ServerState;
 use serde_json::Value;
+
+const RECORDING: &str = "183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000";
 
 /// Registered, polled, in order.
 async fn serving() -> Rig {
@@ -89,11 +93,14 @@ async fn the_shape_of_the_json() {
         scalelite.url scalelite.server_url scalelite.entries[].id scalelite.entries[].state \
         scalelite.entries[].online scalelite.entries[].load scalelite.entries[].load_multiplier \
         scalelite.entries[].tag scalelite.entries[].secret_matches scalelite.blocked scalelite.error \
-        bbb.answers bbb.version bbb.meetings bbb.participants bbb.error \
+        bbb.answers bbb.version bbb.meetings bbb.participants bbb.error bbb.recordings.summary \
+        bbb.recordings.pending[].id bbb.recordings.pending[].stage bbb.recordings.failed bbb.recordings.jobs \
+        bbb.recordings.error \
         auto_scaling.group auto_scaling.target_state auto_scaling.spot_notice auto_scaling.error \
         service.running service.error";
     let golden: BTreeSet<String> = golden.split_whitespace().map(str::to_owned).collect();
     let rig = serving().await;
+    rig.host.recordings.reach(RECORDING, Stage::Recorded).unwrap();
     let status = rig.status(0).await;
     let mut found = BTreeSet::new();
     paths(&status, "", &mut found);
@@ -235,6 +242,48 @@ async fn drift_when_bbb_is_not_installed_any_more() {
     assert_eq!(status["scalelite"]["server_url"], url);
     assert_eq!(status["scalelite"]["entries"][0]["secret_matches"], Value::Null);
     assert_eq!((&status["bbb"]["answers"], &status["bbb"]["meetings"]), (&Value::Bool(false), &Value::Null));
+}
+
+#[tokio::test]
+async fn recordings_are_shown_and_change_no_verdict() {
+    let rig = serving().await;
+    let recordings = &rig.host.recordings;
+    let failed = RECORDING.replace('8', "9");
+    rig.expect(0, &["status"]).await.says(&["recordings   no recordings pending\n"]);
+    recordings.reach(RECORDING, Stage::Checked).unwrap();
+    recordings.reach(&failed, Stage::Archiving).unwrap();
+    recordings.fail(&failed).unwrap();
+    recordings.redis().set_queue("rap:process", 1);
+    let words = "1 recording pending (1 to publish), 1 job queued, 1 failed";
+    rig.expect(0, &["status"]).await.says(&[&format!("recordings   {words}\n")]);
+    let status = rig.status(0).await;
+    let expected = serde_json::json!({
+        "summary": words,
+        "pending": [{ "id": RECORDING, "stage": "publish" }],
+        "failed": [failed],
+        "jobs": 1,
+        "error": null,
+    });
+    assert_eq!(status["bbb"]["recordings"], expected);
+
+    recordings.redis().set_manner(Manner::Locked);
+    rig.expect(0, &["status"]).await.says(&[
+        "recordings   1 recording pending (1 to publish), 1 failed\n",
+        "! BBB's queued jobs are not counted: ",
+        "it wants a password",
+    ]);
+}
+
+#[tokio::test]
+async fn recordings_that_cannot_be_listed_are_not_none() {
+    let rig = serving().await;
+    let directory = rig.host.recordings.directory();
+    std::fs::create_dir_all(directory.join("status")).unwrap();
+    std::fs::write(directory.join("status/archived"), "a file").unwrap();
+    let why = format!("! cannot list the recordings: {}/status/archived: ", directory.display());
+    rig.expect(0, &["status"]).await.says(&["recordings   not known\n", &why]);
+    let status = rig.status(0).await;
+    assert_eq!(status["bbb"]["recordings"]["pending"], Value::Null);
 }
 
 #[tokio::test]

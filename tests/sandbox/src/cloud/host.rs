@@ -11,6 +11,7 @@ use crate::bbb::{BbbHost, HostFiles, Mode, Network};
 use crate::fleet::{Fleet, InstanceFacts};
 use crate::http::{Gate, Service, ServiceName};
 use crate::imds::Imds;
+use crate::recordings::Recordings;
 
 /// A host to start.
 #[derive(Clone, Debug)]
@@ -75,6 +76,8 @@ pub struct Host {
     pub bbb: Arc<BbbHost>,
     /// Its BBB property files.
     pub files: HostFiles,
+    /// Its recordings.
+    pub recordings: Recordings,
     /// The directory that stands for its root.
     pub root: PathBuf,
     /// `bigbluebutton.web.serverURL`, without `/bigbluebutton/api`.
@@ -123,8 +126,8 @@ impl Host {
         let bbb_url = bbb_listener.url_as(&name);
         let root = directory.join(&id);
         std::fs::create_dir_all(&root)?;
-        let host =
-            Self { imds, bbb, files: HostFiles::absent(&root), root, bbb_url, imds_listener, bbb_listener };
+        let (files, recordings) = (HostFiles::absent(&root), Recordings::start(&root).await?);
+        let host = Self { imds, bbb, files, recordings, root, bbb_url, imds_listener, bbb_listener };
         if options.installed {
             host.install(&options.secret)?;
         } else {

@@ -48,6 +48,7 @@ impl Cloud {
             "imds_disabled": host.imds.is_disabled(),
             "bbb": host.bbb.snapshot(),
             "bbb_url": host.bbb_url,
+            "recordings": host.recordings.stages(),
             "root": host.root,
         })
     }

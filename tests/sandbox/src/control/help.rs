@@ -111,6 +111,32 @@ pub(super) const CALLS: &[(&str, &str, &str, &str)] = &[
     ),
     ("DELETE", "/bbb/meetings/room%202", "", "end it"),
     ("DELETE", "/bbb/meetings", "", "end all"),
+    (
+        "POST",
+        "/recordings",
+        r#"{"id":"183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000","stage":"queued"}"#,
+        "a recording: recorded, queued, archiving, archived, checked, processed, published, packed, sent",
+    ),
+    (
+        "POST",
+        "/recordings/183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000/advance",
+        "",
+        "one stage further",
+    ),
+    (
+        "POST",
+        "/recordings/183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000/fail",
+        "",
+        "its step fails for good",
+    ),
+    ("POST", "/recordings/sender", "", "install Scalelite's sender"),
+    ("GET", "/recordings", "", "the recordings that go on, and BBB's queues"),
+    (
+        "PUT",
+        "/redis",
+        r#"{"queues":{"rap:archive":1},"manner":"answer"}"#,
+        "jobs in BBB's queues; manner: answer, locked, garbage or silent",
+    ),
 ];
 
 pub(super) fn text(host: &str) -> String {

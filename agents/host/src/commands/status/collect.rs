@@ -4,10 +4,13 @@ use plan::dns::{self, Desired, Holder, Liveness, Observed, Source};
 use plan::health::{self, Part, Verdict};
 use plan::membership;
 use plan::record::RecordSet;
+use plan::recordings::Stage;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status};
+use super::facts::{
+    AutoScaling, BbbHost, Dns, Entry, Identity, Recording, Recordings, Scalelite, Server, Service, Status,
+};
 use crate::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
 use crate::cli::VERSION;
 use crate::config::settings;
@@ -35,13 +38,18 @@ async fn without_service(session: &Session) -> Status {
         Err(failure) => return unknown_host(session, &failure),
     };
     let local = session.installation(&host).await;
-    let (named, bbb, auto_scaling) =
-        tokio::join!(names(session, &host), bbb_host(session, &local), auto_scaling(session, &host));
+    let (named, bbb, recordings, auto_scaling) = tokio::join!(
+        names(session, &host),
+        bbb_host(session, &local),
+        recordings(session),
+        auto_scaling(session, &host)
+    );
     let (dns, dns_part) = named;
     let own = dns.owner.as_deref() == Some(host.instance.as_str());
     let age = dns.since.filter(|_| own).map(|since| now().saturating_sub(since));
     let (scalelite, scalelite_part) = scalelite(session, &host, &local, age).await;
-    let (bbb, bbb_part) = bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(bbb), part));
+    let (bbb, bbb_part) =
+        bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(BbbHost { recordings, ..bbb }), part));
     let (verdict, reasons) = health::verdict(&[dns_part, scalelite_part, bbb_part]);
     Status {
         verdict,
@@ -255,6 +263,26 @@ fn bbb_answers(version: Result<Version, bbb::Error>, meetings: Result<Vec<Meetin
         Err(error) => found.error = found.error.or(Some(error.to_string())),
     }
     found
+}
+
+/// What has not left the host is no reason for a verdict: a host with recordings is registered all the same.
+async fn recordings(session: &Session) -> Recordings {
+    let failed = |error: String| Recordings { error: Some(error), ..Recordings::default() };
+    let Some(spool) = session.spool() else { return Recordings::default() };
+    let found = match timeout(session.settings.timeouts.status, spool.look()).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return failed(error.to_string()),
+        Err(_) => return failed("the recordings were not listed in time".to_owned()),
+    };
+    let summary = Some(found.to_string());
+    let show = |(id, stage): (String, Stage)| Recording { id, stage: stage.as_str().to_owned() };
+    Recordings {
+        summary,
+        pending: Some(found.pending.into_iter().map(show).collect()),
+        failed: Some(found.failed.into_iter().collect()),
+        jobs: Some(found.jobs),
+        error: found.remark,
+    }
 }
 
 async fn scalelite(

@@ -130,8 +130,34 @@ pub struct BbbHost {
     pub meetings: Option<usize>,
     /// People in them.
     pub participants: Option<u32>,
+    /// Recordings that have not left the host.
+    pub recordings: Recordings,
     /// Why this is not known.
     pub error: Option<String>,
+}
+
+/// Recordings that have not left the host. Those to wait for are null, not empty, while they are not known.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Recordings {
+    /// All of it in words.
+    pub summary: Option<String>,
+    /// Those to wait for.
+    pub pending: Option<Vec<Recording>>,
+    /// Those that BBB has given up, by their ids; nobody waits for them.
+    pub failed: Option<Vec<String>>,
+    /// Jobs in BBB's queues, to be waited for too.
+    pub jobs: Option<u64>,
+    /// Why something of this is not known.
+    pub error: Option<String>,
+}
+
+/// One recording to wait for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recording {
+    /// BBB's id.
+    pub id: String,
+    /// What it waits for: `archive`, `check`, `publish` or `send`.
+    pub stage: String,
 }
 
 /// The host's place in its Auto Scaling group.

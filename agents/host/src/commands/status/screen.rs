@@ -117,6 +117,8 @@ fn bbb(screen: &mut Screen, bbb: &BbbHost) {
     };
     screen.row("bbb", &line);
     screen.error(bbb.error.as_ref());
+    screen.row("recordings", bbb.recordings.summary.as_deref().unwrap_or("not known"));
+    screen.error(bbb.recordings.error.as_ref());
 }
 
 fn auto_scaling(screen: &mut Screen, auto_scaling: &AutoScaling) {

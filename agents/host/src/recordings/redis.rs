@@ -1,0 +1,113 @@
+//! How many recording jobs BBB has queued: three read-only questions at most in Redis' own protocol (RESP2).
+//!
+//! Resque keeps the names of its queues in the set `resque:queues` and each queue in a list `resque:queue:<name>`; those
+//! of recordings begin with `rap:` (BBB's `archive_worker.rb` and the others beside it).
+
+use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long all questions may take together.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// More than any line that Redis answers here, in bytes.
+const MAX_LINE: u64 = 512;
+
+/// More queues than any BBB has.
+const MAX_QUEUES: usize = 1000;
+
+/// The jobs in all queues of recordings. None where nobody listens: then there is no BBB. Else the reason, for a person,
+/// without anything that the other side sent but Redis' word for an error.
+pub(super) async fn jobs(server: SocketAddr) -> Result<u64, String> {
+    let why = match timeout(PATIENCE, ask(server)).await {
+        Ok(Ok(jobs)) => return Ok(jobs),
+        Ok(Err(Problem::Lost(error))) if error.kind() == ErrorKind::ConnectionRefused => return Ok(0),
+        Ok(Err(Problem::Lost(error))) => error.to_string(),
+        Ok(Err(Problem::Refused(word))) if word == "NOAUTH" => "it wants a password".to_owned(),
+        Ok(Err(Problem::Refused(word))) => format!("it answered {word}"),
+        Ok(Err(Problem::Garbage)) => "the answer is none that Redis gives".to_owned(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    Err(format!("BBB's queued jobs are not counted: Redis at {server}: {why}"))
+}
+
+enum Problem {
+    /// The connection failed.
+    Lost(Error),
+    /// Redis said no, with this word.
+    Refused(String),
+    /// The answer is no Redis'.
+    Garbage,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
+async fn ask(server: SocketAddr) -> Result<u64, Problem> {
+    let mut redis = BufReader::new(TcpStream::connect(server).await?);
+    question(&mut redis, &["SMEMBERS", "resque:queues"]).await?;
+    let count = number(&mut redis, '*').await?;
+    let mut queues = Vec::new();
+    for _ in 0..usize::try_from(count).ok().filter(|count| *count <= MAX_QUEUES).ok_or(Problem::Garbage)? {
+        queues.push(text(&mut redis).await?);
+    }
+    let mut jobs = 0u64;
+    for queue in queues.iter().filter(|queue| queue.starts_with("rap:")) {
+        question(&mut redis, &["LLEN", &format!("resque:queue:{queue}")]).await?;
+        jobs = jobs.saturating_add(number(&mut redis, ':').await?);
+    }
+    Ok(jobs)
+}
+
+/// Sends a command as Redis' clients do: an array of texts with their lengths.
+async fn question(redis: &mut BufReader<TcpStream>, words: &[&str]) -> Result<(), Problem> {
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    redis.write_all(request.as_bytes()).await?;
+    Ok(())
+}
+
+/// A line with a number after this mark.
+async fn number(redis: &mut BufReader<TcpStream>, mark: char) -> Result<u64, Problem> {
+    let line = line(redis).await?;
+    if let Some(refusal) = line.strip_prefix('-') {
+        let word = refusal.split(' ').next().unwrap_or_default();
+        let usual = !word.is_empty() && word.len() < 32 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+        return Err(if usual { Problem::Refused(word.to_owned()) } else { Problem::Garbage });
+    }
+    line.strip_prefix(mark).and_then(|number| number.parse().ok()).ok_or(Problem::Garbage)
+}
+
+/// A text with its length before it.
+async fn text(redis: &mut BufReader<TcpStream>) -> Result<String, Problem> {
+    let length = number(redis, '$').await?;
+    if length > MAX_LINE {
+        return Err(Problem::Garbage);
+    }
+    // One line: a queue with a line end in its name is none of BBB's.
+    let text = line(redis).await?;
+    if u64::try_from(text.len()).is_ok_and(|found| found == length) {
+        Ok(text)
+    } else {
+        Err(Problem::Garbage)
+    }
+}
+
+async fn line(redis: &mut BufReader<TcpStream>) -> Result<String, Problem> {
+    let mut line = Vec::new();
+    redis.take(MAX_LINE + 2).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Err(Problem::Lost(ErrorKind::UnexpectedEof.into()));
+    }
+    let line = line.strip_suffix(b"\r\n").ok_or(Problem::Garbage)?;
+    String::from_utf8(line.to_vec()).map_err(|_| Problem::Garbage)
+}

@@ -1,0 +1,200 @@
+//! BBB's spool of recordings on a host, as real files: a recording goes through its stages, fails, or is sent away.
+//!
+//! What each stage leaves was read off BBB's `rap-starter.rb` and its workers, and Scalelite's post-publish script.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::redis::Redis;
+
+/// The format that is published.
+const FORMAT: &str = "presentation";
+
+/// The queue of the archive worker.
+const ARCHIVE: &str = "rap:archive";
+
+/// How far a recording has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The meeting is over.
+    Recorded,
+    /// The starter has queued it: no file names it.
+    Queued,
+    /// Its raw data are being collected.
+    Archiving,
+    /// They are together.
+    Archived,
+    /// The archive is in order.
+    Checked,
+    /// A format is made of it.
+    Processed,
+    /// It is published.
+    Published,
+    /// The sender has packed it.
+    Packed,
+    /// Scalelite has it.
+    Sent,
+}
+
+impl Stage {
+    const ALL: [Self; 9] = [
+        Self::Recorded,
+        Self::Queued,
+        Self::Archiving,
+        Self::Archived,
+        Self::Checked,
+        Self::Processed,
+        Self::Published,
+        Self::Packed,
+        Self::Sent,
+    ];
+
+    fn next(self) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| *stage > self)
+    }
+}
+
+/// The spool of one host, below a directory that stands for its root.
+#[derive(Debug)]
+pub struct Recordings {
+    root: PathBuf,
+    redis: Redis,
+    stages: Mutex<BTreeMap<String, Stage>>,
+}
+
+impl Recordings {
+    /// Nothing is there yet, not even the directory; Redis listens.
+    pub async fn start(root: &Path) -> Result<Self> {
+        Ok(Self { root: root.to_owned(), redis: Redis::start().await?, stages: Mutex::default() })
+    }
+
+    /// `/var/bigbluebutton/recording`.
+    pub fn directory(&self) -> PathBuf {
+        self.root.join("var/bigbluebutton/recording")
+    }
+
+    /// Where Scalelite's sender is when it is installed.
+    pub fn sender(&self) -> PathBuf {
+        self.root.join("usr/local/bigbluebutton/core/scripts/post_publish/scalelite_post_publish.rb")
+    }
+
+    /// The Redis with BBB's queues.
+    pub fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    /// Installs Scalelite's sender.
+    pub fn install_sender(&self) -> Result<()> {
+        write(&self.sender())
+    }
+
+    /// The recordings that have not failed, with their stages.
+    pub fn stages(&self) -> BTreeMap<String, Stage> {
+        self.known().clone()
+    }
+
+    /// A recording comes as far as this stage, through all before it; a new one begins. Going back is refused.
+    pub fn reach(&self, id: &str, stage: Stage) -> Result<()> {
+        if !is_id(id) {
+            let why = format!("{id:?} is no id of BBB's, such as {EXAMPLE}");
+            return Err(Error::new(ErrorKind::InvalidInput, why));
+        }
+        let mut known = self.known();
+        let before = known.get(id).copied();
+        if before >= Some(stage) {
+            let why = format!("{id} cannot go back to that stage, or is there already");
+            return Err(Error::new(ErrorKind::AlreadyExists, why));
+        }
+        for step in Stage::ALL.into_iter().filter(|step| Some(*step) > before && *step <= stage) {
+            self.step(id, step)?;
+            known.insert(id.to_owned(), step);
+        }
+        Ok(())
+    }
+
+    /// A recording comes one stage further.
+    pub fn advance(&self, id: &str) -> Result<()> {
+        let next = self.stage(id)?.next();
+        self.reach(id, next.ok_or_else(|| Error::new(ErrorKind::AlreadyExists, format!("{id} is sent")))?)
+    }
+
+    /// The step that a recording is in fails; it never goes on.
+    pub fn fail(&self, id: &str) -> Result<()> {
+        let mark = match self.stage(id)? {
+            Stage::Archiving => format!("archived/{id}.fail"),
+            Stage::Archived => format!("sanity/{id}.fail"),
+            Stage::Checked => format!("processed/{id}-{FORMAT}.fail"),
+            Stage::Processed => format!("published/{id}-{FORMAT}.fail"),
+            _ => {
+                let why = format!("{id} is in no step that can fail");
+                return Err(Error::new(ErrorKind::AlreadyExists, why));
+            }
+        };
+        write(&self.status(&mark))?;
+        self.known().remove(id);
+        Ok(())
+    }
+
+    fn step(&self, id: &str, stage: Stage) -> Result<()> {
+        let package = self.directory().join(format!("scalelite/{id}-{FORMAT}.tar"));
+        match stage {
+            Stage::Recorded => write(&self.status(&format!("recorded/{id}.done"))),
+            Stage::Queued => {
+                self.redis.change(ARCHIVE, 1);
+                fs::remove_file(self.status(&format!("recorded/{id}.done")))
+            }
+            Stage::Archiving => {
+                self.redis.change(ARCHIVE, -1);
+                write(&self.directory().join(format!("raw/{id}/events.xml")))
+            }
+            Stage::Archived => write(&self.status(&format!("archived/{id}.done"))),
+            Stage::Checked => write(&self.status(&format!("sanity/{id}.done"))),
+            Stage::Processed => write(&self.status(&format!("processed/{id}-{FORMAT}.done"))),
+            Stage::Published => write(&self.status(&format!("published/{id}-{FORMAT}.done"))),
+            Stage::Packed => write(&package),
+            Stage::Sent => {
+                fs::remove_file(package)?;
+                let mark = self.status(&format!("published/{id}-sender.done"));
+                write(&mark)?;
+                // Never older than what was published, whatever the file system's clock does.
+                fs::File::options().write(true).open(mark)?.set_modified(SystemTime::now())
+            }
+        }
+    }
+
+    fn stage(&self, id: &str) -> Result<Stage> {
+        let stage = self.known().get(id).copied();
+        stage.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no recording {id} that goes on")))
+    }
+
+    fn status(&self, below: &str) -> PathBuf {
+        self.directory().join("status").join(below)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Stage>> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An id as BBB makes them.
+const EXAMPLE: &str = "183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000";
+
+fn is_id(id: &str) -> bool {
+    let hex = |text: &str| text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let number = |text: &str| text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit());
+    id.split_once('-').is_some_and(|(meeting, time)| hex(meeting) && number(time))
+}
+
+fn write(path: &Path) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(path, "")
+}

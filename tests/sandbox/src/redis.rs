@@ -1,0 +1,188 @@
+//! A stand-in for the Redis of a BBB host, as far as BBB's queues of recording jobs go: a set with their names and a list
+//! for each. It speaks RESP2 on a socket of its own, answers `SMEMBERS` and `LLEN`, and refuses everything else: nobody
+//! has to write here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The set with the names of all queues.
+const QUEUES: &str = "resque:queues";
+
+/// How it answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Manner {
+    /// As asked.
+    #[default]
+    Answer,
+    /// With `NOAUTH`: it wants a password.
+    Locked,
+    /// With something that is not RESP, as another service at its port does.
+    Garbage,
+    /// Not at all.
+    Silent,
+}
+
+/// The stand-in. It stops listening when it is dropped.
+#[derive(Debug)]
+pub struct Redis {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    manner: Manner,
+    queues: BTreeMap<String, u64>,
+    asked: Vec<String>,
+}
+
+impl Redis {
+    /// Listens on a port of its own, without any queue.
+    pub async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on answers like this.
+    pub fn set_manner(&self, manner: Manner) {
+        self.shared.state().manner = manner;
+    }
+
+    /// How many jobs a queue has, e.g. `rap:archive`. Resque never forgets a queue, so an empty one is still there.
+    pub fn set_queue(&self, name: &str, jobs: u64) {
+        self.shared.state().queues.insert(name.to_owned(), jobs);
+    }
+
+    /// Changes how many jobs a queue has.
+    pub(crate) fn change(&self, name: &str, by: i64) {
+        let mut state = self.shared.state();
+        let jobs = state.queues.entry(name.to_owned()).or_default();
+        *jobs = jobs.saturating_add_signed(by);
+    }
+
+    /// All queues.
+    pub fn queues(&self) -> BTreeMap<String, u64> {
+        self.shared.state().queues.clone()
+    }
+
+    /// The commands so far, e.g. `LLEN resque:queue:rap:archive`.
+    pub fn asked(&self) -> Vec<String> {
+        self.shared.state().asked.clone()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer to a command; none to be silent.
+    fn answer(&self, command: &[String]) -> Option<String> {
+        let mut state = self.state();
+        state.asked.push(command.join(" "));
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        match state.manner {
+            Manner::Answer => Some(state.read(&words)),
+            Manner::Locked => Some("-NOAUTH Authentication required.\r\n".to_owned()),
+            Manner::Garbage => Some("220 mail.example.org ESMTP\r\n".to_owned()),
+            Manner::Silent => None,
+        }
+    }
+}
+
+impl State {
+    fn read(&self, command: &[&str]) -> String {
+        const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+        match command {
+            ["SMEMBERS", QUEUES] => {
+                let names: String =
+                    self.queues.keys().map(|name| format!("${}\r\n{name}\r\n", name.len())).collect();
+                format!("*{}\r\n{names}", self.queues.len())
+            }
+            ["SMEMBERS", key] if self.list(key).is_some() => WRONG_TYPE.to_owned(),
+            ["SMEMBERS", _] => "*0\r\n".to_owned(),
+            ["LLEN", QUEUES] => WRONG_TYPE.to_owned(),
+            ["LLEN", key] => format!(":{}\r\n", self.list(key).unwrap_or(0)),
+            ["SMEMBERS" | "LLEN", ..] => "-ERR wrong number of arguments\r\n".to_owned(),
+            _ => "-NOPERM this user has no permissions to run this command\r\n".to_owned(),
+        }
+    }
+
+    /// The length of a queue's list; Redis has no empty lists.
+    fn list(&self, key: &str) -> Option<u64> {
+        let jobs = self.queues.get(key.strip_prefix("resque:queue:")?).copied();
+        jobs.filter(|jobs| *jobs > 0)
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    // Connections end with the listener.
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(serve(stream, Arc::clone(&shared)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let mut stream = BufReader::new(stream);
+    while let Ok(Some(command)) = command(&mut stream).await {
+        let answer = shared.answer(&command);
+        if let Some(answer) = answer
+            && stream.write_all(answer.as_bytes()).await.is_err()
+        {
+            return;
+        }
+    }
+    // What is no RESP gets what Redis says to that; then the connection ends.
+    let _ = stream.write_all(b"-ERR Protocol error\r\n").await;
+}
+
+/// One command, an array of texts; none when it is something else or the connection has ended.
+async fn command(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<String>>> {
+    let Some(count) = number(stream, '*').await? else { return Ok(None) };
+    let mut words = Vec::new();
+    for _ in 0..count {
+        let Some(length) = number(stream, '$').await? else { return Ok(None) };
+        let mut text = vec![0; length + 2];
+        stream.read_exact(&mut text).await?;
+        let Some(text) = text.strip_suffix(b"\r\n") else { return Ok(None) };
+        words.push(String::from_utf8_lossy(text).into_owned());
+    }
+    Ok(Some(words))
+}
+
+async fn number(stream: &mut BufReader<TcpStream>, mark: char) -> io::Result<Option<usize>> {
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    let number = line.strip_prefix(mark).and_then(|line| line.strip_suffix("\r\n"));
+    Ok(number.and_then(|number| number.parse().ok()).filter(|number| *number <= 1024))
+}
