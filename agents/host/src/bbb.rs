@@ -43,6 +43,8 @@ pub struct Meeting {
     pub id: String,
     /// Everyone in it, moderators included.
     pub participants: u32,
+    /// STUB
+    pub breakout: bool,
 }
 
 /// Why the BBB API did not answer a call. No text here holds a secret, a checksum or a meeting's name.
@@ -99,6 +101,8 @@ pub enum Error {
 }
 
 impl Error {
+    /// STUB
+    pub fn is_unsupported(&self) -> bool { false }
     /// Whether BBB itself answered, and said no.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. })
@@ -164,6 +168,9 @@ impl Bbb {
         .await
     }
 
+    /// STUB
+    pub async fn send_chat_message(&self, _: &str, _: &str, _: &str) -> Result<(), Error> { Ok(()) }
+
     async fn call<T>(
         &self,
         call: &'static str,
@@ -211,7 +218,7 @@ fn meeting(node: Node<'_, '_>) -> Result<Meeting, &'static str> {
     // Absent and zero differ: who takes an unreadable meeting for an empty one ends it.
     let participants = number(node, "participantCount")?.ok_or("a meeting without participantCount")?;
     let id = child(node, "meetingID").ok_or("a meeting without meetingID")?.to_owned();
-    Ok(Meeting { id, participants })
+    Ok(Meeting { id, participants, breakout: false })
 }
 
 fn number<T: std::str::FromStr>(node: Node<'_, '_>, name: &str) -> Result<Option<T>, &'static str> {

@@ -194,6 +194,11 @@ impl Imds {
         self.get(path).await?.map(|body| json(path, &body)).transpose()
     }
 
+    /// STUB
+    pub async fn rebalance_notice(&self) -> Result<Option<String>, Error> { Ok(None) }
+    /// STUB
+    pub async fn maintenance(&self) -> Result<Vec<Stub>, Error> { Ok(vec![]) }
+
     /// The Auto Scaling group's name, when the instance has it as a tag and tags are allowed in the metadata.
     pub async fn group_name(&self) -> Result<Option<String>, Error> {
         self.text("meta-data/tags/instance/aws:autoscaling:groupName").await
@@ -336,3 +341,11 @@ fn parse_credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> 
         _ => Err(invalid(path, "incomplete credentials".to_owned())),
     }
 }
+
+/// STUB
+pub struct Stub { /// x
+pub not_before: u64 }
+impl Stub { /// x
+pub fn is_active(&self)->bool{true} }
+impl SpotNotice { /// x
+ pub fn seconds(&self)->u64{0} }

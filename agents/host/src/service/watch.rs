@@ -73,7 +73,7 @@ impl Watch {
             Err(error) => errors.push(error),
         }
         match spot {
-            Ok(notice) => self.intent.spot = self.kept(self.intent.spot, notice.map(|notice| notice.time)),
+            Ok(notice) => self.intent.spot = self.kept(self.intent.spot, notice.map(|notice| notice.seconds())),
             Err(error) => errors.push(error),
         }
         if self.slow_due <= Instant::now() {
