@@ -222,7 +222,7 @@ fn configuration(cloud: &Cloud, host: &Host) -> Result<String, Error> {
     Ok(format!(
         "[tls]\nca_bundle = \"{}\"\n\n[dns]\nzone_id = \"{}\"\ndomain = \"{}\"\nservers = [{}]\n\n[scalelite]\nurl = \"{}\"\n\
          secret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\n\n\
-         [bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n",
+         [bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n\n[service]\ndirectory = \"{}\"\n",
         authority.display(),
         cloud.zone_id,
         cloud.zone_name,
@@ -230,5 +230,6 @@ fn configuration(cloud: &Cloud, host: &Host) -> Result<String, Error> {
         cloud.scalelite_url(),
         host.files.overrides().display(),
         host.files.defaults().display(),
+        host.root.join("run/bbb-agent").display(),
     ))
 }

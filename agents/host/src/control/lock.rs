@@ -89,7 +89,12 @@ pub(crate) fn busy(directory: &Path) -> Failure {
 
 /// Makes the directory where it is missing. The inner error says why that is not possible, while it is still missing.
 fn make(directory: &Path) -> Result<io::Result<()>, Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    if directory.is_dir() {
+        return Ok(Ok(()));
+    }
+    // What is above it (/run) is for everybody.
+    let above = directory.parent().map_or(Ok(()), fs::create_dir_all);
+    let made = above.and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(directory));
     let Err(error) = made else { return Ok(Ok(())) };
     match fs::symlink_metadata(directory) {
         Err(missing) if missing.kind() == ErrorKind::NotFound => Ok(Err(error)),
@@ -159,10 +164,13 @@ mod tests {
     #[test]
     fn one_at_a_time_and_free_again_afterwards() {
         let root = tempfile::tempdir().unwrap();
-        let directory = root.path().join("agent");
+        let directory = root.path().join("run/agent");
         let lock = Lock::try_take(&directory).unwrap().unwrap();
         assert_eq!(lock.directory(), Some(directory.as_path()));
         assert_eq!((mode(&directory), mode(&lock_file(&directory))), (0o700, 0o600));
+        // What is above is not the agent's own: it is as anybody makes it.
+        fs::create_dir(root.path().join("plain")).unwrap();
+        assert_eq!(mode(&root.path().join("run")), mode(&root.path().join("plain")));
         assert!(!free(&directory));
         drop(lock);
         assert!(free(&directory), "the file that is left behind locks nobody out");
