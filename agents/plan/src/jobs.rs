@@ -22,14 +22,15 @@ pub struct Job<'a> {
 }
 
 /// Reads what `systemctl list-jobs --full --no-legend` prints: number, unit, kind and state in a line each, aligned with
-/// blanks, without marks (`output_jobs_list` in systemd's sources, alike in 245 and 255). A line that is none is left
-/// out.
+/// blanks, without marks (`output_jobs_list` in systemd's sources, alike in 245 and 255). A line that is none, as a
+/// unit's name without a dot is none, is left out.
 pub fn parse(text: &str) -> Vec<Job<'_>> {
     text.lines()
         .filter_map(|line| {
             let mut words = line.split_ascii_whitespace();
             words.next()?.parse::<u32>().ok()?;
-            Some(Job { unit: words.next()?, kind: words.next()? })
+            let job = Job { unit: words.next()?, kind: words.next()? };
+            job.unit.contains('.').then_some(job)
         })
         .collect()
 }

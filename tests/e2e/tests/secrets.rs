@@ -29,7 +29,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 const ROLE: &str = "bbb-fleet-host";
-/// Everything that an agent can be asked, but for what it prints of itself.
+/// Everything that an agent can be asked, but for what it prints of itself, and for `settings`, which is there to hand a
+/// secret on: see `reader.rs`.
 const COMMANDS: [&[&str]; 7] = [
     &["register", "--wait"],
     &["register", "--dry-run"],

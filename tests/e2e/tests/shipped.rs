@@ -171,10 +171,20 @@ fn setting(unit: &str, key: &str) -> String {
     values[0].clone()
 }
 
-/// A default in the shipped configuration file.
+/// A default in the shipped configuration file, as TOML.
+fn toml_default<'a>(config: &'a str, key: &str) -> &'a str {
+    let found: Vec<&str> =
+        config.lines().filter_map(|line| line.strip_prefix(&format!("#{key} = "))).collect();
+    // A section tells keys of one name apart; those that are asked for are the last of theirs.
+    found.last().unwrap_or_else(|| panic!("no {key}"))
+}
+
 fn default(config: &str, key: &str) -> u64 {
-    let found = config.lines().find_map(|line| line.strip_prefix(&format!("#{key} = ")));
-    found.unwrap_or_else(|| panic!("no {key}")).parse().expect("a number")
+    toml_default(config, key).parse().expect("a number")
+}
+
+fn text_default(config: &str, key: &str) -> String {
+    toml_default(config, key).trim_matches('"').to_owned()
 }
 
 #[test]
@@ -182,41 +192,65 @@ fn the_units_give_the_agents_the_time_that_they_may_take() {
     for agent in AGENTS {
         let unit = read(&format!("systemd/{agent}.service"));
         let config = read(&format!("packaging/{agent}/config.toml"));
-        for (key, limit) in [("register", "TimeoutStartSec"), ("deregister", "TimeoutStopSec")] {
-            let limit: u64 = setting(&unit, limit).trim_end_matches('s').parse().expect("seconds");
-            let needed = default(&config, key);
-            assert!(limit >= needed + 10, "{agent}: {limit} s is too short for timeouts.{key} = {needed}");
-        }
+        let limit: u64 = setting(&unit, "TimeoutStopSec").trim_end_matches('s').parse().expect("seconds");
+        let needed = default(&config, "deregister");
+        assert!(limit >= needed + 10, "{agent}: {limit} s is too short for timeouts.deregister = {needed}");
+        assert_eq!(setting(&unit, "TimeoutStartSec"), "infinity", "{agent}: readiness may take any time");
     }
 }
 
 #[test]
 fn the_units_run_commands_that_exist_and_know_the_exit_codes() {
+    for (unit, agent) in [
+        ("bbb-agent.service", "bbb-agent"),
+        ("turn-agent.service", "turn-agent"),
+        ("bbb-agent-settings@.service", "bbb-agent"),
+    ] {
+        let unit = read(&format!("systemd/{unit}"));
+        let line = setting(&unit, "ExecStart");
+        let mut words = line.split(' ');
+        assert_eq!(words.next(), Some(format!("/usr/bin/{agent}").as_str()));
+        let arguments: Vec<&str> = words.chain(["--help"]).collect();
+        said(agent, &arguments);
+    }
     for agent in AGENTS {
         let unit = read(&format!("systemd/{agent}.service"));
-        for key in ["ExecStart", "ExecStop"] {
-            let line = setting(&unit, key);
-            let mut words = line.split(' ');
-            assert_eq!(words.next(), Some(format!("/usr/bin/{agent}").as_str()));
-            let arguments: Vec<&str> = words.chain(["--help"]).collect();
-            said(agent, &arguments);
-        }
-        let help = said(agent, &["--help"]);
-        let codes =
-            [settings(&unit, "SuccessExitStatus"), settings(&unit, "RestartPreventExitStatus")].concat();
-        for code in codes.iter().flat_map(|codes| codes.split(' ')) {
-            assert!(help.contains(&format!("\n  {code}  ")), "exit code {code} is not explained by --help");
-        }
+        assert_eq!(setting(&unit, "RestartPreventExitStatus"), "2", "any other fault may pass");
+        assert!(said(agent, &["--help"]).contains("\n  2  the command line or the configuration is wrong"));
     }
-    let bbb = read("systemd/bbb-agent.service");
-    assert_eq!(
-        setting(&bbb, "SuccessExitStatus"),
-        "7 9",
-        "a host that has its name gives it up at the end, whatever else failed"
-    );
-    let help = said("bbb-agent", &["--help"]);
-    assert!(help.contains("\n  7  the name is registered, BBB is not ready yet"));
-    assert!(help.contains("\n  9  the name is registered, but"));
+}
+
+/// Users, directories and sockets have one name in the units, in the files that make them and in the agents' defaults.
+#[test]
+fn the_units_fit_their_users_directories_and_sockets() {
+    for agent in AGENTS {
+        let unit = read(&format!("systemd/{agent}.service"));
+        let user = setting(&unit, "User");
+        let makes = read(&format!("systemd/sysusers.d/{agent}.conf"));
+        let made: Vec<&str> = makes.lines().filter_map(|line| line.strip_prefix("u ")).collect();
+        assert_eq!(made.len(), 1, "{makes}");
+        assert!(made[0].starts_with(&format!("{user} - ")), "{makes}");
+        let directory = text_default(&read(&format!("packaging/{agent}/config.toml")), "directory");
+        assert_eq!(directory, format!("/run/{}", setting(&unit, "RuntimeDirectory")), "service.directory");
+        assert_eq!(setting(&unit, "RuntimeDirectoryPreserve"), "yes");
+    }
+    let socket = read("systemd/bbb-agent-settings.socket");
+    let unit = read("systemd/bbb-agent.service");
+    let reader = text_default(&read("packaging/bbb-agent/config.toml"), "reader");
+    assert_eq!(setting(&socket, "ListenStream"), reader, "bbb.reader");
+    assert_eq!(setting(&socket, "SocketUser"), setting(&unit, "User"));
+    assert_eq!(setting(&socket, "SocketMode"), "0600");
+    for key in ["Wants", "After"] {
+        let named = settings(&unit, key);
+        assert!(named.iter().any(|units| units == "bbb-agent-settings.socket"), "{key}: {named:?}");
+    }
+    // Each of them would keep the reader from being started while the host goes down.
+    let reader = read("systemd/bbb-agent-settings@.service");
+    for unit in [&socket, &reader] {
+        assert_eq!(setting(unit, "DefaultDependencies"), "no");
+    }
+    assert_eq!(setting(&reader, "Slice"), "system.slice");
+    assert_eq!(settings(&reader, "PrivateTmp"), Vec::<String>::new());
 }
 
 #[test]
