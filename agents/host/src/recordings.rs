@@ -78,7 +78,7 @@ impl Spool {
     }
 
     /// Which recordings have not left the host; none where there is no spool, because BBB is not installed. Takes 5 s at
-    /// most. A Redis that cannot be asked does not hide what the files say: it becomes a remark.
+    /// most, behind another look twice that. A Redis that cannot be asked does not hide what the files say: it becomes a remark.
     pub async fn look(&self) -> Result<Recordings, Error> {
         let (directory, sender) = (self.directory.clone(), self.sender.clone());
         let mut listing = self.list(PATIENCE, move || files::list(&directory, &sender)).await?;

@@ -131,7 +131,7 @@ impl State {
             ["SMEMBERS", _] => "*0\r\n".to_owned(),
             ["LLEN", QUEUES] => WRONG_TYPE.to_owned(),
             ["LLEN", key] => format!(":{}\r\n", self.list(key).unwrap_or(0)),
-            ["SMEMBERS" | "LLEN", ..] => "-ERR wrong number of arguments\r\n".to_owned(),
+            ["SMEMBERS" | "LLEN", ..] => "-ERR wrong number of arguments for this command\r\n".to_owned(),
             _ => "-NOPERM this user has no permissions to run this command\r\n".to_owned(),
         }
     }
