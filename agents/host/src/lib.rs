@@ -2,6 +2,7 @@
 //! the command line's shared parts, execution and reports. What to do is decided in the crate `plan`.
 
 pub mod agent;
+pub mod autoscaling;
 pub mod aws;
 pub mod bbb;
 pub mod cli;

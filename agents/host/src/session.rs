@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::agent::Agent;
+use crate::autoscaling::AutoScaling;
 use crate::aws;
 use crate::bbb::{self, Installation, NotReady};
 use crate::config::settings::{self, Settings};
@@ -88,6 +89,11 @@ impl Session {
     /// EC2 in the host's own region.
     pub async fn ec2(&self, host: &Host) -> Result<Ec2, Failure> {
         Ok(Ec2::new(self.aws(host).await?, &host.region))
+    }
+
+    /// Auto Scaling in the host's own region.
+    pub async fn autoscaling(&self, host: &Host) -> Result<AutoScaling, Failure> {
+        Ok(AutoScaling::new(self.aws(host).await?, &host.region))
     }
 
     /// Scalelite, with the load balancer's secret fetched from where it is. `None` where no Scalelite is configured.

@@ -1,0 +1,195 @@
+//! EC2 Auto Scaling's API, as far as a host asks about itself and its group's termination hooks. One call each, no retry.
+
+use std::time::Duration;
+
+use aws_sdk_autoscaling::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_autoscaling::types::LifecycleHook;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use plan::instance::InstanceId;
+use plan::lifecycle::Verdict;
+
+use crate::aws;
+
+/// The transition that hooks on a host's way out have (reference of `DescribeLifecycleHooks`).
+const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
+
+/// How Auto Scaling begins its refusal when the hook does not hold the instance: the code is that of any invalid
+/// parameter (`ValidationError`), so only the words tell it apart, as other programs do too, e.g. AWS's
+/// node-termination-handler.
+const NO_ACTION: &str = "no active lifecycle action found";
+
+/// A hook's heartbeat timeout where none was chosen (reference of `PutLifecycleHook`).
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(3600);
+/// The longest that a hook holds an instance (reference of `LifecycleHook`) ...
+const CEILING: Duration = Duration::from_secs(48 * 3600);
+/// ... unless so many heartbeat timeouts are shorter.
+const HEARTBEATS: u32 = 100;
+
+/// Why Auto Scaling did not do as asked. `action` says what was asked, of which object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The hook does not hold the instance, or no longer: its time is over, or somebody completed it.
+    #[error("Auto Scaling {action}: {message}")]
+    Gone {
+        /// The call and its object.
+        action: String,
+        /// Auto Scaling's words.
+        message: String,
+    },
+    /// Auto Scaling refused, or could not be asked.
+    #[error("Auto Scaling {action}: {message}")]
+    Failed {
+        /// The call and its object.
+        action: String,
+        /// What answered.
+        message: String,
+        /// Whether asking again may help.
+        retryable: bool,
+    },
+}
+
+impl Error {
+    fn new<E>(action: String, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let message = aws::explain(error);
+        if error.code() == Some("ValidationError") && message.to_ascii_lowercase().contains(NO_ACTION) {
+            return Self::Gone { action, message };
+        }
+        Self::Failed { action, message, retryable: aws::is_retryable(error) }
+    }
+
+    /// Whether asking again may help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Failed { retryable: true, .. })
+    }
+
+    /// Whether there is no such lifecycle action now: no failure for who wanted it completed.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone { .. })
+    }
+}
+
+/// An instance's place in its group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The group's name.
+    pub group: String,
+    /// The lifecycle state, e.g. `InService`, `Terminating:Wait`, `Warmed:Stopped`.
+    pub state: String,
+    /// Whether it is protected from scale-in.
+    pub protected: bool,
+}
+
+/// A lifecycle hook that holds the group's instances on their way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Its name.
+    pub name: String,
+    /// How long it holds an instance from its start, or from the last heartbeat, on.
+    pub heartbeat_timeout: Duration,
+    /// The longest that it holds an instance, whatever the heartbeats.
+    pub ceiling: Duration,
+}
+
+impl Hook {
+    /// `None` for a hook of another transition.
+    fn of(hook: &LifecycleHook) -> Option<Self> {
+        let name = hook.lifecycle_hook_name()?.to_owned();
+        let seconds = |number: Option<i32>| {
+            number.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
+        };
+        let heartbeat_timeout = seconds(hook.heartbeat_timeout()).unwrap_or(DEFAULT_HEARTBEAT);
+        let ceiling = seconds(hook.global_timeout());
+        let ceiling = ceiling.unwrap_or_else(|| CEILING.min(heartbeat_timeout.saturating_mul(HEARTBEATS)));
+        let terminating = hook.lifecycle_transition() == Some(TERMINATING);
+        terminating.then_some(Self { name, heartbeat_timeout, ceiling })
+    }
+}
+
+/// Auto Scaling in the region that the host is in.
+#[derive(Clone, Debug)]
+pub struct AutoScaling {
+    client: aws_sdk_autoscaling::Client,
+}
+
+impl AutoScaling {
+    /// Auto Scaling in `region`, whatever region the settings have: elsewhere nobody would know the host.
+    pub fn new(config: &aws_config::SdkConfig, region: &str) -> Self {
+        let region = aws_sdk_autoscaling::config::Region::new(region.to_owned());
+        let config = aws_sdk_autoscaling::config::Builder::from(config).region(region).build();
+        Self { client: aws_sdk_autoscaling::Client::from_conf(config) }
+    }
+
+    /// The instance's place in its group (DescribeAutoScalingInstances); `None` when it is in none.
+    pub async fn membership(&self, instance: &InstanceId) -> Result<Option<Membership>, Error> {
+        let action = || format!("DescribeAutoScalingInstances of {instance}");
+        let request = self.client.describe_auto_scaling_instances().instance_ids(instance.as_str());
+        let answer = request.send().await.map_err(|error| Error::new(action(), &error))?;
+        let mut found = answer.auto_scaling_instances().iter();
+        let own = found.find(|found| found.instance_id() == Some(instance.as_str()));
+        let Some(own) = own else { return Ok(None) };
+        let (Some(group), Some(state)) = (own.auto_scaling_group_name(), own.lifecycle_state()) else {
+            let message = "an answer without a group's name or a lifecycle state".to_owned();
+            return Err(Error::Failed { action: action(), message, retryable: false });
+        };
+        let protected = own.protected_from_scale_in().unwrap_or_default();
+        Ok(Some(Membership { group: group.to_owned(), state: state.to_owned(), protected }))
+    }
+
+    /// The group's hooks for instances on their way out (DescribeLifecycleHooks).
+    pub async fn termination_hooks(&self, group: &str) -> Result<Vec<Hook>, Error> {
+        let request = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| Error::new(format!("DescribeLifecycleHooks of group {group}"), &error))?;
+        Ok(answer.lifecycle_hooks().iter().filter_map(Hook::of).collect())
+    }
+
+    /// Makes the hook hold the instance for another heartbeat timeout (RecordLifecycleActionHeartbeat), up to the
+    /// hook's ceiling.
+    pub async fn heartbeat(&self, group: &str, hook: &str, instance: &InstanceId) -> Result<(), Error> {
+        let request = self.client.record_lifecycle_action_heartbeat();
+        let request = request.auto_scaling_group_name(group).lifecycle_hook_name(hook);
+        let sent = request.instance_id(instance.as_str()).send().await;
+        sent.map(drop).map_err(|error| {
+            Error::new(held("RecordLifecycleActionHeartbeat", group, hook, instance), &error)
+        })
+    }
+
+    /// Ends the hook's hold on the instance (CompleteLifecycleAction). After a lost reply the same call answers
+    /// [`Error::Gone`].
+    pub async fn complete(
+        &self,
+        group: &str,
+        hook: &str,
+        instance: &InstanceId,
+        verdict: Verdict,
+    ) -> Result<(), Error> {
+        let result = match verdict {
+            Verdict::Continue => "CONTINUE",
+            Verdict::Abandon => "ABANDON",
+        };
+        let request = self.client.complete_lifecycle_action();
+        let request = request.auto_scaling_group_name(group).lifecycle_hook_name(hook);
+        let sent = request.instance_id(instance.as_str()).lifecycle_action_result(result).send().await;
+        sent.map(drop)
+            .map_err(|error| Error::new(held("CompleteLifecycleAction", group, hook, instance), &error))
+    }
+
+    /// Protects the instance from scale-in, or no longer (SetInstanceProtection). Refused unless it is `InService` or in
+    /// standby.
+    pub async fn protect(&self, group: &str, instance: &InstanceId, protected: bool) -> Result<(), Error> {
+        let request = self.client.set_instance_protection();
+        let request = request.auto_scaling_group_name(group).instance_ids(instance.as_str());
+        let sent = request.protected_from_scale_in(protected).send().await;
+        let action = || format!("SetInstanceProtection of {instance} in group {group}");
+        sent.map(drop).map_err(|error| Error::new(action(), &error))
+    }
+}
+
+fn held(call: &str, group: &str, hook: &str, instance: &InstanceId) -> String {
+    format!("{call} of {instance} by hook {hook} of group {group}")
+}
