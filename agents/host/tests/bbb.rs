@@ -6,14 +6,15 @@ mod served;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use futures_util::future::BoxFuture;
 use host::bbb::{Algorithm, Bbb, Error, Meeting, NotReady, read_installation};
 use plan::record::Name;
 use sandbox::bbb::checksum;
 use sandbox::bbb::{BbbHost, HostFiles, Mode, NewMeeting, Participants};
 use sandbox::faults::Fault;
-use sandbox::http::{Service, ServiceName};
+use sandbox::http::{Request, Response, Service, ServiceName, reply};
 use secrecy::ExposeSecret;
 use served::{Canned, Served, client};
 
@@ -37,7 +38,7 @@ async fn canned(status: u16, body: impl Into<Vec<u8>>) -> (Served, Bbb) {
 #[track_caller]
 fn words(error: &Error) -> String {
     for shown in [error.to_string(), format!("{error:?}")] {
-        for secret in ["marked", "checksum=", "getMeetings?"] {
+        for secret in ["marked", "checksum=", "getMeetings?", "sendChatMessage?"] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
     }
@@ -73,11 +74,96 @@ async fn meetings_are_read_whatever_they_are_called() {
     assert_eq!(
         meetings,
         [
-            Meeting { id: "room/1 &2 <ü>".to_owned(), participants: 7 },
-            Meeting { id: "b".to_owned(), participants: 0 },
+            Meeting { id: "room/1 &2 <ü>".to_owned(), participants: 7, breakout: true },
+            Meeting { id: "b".to_owned(), participants: 0, breakout: false },
         ]
     );
     assert!(!format!("{client:?} {meetings:?}").contains("marked"));
+}
+
+const MESSAGE: &str = "marked: this server closes in 5 minutes & 100% + = #? ü€😀 '\"";
+
+#[tokio::test]
+async fn chat_messages_arrive_as_they_were_written() {
+    let (bbb, _served, client) = host().await;
+    for id in ["room", "room/1 &2 <ü> %20+"] {
+        bbb.start_meeting(id, 2);
+        client.send_chat_message(id, MESSAGE, "the host's agent").await.unwrap();
+        assert_eq!(bbb.meeting(id).unwrap().chat, [MESSAGE]);
+    }
+    bbb.set_algorithms(&[checksum::Algorithm::Sha256]);
+    client.send_chat_message("room", &"€".repeat(500), "").await.unwrap();
+
+    for (id, message, key) in [
+        ("ended", MESSAGE, "notFound"),
+        ("room", " ", "validationError"),
+        ("room", &"marked".repeat(84), "validationError"),
+    ] {
+        let error = client.send_chat_message(id, message, "agent").await.unwrap_err();
+        assert!(matches!(&error, Error::Refused { key: refused, .. } if refused == key), "{error:?}");
+        assert!(!error.is_unsupported() && !error.is_retryable());
+        assert!(words(&error).contains("refused sendChatMessage"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_bbb_without_chat_messages_is_told_apart() {
+    let (bbb, served, client) = host().await;
+    bbb.start_meeting("room", 2);
+    bbb.set_version("2.7.18");
+    let old = client.send_chat_message("room", MESSAGE, "agent").await.unwrap_err();
+    served.error("sendChatMessage", 404, "");
+    let older = client.send_chat_message("room", MESSAGE, "agent").await.unwrap_err();
+    for error in [old, older] {
+        assert!(error.is_unsupported() && !error.is_retryable(), "{error:?}");
+        assert!(words(&error).contains("has no sendChatMessage"), "{error}");
+    }
+    // That BBB is away, or has another secret, says nothing about its version.
+    bbb.set_mode(Mode::Starting);
+    let error = client.send_chat_message("room", MESSAGE, "agent").await.unwrap_err();
+    assert!(error.is_retryable() && !error.is_unsupported(), "{error:?}");
+    bbb.set_mode(Mode::Ready);
+    bbb.set_secret("another");
+    bbb.set_version("3.0.4");
+    let error = client.send_chat_message("room", MESSAGE, "agent").await.unwrap_err();
+    assert!(error.is_refusal() && !error.is_unsupported(), "{error:?}");
+    words(&error);
+}
+
+/// Answers every call with success and keeps its query.
+#[derive(Default)]
+struct Queries(Mutex<Vec<String>>);
+
+impl Service for Queries {
+    fn name(&self) -> ServiceName {
+        ServiceName::Bbb
+    }
+
+    fn action(&self, request: &Request) -> String {
+        request.path.clone()
+    }
+
+    fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response> {
+        self.0.lock().unwrap().push(request.query.clone());
+        let body = "<response><returncode>SUCCESS</returncode></response>";
+        Box::pin(std::future::ready(reply(200, "text/xml", body)))
+    }
+
+    fn error(&self, status: u16, code: &str) -> Response {
+        reply(status, "text/plain", code.to_owned())
+    }
+}
+
+#[tokio::test]
+async fn what_is_signed_is_what_is_sent() {
+    let queries = Arc::new(Queries::default());
+    let served = Served::start(queries.clone()).await;
+    let client = Bbb::new(client(), &served.url(), SECRET.into());
+    client.send_chat_message("a b", MESSAGE, "it's me").await.unwrap();
+    let query = queries.0.lock().unwrap().remove(0);
+    let signed = "meetingID=a%20b&message=marked%3A%20this%20server%20closes%20in%205%20minutes%20%26%20100%25%20%2B\
+                  %20%3D%20%23%3F%20%C3%BC%E2%82%AC%F0%9F%98%80%20%27%22&userName=it%27s%20me";
+    assert_eq!(query, checksum::sign(checksum::Algorithm::Sha256, "sendChatMessage", signed, SECRET));
 }
 
 #[tokio::test]
