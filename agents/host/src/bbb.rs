@@ -2,10 +2,8 @@
 
 pub mod checksum;
 pub(crate) mod envelope;
-mod files;
 mod installation;
 pub mod properties;
-pub mod reader;
 pub(crate) mod transport;
 
 use reqwest::StatusCode;
@@ -14,7 +12,7 @@ use secrecy::SecretString;
 
 pub use self::checksum::Algorithm;
 pub(crate) use self::installation::host_of;
-pub use self::installation::{Installation, NotReady, PropertyFiles, read_installation};
+pub use self::installation::{Installation, NotReady, read_installation};
 
 use self::envelope::child;
 
@@ -43,11 +41,14 @@ pub struct Meeting {
     pub id: String,
     /// Everyone in it, moderators included.
     pub participants: u32,
-    /// STUB
+    /// Whether it is a breakout room, which ends with its parent meeting at the latest.
     pub breakout: bool,
 }
 
-/// Why the BBB API did not answer a call. No text here holds a secret, a checksum or a meeting's name.
+/// The call of [`Bbb::send_chat_message`].
+const CHAT: &str = "sendChatMessage";
+
+/// Why the BBB API did not answer a call. No text here holds a secret, a checksum, a meeting's name or a chat message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// BBB is not up (yet): nobody listens, or nginx answers in its place.
@@ -78,6 +79,16 @@ pub enum Error {
         /// The `message`.
         message: String,
     },
+    /// This BBB has no such call: it is older.
+    #[error("BigBlueButton at {api} has no {call}: {words}")]
+    Unsupported {
+        /// The API's address.
+        api: String,
+        /// The call.
+        call: &'static str,
+        /// How it said so.
+        words: String,
+    },
     /// No whole answer came.
     #[error("cannot reach BigBlueButton at {api} for {call}: {words}")]
     Transport {
@@ -101,11 +112,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// STUB
-    pub fn is_unsupported(&self) -> bool { false }
     /// Whether BBB itself answered, and said no.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. })
+    }
+
+    /// Whether this BBB is too old for the call.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Unsupported { .. })
     }
 
     /// Whether the same call may succeed later without anybody's doing. A wrong checksum may: BBB takes a new secret only
@@ -114,7 +128,7 @@ impl Error {
         match self {
             Self::NotReady { .. } | Self::Transport { .. } => true,
             Self::Refused { key, .. } => key == "checksumError",
-            Self::Distrusted { .. } | Self::Unexpected { .. } => false,
+            Self::Distrusted { .. } | Self::Unsupported { .. } | Self::Unexpected { .. } => false,
         }
     }
 }
@@ -155,8 +169,7 @@ impl Bbb {
     /// All meetings that run on the host, breakout rooms included.
     pub async fn meetings(&self) -> Result<Vec<Meeting>, Error> {
         const CALL: &str = "getMeetings";
-        let url = format!("{}/{CALL}?{}", self.api, self.checksum.sign(CALL, "", &self.secret));
-        self.call(CALL, &url, |response| {
+        self.call(CALL, &self.url(CALL, ""), |response| {
             match response.children().find(|node| node.has_tag_name("meetings")) {
                 Some(list) => {
                     list.children().filter(|node| node.has_tag_name("meeting")).map(meeting).collect()
@@ -168,8 +181,23 @@ impl Bbb {
         .await
     }
 
-    /// STUB
-    pub async fn send_chat_message(&self, _: &str, _: &str, _: &str) -> Result<(), Error> { Ok(()) }
+    /// Writes into the public chat of a running meeting, as plain text (`sendChatMessage`, since BBB 3.0; BBB's
+    /// documentation of its API). BBB refuses a message of more than 500 characters and a sender of more than 255 (an emoji
+    /// counts as two), and one that is blank.
+    pub async fn send_chat_message(
+        &self,
+        meeting_id: &str,
+        message: &str,
+        sender: &str,
+    ) -> Result<(), Error> {
+        let query = checksum::query(&[("meetingID", meeting_id), ("message", message), ("userName", sender)]);
+        self.call(CHAT, &self.url(CHAT, &query), |_| Ok(())).await
+    }
+
+    /// A URL with its checksum: a credential for this call.
+    fn url(&self, call: &str, query: &str) -> String {
+        format!("{}/{call}?{}", self.api, self.checksum.sign(call, query, &self.secret))
+    }
 
     async fn call<T>(
         &self,
@@ -186,6 +214,10 @@ impl Bbb {
             Err(failure) if failure.refused => return Err(Error::NotReady { api, words: failure.words }),
             Err(failure) => return Err(Error::Transport { api, call, words: failure.words }),
         };
+        // The other calls are in every BBB, and a 404 means that none is there.
+        if status == StatusCode::NOT_FOUND && call == CHAT {
+            return Err(Error::Unsupported { api, call, words: format!("HTTP status {status}") });
+        }
         if let Some(words) = not_ready(status) {
             return Err(Error::NotReady { api, words: format!("{words} ({status})") });
         }
@@ -197,6 +229,9 @@ impl Bbb {
         let document = envelope::parse(&text).map_err(|what| unexpected(&what))?;
         match envelope::open(&document).map_err(unexpected)? {
             Ok(response) => read(response).map_err(unexpected),
+            Err(refusal) if refusal.key == "unsupportedRequest" => {
+                Err(Error::Unsupported { api: api.clone(), call, words: refusal.message })
+            }
             Err(refusal) => {
                 Err(Error::Refused { api: api.clone(), call, key: refusal.key, message: refusal.message })
             }
@@ -218,7 +253,8 @@ fn meeting(node: Node<'_, '_>) -> Result<Meeting, &'static str> {
     // Absent and zero differ: who takes an unreadable meeting for an empty one ends it.
     let participants = number(node, "participantCount")?.ok_or("a meeting without participantCount")?;
     let id = child(node, "meetingID").ok_or("a meeting without meetingID")?.to_owned();
-    Ok(Meeting { id, participants, breakout: false })
+    let breakout = child(node, "isBreakout") == Some("true");
+    Ok(Meeting { id, participants, breakout })
 }
 
 fn number<T: std::str::FromStr>(node: Node<'_, '_>, name: &str) -> Result<Option<T>, &'static str> {

@@ -24,7 +24,10 @@ use std::sync::Arc;
 
 use aws_sdk_route53::error::SdkError;
 use aws_sdk_route53::types::{ResourceRecordSet, RrType};
-use ministack::{MiniStack, User, actions, shipped_policy, without};
+use host::autoscaling::AutoScaling;
+use ministack::{ACCOUNT, MiniStack, User, actions, shipped_policy, without};
+use plan::instance::InstanceId;
+use plan::lifecycle::Verdict;
 use sandbox::agent::Agent;
 use sandbox::cloud::{Cloud, Host, Options, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
 use sandbox::http::ServiceName;
@@ -49,7 +52,7 @@ impl World {
         let aws = MiniStack::start(&region).await;
         let zone = zone(&aws, &cloud.zone_name).await;
         let secret = secret(&aws, SCALELITE_SECRET_ID, "sandbox-loadbalancer-secret").await;
-        let policy = policy(agent, &region, &zone, &cloud.zone_name, &secret);
+        let policy = policy(agent, &region, &cloud.group, &zone, &cloud.zone_name, &secret);
         let user = aws.user(agent, &policy).await;
         let installed = Agent::install(&cloud, &host, agent).expect("an agent");
         let drop_ins = installed.config().with_file_name("config.d");
@@ -58,6 +61,10 @@ impl World {
         let settings = format!("[dns]\nzone_id = \"{zone}\"\nread = \"api\"\n");
         std::fs::write(drop_ins.join("ministack.toml"), settings).expect("a file");
         Self { aws, cloud, host, agent: installed, zone, policy, user }
+    }
+
+    fn region(&self) -> String {
+        self.host.imds.facts().expect("facts").region
     }
 
     async fn output(&self, arguments: &[&str]) -> Output {
@@ -121,10 +128,12 @@ async fn secret(aws: &MiniStack, name: &str, value: &str) -> String {
 
 /// The shipped policy. One resource is changed for MiniStack, which authorises GetChange on `*`: the only resources that
 /// GetChange has are changes, so that it means the same to AWS.
-fn policy(agent: &str, region: &str, zone: &str, domain: &str, secret: &str) -> Value {
+fn policy(agent: &str, region: &str, group: &str, zone: &str, domain: &str, secret: &str) -> Value {
     let placeholders = [
         ("Partition", "aws"),
         ("Region", region),
+        ("Account", ACCOUNT),
+        ("Group", group),
         ("HostedZoneId", zone),
         ("Domain", domain),
         ("SecretArn", secret),
@@ -195,7 +204,9 @@ async fn a_turn_host_lives_its_life_with_the_shipped_policy() {
 #[tokio::test]
 async fn without_any_one_action_a_command_fails_and_names_it() {
     let world = World::of("bbb-agent").await;
-    for action in actions(&world.policy) {
+    // Auto Scaling is asked by the service only: see the next test.
+    let by_commands = |action: &String| !action.starts_with("autoscaling:");
+    for action in actions(&world.policy).into_iter().filter(by_commands) {
         world.aws.permit(&world.user, &world.policy).await;
         // DescribeInstances matters when the record holds an address that the host has no more.
         if action == "ec2:DescribeInstances" {
@@ -220,6 +231,51 @@ async fn without_any_one_action_a_command_fails_and_names_it() {
             "{command:?} without {action} says: {said}"
         );
     }
+}
+
+/// The calls of the service, made by its client: each is allowed for the own group, denied for any other group if it changes
+/// anything, and denied without its action. Whether MiniStack understands a call otherwise does not matter here.
+#[tokio::test]
+async fn auto_scaling_is_allowed_for_the_own_group_only() {
+    for agent in ["bbb-agent", "turn-agent"] {
+        let world = World::of(agent).await;
+        let own = refused_actions(&world, &world.cloud.group).await;
+        let not_granted: &[&str] =
+            if agent == "turn-agent" { &["autoscaling:SetInstanceProtection"] } else { &[] };
+        assert_eq!(own, not_granted, "{agent}");
+        let changing = [
+            "autoscaling:RecordLifecycleActionHeartbeat",
+            "autoscaling:CompleteLifecycleAction",
+            "autoscaling:SetInstanceProtection",
+        ];
+        assert_eq!(refused_actions(&world, "another-fleet").await, changing, "{agent}");
+
+        let granted = actions(&world.policy).into_iter().filter(|action| action.starts_with("autoscaling:"));
+        for action in granted {
+            world.aws.permit(&world.user, &without(&world.policy, &action)).await;
+            let refused = refused_actions(&world, &world.cloud.group).await;
+            assert!(refused.contains(&action) && refused.len() == not_granted.len() + 1, "{refused:?}");
+        }
+    }
+}
+
+/// Makes all calls to Auto Scaling; returns the actions that the permissions refuse.
+async fn refused_actions(world: &World, group: &str) -> Vec<String> {
+    let client = AutoScaling::new(&world.aws.as_user(&world.user).await, &world.region());
+    let instance = InstanceId::parse(world.host.id()).expect("an id");
+    let answers = [
+        client.membership(&instance).await.map(drop),
+        client.termination_hooks(group).await.map(drop),
+        client.heartbeat(group, "drain", &instance).await,
+        client.complete(group, "drain", &instance, Verdict::Continue).await,
+        client.protect(group, &instance, true).await,
+    ];
+    let words = answers.into_iter().filter_map(Result::err).map(|error| error.to_string());
+    let action = |words: String| {
+        let (_, rest) = words.split_once("not authorized to perform: ")?;
+        rest.split_whitespace().next().map(str::to_owned)
+    };
+    words.filter_map(action).collect()
 }
 
 /// What an agent's message has to contain when an action is denied.

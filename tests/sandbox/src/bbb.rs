@@ -33,8 +33,10 @@ pub(crate) use self::meeting::random_password;
 use crate::http::{Request, Response, Service, ServiceName};
 
 const BASE: &str = "/bigbluebutton/api";
-/// The longest chat message that BBB takes by default, in characters.
+/// The longest chat message and the longest sender that BBB takes, in UTF-16 units as Java counts (bbb-common-web's
+/// `SendChatMessage`).
 const CHAT_LIMIT: usize = 500;
+const SENDER_LIMIT: usize = 255;
 
 /// How far the host has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -325,9 +327,14 @@ impl State {
     }
 
     fn chat(&mut self, id: &str, query: &str) -> Response {
-        let message = parameter(query, "message").unwrap_or_default();
-        if message.is_empty() || message.chars().count() > CHAT_LIMIT {
-            return failed("validationError", "message must have between 1 and 500 characters");
+        // BBB drops control characters and outer spaces of every parameter (its `ValidationService`).
+        let clean = |name| parameter(query, name).unwrap_or_default().replace(char::is_control, "");
+        let (message, sender) = (clean("message").trim().to_owned(), clean("userName"));
+        if !(1..=CHAT_LIMIT).contains(&message.encode_utf16().count()) {
+            return failed("validationError", "Param message must be between 1 and 500 characters");
+        }
+        if sender.trim().encode_utf16().count() > SENDER_LIMIT {
+            return failed("validationError", "Param userName must not exceed 255 characters");
         }
         let Some(meeting) = self.meetings.get_mut(id) else { return not_found() };
         meeting.chat.push(message);

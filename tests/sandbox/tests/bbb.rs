@@ -183,9 +183,13 @@ async fn chat_messages_exist_since_version_3() {
     assert_eq!(host.bbb.meeting("r").unwrap().chat, ["Closing in 5 minutes & more"]);
     let nowhere = [("meetingID", "q"), ("message", "x")];
     has(&host.call("sendChatMessage", &nowhere).await, &["messageKey=notFound"]);
-    let long = "x".repeat(501);
-    let long = [("meetingID", "r"), ("message", long.as_str())];
-    has(&host.call("sendChatMessage", &long).await, &["messageKey=validationError"]);
+    let (long, emoji, sender) = ("x".repeat(501), "\u{1f600}".repeat(251), "x".repeat(256));
+    for (message, sender) in [(long.as_str(), "s"), (&emoji, "s"), (" \u{7}", "s"), ("", "s"), ("m", &sender)]
+    {
+        let refused = [("meetingID", "r"), ("message", message), ("userName", sender)];
+        has(&host.call("sendChatMessage", &refused).await, &["messageKey=validationError"]);
+    }
+    assert_eq!(host.bbb.meeting("r").unwrap().chat.len(), 1);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The checksum that BBB's API and Scalelite's want in the query of every call.
 
+use std::fmt::Write;
+
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
@@ -54,9 +56,27 @@ impl Algorithm {
     }
 }
 
+/// A query of these parameters. Whatever is not a letter, a digit or one of `-._~` is percent-encoded, so that nobody on the
+/// way writes it otherwise: the checksum is over the query's very bytes, as the receiver sees them.
+pub(crate) fn query(parameters: &[(&str, &str)]) -> String {
+    let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+fn encode(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
 /// Lower-case, as both services insist.
 fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -90,6 +110,18 @@ mod tests {
         let query = "name=Test+Meeting&meetingID=abc123&attendeePW=111222&moderatorPW=333444";
         let signed = Algorithm::Sha1.sign("create", query, &"639259d4-9dd8-4b25-bf01-95f9567eaf4b".into());
         assert_eq!(signed, format!("{query}&checksum=1fcbb0c4fc1f039f73aa6d697d2db9ba7f803f17"));
+    }
+
+    #[test]
+    fn a_query_is_what_a_url_keeps_as_it_is() {
+        let query =
+            query(&[("meetingID", "a-b_c.d~"), ("message", "5 min: 10% & more = +/?#'\"*\u{e9}\u{1f600}\n")]);
+        assert_eq!(
+            query,
+            "meetingID=a-b_c.d~&message=5%20min%3A%2010%25%20%26%20more%20%3D%20%2B%2F%3F%23%27%22%2A%C3%A9%F0%9F%98%80%0A"
+        );
+        let url = reqwest::Url::parse(&format!("https://bbb.example.org/x?{query}")).unwrap();
+        assert_eq!(url.query(), Some(query.as_str()));
     }
 
     #[test]

@@ -19,7 +19,7 @@ const BINARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/bi
 const START: Duration = Duration::from_secs(60);
 
 /// The account that everything is in.
-const ACCOUNT: &str = "123456789012";
+pub(crate) const ACCOUNT: &str = "123456789012";
 
 /// A running MiniStack; it ends when this is dropped.
 #[derive(Debug)]
