@@ -2,8 +2,10 @@
 
 pub mod checksum;
 pub(crate) mod envelope;
+mod files;
 mod installation;
 pub mod properties;
+pub mod reader;
 pub(crate) mod transport;
 
 use reqwest::StatusCode;
@@ -12,7 +14,7 @@ use secrecy::SecretString;
 
 pub use self::checksum::Algorithm;
 pub(crate) use self::installation::host_of;
-pub use self::installation::{Installation, NotReady, read_installation};
+pub use self::installation::{Installation, NotReady, PropertyFiles, read_installation};
 
 use self::envelope::child;
 

@@ -35,13 +35,19 @@ impl Executor {
         self.dry_run
     }
 
-    /// Carries out one action; `what` says which, on what object. Fails when a signal came before it began.
-    pub async fn run<T>(&self, what: &str, action: impl Future<Output = T>) -> Result<Outcome<T>, Failure> {
+    /// Carries out one action. `name` is its kind in a word, by which the journal is filtered (`ACTION`); `what` says on
+    /// what object. Fails when a signal came before it began.
+    pub async fn run<T>(
+        &self,
+        name: &'static str,
+        what: &str,
+        action: impl Future<Output = T>,
+    ) -> Result<Outcome<T>, Failure> {
         if self.dry_run {
             report::say(format_args!("would {what}"));
             return Ok(Outcome::Shown);
         }
-        info!("{what}");
+        info!(action = name, "{what}");
         match self.interrupt.act(action).await {
             Some(result) => Ok(Outcome::Ran(result)),
             None => {

@@ -195,9 +195,13 @@ impl Imds {
     }
 
     /// STUB
-    pub async fn rebalance_notice(&self) -> Result<Option<String>, Error> { Ok(None) }
+    pub async fn rebalance_notice(&self) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
     /// STUB
-    pub async fn maintenance(&self) -> Result<Vec<Stub>, Error> { Ok(vec![]) }
+    pub async fn maintenance(&self) -> Result<Vec<Stub>, Error> {
+        Ok(vec![])
+    }
 
     /// The Auto Scaling group's name, when the instance has it as a tag and tags are allowed in the metadata.
     pub async fn group_name(&self) -> Result<Option<String>, Error> {
@@ -343,9 +347,19 @@ fn parse_credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> 
 }
 
 /// STUB
-pub struct Stub { /// x
-pub not_before: u64 }
-impl Stub { /// x
-pub fn is_active(&self)->bool{true} }
-impl SpotNotice { /// x
- pub fn seconds(&self)->u64{0} }
+pub struct Stub {
+    /// x
+    pub not_before: u64,
+}
+impl Stub {
+    /// x
+    pub fn is_active(&self) -> bool {
+        true
+    }
+}
+impl SpotNotice {
+    /// x
+    pub fn seconds(&self) -> u64 {
+        0
+    }
+}

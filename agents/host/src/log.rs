@@ -1,12 +1,16 @@
 //! Where log lines go: to journald's native protocol under systemd, else to standard error in a readable form. A log
 //! that cannot be written never stops the work.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -54,6 +58,21 @@ fn stderr_is_the_journal() -> bool {
     ours.is_ok_and(|ours| std::env::var("JOURNAL_STREAM").is_ok_and(|journal| journal == ours))
 }
 
+/// The target of the span that tells whose lines these are: for the journal, where many hosts' lines come together.
+pub const HOST: &str = "whose";
+
+/// Fields that repeat for a program what the line says.
+const REPEATED: [&str; 3] = ["action", "state", "reason"];
+
+/// A field for a person.
+fn write(to: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    match field.name() {
+        "message" => write!(to, "{value:?}"),
+        name if REPEATED.contains(&name) => Ok(()),
+        name => write!(to, "{name}={value:?}"),
+    }
+}
+
 /// Starts logging for the rest of the process. Only our own crates are heard: a library's debug output may hold what
 /// must not be logged, such as URLs with a checksum.
 pub fn start(name: &str, level: Level) {
@@ -64,10 +83,12 @@ pub fn start(name: &str, level: Level) {
     match stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok) {
         Some(journal) => {
             let journal = journal.with_field_prefix(None).with_syslog_identifier(name.to_owned());
+            let ours = ours.with_target(HOST, LevelFilter::INFO);
             let _ = tracing_subscriber::registry().with(journal.with_filter(ours)).try_init();
         }
         None => {
             let readable = fmt::layer()
+                .fmt_fields(format::debug_fn(write).delimited(" "))
                 .with_writer(std::io::stderr)
                 .with_ansi(std::io::stderr().is_terminal())
                 .with_target(false)

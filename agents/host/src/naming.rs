@@ -138,7 +138,10 @@ impl Zone {
                 }
                 Decision::Change(batch) => batch,
             };
-            match executor.run(&format!("Route 53: {}", words(&batch)), self.api.change(&batch)).await? {
+            match executor
+                .run("change", &format!("Route 53: {}", words(&batch)), self.api.change(&batch))
+                .await?
+            {
                 Outcome::Shown => return Ok(Settled::Planned),
                 Outcome::Ran(Ok(id)) => return Ok(Settled::Changed(id)),
                 Outcome::Ran(Err(error @ Error::Conflict { .. })) => {

@@ -174,7 +174,7 @@ impl Pool<'_> {
         let mut added = String::new();
         for action in actions {
             let what = format!("Scalelite: {action}");
-            let outcome = self.executor.run(&what, self.call(action, desired, &added)).await?;
+            let outcome = self.executor.run(action.name(), &what, self.call(action, desired, &added)).await?;
             match outcome {
                 Outcome::Shown => {}
                 Outcome::Ran(Ok(Some(id))) => added = id,

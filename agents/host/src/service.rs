@@ -53,7 +53,7 @@ fn prepare(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
     log::start(agent.name, common.log_level.map_or(settings.log_level, Into::into));
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, "cannot start").because(error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let span = info_span!("service", instance_id = field::Empty, fqdn = field::Empty);
+    let span = info_span!(target: log::HOST, "host", instance_id = field::Empty, fqdn = field::Empty);
     let result = runtime.block_on(
         async {
             let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(failed)?;
@@ -272,7 +272,10 @@ impl Service {
             Done::Count(event, changed) => {
                 self.feed(event);
                 if changed && self.end.is_none() {
-                    info!(action = "check", "BBB's settings on this host have changed: looking at everything again");
+                    info!(
+                        action = "check",
+                        "BBB's settings on this host have changed: looking at everything again"
+                    );
                     self.feed(Event::Ordered(Order::Check));
                 }
             }
@@ -382,7 +385,11 @@ impl Service {
                 self.feed(Event::Configured(Box::new(policy)));
             }
             Err(failure) => {
-                error!(action = "reload", "SIGHUP: the old configuration stays in use: {}", failure.headline());
+                error!(
+                    action = "reload",
+                    "SIGHUP: the old configuration stays in use: {}",
+                    failure.headline()
+                );
             }
         }
         if self.is_ready {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
-use host::bbb::{Algorithm, Bbb, Error, Meeting, NotReady, read_installation};
+use host::bbb::{Algorithm, Bbb, Error, Meeting, NotReady, PropertyFiles, read_installation};
 use plan::record::Name;
 use sandbox::bbb::checksum;
 use sandbox::bbb::{BbbHost, HostFiles, Mode, NewMeeting, Participants};
@@ -258,9 +258,11 @@ async fn answers_that_are_none_are_refused_without_quoting_them() {
     assert_eq!(client.meetings().await.unwrap()[0].participants, 3);
 }
 
-fn read(files: &HostFiles) -> Result<host::bbb::Installation, NotReady> {
+async fn read(files: &HostFiles) -> Result<host::bbb::Installation, NotReady> {
+    let (defaults, properties) = (files.defaults(), files.overrides());
+    let files = PropertyFiles { defaults: &defaults, properties: &properties, reader: None };
     // The stand-in's URL has an address in place of a name.
-    read_installation(&files.defaults(), &files.overrides(), &Name::host("127.0.0.1").unwrap())
+    read_installation(files, &Name::host("127.0.0.1").unwrap()).await
 }
 
 #[track_caller]
@@ -277,14 +279,14 @@ fn refused(result: Result<host::bbb::Installation, NotReady>, retryable: bool, w
 async fn an_installation_is_read_as_its_installer_leaves_it() {
     let directory = tempfile::tempdir().unwrap();
     let files = HostFiles::absent(directory.path());
-    refused(read(&files), true, &["not installed yet", "bbb-web.properties does not exist"]);
+    refused(read(&files).await, true, &["not installed yet", "bbb-web.properties does not exist"]);
     // Unpacked but not configured: the shipped URL and secret are nobody's.
     files.write_defaults().unwrap();
-    refused(read(&files), true, &["not installed yet", "bbb-web.properties does not exist"]);
+    refused(read(&files).await, true, &["not installed yet", "bbb-web.properties does not exist"]);
 
     let (bbb, served, _) = host().await;
     files.write_overrides(&format!("{}/", served.url()), SECRET).unwrap();
-    let installation = read(&files).unwrap();
+    let installation = read(&files).await.unwrap();
     assert_eq!(installation.secret.expose_secret(), SECRET);
     assert_eq!(installation.server_url, served.url());
     assert_eq!(installation.scalelite_url(), format!("{}/bigbluebutton/api", served.url()));
@@ -296,36 +298,43 @@ async fn an_installation_is_read_as_its_installer_leaves_it() {
     overrides.push_str("supportedChecksumAlgorithms=sha384, sha512\n");
     fs::write(files.overrides(), overrides).unwrap();
     bbb.set_algorithms(&[checksum::Algorithm::Sha512]);
-    let installation = read(&files).unwrap();
+    let installation = read(&files).await.unwrap();
     assert_eq!(installation.checksum, Algorithm::Sha512);
     assert_eq!(Bbb::of(client(), &installation).meetings().await.unwrap(), []);
 }
 
-#[test]
-fn files_that_cannot_be_used_are_named() {
+#[tokio::test]
+async fn files_that_cannot_be_used_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let shipped = directory.path().join("shipped");
     let overrides = directory.path().join("overrides");
     let name = Name::host("bbb.example.org").unwrap();
-    let with = |text: &[u8]| {
+    let at = async |properties: &Path| {
+        read_installation(PropertyFiles { defaults: &shipped, properties, reader: None }, &name).await
+    };
+    let with = async |text: &[u8]| {
         fs::write(&overrides, text).unwrap();
-        read_installation(&shipped, &overrides, &name)
+        at(&overrides).await
     };
     const URL: &str = "bigbluebutton.web.serverURL=https://BBB.example.org:443/\n";
     let text = |rest: &str| format!("{URL}{rest}").into_bytes();
 
     // Missing keys may still come; blank and broken values are somebody's mistake.
-    refused(with(b""), true, &["has securitySalt", "overrides", "shipped"]);
-    refused(with(b"securitySalt=marked"), true, &["has bigbluebutton.web.serverURL"]);
-    refused(with(&text("securitySalt=\\u0020")), false, &["securitySalt", "blank", "bbb-conf --setsecret"]);
+    refused(with(b"").await, true, &["has securitySalt", "overrides", "shipped"]);
+    refused(with(b"securitySalt=marked").await, true, &["has bigbluebutton.web.serverURL"]);
+    refused(
+        with(&text("securitySalt=\\u0020")).await,
+        false,
+        &["securitySalt", "blank", "bbb-conf --setsecret"],
+    );
     for url in ["bbb.example.org", "ftp://bbb", "https://marked@bbb", "https://bbb?marked"] {
         let text = format!("bigbluebutton.web.serverURL={url}\nsecuritySalt=marked");
-        refused(with(text.as_bytes()), false, &["bigbluebutton.web.serverURL", "bbb-conf --setip"]);
+        refused(with(text.as_bytes()).await, false, &["bigbluebutton.web.serverURL", "bbb-conf --setip"]);
     }
     let md5 = text("securitySalt=marked\nsupportedChecksumAlgorithms=md5\n");
-    refused(with(&md5), false, &["supportedChecksumAlgorithms", "sha256"]);
+    refused(with(&md5).await, false, &["supportedChecksumAlgorithms", "sha256"]);
 
-    let good = with(&text("securitySalt=marked\\\n  \\ \\u00fc")).unwrap();
+    let good = with(&text("securitySalt=marked\\\n  \\ \\u00fc")).await.unwrap();
     assert_eq!(
         (good.server_url.as_str(), good.secret.expose_secret()),
         ("https://bbb.example.org", "marked ü")
@@ -333,21 +342,20 @@ fn files_that_cannot_be_used_are_named() {
     assert_eq!(good.checksum, Algorithm::Sha256);
     // ISO-8859-1, and defaults that fill what the overrides leave out.
     fs::write(&shipped, text("securitySalt=marked-default")).unwrap();
-    assert_eq!(with(b"securitySalt=m\xfc").unwrap().secret.expose_secret(), "mü");
-    assert_eq!(with(b"").unwrap().secret.expose_secret(), "marked-default");
+    assert_eq!(with(b"securitySalt=m\xfc").await.unwrap().secret.expose_secret(), "mü");
+    assert_eq!(with(b"").await.unwrap().secret.expose_secret(), "marked-default");
 
     // A machine image made of a running host brings that host's settings.
     let foreign = format!("securitySalt=marked\n{}", URL.replace("BBB.", "bbb2."));
     refused(
-        with(foreign.as_bytes()),
+        with(foreign.as_bytes()).await,
         true,
         &["those of https://bbb2.example.org", "bbb-conf --setip bbb.example.org"],
     );
 
-    refused(with(&vec![b'#'; 1024 * 1024 + 1]), false, &["cannot read", "overrides", "1048576"]);
-    assert!(with(&[text("securitySalt=s\n").as_slice(), &vec![b'#'; 1024 * 1000]].concat()).is_ok());
-    let unreadable = |path: &str| read_installation(&shipped, Path::new(path), &name);
-    refused(unreadable("/dev/zero"), false, &["/dev/zero", "not a regular file"]);
-    refused(unreadable("/"), false, &["not a regular file"]);
-    refused(unreadable("/dev/null/x"), true, &["does not exist"]);
+    refused(with(&vec![b'#'; 1024 * 1024 + 1]).await, false, &["cannot read", "overrides", "1048576"]);
+    assert!(with(&[text("securitySalt=s\n").as_slice(), &vec![b'#'; 1024 * 1000]].concat()).await.is_ok());
+    refused(at(Path::new("/dev/zero")).await, false, &["/dev/zero", "not a regular file"]);
+    refused(at(Path::new("/")).await, false, &["not a regular file"]);
+    refused(at(Path::new("/dev/null/x")).await, true, &["does not exist"]);
 }

@@ -141,6 +141,21 @@ pub enum Action {
     Delete(Target),
 }
 
+impl Action {
+    /// Its kind in a word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Update(..) => "update",
+            Self::Enable(_) => "enable",
+            Self::Cordon(_) => "cordon",
+            Self::Disable(_) => "disable",
+            Self::Panic(_) => "panic",
+            Self::Delete(_) => "delete",
+        }
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -30,7 +30,11 @@ pub(super) async fn make(shared: Rc<Shared>, call: Call) -> (Event, bool) {
         Call::Hook => {
             let answer = bounded(hook(&shared)).await;
             if let Err(why) = &answer {
-                warn!(action = "hook", reason = why.as_str(), "the group's termination hook cannot be found: {why}");
+                warn!(
+                    action = "hook",
+                    reason = why.as_str(),
+                    "the group's termination hook cannot be found: {why}"
+                );
             }
             (Event::Hooked(answer), false)
         }
@@ -102,7 +106,8 @@ async fn bbb(shared: &Shared) -> Result<Option<(Bbb, bool)>, String> {
         Some(Err(error)) if error.may_come() => return Ok(None),
         Some(Err(error)) => return Err(error.to_string()),
     };
-    let client = shared.session.local_client(&installation.server_url).map_err(|failure| headline(&failure))?;
+    let client =
+        shared.session.local_client(&installation.server_url).map_err(|failure| headline(&failure))?;
     Ok(Some((Bbb::of(client, &installation), shared.is_changed(&installation))))
 }
 
@@ -111,9 +116,12 @@ async fn recordings(shared: &Shared) -> (Option<usize>, Option<String>) {
     let Some(spool) = shared.session.spool() else { return (Some(0), None) };
     match spool.look().await {
         Ok(recordings) => {
+            let pending = recordings.pending.len() + usize::try_from(recordings.jobs).unwrap_or(usize::MAX);
             let failed = recordings.failed.len();
-            let remark = (failed > 0).then(|| format!("{failed} recordings have failed: see bbb-record --list"));
-            (Some(recordings.pending.len()), remark)
+            let failed =
+                (failed > 0).then(|| format!("{failed} recordings have failed and are not waited for"));
+            let remarks: Vec<String> = [failed, recordings.remark].into_iter().flatten().collect();
+            (Some(pending), (!remarks.is_empty()).then(|| remarks.join("; ")))
         }
         Err(error) => (None, Some(error.to_string())),
     }
@@ -157,7 +165,10 @@ async fn hook(shared: &Shared) -> Result<Option<Hook>, String> {
         (None, _) => None,
     };
     match found {
-        Some(hook) => info!(action = "hook", "the lifecycle hook {} of {} holds this instance", hook.name, membership.group),
+        Some(hook) => info!(
+            action = "hook",
+            "the lifecycle hook {} of {} holds this instance", hook.name, membership.group
+        ),
         None => {
             let names: Vec<&str> = hooks.iter().map(|hook| hook.name.as_str()).collect();
             warn!(
@@ -186,10 +197,12 @@ async fn change(shared: &Shared, call: Call) -> Result<(), String> {
     let what = match call {
         Call::Protect(true) => format!("Auto Scaling: protect {} from scale-in", host.instance),
         Call::Protect(false) => format!("Auto Scaling: end the scale-in protection of {}", host.instance),
-        Call::Complete(verdict) => format!("Auto Scaling: complete the lifecycle action of {hook}: {verdict:?}"),
+        Call::Complete(verdict) => {
+            format!("Auto Scaling: complete the lifecycle action of {hook}: {verdict:?}")
+        }
         _ => format!("Auto Scaling: heartbeat for {hook}"),
     };
-    let sent = executor.run(&what, async {
+    let sent = executor.run(action(call), &what, async {
         match call {
             Call::Protect(on) => scaling.protect(&group, &host.instance, on).await,
             Call::Complete(verdict) => scaling.complete(&group, &hook, &host.instance, verdict).await,
@@ -215,7 +228,8 @@ async fn announce(shared: &Shared, executor: &Executor, minutes: u64) -> Result<
     let mut failed = None;
     for meeting in meetings {
         let what = format!("BBB: tell a meeting that it ends in {minutes} minutes");
-        let sent = executor.run(&what, bbb.send_chat_message(&meeting.id, &message, SPEAKER)).await;
+        let sent =
+            executor.run("announce", &what, bbb.send_chat_message(&meeting.id, &message, SPEAKER)).await;
         match sent.map_err(|failure| headline(&failure))? {
             Outcome::Ran(Err(error)) if error.is_unsupported() => {
                 info!(action = "announce", "meetings are not told that they end: {error}");

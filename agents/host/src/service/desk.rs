@@ -59,7 +59,8 @@ impl Desk {
             Request::Deregister { .. } => (Order::Deregister, timeouts.deregister),
             Request::Drain { deadline, wait } => {
                 let deadline = deadline.map(Duration::from_secs);
-                let drain = if wait { deadline.unwrap_or(session.settings.drain.deadline) } else { Duration::ZERO };
+                let drain =
+                    if wait { deadline.unwrap_or(session.settings.drain.deadline) } else { Duration::ZERO };
                 (Order::Drain(deadline.map(|deadline| now + deadline)), drain + timeouts.deregister)
             }
         };
@@ -148,7 +149,9 @@ impl Waiting {
                 let trouble = joining.care.entry.trouble().filter(|_| joining.named);
                 let no_bbb = trouble.is_some_and(|trouble| trouble.kind == TroubleKind::Waiting);
                 match (no_bbb && self.bbb <= Instant::now(), over && joining.named) {
-                    (true, _) => Some(End::Badly(Exit::WaitingForBbb, format!("{words}; the service goes on"))),
+                    (true, _) => {
+                        Some(End::Badly(Exit::WaitingForBbb, format!("{words}; the service goes on")))
+                    }
                     (false, true) => Some(End::Badly(Exit::Partly, format!("{words}; the service goes on"))),
                     (false, false) => None,
                 }

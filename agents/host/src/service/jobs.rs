@@ -9,6 +9,7 @@ use plan::membership::{self, Entry};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
+use super::shared::Shared;
 use crate::bbb::{Bbb, Installation};
 use crate::commands::deregister::own_url;
 use crate::commands::register::addresses_words;
@@ -19,7 +20,6 @@ use crate::naming::{Named, Unnamed};
 use crate::pool::{self, Pool, Standing};
 use crate::report::{Exit, Failure};
 use crate::scalelite::Scalelite;
-use super::shared::Shared;
 use crate::session::{Session, now, within};
 
 /// How long one attempt may take: then its trouble is told, and the state machine decides when to try again.
@@ -106,7 +106,9 @@ impl Attempt<'_> {
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
         let Some(settings) = &self.session.settings.scalelite else { return Ok(Found::Done) };
         let (installation, bbb) = ready_bbb(self.session, host).await?;
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(Found::Done) };
+        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else {
+            return Ok(Found::Done);
+        };
         let url = installation.scalelite_url();
         let pool = self.pool(&scalelite, &url, &installation.secret);
         let standing = match job {
@@ -120,7 +122,9 @@ impl Attempt<'_> {
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
         let url = own_url(self.session, host).await?;
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(Found::Done) };
+        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else {
+            return Ok(Found::Done);
+        };
         let entries = pool::entries(&scalelite, &url, &SecretString::default()).await.map_err(|error| {
             let exit = if error.is_retryable() { Exit::TryAgain } else { Exit::Failed };
             Failure::new(exit, format!("Scalelite entry {url}")).because(error)
@@ -130,7 +134,9 @@ impl Attempt<'_> {
 
     /// Sets the state of the host's entries.
     async fn set(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(Found::Done) };
+        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else {
+            return Ok(Found::Done);
+        };
         let url = own_url(self.session, host).await?;
         // Only whoever adds or updates an entry needs BBB's secret.
         let secret = SecretString::default();
@@ -157,7 +163,8 @@ impl Attempt<'_> {
         let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(None) };
         let url = own_url(self.session, host).await?;
         let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
-        Ok((!standing.done.is_empty()).then(|| format!("scalelite: {url} removed: {}", standing.done.join(", "))))
+        Ok((!standing.done.is_empty())
+            .then(|| format!("scalelite: {url} removed: {}", standing.done.join(", "))))
     }
 
     async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {

@@ -6,12 +6,8 @@ use std::path::{Path, PathBuf};
 
 use plan::lifecycle::Memory;
 
-const WORDS: [(Memory, &str); 4] = [
-    (Memory::Fresh, "fresh"),
-    (Memory::Joined, "joined"),
-    (Memory::Drain, "drain"),
-    (Memory::Out, "out"),
-];
+const WORDS: [(Memory, &str); 4] =
+    [(Memory::Fresh, "fresh"), (Memory::Joined, "joined"), (Memory::Drain, "drain"), (Memory::Out, "out")];
 
 fn file(directory: &Path) -> PathBuf {
     directory.join("memory")

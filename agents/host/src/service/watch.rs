@@ -73,7 +73,9 @@ impl Watch {
             Err(error) => errors.push(error),
         }
         match spot {
-            Ok(notice) => self.intent.spot = self.kept(self.intent.spot, notice.map(|notice| notice.seconds())),
+            Ok(notice) => {
+                self.intent.spot = self.kept(self.intent.spot, notice.map(|notice| notice.seconds()))
+            }
             Err(error) => errors.push(error),
         }
         if self.slow_due <= Instant::now() {
@@ -102,7 +104,9 @@ impl Watch {
             None if self.failing => info!("the instance metadata service answers again"),
             None => {}
             Some(error) if self.failing => debug!("{error}"),
-            Some(ref error) => warn!("not all that is intended with this host is known at the moment: {error}"),
+            Some(ref error) => {
+                warn!("not all that is intended with this host is known at the moment: {error}")
+            }
         }
         self.failing = failing;
     }
@@ -116,7 +120,10 @@ impl Watch {
                 self.unknown = None;
             }
             None if self.unknown != text => {
-                warn!("the group's target state {:?} is not known to this version: nothing is done", text.as_deref());
+                warn!(
+                    "the group's target state {:?} is not known to this version: nothing is done",
+                    text.as_deref()
+                );
                 self.unknown = text;
             }
             None => {}
