@@ -13,3 +13,4 @@ pub mod ownership;
 pub mod record;
 #[cfg(test)]
 mod table;
+pub mod time;

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use tokio::time::timeout;
 
 use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Status};
+use super::screen::utc;
 use crate::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
 use crate::cli::VERSION;
 use crate::config::settings;
@@ -338,7 +339,7 @@ async fn auto_scaling(session: &Session, host: &Host) -> AutoScaling {
     }
     match spot {
         Ok(notice) => {
-            found.spot_notice = notice.map(|notice| format!("{} at {}", notice.action, notice.time));
+            found.spot_notice = notice.map(|notice| format!("{} at {}", notice.action, utc(notice.time)));
         }
         Err(error) => found.error = Some(error.to_string()),
     }
