@@ -8,7 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use plan::instance::InstanceId;
+use plan::time;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,6 +20,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::sync::Mutex;
 
+use crate::bbb::envelope::clean;
 use crate::http::{self, Limits, ReadError};
 use crate::names::SystemResolver;
 
@@ -94,12 +98,23 @@ pub struct Identity {
 }
 
 /// EC2 will take this spot instance back.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpotNotice {
     /// `terminate`, `stop` or `hibernate`.
     pub action: String,
-    /// When, as the service writes it: RFC 3339, UTC.
-    pub time: String,
+    /// When, in seconds since 1970.
+    pub time: u64,
+}
+
+/// EC2 has planned something for this instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// `instance-reboot`, `system-reboot`, `system-maintenance`, `instance-retirement` or `instance-stop`.
+    pub code: String,
+    /// `active` while it is to come or under way, else `completed` or `canceled`.
+    pub state: String,
+    /// The earliest time at which it begins, in seconds since 1970.
+    pub not_before: u64,
 }
 
 /// The credentials of the instance's role.
@@ -190,17 +205,49 @@ impl Imds {
 
     /// The notice that EC2 will take this spot instance back, two minutes ahead at best.
     pub async fn spot_notice(&self) -> Result<Option<SpotNotice>, Error> {
+        #[derive(Deserialize)]
+        struct Notice {
+            action: String,
+            time: String,
+        }
         let path = "meta-data/spot/instance-action";
-        self.get(path).await?.map(|body| json(path, &body)).transpose()
+        let Some(body) = self.get(path).await? else { return Ok(None) };
+        let Notice { action, time } = json(path, &body)?;
+        Ok(Some(SpotNotice { action, time: rfc3339(path, &time)? }))
     }
 
-    /// STUB
-    pub async fn rebalance_notice(&self) -> Result<Option<String>, Error> {
-        Ok(None)
+    /// When EC2 said that this spot instance is likelier than before to be taken back, in seconds since 1970; `None` when it
+    /// did not.
+    pub async fn rebalance_notice(&self) -> Result<Option<u64>, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Recommendation {
+            notice_time: String,
+        }
+        let path = "meta-data/events/recommendations/rebalance";
+        let Some(body) = self.get(path).await? else { return Ok(None) };
+        let Recommendation { notice_time } = json(path, &body)?;
+        rfc3339(path, &notice_time).map(Some)
     }
-    /// STUB
-    pub async fn maintenance(&self) -> Result<Vec<Stub>, Error> {
-        Ok(vec![])
+
+    /// The scheduled events of this instance, in the service's order (EC2 user guide, "View scheduled events").
+    pub async fn maintenance(&self) -> Result<Vec<Maintenance>, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Event {
+            code: String,
+            state: String,
+            not_before: String,
+        }
+        let path = "meta-data/events/maintenance/scheduled";
+        let Some(body) = self.get(path).await? else { return Ok(Vec::new()) };
+        let events: Vec<Event> = json(path, &body)?;
+        let understood = events.into_iter().map(|Event { code, state, not_before }| {
+            let not_before = time::scheduled_event(&not_before);
+            let not_before = not_before.map_err(|error| invalid(path, error.to_string()))?;
+            Ok(Maintenance { code, state, not_before })
+        });
+        understood.collect()
     }
 
     /// The Auto Scaling group's name, when the instance has it as a tag and tags are allowed in the metadata.
@@ -312,6 +359,14 @@ fn json<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| invalid(path, error.to_string()))
 }
 
+/// Seconds since 1970 of a time such as `2026-01-31T23:59:59Z`.
+fn rfc3339(path: &str, text: &str) -> Result<u64, Error> {
+    let seconds = DateTime::from_str(text, Format::DateTime).ok().map(|time| time.secs());
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    seconds
+        .ok_or_else(|| invalid(path, format!("{:?} is not a time such as 2026-01-31T23:59:59Z", clean(text))))
+}
+
 fn parse_credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -343,23 +398,5 @@ fn parse_credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> 
             Err(invalid(path, format!("no credentials, but the code {code:?}")))
         }
         _ => Err(invalid(path, "incomplete credentials".to_owned())),
-    }
-}
-
-/// STUB
-pub struct Stub {
-    /// x
-    pub not_before: u64,
-}
-impl Stub {
-    /// x
-    pub fn is_active(&self) -> bool {
-        true
-    }
-}
-impl SpotNotice {
-    /// x
-    pub fn seconds(&self) -> u64 {
-        0
     }
 }

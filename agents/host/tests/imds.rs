@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
-use host::imds::{Error, Identity, Imds, SpotNotice};
+use host::imds::{Error, Identity, Imds, Maintenance, SpotNotice};
 use plan::instance::InstanceId;
 use sandbox::cloud::{Cloud, Options};
 use sandbox::faults::{Fault, Faults, Planned};
@@ -66,9 +66,74 @@ async fn what_an_instance_is_told() {
     assert_eq!(rig.imds.group_name().await.unwrap().as_deref(), Some("bbb-fleet"));
     assert_eq!(
         rig.imds.spot_notice().await.unwrap(),
-        Some(SpotNotice { action: "terminate".into(), time: "2026-01-31T23:59:59Z".into() })
+        Some(SpotNotice { action: "terminate".into(), time: 1_769_903_999 })
     );
     assert_eq!(rig.asked(TOKEN), 1);
+}
+
+#[tokio::test]
+async fn what_ec2_plans() {
+    let rig = Rig::start(Options::default()).await;
+    assert_eq!(rig.imds.rebalance_notice().await.unwrap(), None);
+    assert_eq!(rig.imds.maintenance().await.unwrap(), []);
+    // As the EC2 user guide shows it.
+    let reboot = serde_json::json!({
+        "NotBefore": "21 Jan 2019 09:00:43 GMT",
+        "Code": "system-reboot",
+        "Description": "scheduled reboot",
+        "EventId": "instance-event-0d59937288b749b32",
+        "NotAfter": "21 Jan 2019 09:17:23 GMT",
+        "State": "active",
+    });
+    let over = serde_json::json!({
+        "NotBefore": "1 Feb 2026 00:00:00 GMT",
+        "Code": "instance-retirement",
+        "Description": "[Canceled] a reason",
+        "EventId": "instance-event-00000000000000000",
+        "State": "canceled",
+    });
+    rig.cloud
+        .imds
+        .update(|facts| {
+            facts.rebalance = Some("2026-01-31T23:59:59Z".into());
+            facts.maintenance = vec![reboot, over];
+        })
+        .unwrap();
+    assert_eq!(rig.imds.rebalance_notice().await.unwrap(), Some(1_769_903_999));
+    let event = |code: &str, state: &str, not_before| Maintenance {
+        code: code.into(),
+        state: state.into(),
+        not_before,
+    };
+    assert_eq!(
+        rig.imds.maintenance().await.unwrap(),
+        [
+            event("system-reboot", "active", 1_548_061_243),
+            event("instance-retirement", "canceled", 1_769_904_000)
+        ]
+    );
+    rig.fail("scheduled", Fault::Error { status: 404, code: String::new() }, Some(1));
+    assert_eq!(rig.imds.maintenance().await.unwrap(), [], "an older service has no such key");
+}
+
+#[tokio::test]
+async fn times_that_cannot_be_read_are_errors() {
+    for time in ["", "soon", "2026-01-31", "1969-12-31T23:59:59Z", "2026-02-30T00:00:00Z"] {
+        let notice = format!(r#"{{"action":"terminate","time":"{time}"}}"#);
+        let (imds, _gate) = parrot(notice.as_bytes()).await;
+        let spot = imds.spot_notice().await.map(drop).unwrap_err();
+        let (imds, _gate) = parrot(format!(r#"{{"noticeTime":"{time}"}}"#).as_bytes()).await;
+        let rebalance = imds.rebalance_notice().await.map(drop).unwrap_err();
+        let event = format!(r#"[{{"Code":"c","State":"active","NotBefore":"{time}"}}]"#);
+        let (imds, _gate) = parrot(event.as_bytes()).await;
+        let maintenance = imds.maintenance().await.map(drop).unwrap_err();
+        for error in [spot, rebalance, maintenance] {
+            assert!(matches!(error, Error::Invalid { .. }) && !error.is_retryable(), "{error:?}");
+            assert!(error.to_string().contains(&format!("{time:?} is not a time such as ")), "{error}");
+        }
+    }
+    let (imds, _gate) = parrot(br#"[{"Code":"c","State":"active"}]"#).await;
+    assert!(matches!(imds.maintenance().await, Err(Error::Invalid { .. })));
 }
 
 #[tokio::test]

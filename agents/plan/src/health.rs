@@ -82,8 +82,21 @@ pub fn verdict(parts: &[Part]) -> (Verdict, Vec<String>) {
         })
         .collect();
     reasons.sort_by_key(|(gravity, _)| std::cmp::Reverse(*gravity));
+    reasons.dedup();
     let gravest = reasons.first().map_or(Verdict::Registered, |(gravity, _)| *gravity);
     (gravest, reasons.into_iter().map(|(_, reason)| reason.clone()).collect())
+}
+
+impl Part {
+    /// The same where the service keeps the host out on purpose: `words` say why, and nothing is to be repaired.
+    #[must_use]
+    pub fn explained(self, words: &str) -> Self {
+        match self {
+            Self::Drift(_) => Self::Drift(words.to_owned()),
+            Self::Missing(_) => Self::Missing(words.to_owned()),
+            other => other,
+        }
+    }
 }
 
 /// How long after registering Scalelite may not have polled the host, in seconds.
@@ -138,6 +151,18 @@ pub fn scalelite(desired: &Desired, own: &[Entry], age: Option<u64>) -> Part {
 mod tests {
     use super::*;
     use crate::table;
+
+    #[test]
+    fn what_the_service_does_on_purpose_is_the_reason_once() {
+        let words = "draining (by hand)";
+        let parts = [
+            Part::Missing("no record".to_owned()),
+            Part::Missing("no entry".to_owned()),
+            Part::Unknown("BBB".to_owned()),
+        ];
+        let (_, reasons) = verdict(&parts.map(|part| part.explained(words)));
+        assert_eq!(reasons, [words, "BBB"]);
+    }
 
     fn entries(cell: &str) -> Vec<Entry> {
         if cell == "none" {

@@ -15,3 +15,4 @@ pub mod record;
 pub mod recordings;
 #[cfg(test)]
 mod table;
+pub mod time;

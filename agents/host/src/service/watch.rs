@@ -73,9 +73,7 @@ impl Watch {
             Err(error) => errors.push(error),
         }
         match spot {
-            Ok(notice) => {
-                self.intent.spot = self.kept(self.intent.spot, notice.map(|notice| notice.seconds()))
-            }
+            Ok(notice) => self.intent.spot = self.kept(self.intent.spot, notice.map(|notice| notice.time)),
             Err(error) => errors.push(error),
         }
         if self.slow_due <= Instant::now() {
@@ -86,7 +84,7 @@ impl Watch {
             }
             match events {
                 Ok(events) => {
-                    let active = events.into_iter().filter(|event| event.is_active());
+                    let active = events.into_iter().filter(|event| event.state == "active");
                     let first = active.map(|event| event.not_before).min();
                     self.intent.maintenance = self.kept(self.intent.maintenance, first);
                 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::facts::{
     AutoScaling, BbbHost, Dns, Entry, Identity, Recording, Recordings, Scalelite, Server, Service, Status,
 };
+use super::screen::utc;
 use crate::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
 use crate::cli::VERSION;
 use crate::config::settings;
@@ -28,11 +29,19 @@ type Local = Option<Result<Installation, NotReady>>;
 type Weighed<T> = (T, Part);
 
 pub(super) async fn collect(session: &Session) -> Status {
-    let (status, service) = tokio::join!(without_service(session), service(session));
+    let service = service(session).await;
+    let on_purpose = service.state.as_ref().filter(|state| keeps_out(&state.state)).map(|state| &state.words);
+    let status = without_service(session, on_purpose.map(String::as_str)).await;
     Status { service, ..status }
 }
 
-async fn without_service(session: &Session) -> Status {
+/// Whether a service in this state wants the host to take no new meetings.
+fn keeps_out(state: &str) -> bool {
+    matches!(state, "resting" | "draining" | "leaving" | "out" | "stopping")
+}
+
+/// All but the service; `on_purpose` is what it says where it keeps the host out itself.
+async fn without_service(session: &Session, on_purpose: Option<&str>) -> Status {
     let host = match session.host(within(session.settings.timeouts.status)).await {
         Ok(host) => host,
         Err(failure) => return unknown_host(session, &failure),
@@ -47,7 +56,15 @@ async fn without_service(session: &Session) -> Status {
     let (dns, dns_part) = named;
     let own = dns.owner.as_deref() == Some(host.instance.as_str());
     let age = dns.since.filter(|_| own).map(|since| now().saturating_sub(since));
-    let (scalelite, scalelite_part) = scalelite(session, &host, &local, age).await;
+    let explained = |part: Part| on_purpose.map_or(part.clone(), |words| part.explained(words));
+    let dns_part = explained(dns_part);
+    let (mut scalelite, scalelite_part) = scalelite(session, &host, &local, age).await;
+    let scalelite_part = explained(scalelite_part);
+    if let (Some(found), Part::Missing(why) | Part::Drift(why) | Part::Settling(why)) =
+        (&mut scalelite, &scalelite_part)
+    {
+        found.blocked = Some(why.clone());
+    }
     let (bbb, bbb_part) =
         bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(BbbHost { recordings, ..bbb }), part));
     let (verdict, reasons) = health::verdict(&[dns_part, scalelite_part, bbb_part]);
@@ -304,9 +321,6 @@ async fn scalelite(
             Part::Unknown(format!("Scalelite could not be asked: {error}"))
         }
     };
-    if let Part::Missing(why) | Part::Drift(why) | Part::Settling(why) = &part {
-        found.blocked = Some(why.clone());
-    }
     (Some(found), part)
 }
 
@@ -373,7 +387,7 @@ async fn auto_scaling(session: &Session, host: &Host) -> AutoScaling {
     }
     match spot {
         Ok(notice) => {
-            found.spot_notice = notice.map(|notice| format!("{} at {}", notice.action, notice.time));
+            found.spot_notice = notice.map(|notice| format!("{} at {}", notice.action, utc(notice.time)));
         }
         Err(error) => found.error = Some(error.to_string()),
     }

@@ -159,7 +159,7 @@ fn verdict(screen: &mut Screen, status: &Status) {
 }
 
 /// Seconds since 1970 as a date and time in UTC.
-fn utc(seconds: u64) -> String {
+pub(super) fn utc(seconds: u64) -> String {
     let time = DateTime::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
     time.fmt(Format::DateTime).unwrap_or_else(|_| "a time that no calendar has".to_owned())
 }

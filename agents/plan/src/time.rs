@@ -1,0 +1,133 @@
+//! Reads the one way of writing times that no library knows.
+
+use thiserror::Error;
+
+/// Why a text is no time: it is not written so, or no calendar has that day.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is not a time such as 21 Jan 2019 09:00:43 GMT")]
+pub struct InvalidTime(String);
+
+/// More than any time has, in characters.
+const SHOWN: usize = 40;
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Seconds since 1970 of a time as EC2's metadata writes those of scheduled events, e.g. `21 Jan 2019 09:00:43 GMT` (EC2
+/// user guide, "View scheduled events"). A day below 10 may have one digit.
+pub fn scheduled_event(text: &str) -> Result<u64, InvalidTime> {
+    seconds(text).ok_or_else(|| InvalidTime(text.chars().take(SHOWN).collect()))
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let mut words = text.split(' ');
+    let (day, month, year) = (words.next()?, words.next()?, words.next()?);
+    let (clock, zone) = (words.next()?, words.next()?);
+    if words.next().is_some() || zone != "GMT" {
+        return None;
+    }
+    let month = MONTHS.iter().zip(1..).find(|(name, _)| **name == month).map(|(_, number)| number)?;
+    let days = days(number(year, 4..=4)?, month, number(day, 1..=2)?)?;
+    let mut parts = clock.split(':').map(|part| number(part, 2..=2));
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    // A leap second is written as :60, and counts as the next minute's first.
+    let exists = hour < 24 && minute < 60 && second <= 60 && parts.next().is_none();
+    exists.then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// A number of so many digits; `parse` alone would take a sign too.
+fn number(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && digits.contains(&text.len());
+    plain.then(|| text.parse().ok())?
+}
+
+/// Days from 1970-01-01 to a day that exists and is not before it. The months before this one are counted from March on,
+/// so that a leap day is a year's last (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let length = match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if year < 1970 || !(1..=length).contains(&day) {
+        return None;
+    }
+    let (year, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leaps = year / 4 - year / 100 + year / 400;
+    Some(year * 365 + leaps + (153 * months + 2) / 5 + day - 1 - 719_468)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (text, seconds) in [
+            ("1 Jan 1970 00:00:00 GMT", 0),
+            ("28 Feb 2000 23:59:59 GMT", 951_782_399),
+            ("29 Feb 2000 00:00:00 GMT", 951_782_400),
+            ("1 Mar 2000 00:00:00 GMT", 951_868_800),
+            ("31 Dec 2016 23:59:60 GMT", 1_483_228_800),
+            ("21 Jan 2019 09:00:43 GMT", 1_548_061_243),
+            ("31 Dec 2025 23:59:59 GMT", 1_767_225_599),
+            ("01 Jan 2026 00:00:00 GMT", 1_767_225_600),
+            ("28 Feb 2100 12:00:00 GMT", 4_107_499_200),
+        ] {
+            assert_eq!(scheduled_event(text), Ok(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time() {
+        for text in [
+            "",
+            "2019-01-21T09:00:43Z",
+            "21 Jan 2019 09:00:43",
+            "21 Jan 2019 09:00:43 UTC",
+            "21 Jan 2019 09:00:43 GMT ",
+            "Mon, 21 Jan 2019 09:00:43 GMT",
+            "21  Jan 2019 09:00:43 GMT",
+            "21 jan 2019 09:00:43 GMT",
+            "0 Jan 2019 09:00:43 GMT",
+            "32 Jan 2019 09:00:43 GMT",
+            "31 Apr 2019 09:00:43 GMT",
+            "29 Feb 2019 09:00:43 GMT",
+            "29 Feb 2100 09:00:43 GMT",
+            "31 Dec 1969 23:59:59 GMT",
+            "21 Jan 19 09:00:43 GMT",
+            "21 Jan 2019 24:00:00 GMT",
+            "21 Jan 2019 09:60:00 GMT",
+            "21 Jan 2019 09:00:61 GMT",
+            "21 Jan 2019 9:00:43 GMT",
+            "21 Jan 2019 09:00 GMT",
+            "21 Jan 2019 09:00:43:00 GMT",
+            "+1 Jan 2019 09:00:43 GMT",
+        ] {
+            assert_eq!(scheduled_event(text), Err(InvalidTime(text.to_owned())), "{text}");
+        }
+        let long = scheduled_event(&"é".repeat(1000)).unwrap_err().to_string();
+        assert!(long.chars().count() < 100, "{long}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_day_is_the_one_after_the_day_before(year in 1970u64..9999, month in 1u64..13, day in 1u64..32) {
+            let next = [(year, month, day + 1), (year, month + 1, 1), (year + 1, 1, 1)];
+            let next = next.into_iter().filter(|(_, month, _)| *month < 13);
+            if let Some(today) = days(year, month, day) {
+                let tomorrow = next.into_iter().find_map(|(year, month, day)| days(year, month, day));
+                prop_assert_eq!(tomorrow, Some(today + 1));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,40}") {
+            let _ = scheduled_event(&text);
+        }
+    }
+}
