@@ -59,13 +59,19 @@ fn prepare(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
             let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(failed)?;
             let (_never, interrupt) = Interrupt::manual();
             let session = Session::new(*agent, settings, interrupt)?;
-            Service::start(session, common.clone(), signals).await?.run().await
+            run(session, common.clone(), signals).await
         }
         .instrument(span),
     );
     // Whatever still hangs in a thread must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// Is the service with this session until a signal ends it; `common` is for reading the configuration again. Belongs into a
+/// span with the fields `instance_id` and `fqdn`, which it fills in.
+pub async fn run(session: Session, common: Common, signals: Signals) -> Result<Exit, Failure> {
+    Service::start(session, common, signals).await?.run().await
 }
 
 /// What a future of the loop has come to.

@@ -103,7 +103,7 @@ impl Watch {
             None => {}
             Some(error) if self.failing => debug!("{error}"),
             Some(ref error) => {
-                warn!("not all that is intended with this host is known at the moment: {error}")
+                warn!("not all that is intended with this host is known at the moment: {error}");
             }
         }
         self.failing = failing;
