@@ -12,6 +12,7 @@ mod policy;
 mod shared;
 mod watch;
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -84,6 +85,8 @@ enum Done {
     Count(Event, bool),
     /// Who this host is.
     Host(Box<Host>),
+    /// What the metadata service says has changed.
+    Told(Box<Watch>, Intent),
     /// Why the service stops.
     Cause(StopCause),
 }
@@ -101,7 +104,8 @@ struct Service {
     listener: Listener,
     machine: Machine,
     started: Instant,
-    watch: Watch,
+    /// How often the metadata service is asked.
+    every: Rc<Cell<Duration>>,
     work: FuturesUnordered<Work>,
     /// Ends the running job.
     trigger: Option<Trigger>,
@@ -130,9 +134,10 @@ impl Service {
         let memory = memory::read(directory);
         let machine = Machine::new(policy::of(settings), memory);
         let started = Instant::now();
-        let watch = Watch::new(session.imds().clone(), settings.service.metadata, started);
+        let every = Rc::new(Cell::new(settings.service.metadata));
+        let watch = Watch::new(session.imds().clone(), Rc::clone(&every), started);
         info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
-        Ok(Self {
+        let mut service = Self {
             shared: Rc::new(Shared::new(session)),
             common,
             signals,
@@ -141,7 +146,7 @@ impl Service {
             listener,
             machine,
             started,
-            watch,
+            every,
             work: FuturesUnordered::new(),
             trigger: None,
             desk: Desk::default(),
@@ -152,7 +157,18 @@ impl Service {
             is_ready: false,
             is_stopping: false,
             end: None,
-        })
+        };
+        service.watch(watch);
+        Ok(service)
+    }
+
+    /// Waits for what the metadata service says next. Not in the loop's own select, which would break off a reading whenever
+    /// something else happens.
+    fn watch(&mut self, watch: Watch) {
+        self.work.push(Box::pin(async move {
+            let (watch, intent) = watch.next().await;
+            Done::Told(Box::new(watch), intent)
+        }));
     }
 
     async fn run(mut self) -> Result<Exit, Failure> {
@@ -170,7 +186,6 @@ impl Service {
                     }
                 }
                 Some(done) = self.work.next() => self.done(done),
-                intent = self.watch.next() => self.told(intent),
                 () = at(wake) => self.feed(Event::Tick),
                 () = at(settled) => {}
                 () = at(self.notifier.watchdog_interval().map(|interval| alive + interval)) => {
@@ -285,6 +300,10 @@ impl Service {
                     self.feed(Event::Ordered(Order::Check));
                 }
             }
+            Done::Told(watch, intent) => {
+                self.watch(*watch);
+                self.told(intent);
+            }
             Done::Host(host) => self.known(*host),
             Done::Cause(cause) => self.feed(Event::Stop(cause)),
         }
@@ -382,7 +401,7 @@ impl Service {
                     warn!("service.directory takes effect when the service is restarted");
                 }
                 let policy = policy::of(&session.settings);
-                self.watch.every(session.settings.service.metadata);
+                self.every.set(session.settings.service.metadata);
                 let host = self.shared.host.get().cloned();
                 self.shared = Rc::new(Shared::new(session));
                 if let Some(host) = host {

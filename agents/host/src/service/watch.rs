@@ -1,5 +1,7 @@
 //! Watches the metadata service: what the group and EC2 intend with this host.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use plan::lifecycle::{Intent, Moment, Target};
@@ -15,7 +17,8 @@ const SLOW: Duration = Duration::from_secs(30);
 /// Reads it at intervals and tells what has changed.
 pub(super) struct Watch {
     imds: Imds,
-    every: Duration,
+    /// How often; the service changes it when its configuration is read again.
+    every: Rc<Cell<Duration>>,
     started: Instant,
     due: Instant,
     slow_due: Instant,
@@ -30,7 +33,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(imds: Imds, every: Duration, started: Instant) -> Self {
+    pub(super) fn new(imds: Imds, every: Rc<Cell<Duration>>, started: Instant) -> Self {
         Self {
             imds,
             every,
@@ -45,21 +48,17 @@ impl Watch {
         }
     }
 
-    /// Reads it so often from now on.
-    pub(super) fn every(&mut self, every: Duration) {
-        self.every = every;
-    }
-
-    /// The next change. Nothing is lost when this is cancelled.
-    pub(super) async fn next(&mut self) -> Intent {
+    /// The next change, and the watch to wait for the one after it.
+    pub(super) async fn next(mut self) -> (Self, Intent) {
         loop {
             sleep_until(self.due).await;
             let error = self.read().await;
-            self.due = Instant::now() + self.every;
+            self.due = Instant::now() + self.every.get();
             self.complain(error);
             if self.known && self.told != Some(self.intent) {
                 self.told = Some(self.intent);
-                return self.intent;
+                let intent = self.intent;
+                return (self, intent);
             }
         }
     }
