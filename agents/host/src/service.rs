@@ -129,7 +129,13 @@ impl Service {
         let settings = &session.settings;
         let directory = &settings.service.directory;
         notifier.status("waiting for another command to end");
-        let lock = Lock::take(directory, within(settings.timeouts.register)).await?;
+        let mut signals = signals;
+        let lock = tokio::select! {
+            lock = Lock::take(directory, within(settings.timeouts.register)) => lock?,
+            Some(signal) = terminated(&mut signals) => {
+                return Err(Failure::new(Exit::Interrupted(signal), "stopped while another command was at work"));
+            }
+        };
         let listener = Listener::bind(&lock)?;
         let memory = memory::read(directory);
         let machine = Machine::new(policy::of(settings), memory);
@@ -275,7 +281,9 @@ impl Service {
             State::Leaving(leaving) => jobs::LEAVE.min(leaving.until.saturating_sub(self.now())),
             _ => jobs::ATTEMPT,
         };
-        let work = jobs::run(Rc::clone(&self.shared), job, interrupt, patience);
+        let steady =
+            matches!(self.machine.state(), State::Serving(_) | State::Resting(_) | State::Draining(_));
+        let work = jobs::run(Rc::clone(&self.shared), job, steady, interrupt, patience);
         self.work.push(Box::pin(async move { Done::Job(job, work.await) }));
     }
 
@@ -434,6 +442,16 @@ impl Service {
         if words != self.words {
             self.notifier.status(&words);
             self.words = words;
+        }
+    }
+}
+
+/// The first signal that ends the service.
+async fn terminated(signals: &mut Signals) -> Option<i32> {
+    loop {
+        match signals.next().await {
+            Some(SIGHUP | SIGUSR1) => {}
+            other => return other,
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::commands::register::addresses_words;
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
-use crate::naming::{Named, Unnamed};
-use crate::pool::{self, Pool, Standing};
+use crate::naming::{Named, Standing, Unnamed};
+use crate::pool::{self, Pool, Standing as Place};
 use crate::report::{Exit, Failure};
 use crate::scalelite::Scalelite;
 use crate::session::{Session, now, within};
@@ -38,14 +38,26 @@ pub(super) struct Report {
 }
 
 /// Carries out one job, within `patience`; the interrupt cancels it.
-pub(super) async fn run(shared: Rc<Shared>, job: Job, interrupt: Interrupt, patience: Duration) -> Report {
+///
+/// `steady` says that the name was live before: then a name that cannot be looked at is no reason to ask Route 53.
+pub(super) async fn run(
+    shared: Rc<Shared>,
+    job: Job,
+    steady: bool,
+    interrupt: Interrupt,
+    patience: Duration,
+) -> Report {
     let executor = Executor::new(interrupt.clone(), false);
     let (shared, deadline) = (shared.as_ref(), within(patience));
-    let mut attempt = Attempt { shared, session: &shared.session, executor, deadline, lines: Vec::new() };
+    let mut attempt =
+        Attempt { shared, session: &shared.session, steady, executor, deadline, lines: Vec::new() };
     let result = interrupt.or_stop(attempt.job(job)).await;
     let found = match result {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(failure)) => Err(trouble(&failure)),
+        Ok(Err(failure)) => {
+            shared.forget_secret();
+            Err(trouble(&failure))
+        }
         Err(_) => Err(Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled }),
     };
     Report { found, lines: attempt.lines }
@@ -65,6 +77,7 @@ fn trouble(failure: &Failure) -> Trouble {
 struct Attempt<'a> {
     shared: &'a Shared,
     session: &'a Session,
+    steady: bool,
     executor: Executor,
     deadline: Instant,
     lines: Vec<String>,
@@ -84,7 +97,17 @@ impl Attempt<'_> {
 
     async fn name(&mut self, host: &Host) -> Result<Found, Failure> {
         let desired = host.desired(self.session.agent.role, self.session.settings.dns.ttl, now())?;
-        let zone = self.session.zone(host).await?;
+        let zone = self.shared.zone(host).await?;
+        if self.steady {
+            match zone.standing(&desired).await {
+                Standing::Live => return Ok(Found::Live),
+                Standing::Nobody(why) if !self.session.settings.dns.read_through_api => {
+                    return Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", host.name))
+                        .because(why));
+                }
+                Standing::Otherwise | Standing::Nobody(_) => {}
+            }
+        }
         let named = zone.register(&desired, &self.executor, self.deadline).await?;
         if let Named::Changed(..) | Named::Confirmed = &named {
             let (name, calls) = (&host.name, zone.api.calls());
@@ -106,7 +129,7 @@ impl Attempt<'_> {
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
         let Some(settings) = &self.session.settings.scalelite else { return Ok(Found::Done) };
         let (installation, bbb) = ready_bbb(self.session, host).await?;
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else {
+        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
         let url = installation.scalelite_url();
@@ -122,7 +145,7 @@ impl Attempt<'_> {
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
         let url = own_url(self.session, host).await?;
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else {
+        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
         let entries = pool::entries(&scalelite, &url, &SecretString::default()).await.map_err(|error| {
@@ -134,7 +157,7 @@ impl Attempt<'_> {
 
     /// Sets the state of the host's entries.
     async fn set(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else {
+        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
         let url = own_url(self.session, host).await?;
@@ -160,7 +183,7 @@ impl Attempt<'_> {
     }
 
     async fn leave_pool(&self, host: &Host) -> Result<Option<String>, Failure> {
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(None) };
+        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else { return Ok(None) };
         let url = own_url(self.session, host).await?;
         let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
         Ok((!standing.done.is_empty())
@@ -168,7 +191,7 @@ impl Attempt<'_> {
     }
 
     async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {
-        let zone = self.session.zone(host).await?;
+        let zone = self.shared.zone(host).await?;
         let ec2 = self.session.ec2(host).await?;
         let (name, calls) = (&host.name, zone.api.calls());
         Ok(match zone.deregister(host, &ec2, &self.executor, self.deadline).await? {
@@ -182,7 +205,7 @@ impl Attempt<'_> {
         Pool { scalelite, url, secret, executor: &self.executor, deadline: self.deadline }
     }
 
-    fn report(&mut self, url: &str, standing: &Standing) {
+    fn report(&mut self, url: &str, standing: &Place) {
         if !standing.done.is_empty() {
             self.lines.push(format!("scalelite: {url}: {}", standing.done.join(", ")));
         }

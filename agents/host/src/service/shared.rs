@@ -1,13 +1,18 @@
 //! What the service's jobs and calls share.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use crate::bbb::Installation;
 use crate::identity::Host;
+use crate::naming::Zone;
 use crate::report::{Exit, Failure};
+use crate::resolver::NameServers;
+use crate::scalelite::Scalelite;
 use crate::session::Session;
 
 /// One configuration's session, and what was found out with it.
@@ -22,7 +27,14 @@ pub(super) struct Shared {
     pub(super) hook: RefCell<Option<String>>,
     /// BBB's settings when the host's entry was last looked after.
     joined: RefCell<Option<Installation>>,
+    /// The zone's authoritative servers: when and what was found.
+    servers: RefCell<Option<(Instant, NameServers)>>,
+    /// Scalelite with its secret: since when.
+    scalelite: RefCell<Option<(Instant, Scalelite)>>,
 }
+
+/// How long what was found out is used without asking again: a steady host asks nobody every minute.
+const FRESH: Duration = Duration::from_secs(3600);
 
 impl Shared {
     pub(super) fn new(session: Session) -> Self {
@@ -32,7 +44,47 @@ impl Shared {
             group: RefCell::default(),
             hook: RefCell::default(),
             joined: RefCell::default(),
+            servers: RefCell::default(),
+            scalelite: RefCell::default(),
         }
+    }
+
+    /// The zone that the host's name is in. Its servers are found once an hour; when that fails, the former ones are asked:
+    /// without any, Route 53's API would be, by all hosts at once.
+    pub(super) async fn zone(&self, host: &Host) -> Result<Zone, Failure> {
+        let known = self.servers.borrow().clone();
+        if let Some((_, servers)) = known.as_ref().filter(|(found, _)| found.elapsed() < FRESH) {
+            return self.session.zone_with(host, Ok(servers.clone())).await;
+        }
+        let zone = self.session.zone(host).await?;
+        match (&zone.servers, known) {
+            (Ok(servers), _) => {
+                self.servers.replace(Some((Instant::now(), servers.clone())));
+                Ok(zone)
+            }
+            (Err(_), Some((_, former))) => Ok(Zone { servers: Ok(former), ..zone }),
+            (Err(_), None) => Ok(zone),
+        }
+    }
+
+    /// Scalelite, if one is configured, with the load balancer's secret as it was within the last hour.
+    pub(super) async fn scalelite(
+        &self,
+        host: &Host,
+        deadline: Instant,
+    ) -> Result<Option<Scalelite>, Failure> {
+        let known = self.scalelite.borrow().clone();
+        if let Some((_, scalelite)) = known.filter(|(since, _)| since.elapsed() < FRESH) {
+            return Ok(Some(scalelite));
+        }
+        let scalelite = self.session.scalelite(host, deadline).await?;
+        self.scalelite.replace(scalelite.clone().map(|scalelite| (Instant::now(), scalelite)));
+        Ok(scalelite)
+    }
+
+    /// Something went wrong: the secret may have been changed.
+    pub(super) fn forget_secret(&self) {
+        self.scalelite.replace(None);
     }
 
     /// Who this host is. The state machine asks for nothing before that is known.
