@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use plan::membership::{self, Action, Desired, Entry, State, Target, normalise_url};
+use plan::membership::{self, Action, Desired, Entry, State, Target};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
@@ -46,9 +46,8 @@ pub struct Pool<'a> {
 
 /// The entries with the host's URL (normalised), compared with the secret of BBB on the host.
 pub async fn entries(scalelite: &Scalelite, url: &str, secret: &SecretString) -> Result<Vec<Entry>, Error> {
-    let servers = scalelite.servers().await?;
-    let own = servers.iter().filter(|server| normalise_url(&server.url).as_deref() == Some(url));
-    Ok(own.map(|server| server.entry(secret)).collect())
+    let own = scalelite.servers().await?.own(url)?;
+    Ok(own.iter().map(|server| server.entry(secret)).collect())
 }
 
 impl Pool<'_> {
