@@ -1,6 +1,6 @@
 //! The host's place in Scalelite's pool: observe, plan (`plan::membership`), execute, until nothing is left to do.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use plan::membership::{self, Action, Desired, Entry, State, Target};
@@ -62,13 +62,13 @@ impl Pool<'_> {
     /// ends between the two, the new entry stays disabled until the host joins.
     pub async fn keep(&self, desired: &Desired, bbb: &Bbb) -> Result<Standing, Failure> {
         // An entry that appears after that is most likely the one that is added here, and wants to be enabled.
-        let missing = Cell::new(false);
+        let missing = AtomicBool::new(false);
         let plan = async |entries: &[Entry], _| {
             let meetings = running(bbb, entries).await;
-            missing.set(missing.get() || entries.is_empty());
-            match missing.get() {
-                true => membership::join(desired, entries, meetings),
-                false => membership::keep(desired, entries, meetings),
+            if missing.fetch_or(entries.is_empty(), Ordering::Relaxed) || entries.is_empty() {
+                membership::join(desired, entries, meetings)
+            } else {
+                membership::keep(desired, entries, meetings)
             }
         };
         self.settle(plan, desired).await
