@@ -42,6 +42,21 @@ impl Rig {
         }
     }
 
+    /// Lets the service look at everything again and again until this has happened: for what it tries again by itself, but
+    /// not soon.
+    pub async fn until(&self, service: &Service, happened: impl Future<Output = ()>) {
+        let again = async {
+            loop {
+                service.running.signal("USR1").await;
+                self.ticked(2).await;
+            }
+        };
+        tokio::select! {
+            () = happened => {}
+            () = again => {}
+        }
+    }
+
     /// Returns once the service has asked the metadata service so many times more what is intended with the host.
     pub async fn ticked(&self, times: usize) {
         let asked = self.cloud.journal.count(Imds, "target-lifecycle-state");
