@@ -3,7 +3,8 @@
 
 use e2e::{Rig, Service, at_once};
 use sandbox::dns::Propagation;
-use sandbox::http::ServiceName::{Route53, Scalelite, SecretsManager};
+use sandbox::faults::Fault;
+use sandbox::http::ServiceName::{Bbb, Route53, Scalelite, SecretsManager};
 use sandbox::route53::RecordType;
 use sandbox::scalelite::ServerState;
 
@@ -397,16 +398,18 @@ async fn sighup_before_the_host_is_registered_is_no_readiness() {
 
 #[tokio::test]
 async fn an_outage_while_serving_changes_nothing_but_words() {
-    let rows = ["Scalelite closed", "Scalelite broken", "Secrets Manager away", "no name server", "BBB away"];
+    let rows = ["Scalelite gone", "Scalelite broken", "Secrets Manager away", "no name server", "BBB away"];
     at_once(rows, async |what| {
         let rig = Rig::bbb().await;
         let mut service = steady(&rig).await;
         rig.meet("room");
         let before = rig.state();
         let cause = match what {
-            "Scalelite closed" => {
+            "Scalelite gone" => {
+                // Connections that are open end too.
+                rig.fault(Scalelite, "", Fault::Close, None);
                 rig.cloud.close(Scalelite).await;
-                "connection refused"
+                "Scalelite entry "
             }
             "Scalelite broken" => {
                 rig.refuse(Scalelite, "", 500, "html", None);
@@ -422,7 +425,7 @@ async fn an_outage_while_serving_changes_nothing_but_words() {
                 "cannot be looked at: no authoritative server answers"
             }
             _ => {
-                rig.cloud.close(sandbox::http::ServiceName::Bbb).await;
+                rig.cloud.close(Bbb).await;
                 "connection refused"
             }
         };
@@ -433,9 +436,9 @@ async fn an_outage_while_serving_changes_nothing_but_words() {
         assert_eq!(rig.meetings(), ["room"], "{what}");
         rig.heal();
         match what {
-            "Scalelite closed" => rig.cloud.open(Scalelite).await,
+            "Scalelite gone" => rig.cloud.open(Scalelite).await,
             "no name server" => (0..2).for_each(|server| rig.cloud.dns.up(server)),
-            "BBB away" => rig.cloud.open(sandbox::http::ServiceName::Bbb).await,
+            "BBB away" => rig.cloud.open(Bbb).await,
             _ => {}
         }
         rig.until(&service, service.systemd.shows_exactly("registered")).await;
