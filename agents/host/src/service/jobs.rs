@@ -34,6 +34,8 @@ pub(super) const LEAVE: Duration = Duration::from_secs(60);
 pub(super) struct Report {
     /// What it found, or why it did not do it.
     pub(super) found: Result<Found, Trouble>,
+    /// How a command by hand would end, where trying again will not help.
+    pub(super) lasting: Option<Exit>,
     /// What it has changed, for people who wait for it.
     pub(super) lines: Vec<String>,
 }
@@ -53,15 +55,19 @@ pub(super) async fn run(
     let mut attempt =
         Attempt { shared, session: &shared.session, steady, executor, deadline, lines: Vec::new() };
     let result = interrupt.or_stop(attempt.job(job)).await;
-    let found = match result {
-        Ok(Ok(found)) => Ok(found),
+    let (found, exit) = match result {
+        Ok(Ok(found)) => (Ok(found), None),
         Ok(Err(failure)) => {
             shared.forget_secret();
-            Err(trouble(&failure))
+            (Err(trouble(&failure)), Some(failure.exit))
         }
-        Err(_) => Err(Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled }),
+        Err(_) => {
+            let words = "cancelled".to_owned();
+            (Err(Trouble { words, kind: TroubleKind::Cancelled }), None)
+        }
     };
-    Report { found, lines: attempt.lines }
+    let lasts = matches!(&found, Err(trouble) if trouble.kind == TroubleKind::Lasting);
+    Report { found, lasting: exit.filter(|_| lasts), lines: attempt.lines }
 }
 
 /// What kind of trouble a failure is.
@@ -215,8 +221,9 @@ impl Attempt<'_> {
         self.shared.awaits_nothing();
         let zone = self.shared.zone(host).await?;
         let ec2 = self.session.ec2(host).await?;
+        let unnamed = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
         let (name, calls) = (&host.name, zone.api.calls());
-        Ok(match zone.deregister(host, &ec2, &self.executor, self.deadline).await? {
+        Ok(match unnamed {
             Unnamed::Already | Unnamed::Planned => None,
             Unnamed::Others(why) => Some(format!("dns: {name} was left untouched: {why}")),
             Unnamed::Changed(_) => Some(format!("dns: {name} removed (Route 53 calls: {calls})")),
