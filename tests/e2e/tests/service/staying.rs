@@ -412,13 +412,13 @@ async fn an_outage_while_serving_changes_nothing_but_words() {
                 "Scalelite entry "
             }
             "Scalelite broken" => {
-                rig.refuse(Scalelite, "", 500, "html", None);
-                "500"
+                rig.cloud.scalelite.set_recordings_only(true);
+                "404"
             }
             "Secrets Manager away" => {
                 rig.refuse(Scalelite, "", 200, "checksumError", Some(1));
-                rig.refuse(SecretsManager, "", 500, "InternalServiceError", None);
-                "scalelite.secret"
+                rig.cloud.aws.deny("secretsmanager:GetSecretValue");
+                "AccessDenied"
             }
             "no name server" => {
                 (0..2).for_each(|server| rig.cloud.dns.down(server));
@@ -437,6 +437,8 @@ async fn an_outage_while_serving_changes_nothing_but_words() {
         rig.heal();
         match what {
             "Scalelite gone" => rig.cloud.open(Scalelite).await,
+            "Scalelite broken" => rig.cloud.scalelite.set_recordings_only(false),
+            "Secrets Manager away" => rig.cloud.aws.allow("secretsmanager:GetSecretValue"),
             "no name server" => (0..2).for_each(|server| rig.cloud.dns.up(server)),
             "BBB away" => rig.cloud.open(Bbb).await,
             _ => {}
