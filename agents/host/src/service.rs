@@ -112,7 +112,9 @@ struct Service {
     desk: Desk,
     /// What systemd was told last.
     words: String,
-    /// What went wrong last, so that it is not logged at every try.
+    /// What went wrong last with the name, so that it is not logged at every try.
+    name_complaint: Option<String>,
+    /// The same of the entry in Scalelite, and of leaving.
     complaint: Option<String>,
     /// What the metadata service says, as long as nobody knows who this host is.
     intent: Option<Intent>,
@@ -157,6 +159,7 @@ impl Service {
             trigger: None,
             desk: Desk::default(),
             words: String::new(),
+            name_complaint: None,
             complaint: None,
             intent: None,
             is_known: false,
@@ -322,17 +325,18 @@ impl Service {
 
     /// What went wrong is logged once, and again when it is something else.
     fn complain(&mut self, job: Job, trouble: Option<&Trouble>) {
+        let state = self.machine.state().name();
+        let complaint = if job == Job::Name { &mut self.name_complaint } else { &mut self.complaint };
         match trouble {
-            None => self.complaint = None,
+            None => *complaint = None,
             Some(Trouble { kind: TroubleKind::Cancelled, .. }) => {}
-            Some(Trouble { words, kind }) if self.complaint.as_ref() != Some(words) => {
-                let state = self.machine.state().name();
+            Some(Trouble { words, kind }) if complaint.as_ref() != Some(words) => {
                 let action = format!("{job:?}").to_lowercase();
                 match kind {
                     TroubleKind::Waiting => info!(state, action, reason = words.as_str(), "waiting: {words}"),
                     _ => warn!(state, action, reason = words.as_str(), "{words}; it is tried again"),
                 }
-                self.complaint = Some(words.clone());
+                *complaint = Some(words.clone());
             }
             Some(Trouble { words, .. }) => debug!("{words}"),
         }
