@@ -43,6 +43,8 @@ pub struct Machine {
     pub(super) overruled: bool,
     ready: bool,
     pub(super) job: Option<Running>,
+    /// Everything was to be looked at again while that job was running, which may have looked too early.
+    pub(super) hurried: bool,
     pub(super) calls: Vec<Call>,
     pub(super) count_due: Moment,
     /// What is being counted began to be counted before the cordon.
@@ -82,6 +84,7 @@ impl Machine {
             overruled: false,
             ready: false,
             job: None,
+            hurried: false,
             calls: Vec::new(),
             count_due: Moment::ZERO,
             count_is_stale: false,
@@ -157,6 +160,9 @@ impl Machine {
                     return Err(self.illegal(&format_args!("the end of {job:?}, which does not run,")));
                 }
                 self.finished(job, result, now, chance);
+                if self.hurried {
+                    self.hurry(now);
+                }
             }
             Event::Counted(work) => {
                 self.returned(Call::Count)?;

@@ -85,6 +85,7 @@ impl Machine {
 
     pub(super) fn hurry(&mut self, now: Moment) {
         self.count_due = now;
+        self.hurried = self.job.is_some();
         if let Some(care) = self.state.care_mut() {
             care.name.hurry(now);
             care.entry.hurry(now);

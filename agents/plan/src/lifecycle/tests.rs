@@ -402,6 +402,21 @@ fn a_stop_ends_in_time_even_if_nothing_answers() {
 }
 
 #[test]
+fn a_look_that_was_ordered_during_another_one_comes_after_it() {
+    for job in [Job::Name, Job::Keep] {
+        let mut rig = serving().until(job).ordered(Order::Check);
+        assert_eq!(rig.machine.job(), Some(job), "it goes on");
+        rig.answer();
+        let mut looked = Vec::new();
+        while let Some(job) = rig.machine.job() {
+            looked.push(job);
+            rig.answer();
+        }
+        assert_eq!(looked, [Job::Name, Job::Keep], "ordered during {job:?}");
+    }
+}
+
+#[test]
 fn a_second_signal_changes_nothing() {
     let mut rig = rig("stopping");
     let before = rig.machine.clone();
