@@ -29,17 +29,9 @@ impl Rig {
 
     /// Lets the service look at everything again, and returns once it has read the entries in Scalelite.
     pub async fn checked(&self, service: &Service) {
-        let journal = &self.cloud.journal;
-        let looks = journal.count(Scalelite, "getServers");
-        loop {
-            service.running.signal("USR1").await;
-            let asked = journal.count(Imds, "target-lifecycle-state");
-            // A look that was under way swallows the signal: after a while it is sent again.
-            tokio::select! {
-                () = journal.reached(Scalelite, "getServers", looks + 1) => return,
-                () = journal.reached(Imds, "target-lifecycle-state", asked + 2) => {}
-            }
-        }
+        let looks = self.cloud.journal.count(Scalelite, "getServers");
+        service.running.signal("USR1").await;
+        self.cloud.journal.reached(Scalelite, "getServers", looks + 1).await;
     }
 
     /// Lets the service look at everything again and again until this has happened: for what it tries again by itself, but

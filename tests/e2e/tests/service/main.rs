@@ -4,5 +4,6 @@
 
 mod by_hand;
 mod joining;
+mod logs;
 mod staying;
 mod stopping;
