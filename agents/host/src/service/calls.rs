@@ -25,6 +25,13 @@ pub(super) async fn make(shared: Rc<Shared>, call: Call) -> (Event, bool) {
         Call::Count => count(&shared).await,
         Call::Group => {
             let answer = bounded(membership(&shared)).await;
+            if let Err(why) = &answer {
+                warn!(
+                    action = "group",
+                    reason = why.as_str(),
+                    "the group cannot be asked about this instance: {why}"
+                );
+            }
             (Event::Grouped(answer.map(|found| found.map(|membership| membership.protected))), false)
         }
         Call::Hook => {
@@ -39,7 +46,11 @@ pub(super) async fn make(shared: Rc<Shared>, call: Call) -> (Event, bool) {
             (Event::Hooked(answer), false)
         }
         call => {
-            let answer = bounded(change(&shared, call)).await;
+            let answer = match call {
+                // Every meeting is a call of its own.
+                Call::Announce(_) => change(&shared, call).await,
+                _ => bounded(change(&shared, call)).await,
+            };
             if let Err(why) = &answer {
                 let action = action(call);
                 warn!(action, reason = why.as_str(), "{action}: {why}");
@@ -100,10 +111,11 @@ async fn meetings(shared: &Shared) -> (Result<Vec<Meeting>, String>, bool) {
 /// The BBB on this host; `None` before it is installed.
 async fn bbb(shared: &Shared) -> Result<Option<(Bbb, bool)>, String> {
     let host = shared.host().map_err(|failure| headline(&failure))?;
-    let installation = match shared.session.installation(host).await {
+    let installation = match shared.installation(host).await {
         None => return Ok(None),
         Some(Ok(installation)) => installation,
-        Some(Err(error)) if error.may_come() => return Ok(None),
+        // Before BBB is installed nothing runs here; once the host takes meetings, nobody can say.
+        Some(Err(error)) if error.may_come() && !shared.has_joined() => return Ok(None),
         Some(Err(error)) => return Err(error.to_string()),
     };
     let client =
@@ -194,7 +206,11 @@ async fn change(shared: &Shared, call: Call) -> Result<(), String> {
     let host = shared.host().map_err(|failure| headline(&failure))?;
     let scaling = group(shared).await?;
     let group = group_name(shared).await?;
-    let hook = shared.hook.borrow().clone().unwrap_or_default();
+    let hook = shared.hook.borrow().clone();
+    let hook = match call {
+        Call::Protect(_) => String::new(),
+        _ => hook.ok_or("no lifecycle hook is known")?,
+    };
     let what = match call {
         Call::Protect(true) => format!("Auto Scaling: protect {} from scale-in", host.instance),
         Call::Protect(false) => format!("Auto Scaling: end the scale-in protection of {}", host.instance),

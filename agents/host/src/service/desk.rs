@@ -48,9 +48,9 @@ impl Desk {
                 conversation.end(Exit::Done);
                 return None;
             }
-            Request::Deregister { only: Some(_), .. } => {
+            Request::Register { only: Some(_), .. } | Request::Deregister { only: Some(_), .. } => {
                 conversation.complaint(
-                    "the service looks after the name and the entry together: stop it, or deregister without --only",
+                    "the service looks after the name and the entry together: run it without --only, or stop the service before",
                 );
                 conversation.end(Exit::Usage);
                 return None;
@@ -174,7 +174,7 @@ fn out(machine: &Machine, words: &str) -> Option<End> {
 fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
     match machine.state() {
         State::Draining(drain) => {
-            let begun = drain.cordoned || !machine.has_scalelite();
+            let begun = drain.cordoned.is_some() || !machine.has_scalelite();
             (!wait && begun).then(|| End::Well(words.to_owned()))
         }
         State::Leaving(_) if wait => None,

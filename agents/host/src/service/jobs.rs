@@ -3,22 +3,22 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::dns::Source;
+use plan::dns::Desired;
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::shared::Shared;
+use super::shared::{Pending, Shared};
 use crate::bbb::{Bbb, Installation};
-use crate::commands::deregister::own_url;
 use crate::commands::register::addresses_words;
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
-use crate::naming::{Named, Standing, Unnamed};
+use crate::naming::{Named, Standing, Unnamed, Zone};
 use crate::pool::{self, Pool, Standing as Place};
 use crate::report::{Exit, Failure};
+use crate::route53::ChangeId;
 use crate::scalelite::Scalelite;
 use crate::session::{Session, now, within};
 
@@ -55,7 +55,9 @@ pub(super) async fn run(
     let found = match result {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(failure)) => {
-            shared.forget_secret();
+            if job != Job::Name {
+                shared.forget_secret();
+            }
             Err(trouble(&failure))
         }
         Err(_) => Err(Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled }),
@@ -108,27 +110,50 @@ impl Attempt<'_> {
                 Standing::Otherwise | Standing::Nobody(_) => {}
             }
         }
-        let named = zone.register(&desired, &self.executor, self.deadline).await?;
-        if let Named::Changed(..) | Named::Confirmed = &named {
-            let (name, calls) = (&host.name, zone.api.calls());
-            let addresses = addresses_words(&desired.addresses());
-            self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
+        if let Some(pending) = self.shared.pending(&desired) {
+            return self.is_live(&zone, &desired, &pending).await;
         }
-        let change = match &named {
-            Named::Changed(id) => Some(id),
-            Named::Already | Named::Confirmed | Named::Planned => None,
-        };
-        // One look: when to look again is not decided here.
-        match zone.wait_until_live(&desired, change, Instant::now()).await {
-            Ok(Source::Dns | Source::Api) => Ok(Found::Live),
-            Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
-            Err(failure) => Err(failure),
+        match zone.register(&desired, &self.executor, self.deadline).await? {
+            Named::Already | Named::Planned => {}
+            Named::Changed(change) => self.changed(&zone, &desired, Some(change)),
+            Named::Confirmed => self.changed(&zone, &desired, None),
+        }
+        match zone.standing(&desired).await {
+            Standing::Live => Ok(Found::Live),
+            Standing::Otherwise => Ok(Found::Behind(format!("not all servers have {} yet", host.name))),
+            // Just registered, or already there as Route 53's API says: nobody else can be asked.
+            Standing::Nobody(_) if self.shared.pending(&desired).is_none() => Ok(Found::Live),
+            Standing::Nobody(why) => Ok(Found::Behind(why)),
+        }
+    }
+
+    fn changed(&mut self, zone: &Zone, desired: &Desired, change: Option<ChangeId>) {
+        let (name, calls) = (&desired.name, zone.api.calls());
+        let addresses = addresses_words(&desired.addresses());
+        self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
+        self.shared.changed(desired, change);
+    }
+
+    /// One look whether a change has come to all servers: when to look again is not decided here.
+    async fn is_live(&self, zone: &Zone, desired: &Desired, pending: &Pending) -> Result<Found, Failure> {
+        match zone.standing(desired).await {
+            Standing::Live => Ok(Found::Live),
+            Standing::Nobody(_) if pending.change.is_some() && pending.may_ask() => {
+                self.shared.asked();
+                match zone.wait_until_live(desired, pending.change.as_ref(), Instant::now()).await {
+                    Ok(_) => Ok(Found::Live),
+                    Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
+                    Err(failure) => Err(failure),
+                }
+            }
+            Standing::Nobody(why) => Ok(Found::Behind(why)),
+            Standing::Otherwise => Ok(Found::Behind(format!("not all servers have {} yet", desired.name))),
         }
     }
 
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
         let Some(settings) = &self.session.settings.scalelite else { return Ok(Found::Done) };
-        let (installation, bbb) = ready_bbb(self.session, host).await?;
+        let (installation, bbb) = ready_bbb(self.shared, host).await?;
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
@@ -144,7 +169,7 @@ impl Attempt<'_> {
     }
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
-        let url = own_url(self.session, host).await?;
+        let url = self.shared.url(host).await?;
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
@@ -160,7 +185,7 @@ impl Attempt<'_> {
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
-        let url = own_url(self.session, host).await?;
+        let url = self.shared.url(host).await?;
         // Only whoever adds or updates an entry needs BBB's secret.
         let secret = SecretString::default();
         let pool = self.pool(&scalelite, &url, &secret);
@@ -184,7 +209,7 @@ impl Attempt<'_> {
 
     async fn leave_pool(&self, host: &Host) -> Result<Option<String>, Failure> {
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else { return Ok(None) };
-        let url = own_url(self.session, host).await?;
+        let url = self.shared.url(host).await?;
         let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
         Ok((!standing.done.is_empty())
             .then(|| format!("scalelite: {url} removed: {}", standing.done.join(", "))))
@@ -217,9 +242,9 @@ fn state(entries: &[Entry]) -> Found {
 }
 
 /// The BBB on this host, once it answers with the secret of its property files.
-async fn ready_bbb(session: &Session, host: &Host) -> Result<(Installation, Bbb), Failure> {
+async fn ready_bbb(shared: &Shared, host: &Host) -> Result<(Installation, Bbb), Failure> {
     let waiting = |why: &dyn std::fmt::Display| Failure::new(Exit::WaitingForBbb, why.to_string());
-    let installation = match session.installation(host).await {
+    let installation = match shared.installation(host).await {
         None => return Err(waiting(&"this is no BBB host")),
         Some(Ok(installation)) => installation,
         Some(Err(error)) if error.may_come() => return Err(waiting(&error)),
@@ -227,7 +252,7 @@ async fn ready_bbb(session: &Session, host: &Host) -> Result<(Installation, Bbb)
             return Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error));
         }
     };
-    let bbb = Bbb::of(session.local_client(&installation.server_url)?, &installation);
+    let bbb = Bbb::of(shared.session.local_client(&installation.server_url)?, &installation);
     match bbb.meetings().await {
         Ok(_) => Ok((installation, bbb)),
         // A certificate comes with the installation too.

@@ -1,17 +1,23 @@
 //! What the service's jobs and calls share.
 
 use std::cell::RefCell;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
+
+use plan::dns::Desired;
+use plan::record::RecordSet;
 
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::bbb::Installation;
+use crate::bbb::{Installation, NotReady};
 use crate::identity::Host;
 use crate::naming::Zone;
 use crate::report::{Exit, Failure};
 use crate::resolver::NameServers;
+use crate::route53::ChangeId;
 use crate::scalelite::Scalelite;
 use crate::session::Session;
 
@@ -27,11 +33,47 @@ pub(super) struct Shared {
     pub(super) hook: RefCell<Option<String>>,
     /// BBB's settings when the host's entry was last looked after.
     joined: RefCell<Option<Installation>>,
+    /// The URL under which the host was then in Scalelite.
+    url: RefCell<Option<String>>,
+    /// BBB's settings as read last, with what its files looked like.
+    settings: RefCell<Option<(Looks, Installation)>>,
+    /// The change of the name that is on its way to the servers.
+    pending: RefCell<Option<Pending>>,
     /// The zone's authoritative servers: when and what was found.
     servers: RefCell<Option<(Instant, NameServers)>>,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
 }
+
+/// What tells whether a file has changed: device, inode, size, and when it was changed.
+type Looks = (FileLooks, FileLooks);
+type FileLooks = (u64, u64, u64, i64, i64);
+
+fn look(path: &Path) -> Option<FileLooks> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec()))
+}
+
+/// A change of the name that Route 53 has accepted.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    sets: Vec<RecordSet>,
+    /// By what Route 53 tells how far its servers are, unless its answer was lost.
+    pub(super) change: Option<ChangeId>,
+    since: Instant,
+    /// When Route 53 was asked last.
+    asked: Instant,
+}
+
+impl Pending {
+    /// Whether Route 53's API may be asked again how far its servers are.
+    pub(super) fn may_ask(&self) -> bool {
+        self.asked.elapsed() >= ASK
+    }
+}
+
+/// How often Route 53's API is asked at most how far a change is, where its servers cannot be.
+const ASK: Duration = Duration::from_secs(15);
 
 /// How long what was found out is used without asking again: a steady host asks nobody every minute.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -44,6 +86,9 @@ impl Shared {
             group: RefCell::default(),
             hook: RefCell::default(),
             joined: RefCell::default(),
+            url: RefCell::default(),
+            settings: RefCell::default(),
+            pending: RefCell::default(),
             servers: RefCell::default(),
             scalelite: RefCell::default(),
         }
@@ -94,7 +139,65 @@ impl Shared {
 
     /// The entry was looked after with these settings of BBB's.
     pub(super) fn joined_as(&self, installation: &Installation) {
+        self.url.replace(Some(installation.scalelite_url()));
         self.joined.replace(Some(installation.clone()));
+    }
+
+    /// Whether the host has been in Scalelite since this configuration was read.
+    pub(super) fn has_joined(&self) -> bool {
+        self.url.borrow().is_some()
+    }
+
+    /// What BBB's settings on this host say. They are read again only when their files look otherwise: where the agent may
+    /// not read them itself, each reading is a process.
+    pub(super) async fn installation(&self, host: &Host) -> Option<Result<Installation, NotReady>> {
+        let looks = self
+            .session
+            .settings
+            .bbb
+            .as_ref()
+            .and_then(|bbb| Some((look(&bbb.properties)?, look(&bbb.defaults).unwrap_or_default())));
+        if let (Some(looks), Some((former, installation))) = (&looks, &*self.settings.borrow())
+            && looks == former
+        {
+            return Some(Ok(installation.clone()));
+        }
+        let read = self.session.installation(host).await?;
+        self.settings.replace(looks.zip(read.as_ref().ok().cloned()));
+        Some(read)
+    }
+
+    /// The URL under which the host is in Scalelite: by BBB's settings, or as it was when they could be read.
+    pub(super) async fn url(&self, host: &Host) -> Result<String, Failure> {
+        let known = self.url.borrow().clone();
+        match (self.installation(host).await, known) {
+            (Some(Ok(installation)), _) => Ok(installation.scalelite_url()),
+            (_, Some(url)) => Ok(url),
+            (Some(Err(error)), None) if !error.may_come() => {
+                Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error))
+            }
+            (Some(Err(_)) | None, None) => Ok(host.server_url()),
+        }
+    }
+
+    /// The change that makes the name as desired, while it may still be on its way: until then the servers say what was.
+    pub(super) fn pending(&self, desired: &Desired) -> Option<Pending> {
+        let pending = self.pending.borrow().clone();
+        let patience = self.session.settings.timeouts.register / 2;
+        pending.filter(|pending| pending.sets == desired.addresses() && pending.since.elapsed() < patience)
+    }
+
+    /// The name was changed just now.
+    pub(super) fn changed(&self, desired: &Desired, change: Option<ChangeId>) {
+        let now = Instant::now();
+        self.pending.replace(Some(Pending { sets: desired.addresses(), change, since: now, asked: now }));
+    }
+
+    /// Route 53's API was asked how far that change is.
+    pub(super) fn asked(&self) {
+        if let Some(pending) = &mut *self.pending.borrow_mut() {
+            pending.asked = Instant::now();
+        }
     }
 
     /// Whether BBB's settings are others than those with which the entry was last looked after; that is told once.

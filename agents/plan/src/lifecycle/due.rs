@@ -58,11 +58,11 @@ impl Machine {
             }
             State::Draining(drain) => {
                 let (job, due) = match (drain.cordoned, drain.leaks()) {
-                    (false, _) => (Job::Cordon, drain.cordon.due()),
-                    (true, true) => (Job::Recordon, drain.cordon.due()),
-                    (true, false) => (Job::Look, drain.care.entry.due()),
+                    (None, _) => (Job::Cordon, drain.cordon.due()),
+                    (Some(_), true) => (Job::Recordon, drain.cordon.due()),
+                    (Some(_), false) => (Job::Look, drain.care.entry.due()),
                 };
-                [scalelite.then_some((job, due)), name(&drain.care), None]
+                [scalelite.then_some((job, due)), name(&drain.care).filter(|_| drain.names), None]
             }
             State::Leaving(state) if state.left.is_none() => {
                 [Some((Job::Leave, state.part.due())), None, None]
@@ -101,10 +101,13 @@ impl Machine {
         {
             calls.push(Call::Announce(minutes));
         }
+        let has_left = matches!(&self.state, State::Leaving(leaving) if leaving.left.is_some());
         if let Some(hold) = self.hold.as_ref().filter(|hold| hold.part.is_due(now)) {
             match hold.hook {
                 None => calls.push(Call::Hook),
-                Some(Some(_)) => calls.push(Call::Heartbeat),
+                // Once all is left, nothing is worth holding: an agent that may not complete it lets it run out.
+                Some(Some(_)) if !has_left => calls.push(Call::Heartbeat),
+                Some(Some(_)) => {}
                 Some(None) => {}
             }
         }
@@ -121,14 +124,15 @@ impl Machine {
     }
 
     fn due_protection(&self, now: Moment) -> Option<Call> {
-        let idle = self.protects()?;
+        let switched_off = self.policy.protection.is_none() && self.protection.is_on();
         let free = !self.calls.iter().any(|call| matches!(call, Call::Protect(_) | Call::Group));
         if !free || self.protection.due() > now {
             return None;
         }
-        match self.protection.asks() {
-            true => Some(Call::Group),
-            false => self.protection.wants(idle, now).map(Call::Protect),
+        match (self.protects(), self.protection.asks()) {
+            (None, _) => switched_off.then_some(Call::Protect(false)),
+            (Some(_), true) => Some(Call::Group),
+            (Some(idle), false) => self.protection.wants(idle, now).map(Call::Protect),
         }
     }
 

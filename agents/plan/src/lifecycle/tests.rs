@@ -43,7 +43,7 @@ fn work(meetings: usize, recordings: usize) -> Work {
 
 impl Rig {
     fn new(policy: Policy, memory: Memory) -> Self {
-        let machine = Machine::new(policy, memory);
+        let machine = Machine::new(policy, memory, None);
         Self { machine, now: MINUTE, entry: EntryState::Enabled, log: Vec::new(), calls: Vec::new() }
     }
 
@@ -198,6 +198,10 @@ fn rig(cell: &str) -> Rig {
         "starting, joined before" => remembering(Memory::Joined),
         "starting, drained by hand before" => remembering(Memory::Drain),
         "starting, taken out by hand before" => remembering(Memory::Out),
+        "starting, cordoned by this agent before" => remembering(Memory::Cordoned),
+        "joining, cordoned by this agent before" => {
+            remembering(Memory::Cordoned).told(intent("standby")).until(Job::Keep)
+        }
         "joining" => fresh().told(serve()),
         "joining, joined before" => remembering(Memory::Joined).told(serve()),
         "joining, named" => fresh().told(serve()).until(Job::Join),
@@ -240,7 +244,7 @@ fn rig(cell: &str) -> Rig {
         "leaving: terminate" => {
             let mut rig = rig("draining: terminate, empty");
             rig.step(Event::Hooked(Ok(Some(hook()))));
-            rig.now += policy().quiet;
+            rig.now += 2 * MINUTE;
             rig.step(Event::Tick);
             rig
         }
@@ -292,7 +296,7 @@ fn event(cell: &str, rig: &mut Rig) -> Event {
         "nothing counted" => Event::Counted(work(0, 0)),
         "another meeting counted" => Event::Counted(work(3, 0)),
         "quiet for long enough" => {
-            rig.now += policy().quiet;
+            rig.now += 2 * MINUTE;
             Event::Tick
         }
         "deadline" => {
@@ -310,7 +314,8 @@ fn words(action: &Action) -> String {
         Action::Cancel => "cancel".to_owned(),
         Action::Call(call) => format!("call {call:?}"),
         Action::Ready => "ready".to_owned(),
-        Action::Remember(memory) => format!("remember {memory:?}"),
+        Action::Remember(memory, None) => format!("remember {memory:?}"),
+        Action::Remember(memory, Some(_)) => format!("remember {memory:?} and the drain"),
         Action::Refuse(_) => "refuse".to_owned(),
         Action::End(result) => format!("end {result:?}"),
     }
