@@ -84,6 +84,7 @@ impl Machine {
     }
 
     pub(super) fn hurry(&mut self, now: Moment) {
+        self.again = self.job.is_some();
         self.count_due = now;
         if let Some(care) = self.state.care_mut() {
             care.name.hurry(now);
