@@ -352,6 +352,7 @@ impl Service {
             SIGHUP => self.reload(),
             SIGUSR1 => {
                 info!(action = "check", "SIGUSR1: looking at everything again");
+                self.watch.hurry();
                 self.feed(Event::Ordered(Order::Check));
             }
             // A second one changes nothing: what is under way is what it asks for.

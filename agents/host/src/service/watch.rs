@@ -50,6 +50,12 @@ impl Watch {
         self.every = every;
     }
 
+    /// Reads everything now.
+    pub(super) fn hurry(&mut self) {
+        let now = Instant::now();
+        (self.due, self.slow_due) = (now, now);
+    }
+
     /// The next change. Nothing is lost when this is cancelled.
     pub(super) async fn next(&mut self) -> Intent {
         loop {
