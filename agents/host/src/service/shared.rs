@@ -1,6 +1,7 @@
 //! What the service's jobs and calls share.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     pub(super) hook: RefCell<Option<String>>,
     /// BBB's settings when the host's entry was last looked after.
     joined: RefCell<Option<Installation>>,
+    /// Why each kind of call failed last, as it was told.
+    complaints: RefCell<BTreeMap<&'static str, String>>,
 }
 
 impl Shared {
@@ -32,12 +35,23 @@ impl Shared {
             group: RefCell::default(),
             hook: RefCell::default(),
             joined: RefCell::default(),
+            complaints: RefCell::default(),
         }
     }
 
     /// Who this host is. The state machine asks for nothing before that is known.
     pub(super) fn host(&self) -> Result<&Host, Failure> {
         self.host.get().ok_or_else(|| Failure::new(Exit::TryAgain, "who this host is is not known yet"))
+    }
+
+    /// Why this kind of call failed, if it did and has not been told so already: what is tried again and again is told once.
+    pub(super) fn is_news<'a>(&self, action: &'static str, why: Option<&'a String>) -> Option<&'a str> {
+        let mut complaints = self.complaints.borrow_mut();
+        let former = match why {
+            Some(why) => complaints.insert(action, why.clone()),
+            None => complaints.remove(action),
+        };
+        why.filter(|why| former.as_ref() != Some(why)).map(String::as_str)
     }
 
     /// The entry was looked after with these settings of BBB's.
