@@ -25,6 +25,7 @@ use plan::lifecycle::{
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep_until};
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
@@ -108,6 +109,8 @@ struct Service {
     started: Started,
     /// How often the metadata service is asked.
     every: Rc<Cell<Duration>>,
+    /// Has it asked now.
+    hurry: Rc<Notify>,
     work: FuturesUnordered<Work>,
     /// Ends the running job.
     trigger: Option<Trigger>,
@@ -143,7 +146,8 @@ impl Service {
         let machine = Machine::new(policy::of(settings), memory, window);
         let started = Started::now();
         let every = Rc::new(Cell::new(settings.service.metadata));
-        let watch = Watch::new(session.imds().clone(), Rc::clone(&every), started);
+        let hurry = Rc::new(Notify::new());
+        let watch = Watch::new(session.imds().clone(), Rc::clone(&every), Rc::clone(&hurry), started);
         info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
         let mut service = Self {
             shared: Rc::new(Shared::new(session)),
@@ -155,6 +159,7 @@ impl Service {
             machine,
             started,
             every,
+            hurry,
             work: FuturesUnordered::new(),
             trigger: None,
             desk: Desk::default(),
@@ -386,6 +391,7 @@ impl Service {
             SIGHUP => self.reload(),
             SIGUSR1 => {
                 info!(action = "check", "SIGUSR1: looking at everything again");
+                self.hurry.notify_one();
                 self.feed(Event::Ordered(Order::Check));
             }
             // A second one changes nothing: what is under way is what it asks for.

@@ -15,6 +15,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod process;
+mod systemd;
 mod zone;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 pub use process::{Run, Running};
+pub use systemd::Systemd;
 
 /// A cloud and an agent on one of its hosts.
 #[derive(Debug)]

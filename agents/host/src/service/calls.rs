@@ -25,23 +25,15 @@ pub(super) async fn make(shared: Rc<Shared>, call: Call) -> (Event, bool) {
         Call::Count => count(&shared).await,
         Call::Group => {
             let answer = bounded(membership(&shared)).await;
-            if let Err(why) = &answer {
-                warn!(
-                    action = "group",
-                    reason = why.as_str(),
-                    "the group cannot be asked about this instance: {why}"
-                );
+            if let Some(why) = shared.is_news("group", answer.as_ref().err()) {
+                warn!(action = "group", reason = why, "the group cannot be asked about this instance: {why}");
             }
             (Event::Grouped(answer.map(|found| found.map(|membership| membership.protected))), false)
         }
         Call::Hook => {
             let answer = bounded(hook(&shared)).await;
-            if let Err(why) = &answer {
-                warn!(
-                    action = "hook",
-                    reason = why.as_str(),
-                    "the group's termination hook cannot be found: {why}"
-                );
+            if let Some(why) = shared.is_news("hook", answer.as_ref().err()) {
+                warn!(action = "hook", reason = why, "the group's termination hook cannot be found: {why}");
             }
             (Event::Hooked(answer), false)
         }
@@ -51,9 +43,9 @@ pub(super) async fn make(shared: Rc<Shared>, call: Call) -> (Event, bool) {
                 Call::Announce(_) => change(&shared, call).await,
                 _ => bounded(change(&shared, call)).await,
             };
-            if let Err(why) = &answer {
-                let action = action(call);
-                warn!(action, reason = why.as_str(), "{action}: {why}");
+            let action = action(call);
+            if let Some(why) = shared.is_news(action, answer.as_ref().err()) {
+                warn!(action, reason = why, "{action}: {why}; it is tried again");
             }
             (Event::Called(call, answer), false)
         }
@@ -249,7 +241,10 @@ async fn announce(shared: &Shared, executor: &Executor, minutes: u64) -> Result<
             executor.run("announce", &what, bbb.send_chat_message(&meeting.id, &message, SPEAKER)).await;
         match sent.map_err(|failure| headline(&failure))? {
             Outcome::Ran(Err(error)) if error.is_unsupported() => {
-                info!(action = "announce", "meetings are not told that they end: {error}");
+                let why = error.to_string();
+                if let Some(why) = shared.is_news("chat", Some(&why)) {
+                    info!(action = "announce", "meetings are not told that they end: {why}");
+                }
                 return Ok(());
             }
             Outcome::Ran(Err(error)) => failed = Some(error.to_string()),

@@ -7,7 +7,7 @@ use plan::dns::Desired;
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::shared::{Pending, Shared};
 use crate::bbb::{Bbb, Installation};
@@ -27,6 +27,9 @@ pub(super) const ATTEMPT: Duration = Duration::from_secs(15);
 
 /// How long one attempt to leave may take: every meeting that has to be ended takes its time.
 pub(super) const LEAVE: Duration = Duration::from_secs(60);
+
+/// How much longer than its attempt may take a call can hang: less than the state machine waits for its last words.
+const HANGS: Duration = Duration::from_millis(500);
 
 /// How a job ended.
 #[derive(Debug)]
@@ -200,11 +203,27 @@ impl Attempt<'_> {
 
     /// Both halves at once: neither a Scalelite nor a Route 53 that does not answer keeps the other from being done.
     async fn leave(&mut self, host: &Host) -> Result<Found, Failure> {
-        let (left, unnamed) = tokio::join!(self.leave_pool(host), self.unname(host));
+        let (left, unnamed) = tokio::join!(
+            self.in_time("Scalelite".to_owned(), self.leave_pool(host)),
+            self.in_time(format!("DNS name {}", host.name), self.unname(host))
+        );
         for line in [&left, &unnamed].into_iter().flatten().flatten() {
             self.lines.push(line.clone());
         }
-        left.and(unnamed).map(|_| Found::Done)
+        match (left, unnamed) {
+            (Err(left), Err(unnamed)) => Err(both(&left, &unnamed)),
+            (left, unnamed) => left.and(unnamed).map(|_| Found::Done),
+        }
+    }
+
+    /// Ends what hangs in a call, a moment after whatever could give up by itself has said why.
+    async fn in_time<T>(
+        &self,
+        what: String,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let late = || Err(Failure::new(Exit::TryAgain, what).because("no answer in time"));
+        timeout_at(self.deadline + HANGS, work).await.unwrap_or_else(|_| late())
     }
 
     async fn leave_pool(&self, host: &Host) -> Result<Option<String>, Failure> {
@@ -235,6 +254,15 @@ impl Attempt<'_> {
             self.lines.push(format!("scalelite: {url}: {}", standing.done.join(", ")));
         }
     }
+}
+
+/// Two failures as one: tried again as soon as one of them may have passed.
+fn both(one: &Failure, other: &Failure) -> Failure {
+    let exits = [one.exit, other.exit];
+    let cancelled = exits.into_iter().find(|exit| matches!(exit, Exit::Interrupted(_)));
+    let passing = exits.into_iter().find(|exit| *exit == Exit::TryAgain);
+    let exit = cancelled.or(passing).unwrap_or(one.exit);
+    Failure::new(exit, format!("{}; {}", one.headline(), other.headline()))
 }
 
 fn state(entries: &[Entry]) -> Found {

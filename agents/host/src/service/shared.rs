@@ -1,6 +1,7 @@
 //! What the service's jobs and calls share.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     servers: RefCell<Option<(Instant, NameServers)>>,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
+    /// Why each kind of call failed last, as it was told.
+    complaints: RefCell<BTreeMap<&'static str, String>>,
 }
 
 /// What tells whether a file has changed: device, inode, size, and when it was changed.
@@ -91,6 +94,7 @@ impl Shared {
             pending: RefCell::default(),
             servers: RefCell::default(),
             scalelite: RefCell::default(),
+            complaints: RefCell::default(),
         }
     }
 
@@ -135,6 +139,16 @@ impl Shared {
     /// Who this host is. The state machine asks for nothing before that is known.
     pub(super) fn host(&self) -> Result<&Host, Failure> {
         self.host.get().ok_or_else(|| Failure::new(Exit::TryAgain, "who this host is is not known yet"))
+    }
+
+    /// Why this kind of call failed, if it did and has not been told so already: what is tried again and again is told once.
+    pub(super) fn is_news<'a>(&self, action: &'static str, why: Option<&'a String>) -> Option<&'a str> {
+        let mut complaints = self.complaints.borrow_mut();
+        let former = match why {
+            Some(why) => complaints.insert(action, why.clone()),
+            None => complaints.remove(action),
+        };
+        why.filter(|why| former.as_ref() != Some(why)).map(String::as_str)
     }
 
     /// The entry was looked after with these settings of BBB's.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use plan::lifecycle::{Intent, Moment, Target};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -20,6 +21,8 @@ pub(super) struct Watch {
     imds: Imds,
     /// How often; the service changes it when its configuration is read again.
     every: Rc<Cell<Duration>>,
+    /// The service wants all of it to be read now.
+    hurry: Rc<Notify>,
     started: Started,
     due: Instant,
     slow_due: Instant,
@@ -37,10 +40,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(imds: Imds, every: Rc<Cell<Duration>>, started: Started) -> Self {
+    pub(super) fn new(imds: Imds, every: Rc<Cell<Duration>>, hurry: Rc<Notify>, started: Started) -> Self {
         Self {
             imds,
             every,
+            hurry,
             started,
             due: Instant::now(),
             slow_due: Instant::now(),
@@ -57,7 +61,10 @@ impl Watch {
     /// The next change, and the watch to wait for the one after it.
     pub(super) async fn next(mut self) -> (Self, Intent) {
         loop {
-            sleep_until(self.due).await;
+            tokio::select! {
+                () = sleep_until(self.due) => {}
+                () = self.hurry.notified() => self.slow_due = Instant::now(),
+            }
             let error = self.read().await;
             self.due = Instant::now() + self.every.get();
             self.complain(error);

@@ -131,7 +131,7 @@ impl Drain {
         self.announced = due;
         let meetings = work.and_then(|work| work.meetings.as_ref()).is_none_or(|ids| !ids.is_empty());
         let left = self.deadline.saturating_sub(now);
-        (meetings && !left.is_zero()).then(|| left.as_secs().div_ceil(60))
+        (meetings && !left.is_zero()).then(|| left.as_secs().div_ceil(60).max(1))
     }
 
     /// When the next announcement is due.

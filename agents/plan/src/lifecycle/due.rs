@@ -6,6 +6,9 @@ use super::machine::{Machine, Running, undo};
 use super::state::{Care, State};
 use super::{Action, Call, Cause, Job, Moment, Verdict};
 
+/// A job that should have given up by then is waited for so long: it knows what went wrong.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 impl Machine {
     /// Begins what is due and cancels what no longer fits.
     pub(super) fn begin(&mut self, now: Moment) {
@@ -78,8 +81,8 @@ impl Machine {
     fn fits(&self, job: Job, now: Moment) -> bool {
         let jobs = self.jobs();
         let overdue = match &self.state {
-            State::Leaving(state) => state.until <= now,
-            State::Stopping(state) => state.until <= now,
+            State::Leaving(state) => state.until + LAST_WORDS <= now,
+            State::Stopping(state) => state.until + LAST_WORDS <= now,
             _ => false,
         };
         let urgent = match &self.state {
@@ -137,7 +140,7 @@ impl Machine {
     }
 
     /// How long the host has to be idle, where it is protected at all now.
-    fn protects(&self) -> Option<Duration> {
+    pub(super) fn protects(&self) -> Option<Duration> {
         let grouped = self.intent.is_some_and(|intent| intent.grouped);
         let ending =
             matches!(self.state, State::Starting | State::Leaving(_) | State::Stopping(_) | State::Ended)
@@ -171,8 +174,10 @@ impl Machine {
                 let times = [drain.empty_at(&self.policy), drain.next_announcement(&self.policy)];
                 times.into_iter().flatten().chain([drain.deadline]).collect()
             }
-            State::Leaving(leaving) => vec![leaving.until, leaving.complete.due()],
-            State::Stopping(stopping) => vec![stopping.until],
+            State::Leaving(leaving) => {
+                vec![leaving.until, leaving.until + LAST_WORDS, leaving.complete.due()]
+            }
+            State::Stopping(stopping) => vec![stopping.until, stopping.until + LAST_WORDS],
             // A maintenance comes near without anybody saying anything new.
             State::Serving(_) | State::Resting(_) | State::Joining(_) => {
                 let begin = self.intent.and_then(|intent| intent.maintenance);

@@ -47,6 +47,8 @@ pub struct Machine {
     pub(super) overruled: bool,
     ready: bool,
     pub(super) job: Option<Running>,
+    /// Everything is to be looked at again, and the running job may have looked before that was said.
+    pub(super) again: bool,
     pub(super) calls: Vec<Call>,
     pub(super) count_due: Moment,
     /// What is being counted began to be counted before the cordon.
@@ -99,6 +101,7 @@ impl Machine {
             overruled: false,
             ready: false,
             job: None,
+            again: false,
             calls: Vec::new(),
             count_due: Moment::ZERO,
             count_is_stale: false,
@@ -179,6 +182,9 @@ impl Machine {
                     return Err(self.illegal(&format_args!("the end of {job:?}, which does not run,")));
                 }
                 self.finished(job, result, now, chance);
+                if std::mem::take(&mut self.again) {
+                    self.hurry(now);
+                }
             }
             Event::Counted(work) => {
                 self.returned(Call::Count)?;

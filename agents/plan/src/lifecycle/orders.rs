@@ -89,6 +89,7 @@ impl Machine {
     }
 
     pub(super) fn hurry(&mut self, now: Moment) {
+        self.again = self.job.is_some();
         self.count_due = now;
         self.protection.hurry(now);
         if let Some(hold) = &mut self.hold {

@@ -395,10 +395,27 @@ fn a_stop_ends_in_time_even_if_nothing_answers() {
     let mut rig = rig("stopping");
     assert_eq!(rig.machine.job(), Some(Job::Leave));
     rig.now += policy().stop_patience;
+    assert_eq!(rig.step(Event::Tick), [], "it has a moment to say what went wrong");
+    let wake = rig.machine.wake().unwrap();
+    assert!(wake <= rig.now + Duration::from_secs(1), "{wake:?}");
+    rig.now = wake;
     assert_eq!(rig.step(Event::Tick), [Action::Cancel]);
     let trouble = Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled };
     let actions = rig.step(Event::Finished(Job::Leave, Err(trouble)));
     assert_eq!(actions, [Action::End(Err("there was no time for it".to_owned()))]);
+}
+
+#[test]
+fn what_was_looked_at_before_the_order_is_looked_at_again() {
+    let mut rig = rig("serving, looking after the entry");
+    assert_eq!(rig.machine.job(), Some(Job::Keep));
+    rig.step(Event::Ordered(Order::Check));
+    let enabled = Ok(Found::Entry(EntryState::Enabled));
+    let actions = rig.step(Event::Finished(Job::Keep, enabled.clone()));
+    assert_eq!(actions, [Action::Start(Job::Name)]);
+    let actions = rig.step(Event::Finished(Job::Name, Ok(Found::Live)));
+    assert_eq!(actions, [Action::Start(Job::Keep)]);
+    assert_eq!(rig.step(Event::Finished(Job::Keep, enabled)), [], "once");
 }
 
 #[test]

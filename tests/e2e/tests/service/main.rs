@@ -1,3 +1,8 @@
 //! The service, as systemd starts it: the real binary's `run` against the embedded cloud.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod draining;
+mod protection;
+mod spot;
+mod stopping;
