@@ -81,8 +81,8 @@ impl Machine {
     fn fits(&self, job: Job, now: Moment) -> bool {
         let jobs = self.jobs();
         let overdue = match &self.state {
-            State::Leaving(state) => state.until + LAST_WORDS <= now,
-            State::Stopping(state) => state.until + LAST_WORDS <= now,
+            State::Leaving(state) => state.until.saturating_add(LAST_WORDS) <= now,
+            State::Stopping(state) => state.until.saturating_add(LAST_WORDS) <= now,
             _ => false,
         };
         let urgent = match &self.state {
@@ -175,9 +175,9 @@ impl Machine {
                 times.into_iter().flatten().chain([drain.deadline]).collect()
             }
             State::Leaving(leaving) => {
-                vec![leaving.until, leaving.until + LAST_WORDS, leaving.complete.due()]
+                vec![leaving.until, leaving.until.saturating_add(LAST_WORDS), leaving.complete.due()]
             }
-            State::Stopping(stopping) => vec![stopping.until, stopping.until + LAST_WORDS],
+            State::Stopping(stopping) => vec![stopping.until, stopping.until.saturating_add(LAST_WORDS)],
             // A maintenance comes near without anybody saying anything new.
             State::Serving(_) | State::Resting(_) | State::Joining(_) => {
                 let begin = self.intent.and_then(|intent| intent.maintenance);
