@@ -3,13 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::dns::Desired;
+use plan::dns::{Desired, Source};
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
-use super::shared::{Pending, Shared};
+use super::shared::Shared;
 use crate::bbb::{Bbb, Installation};
 use crate::commands::register::addresses_words;
 use crate::execute::Executor;
@@ -31,11 +31,16 @@ pub(super) const LEAVE: Duration = Duration::from_secs(60);
 /// How much longer than its attempt may take a call can hang: less than the state machine waits for its last words.
 const HANGS: Duration = Duration::from_millis(500);
 
+/// How long the metadata service may take to say who a host is that is known already.
+const METADATA: Duration = Duration::from_secs(2);
+
 /// How a job ended.
 #[derive(Debug)]
 pub(super) struct Report {
     /// What it found, or why it did not do it.
     pub(super) found: Result<Found, Trouble>,
+    /// How a command by hand would end, where trying again will not help.
+    pub(super) lasting: Option<Exit>,
     /// What it has changed, for people who wait for it.
     pub(super) lines: Vec<String>,
 }
@@ -55,17 +60,21 @@ pub(super) async fn run(
     let mut attempt =
         Attempt { shared, session: &shared.session, steady, executor, deadline, lines: Vec::new() };
     let result = interrupt.or_stop(attempt.job(job)).await;
-    let found = match result {
-        Ok(Ok(found)) => Ok(found),
+    let (found, exit) = match result {
+        Ok(Ok(found)) => (Ok(found), None),
         Ok(Err(failure)) => {
             if job != Job::Name {
                 shared.forget_secret();
             }
-            Err(trouble(&failure))
+            (Err(trouble(&failure)), Some(failure.exit))
         }
-        Err(_) => Err(Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled }),
+        Err(_) => {
+            let words = "cancelled".to_owned();
+            (Err(Trouble { words, kind: TroubleKind::Cancelled }), None)
+        }
     };
-    Report { found, lines: attempt.lines }
+    let lasts = matches!(&found, Err(trouble) if trouble.kind == TroubleKind::Lasting);
+    Report { found, lasting: exit.filter(|_| lasts), lines: attempt.lines }
 }
 
 /// What kind of trouble a failure is.
@@ -90,7 +99,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn job(&mut self, job: Job) -> Result<Found, Failure> {
-        let host = self.session.host(self.deadline).await?;
+        let host = self.host(job).await?;
         match job {
             Job::Name => self.name(&host).await,
             Job::Join | Job::Keep => self.join(&host, job).await,
@@ -100,58 +109,68 @@ impl Attempt<'_> {
         }
     }
 
+    /// Who this host is now. What takes it out does not need its present addresses, and must not wait for a metadata service
+    /// that does not answer.
+    async fn host(&self, job: Job) -> Result<Host, Failure> {
+        if matches!(job, Job::Name | Job::Join | Job::Keep) {
+            return self.session.host(self.deadline).await;
+        }
+        let soon = self.deadline.min(within(METADATA));
+        match self.session.host(soon).await {
+            Ok(host) => Ok(host),
+            Err(failure) => self.shared.host().cloned().map_err(|_| failure),
+        }
+    }
+
     async fn name(&mut self, host: &Host) -> Result<Found, Failure> {
         let desired = host.desired(self.session.agent.role, self.session.settings.dns.ttl, now())?;
         let zone = self.shared.zone(host).await?;
-        if self.steady {
-            match zone.standing(&desired).await {
-                Standing::Live => return Ok(Found::Live),
-                Standing::Nobody(why) if !self.session.settings.dns.read_through_api => {
-                    return Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", host.name))
-                        .because(why));
+        let change = match self.shared.is_awaited(&desired) {
+            Some(change) => change,
+            None => {
+                if self.steady && self.is_live(&zone, &desired).await? {
+                    return Ok(Found::Live);
                 }
-                Standing::Otherwise | Standing::Nobody(_) => {}
+                let change = self.register(&zone, &desired).await?;
+                self.shared.awaits(desired.clone(), change.clone());
+                change
             }
-        }
-        if let Some(pending) = self.shared.pending(&desired) {
-            return self.is_live(&zone, &desired, &pending).await;
-        }
-        match zone.register(&desired, &self.executor, self.deadline).await? {
-            Named::Already | Named::Planned => {}
-            Named::Changed(change) => self.changed(&zone, &desired, Some(change)),
-            Named::Confirmed => self.changed(&zone, &desired, None),
-        }
-        match zone.standing(&desired).await {
-            Standing::Live => Ok(Found::Live),
-            Standing::Otherwise => Ok(Found::Behind(format!("not all servers have {} yet", host.name))),
-            // Just registered, or already there as Route 53's API says: nobody else can be asked.
-            Standing::Nobody(_) if self.shared.pending(&desired).is_none() => Ok(Found::Live),
-            Standing::Nobody(why) => Ok(Found::Behind(why)),
+        };
+        // One look: when to look again is not decided here.
+        match zone.wait_until_live(&desired, change.as_ref(), Instant::now()).await {
+            Ok(Source::Dns | Source::Api) => {
+                self.shared.awaits_nothing();
+                Ok(Found::Live)
+            }
+            Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
+            Err(failure) => Err(failure),
         }
     }
 
-    fn changed(&mut self, zone: &Zone, desired: &Desired, change: Option<ChangeId>) {
-        let (name, calls) = (&desired.name, zone.api.calls());
-        let addresses = addresses_words(&desired.addresses());
-        self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
-        self.shared.changed(desired, change);
-    }
-
-    /// One look whether a change has come to all servers: when to look again is not decided here.
-    async fn is_live(&self, zone: &Zone, desired: &Desired, pending: &Pending) -> Result<Found, Failure> {
+    /// Whether nothing has happened to a name that was live. Asks Route 53 nothing.
+    async fn is_live(&self, zone: &Zone, desired: &Desired) -> Result<bool, Failure> {
         match zone.standing(desired).await {
-            Standing::Live => Ok(Found::Live),
-            Standing::Nobody(_) if pending.change.is_some() && pending.may_ask() => {
-                self.shared.asked();
-                match zone.wait_until_live(desired, pending.change.as_ref(), Instant::now()).await {
-                    Ok(_) => Ok(Found::Live),
-                    Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
-                    Err(failure) => Err(failure),
-                }
+            Standing::Live => Ok(true),
+            Standing::Nobody(why) if !self.session.settings.dns.read_through_api => {
+                Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", desired.name))
+                    .because(why))
             }
-            Standing::Nobody(why) => Ok(Found::Behind(why)),
-            Standing::Otherwise => Ok(Found::Behind(format!("not all servers have {} yet", desired.name))),
+            Standing::Otherwise | Standing::Nobody(_) => Ok(false),
         }
+    }
+
+    /// Makes the name as desired; the change of it, where Route 53 has told one.
+    async fn register(&mut self, zone: &Zone, desired: &Desired) -> Result<Option<ChangeId>, Failure> {
+        let named = zone.register(desired, &self.executor, self.deadline).await?;
+        if let Named::Changed(..) | Named::Confirmed = &named {
+            let (name, calls) = (&desired.name, zone.api.calls());
+            let addresses = addresses_words(&desired.addresses());
+            self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
+        }
+        Ok(match named {
+            Named::Changed(id) => Some(id),
+            Named::Already | Named::Confirmed | Named::Planned => None,
+        })
     }
 
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
@@ -235,10 +254,12 @@ impl Attempt<'_> {
     }
 
     async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {
+        self.shared.awaits_nothing();
         let zone = self.shared.zone(host).await?;
         let ec2 = self.session.ec2(host).await?;
+        let unnamed = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
         let (name, calls) = (&host.name, zone.api.calls());
-        Ok(match zone.deregister(host, &ec2, &self.executor, self.deadline).await? {
+        Ok(match unnamed {
             Unnamed::Already | Unnamed::Planned => None,
             Unnamed::Others(why) => Some(format!("dns: {name} was left untouched: {why}")),
             Unnamed::Changed(_) => Some(format!("dns: {name} removed (Route 53 calls: {calls})")),

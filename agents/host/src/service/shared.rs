@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use plan::dns::Desired;
-use plan::record::RecordSet;
 
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
@@ -38,10 +37,10 @@ pub(super) struct Shared {
     url: RefCell<Option<String>>,
     /// BBB's settings as read last, with what its files looked like.
     settings: RefCell<Option<(Looks, Installation)>>,
-    /// The change of the name that is on its way to the servers.
-    pending: RefCell<Option<Pending>>,
     /// The zone's authoritative servers: when and what was found.
     servers: RefCell<Option<(Instant, NameServers)>>,
+    /// The name as Route 53 has it by its own word, while not all of its servers answer so.
+    awaited: RefCell<Option<Awaited>>,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
     /// Why each kind of call failed last, as it was told.
@@ -57,26 +56,17 @@ fn look(path: &Path) -> Option<FileLooks> {
     Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
-/// A change of the name that Route 53 has accepted.
-#[derive(Clone, Debug)]
-pub(super) struct Pending {
-    sets: Vec<RecordSet>,
-    /// By what Route 53 tells how far its servers are, unless its answer was lost.
-    pub(super) change: Option<ChangeId>,
+/// What Route 53's servers are expected to answer soon.
+#[derive(Debug)]
+struct Awaited {
     since: Instant,
-    /// When Route 53 was asked last.
-    asked: Instant,
+    desired: Desired,
+    change: Option<ChangeId>,
 }
 
-impl Pending {
-    /// Whether Route 53's API may be asked again how far its servers are.
-    pub(super) fn may_ask(&self) -> bool {
-        self.asked.elapsed() >= ASK
-    }
-}
-
-/// How often Route 53's API is asked at most how far a change is, where its servers cannot be.
-const ASK: Duration = Duration::from_secs(15);
+/// How long Route 53's servers are waited for before the name is read as if nothing were known of it. A change usually takes
+/// 60 seconds (facts/aws.md).
+const PROPAGATION: Duration = Duration::from_secs(120);
 
 /// How long what was found out is used without asking again: a steady host asks nobody every minute.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -91,8 +81,8 @@ impl Shared {
             joined: RefCell::default(),
             url: RefCell::default(),
             settings: RefCell::default(),
-            pending: RefCell::default(),
             servers: RefCell::default(),
+            awaited: RefCell::default(),
             scalelite: RefCell::default(),
             complaints: RefCell::default(),
         }
@@ -114,6 +104,28 @@ impl Shared {
             (Err(_), Some((_, former))) => Ok(Zone { servers: Ok(former), ..zone }),
             (Err(_), None) => Ok(zone),
         }
+    }
+
+    /// Whether exactly this is on its way to Route 53's servers, and by which change. To look at them again costs nothing; to
+    /// register again would cost a call, which Route 53 refuses because it has the change already, and another to see that.
+    pub(super) fn is_awaited(&self, desired: &Desired) -> Option<Option<ChangeId>> {
+        let awaited = self.awaited.borrow();
+        let awaited = awaited.as_ref().filter(|awaited| awaited.since.elapsed() < PROPAGATION)?;
+        let same = |former: &Desired| {
+            (&former.name, former.ttl, former.addresses())
+                == (&desired.name, desired.ttl, desired.addresses())
+        };
+        same(&awaited.desired).then(|| awaited.change.clone())
+    }
+
+    /// Route 53 has this now, but not all of its servers.
+    pub(super) fn awaits(&self, desired: Desired, change: Option<ChangeId>) {
+        self.awaited.replace(Some(Awaited { since: Instant::now(), desired, change }));
+    }
+
+    /// All servers have answered, or something else has happened.
+    pub(super) fn awaits_nothing(&self) {
+        self.awaited.replace(None);
     }
 
     /// Scalelite, if one is configured, with the load balancer's secret as it was within the last hour.
@@ -191,26 +203,6 @@ impl Shared {
                 Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error))
             }
             (Some(Err(_)) | None, None) => Ok(host.server_url()),
-        }
-    }
-
-    /// The change that makes the name as desired, while it may still be on its way: until then the servers say what was.
-    pub(super) fn pending(&self, desired: &Desired) -> Option<Pending> {
-        let pending = self.pending.borrow().clone();
-        let patience = self.session.settings.timeouts.register / 2;
-        pending.filter(|pending| pending.sets == desired.addresses() && pending.since.elapsed() < patience)
-    }
-
-    /// The name was changed just now.
-    pub(super) fn changed(&self, desired: &Desired, change: Option<ChangeId>) {
-        let now = Instant::now();
-        self.pending.replace(Some(Pending { sets: desired.addresses(), change, since: now, asked: now }));
-    }
-
-    /// Route 53's API was asked how far that change is.
-    pub(super) fn asked(&self) {
-        if let Some(pending) = &mut *self.pending.borrow_mut() {
-            pending.asked = Instant::now();
         }
     }
 

@@ -367,7 +367,8 @@ impl Machine {
         if enable {
             self.memory = Memory::Joining;
         }
-        self.state = State::Joining(Joining { care: Care::now(now), behind_since: None, named, enable });
+        let care = Care::now(now);
+        self.state = State::Joining(Joining { care, behind_since: None, named, enable, overwritten: false });
     }
 
     pub(super) fn rest(&mut self, why: Rest, cordon: bool, now: Moment) {
