@@ -8,7 +8,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use tracing::field::Field;
-use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::SubscriberExt;
@@ -69,7 +68,7 @@ fn write(to: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> std::
     match field.name() {
         "message" => write!(to, "{value:?}"),
         name if REPEATED.contains(&name) => Ok(()),
-        name => write!(to, "{name}={value:?}"),
+        name => write!(to, " {name}={value:?}"),
     }
 }
 
@@ -88,7 +87,7 @@ pub fn start(name: &str, level: Level) {
         }
         None => {
             let readable = fmt::layer()
-                .fmt_fields(format::debug_fn(write).delimited(" "))
+                .fmt_fields(format::debug_fn(write))
                 .with_writer(std::io::stderr)
                 .with_ansi(std::io::stderr().is_terminal())
                 .with_target(false)

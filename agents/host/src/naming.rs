@@ -55,6 +55,17 @@ pub enum Unnamed {
     Others(dns::Refusal),
 }
 
+/// What the authoritative servers say of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All answer as desired.
+    Live,
+    /// Some answer otherwise, or do not answer.
+    Otherwise,
+    /// None can be asked: why.
+    Nobody(String),
+}
+
 /// What the planner decided for good.
 enum Settled {
     /// All is as it should be; `sent` if a change was sent before that was seen.
@@ -189,6 +200,17 @@ impl Zone {
                 .because(standing)
                 .advise("wait, or look at the servers with status; the record itself is in Route 53")
         })
+    }
+
+    /// What the authoritative servers say of the desired record sets now. Asks Route 53's API nothing.
+    pub async fn standing(&self, desired: &Desired) -> Standing {
+        let has_it = |observed: &Observed| dns::liveness(desired, observed) == Liveness::Live;
+        match (&self.servers, self.answers(&desired.name).await) {
+            (_, Some(answers)) if behind(&answers, has_it).is_none() => Standing::Live,
+            (_, Some(_)) => Standing::Otherwise,
+            (Ok(_), None) => Standing::Nobody("no authoritative server answers".to_owned()),
+            (Err(why), None) => Standing::Nobody(why.clone()),
+        }
     }
 
     /// Waits until no authoritative server answers with anything of this host's any more: whoever registers before that

@@ -1,9 +1,8 @@
 //! The host's place in Scalelite's pool: observe, plan (`plan::membership`), execute, until nothing is left to do.
 
-use std::cell::Cell;
 use std::time::Duration;
 
-use plan::membership::{self, Action, Desired, Entry, State, Target, normalise_url};
+use plan::membership::{self, Action, Desired, Entry, State, Target};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
@@ -46,9 +45,8 @@ pub struct Pool<'a> {
 
 /// The entries with the host's URL (normalised), compared with the secret of BBB on the host.
 pub async fn entries(scalelite: &Scalelite, url: &str, secret: &SecretString) -> Result<Vec<Entry>, Error> {
-    let servers = scalelite.servers().await?;
-    let own = servers.iter().filter(|server| normalise_url(&server.url).as_deref() == Some(url));
-    Ok(own.map(|server| server.entry(secret)).collect())
+    let own = scalelite.servers().await?.own(url)?;
+    Ok(own.iter().map(|server| server.entry(secret)).collect())
 }
 
 impl Pool<'_> {
@@ -59,18 +57,11 @@ impl Pool<'_> {
         self.settle(plan, desired).await
     }
 
-    /// Looks after the host's entry as desired, in the state that it has; a missing one is added and enabled. When this
-    /// ends between the two, the new entry stays disabled until the host joins.
+    /// Looks after the host's entry as desired, in the state that it has. A missing one is not added.
     pub async fn keep(&self, desired: &Desired, bbb: &Bbb) -> Result<Standing, Failure> {
-        // An entry that appears after that is most likely the one that is added here, and wants to be enabled.
-        let missing = Cell::new(false);
         let plan = async |entries: &[Entry], _| {
             let meetings = running(bbb, entries).await;
-            missing.set(missing.get() || entries.is_empty());
-            match missing.get() {
-                true => membership::join(desired, entries, meetings),
-                false => membership::keep(desired, entries, meetings),
-            }
+            membership::keep(desired, entries, meetings)
         };
         self.settle(plan, desired).await
     }

@@ -20,7 +20,7 @@ pub enum Exit {
     Drift,
     /// `status`: could not find out.
     CannotTell,
-    /// The name belongs to somebody else; nothing was touched.
+    /// The name belongs to somebody else, or the host's group ends it; nothing was touched.
     Refused,
     /// The name is registered; BBB is not ready yet, so the host has not joined Scalelite.
     WaitingForBbb,
@@ -41,7 +41,7 @@ Exit codes:
   3  status: not registered
   4  status: registered, but not as it should be
   5  status: cannot tell
-  6  refused: the name belongs to somebody else, nothing was touched
+  6  refused: the name belongs to somebody else, or the group ends this host; nothing was touched
   7  the name is registered, BBB is not ready yet: not in Scalelite
   8  a service did not answer in time: try again
   9  the name is registered, but not live everywhere in time, or joining Scalelite failed

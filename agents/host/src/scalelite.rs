@@ -6,6 +6,7 @@
 
 mod answer;
 mod error;
+mod raw;
 mod server;
 
 use plan::membership::normalise_url;
@@ -17,7 +18,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::error::Error;
-pub use self::server::Server;
+pub use self::server::{Listing, Server};
 
 use self::answer::Answer;
 use crate::bbb::envelope::clean;
@@ -89,15 +90,11 @@ impl Scalelite {
         Ok(Self { client, base, secret })
     }
 
-    /// All entries of the pool.
-    pub async fn servers(&self) -> Result<Vec<Server>, Error> {
+    /// All entries of the pool, as they are.
+    pub async fn servers(&self) -> Result<Listing, Error> {
         const CALL: &str = "getServers";
         let action = format!("list the servers of Scalelite at {}", self.base);
-        let answer = self.exchange(self.client.get(self.url(CALL)), action, false).await?;
-        if answer.is_empty_pool() {
-            return Ok(Vec::new());
-        }
-        answer.servers()
+        self.exchange(self.client.get(self.url(CALL)), action, false).await?.listing()
     }
 
     /// Adds a host, which is disabled at first. Adding a URL again makes a duplicate, or with

@@ -12,6 +12,7 @@ mod policy;
 mod shared;
 mod watch;
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -22,6 +23,7 @@ use plan::lifecycle::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep_until};
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
@@ -84,6 +86,8 @@ enum Done {
     Count(Event, bool),
     /// Who this host is.
     Host(Box<Host>),
+    /// What the metadata service says has changed.
+    Told(Box<Watch>, Intent),
     /// Why the service stops.
     Cause(StopCause),
 }
@@ -101,7 +105,10 @@ struct Service {
     listener: Listener,
     machine: Machine,
     started: Instant,
-    watch: Watch,
+    /// How often the metadata service is asked.
+    every: Rc<Cell<Duration>>,
+    /// Makes it be asked everything now.
+    hurry: Rc<Notify>,
     work: FuturesUnordered<Work>,
     /// Ends the running job.
     trigger: Option<Trigger>,
@@ -125,14 +132,22 @@ impl Service {
         let settings = &session.settings;
         let directory = &settings.service.directory;
         notifier.status("waiting for another command to end");
-        let lock = Lock::take(directory, within(settings.timeouts.register)).await?;
+        let mut signals = signals;
+        let lock = tokio::select! {
+            lock = Lock::take(directory, within(settings.timeouts.register)) => lock?,
+            Some(signal) = terminated(&mut signals) => {
+                return Err(Failure::new(Exit::Interrupted(signal), "stopped while another command was at work"));
+            }
+        };
         let listener = Listener::bind(&lock)?;
         let memory = memory::read(directory);
         let machine = Machine::new(policy::of(settings), memory);
         let started = Instant::now();
-        let watch = Watch::new(session.imds().clone(), settings.service.metadata, started);
+        let every = Rc::new(Cell::new(settings.service.metadata));
+        let hurry = Rc::new(Notify::new());
+        let watch = Watch::new(session.imds().clone(), Rc::clone(&every), Rc::clone(&hurry), started);
         info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
-        Ok(Self {
+        let mut service = Self {
             shared: Rc::new(Shared::new(session)),
             common,
             signals,
@@ -141,7 +156,8 @@ impl Service {
             listener,
             machine,
             started,
-            watch,
+            every,
+            hurry,
             work: FuturesUnordered::new(),
             trigger: None,
             desk: Desk::default(),
@@ -152,7 +168,18 @@ impl Service {
             is_ready: false,
             is_stopping: false,
             end: None,
-        })
+        };
+        service.watch(watch);
+        Ok(service)
+    }
+
+    /// Waits for what the metadata service says next. Not in the loop's own select, which would break off a reading whenever
+    /// something else happens.
+    fn watch(&mut self, watch: Watch) {
+        self.work.push(Box::pin(async move {
+            let (watch, intent) = watch.next().await;
+            Done::Told(Box::new(watch), intent)
+        }));
     }
 
     async fn run(mut self) -> Result<Exit, Failure> {
@@ -170,7 +197,6 @@ impl Service {
                     }
                 }
                 Some(done) = self.work.next() => self.done(done),
-                intent = self.watch.next() => self.told(intent),
                 () = at(wake) => self.feed(Event::Tick),
                 () = at(settled) => {}
                 () = at(self.notifier.watchdog_interval().map(|interval| alive + interval)) => {
@@ -260,7 +286,9 @@ impl Service {
             State::Leaving(leaving) => jobs::LEAVE.min(leaving.until.saturating_sub(self.now())),
             _ => jobs::ATTEMPT,
         };
-        let work = jobs::run(Rc::clone(&self.shared), job, interrupt, patience);
+        let steady =
+            matches!(self.machine.state(), State::Serving(_) | State::Resting(_) | State::Draining(_));
+        let work = jobs::run(Rc::clone(&self.shared), job, steady, interrupt, patience);
         self.work.push(Box::pin(async move { Done::Job(job, work.await) }));
     }
 
@@ -284,6 +312,10 @@ impl Service {
                     );
                     self.feed(Event::Ordered(Order::Check));
                 }
+            }
+            Done::Told(watch, intent) => {
+                self.watch(*watch);
+                self.told(intent);
             }
             Done::Host(host) => self.known(*host),
             Done::Cause(cause) => self.feed(Event::Stop(cause)),
@@ -352,7 +384,7 @@ impl Service {
             SIGHUP => self.reload(),
             SIGUSR1 => {
                 info!(action = "check", "SIGUSR1: looking at everything again");
-                self.watch.hurry();
+                self.hurry.notify_one();
                 self.feed(Event::Ordered(Order::Check));
             }
             // A second one changes nothing: what is under way is what it asks for.
@@ -383,7 +415,7 @@ impl Service {
                     warn!("service.directory takes effect when the service is restarted");
                 }
                 let policy = policy::of(&session.settings);
-                self.watch.every(session.settings.service.metadata);
+                self.every.set(session.settings.service.metadata);
                 let host = self.shared.host.get().cloned();
                 self.shared = Rc::new(Shared::new(session));
                 if let Some(host) = host {
@@ -416,6 +448,16 @@ impl Service {
         if words != self.words {
             self.notifier.status(&words);
             self.words = words;
+        }
+    }
+}
+
+/// The first signal that ends the service.
+async fn terminated(signals: &mut Signals) -> Option<i32> {
+    loop {
+        match signals.next().await {
+            Some(SIGHUP | SIGUSR1) => {}
+            other => return other,
         }
     }
 }

@@ -80,6 +80,15 @@ impl Session {
         Ok(Zone { api: HostedZone::new(aws?, &self.settings.dns.zone_id), servers })
     }
 
+    /// The same with servers that are known already.
+    pub async fn zone_with(
+        &self,
+        host: &Host,
+        servers: Result<NameServers, String>,
+    ) -> Result<Zone, Failure> {
+        Ok(Zone { api: HostedZone::new(self.aws(host).await?, &self.settings.dns.zone_id), servers })
+    }
+
     /// The zone's authoritative servers, or why they are not asked.
     pub async fn name_servers(&self) -> Result<NameServers, String> {
         let settings::Dns { read_through_api, servers, domain, apex, .. } = &self.settings.dns;

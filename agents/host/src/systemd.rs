@@ -129,8 +129,8 @@ pub async fn stop_cause(unit: &str) -> StopCause {
     }
 }
 
-/// What systemd is doing, as systemctl prints it. Without `--full` units with long names would be shortened on a
-/// terminal; `--plain` has no meaning here (systemctl(1) and `output_jobs_list` in its sources).
+/// What systemd is doing, as systemctl prints it. Without `--full` older ones shorten long names even where nobody looks;
+/// `--plain` has no meaning for this command (systemctl(1) and `output_jobs_list` in its sources).
 async fn list_jobs() -> Result<String, String> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let mut command = Command::new("systemctl");

@@ -165,12 +165,20 @@ async fn redis_is_asked_for_the_queues_of_recordings_only() {
     for (queue, jobs) in [("rap:archive", 2), ("rap:process", 3), ("rap:publish", 0), ("mailers", 7)] {
         redis.set_queue(queue, jobs);
     }
-    assert_eq!(host.look().await.jobs, 5);
+    let workers =
+        [("bbb:7:rap:archive,rap:publish", true), ("bbb:8:rap:process", false), ("web:9:mailers", true)];
+    for (worker, works) in workers {
+        redis.set_worker(worker, works);
+    }
+    assert_eq!(host.look().await.jobs, 6);
     let asked = [
         "SMEMBERS resque:queues",
         "LLEN resque:queue:rap:archive",
         "LLEN resque:queue:rap:process",
         "LLEN resque:queue:rap:publish",
+        "SMEMBERS resque:workers",
+        "EXISTS resque:worker:bbb:7:rap:archive,rap:publish",
+        "EXISTS resque:worker:bbb:8:rap:process",
     ];
     assert_eq!(redis.asked(), asked);
     let spool = Spool::new(host.recordings.directory(), host.recordings.sender(), None);

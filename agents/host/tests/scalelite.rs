@@ -6,7 +6,7 @@ mod served;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use host::scalelite::{Error, Scalelite, Update};
+use host::scalelite::{Error, Scalelite, Server, Update};
 use plan::membership::State;
 use sandbox::bbb::Network;
 use sandbox::bbb::checksum::Algorithm;
@@ -45,6 +45,15 @@ async fn canned(status: u16, content_type: &'static str, body: impl Into<Vec<u8>
     (served, client)
 }
 
+/// The own entries, which are those with [`URL`].
+async fn own(client: &Scalelite) -> Result<Vec<Server>, Error> {
+    client.servers().await?.own(URL)
+}
+
+async fn state(client: &Scalelite) -> State {
+    own(client).await.unwrap()[0].state
+}
+
 /// The error's words, which must name the action and hold nothing secret.
 #[track_caller]
 fn words(error: &Error) -> String {
@@ -60,7 +69,7 @@ fn words(error: &Error) -> String {
 async fn a_host_comes_and_goes() {
     let pool = pool().await;
     let secret = SecretString::from(HOST_SECRET);
-    assert!(pool.client.servers().await.unwrap().is_empty());
+    assert!(own(&pool.client).await.unwrap().is_empty());
 
     let added = pool.client.add(URL, &secret, Some(2.5), Some("big")).await.unwrap();
     assert_eq!(
@@ -69,7 +78,7 @@ async fn a_host_comes_and_goes() {
     );
     assert_eq!((added.multiplier, added.tag.as_deref()), (Some(2.5), Some("big")));
     assert_eq!(pool.stand_in.servers()[0].secret.expose(), HOST_SECRET);
-    let listed = pool.client.servers().await.unwrap();
+    let listed = own(&pool.client).await.unwrap();
     assert_eq!(listed.len(), 1);
     let entry = listed[0].entry(&secret);
     assert_eq!((entry.id.as_str(), entry.secret_matches), (added.id.as_str(), true));
@@ -78,16 +87,16 @@ async fn a_host_comes_and_goes() {
 
     let id = added.id.as_str();
     pool.client.enable(id).await.unwrap();
-    assert_eq!(pool.client.servers().await.unwrap()[0].state, State::Enabled);
+    assert_eq!(state(&pool.client).await, State::Enabled);
     pool.client.cordon(id).await.unwrap();
-    assert_eq!(pool.client.servers().await.unwrap()[0].state, State::Cordoned);
+    assert_eq!(state(&pool.client).await, State::Cordoned);
     pool.client.disable(id).await.unwrap();
-    assert_eq!(pool.client.servers().await.unwrap()[0].state, State::Disabled);
+    assert_eq!(state(&pool.client).await, State::Disabled);
     pool.client.enable(id).await.unwrap();
     pool.client.panic(id).await.unwrap();
     assert_eq!(pool.stand_in.servers()[0].state, ServerState::Disabled);
     pool.client.delete(id).await.unwrap();
-    assert!(pool.client.servers().await.unwrap().is_empty());
+    assert!(own(&pool.client).await.unwrap().is_empty());
     pool.client.delete(id).await.unwrap();
 }
 
@@ -122,7 +131,7 @@ async fn the_address_may_be_given_in_many_ways() {
     for ending in ["", "/", "/scalelite/api", "/scalelite/api/"] {
         let base = format!("{}{ending}", pool.served.url().to_uppercase().replace("HTTP", "Http"));
         let scalelite = Scalelite::new(client(), &base, SECRET.into()).unwrap();
-        assert_eq!(scalelite.servers().await.unwrap().len(), 1, "{base}");
+        assert_eq!(scalelite.servers().await.unwrap().count(), 1, "{base}");
     }
     for base in
         ["", "scalelite.example.org", "ftp://x", "https://", "https://marked:marked@x", "https://x/?marked"]
@@ -209,7 +218,7 @@ async fn conflicts_ask_for_another_look() {
         pool.client.add("https://vc-2.example.org/bigbluebutton/api", &secret, None, None).await.unwrap_err();
     assert!(matches!(error, Error::Conflict { status: 500, .. }), "{error:?}");
     assert!(error.is_retryable() && words(&error).contains("vc-2.example.org"));
-    assert_eq!(pool.client.servers().await.unwrap().len(), 2);
+    assert_eq!(pool.client.servers().await.unwrap().count(), 2);
 
     pool.stand_in.set_redis_down(true);
     let error = pool.client.servers().await.unwrap_err();
@@ -235,7 +244,7 @@ async fn of_adds_at_the_same_time_some_are_told_to_look_again() {
     for error in refused.into_iter().map(Result::unwrap_err) {
         assert!(matches!(error, Error::Conflict { status: 500, .. }) && error.is_retryable(), "{error:?}");
     }
-    assert_eq!(pool.client.servers().await.unwrap().len(), 1);
+    assert_eq!(pool.client.servers().await.unwrap().count(), 1);
 }
 
 #[tokio::test]
@@ -294,8 +303,54 @@ async fn lost_connections_are_transport_failures() {
 /// One entry with these values, as JSON.
 fn entry(state: &str, load: &str, multiplier: &str, online: &str, more: &str) -> String {
     format!(
-        r#"[{{"id":"1","url":"u","secret":"marked","state":{state},"load":{load},"load_multiplier":{multiplier},"online":{online}{more}}}]"#
+        r#"[{{"id":"1","url":"{URL}","secret":"marked","state":{state},"load":{load},"load_multiplier":{multiplier},"online":{online}{more}}}]"#
     )
+}
+
+/// One own entry with nothing but these keys, as JSON.
+fn raw(keys: &str) -> String {
+    format!(r#"[{{"url":"{URL}",{keys}}}]"#)
+}
+
+#[tokio::test]
+async fn whatever_is_odd_about_others_does_not_hide_the_own_entry() {
+    let (on, off) = ("\"enabled\"", "\"online\"");
+    let own_entry = entry(on, "1", "\"1.0\"", off, "");
+    let own_entry = own_entry.trim_matches(['[', ']']);
+    let other = "\"url\":\"https://vc-2.example.org/bigbluebutton/api\"";
+    let others = [
+        format!(r#"{{"id":"2",{other},"secret":null,"state":"paused","load":"lots","online":7}}"#),
+        format!(r#"{{"id":2,{other},"secret":["marked",{{"a":1}}],"state":{{}},"load":[],"tag":0.5}}"#),
+        r#"{"id":"2","secret":"marked","state":"enabled","load":1,"online":"online"}"#.to_owned(),
+        format!(r#"{{"id":"2","url":["{URL}"],"secret":{{"marked":true}},"state":null}}"#),
+        format!(r#"{{"id":"2","url":"{URL}?marked","secret":-1}}"#),
+        r#"{"id":"2","url":"not a url","secret":true}"#.to_owned(),
+        "{}".to_owned(),
+        "null".to_owned(),
+        "true".to_owned(),
+        "-7".to_owned(),
+        "0.5".to_owned(),
+        "\"marked\"".to_owned(),
+        "[[\"marked\"],{}]".to_owned(),
+    ];
+    for odd in &others {
+        for list in [format!("[{odd},{own_entry}]"), format!("[{own_entry},{odd}]")] {
+            let (_served, client) = canned(200, "application/json", list.clone()).await;
+            let listing = client.servers().await.unwrap();
+            assert!(!format!("{listing:?}").contains("\"marked\""), "{listing:?}");
+            assert_eq!(listing.count(), 2, "{list}");
+            let own = listing.own(URL).unwrap();
+            assert_eq!(own.len(), 1, "{list}");
+            assert!(own[0].id == "1" && own[0].entry(&"marked".into()).secret_matches);
+        }
+    }
+    // An own one that is written otherwise is the own one, and an odd own one is an error.
+    let upper = own_entry.replace("https://vc-1", "HTTPS://VC-1").replace("/api", "/api/");
+    let odd = own_entry.replace("enabled", "paused");
+    let (_served, client) = canned(200, "application/json", format!("[{upper}]")).await;
+    assert_eq!(own(&client).await.unwrap().len(), 1);
+    let (_served, client) = canned(200, "application/json", format!("[{upper},{odd}]")).await;
+    assert!(words(&own(&client).await.unwrap_err()).contains("unknown state: \"paused\""));
 }
 
 #[tokio::test]
@@ -310,7 +365,7 @@ async fn entries_are_read_with_all_that_their_values_may_be() {
         ("1e3", "\"NaN\"", "", (Some(1000.0), None, None)),
     ] {
         let (_served, client) = canned(200, "application/json", entry(on, load, multiplier, off, more)).await;
-        let server = client.servers().await.unwrap().remove(0);
+        let server = own(&client).await.unwrap().remove(0);
         assert_eq!(
             (server.load, server.multiplier, server.tag.as_deref()),
             wanted,
@@ -331,12 +386,18 @@ async fn answers_that_are_none_are_refused_without_quoting_them() {
         ("application/json", entry(good.0, "true", good.2, good.3, ""), "unknown load: true"),
         ("application/json", entry(good.0, good.1, "\"x\"", good.3, ""), "unknown load_multiplier: \"x\""),
         ("application/json", entry(good.0, good.1, good.2, "\"perhaps\"", ""), "unknown value of online"),
-        ("application/json", "[{\"id\":1,\"secret\":\"marked\"}]".into(), "unknown shape (line 1"),
+        ("application/json", raw(r#""id":1,"secret":"marked""#), "an entry with an unknown id: 1"),
+        ("application/json", raw(r#""secret":"marked""#), "an entry with an unknown id: null"),
+        ("application/json", raw(r#""id":"1","secret":["marked"]"#), "an entry (1) without a secret"),
+        ("application/json", raw(r#""id":"1","secret":null"#), "an entry (1) without a secret"),
+        ("application/json", raw(r#""id":"1""#), "an entry (1) without a secret"),
+        ("application/json", raw(r#""id":"1","secret":"marked""#), "unknown state: null"),
         (
             "application/json",
-            "[{\"id\":\"1\",\"url\":\"u\",\"secret\":[\"marked\"]}]".into(),
-            "unknown shape",
+            entry(good.0, good.1, good.2, good.3, ",\"tag\":{}"),
+            "an entry (1) with an unknown tag: {}",
         ),
+        ("application/json", "{\"marked\":[]}".into(), "unknown shape (line 1"),
         ("application/json", "\"marked\"".into(), "unknown shape"),
         ("application/json", "[{\"marked\"".into(), "not JSON"),
         ("application/json", String::new(), "not JSON"),
@@ -345,7 +406,7 @@ async fn answers_that_are_none_are_refused_without_quoting_them() {
     ];
     for (content_type, body, wanted) in rows {
         let (_served, client) = canned(200, content_type, body.clone()).await;
-        let error = client.servers().await.unwrap_err();
+        let error = own(&client).await.unwrap_err();
         assert!(matches!(error, Error::Unexpected { .. }) && !error.is_retryable(), "{body}: {error:?}");
         assert!(words(&error).contains(wanted), "{body}: {error}");
     }

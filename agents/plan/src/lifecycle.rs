@@ -221,7 +221,7 @@ pub enum Job {
     Name,
     /// Make the host take meetings through one entry, as desired.
     Join,
-    /// Make its entry as desired, but leave its state as it is.
+    /// Make its entry as desired, but leave its state as it is; add none.
     Keep,
     /// New meetings go elsewhere.
     Cordon,
@@ -244,7 +244,7 @@ pub enum Found {
     Behind(String),
     /// The entry in this state ([`Job::Join`], [`Job::Keep`], [`Job::Look`]).
     Entry(membership::State),
-    /// No entry ([`Job::Look`]).
+    /// No entry ([`Job::Keep`], [`Job::Look`]).
     Missing,
     /// It is done.
     Done,

@@ -181,7 +181,9 @@ impl fmt::Display for Action {
 /// Plans how the host takes meetings through exactly one entry. `own` are the entries with the host's URL; `meetings`
 /// is how many meetings run on the host, if known. See the module's table.
 pub fn join(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
-    let Some((kept, superfluous)) = kept(own) else { return enter() };
+    let Some((kept, superfluous)) = kept(own) else {
+        return vec![Action::Add, Action::Enable(Target::Added)];
+    };
     let mut actions = tidy(desired, kept);
     if kept.state != State::Enabled {
         actions.push(Action::Enable(target(kept)));
@@ -190,10 +192,10 @@ pub fn join(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Acti
     actions
 }
 
-/// Plans how the host keeps exactly one entry, in the state that it has; a missing one is added and enabled. The
-/// arguments are those of [`join`]. See the module's table.
+/// Plans how the host keeps exactly one entry, in the state that it has. A missing one is no matter of keeping: adding it
+/// is [`join`]'s, which also enables what an earlier attempt has only added. See the module's table.
 pub fn keep(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
-    let Some((kept, superfluous)) = kept(own) else { return enter() };
+    let Some((kept, superfluous)) = kept(own) else { return Vec::new() };
     let mut actions = tidy(desired, kept);
     actions.extend(superfluous.into_iter().flat_map(|entry| retire(entry, meetings)));
     actions
@@ -242,10 +244,6 @@ pub fn differences(desired: &Desired, entry: &Entry) -> Update {
     // A Scalelite without tags has none to compare, and would ignore one that is sent.
     let tag = desired.tag.clone().filter(|wanted| entry.tag.as_ref().is_some_and(|tag| tag != wanted));
     Update { secret: !entry.secret_matches, tag, multiplier }
-}
-
-fn enter() -> Vec<Action> {
-    vec![Action::Add, Action::Enable(Target::Added)]
 }
 
 fn tidy(desired: &Desired, kept: &Entry) -> Vec<Action> {

@@ -38,7 +38,7 @@ pub struct Spool {
     pub outbox: BTreeSet<String>,
     /// Whether Scalelite's sender is installed.
     pub sender: bool,
-    /// How many jobs are in BBB's queues in Redis. BBB removes `recorded/<id>.done` when it queues the job that makes
+    /// How many jobs are in BBB's queues in Redis, or in a worker's hands. BBB removes `recorded/<id>.done` when it queues the job that makes
     /// `raw/<id>`, so the files alone can miss a recording.
     pub jobs: u64,
 }
@@ -81,7 +81,7 @@ pub struct Recordings {
     pub pending: BTreeMap<String, Stage>,
     /// Those that BBB has given up; somebody has to look at them, nobody waits for them.
     pub failed: BTreeSet<String>,
-    /// Jobs in BBB's queues, which name no recording; to be waited for too.
+    /// Jobs in BBB's queues or in a worker's hands, which name no recording; to be waited for too.
     pub jobs: u64,
     /// What could not be asked and is therefore not in here, for a person.
     pub remark: Option<String>,
@@ -112,8 +112,8 @@ impl fmt::Display for Recordings {
         }
         match self.jobs {
             0 => {}
-            1 => f.write_str(", 1 job queued")?,
-            count => write!(f, ", {count} jobs queued")?,
+            1 => f.write_str(", 1 job under way")?,
+            count => write!(f, ", {count} jobs under way")?,
         }
         match self.failed.len() {
             0 => Ok(()),

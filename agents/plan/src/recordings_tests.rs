@@ -78,7 +78,7 @@ fn in_words() {
     assert_eq!(found.to_string(), "no recordings pending");
     assert!(!found.is_pending());
     found.jobs = 1;
-    assert_eq!(found.to_string(), "no recordings pending, 1 job queued");
+    assert_eq!(found.to_string(), "no recordings pending, 1 job under way");
     assert!(found.is_pending());
     found.jobs = 0;
     found.failed.insert("c".to_owned());
@@ -90,7 +90,7 @@ fn in_words() {
     found.jobs = 2;
     assert_eq!(
         found.to_string(),
-        "2 recordings pending (1 to archive, 1 to publish), 2 jobs queued, 1 failed"
+        "2 recordings pending (1 to archive, 1 to publish), 2 jobs under way, 1 failed"
     );
 }
 

@@ -44,7 +44,8 @@ fn number(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<u64> {
 /// Days from 1970-01-01 to a day that exists and is not before it. The months before this one are counted from March on,
 /// so that a leap day is a year's last (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let divides = |divisor| year.is_multiple_of(divisor);
+    let leap = divides(4) && (!divides(100) || divides(400));
     let length = match month {
         2 if leap => 29,
         2 => 28,

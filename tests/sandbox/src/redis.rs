@@ -1,6 +1,6 @@
-//! A stand-in for the Redis of a BBB host, as far as BBB's queues of recording jobs go: a set with their names and a list
-//! for each. It speaks RESP2 on a socket of its own, answers `SMEMBERS` and `LLEN`, and refuses everything else: nobody
-//! has to write here.
+//! A stand-in for the Redis of a BBB host, as far as BBB's recording jobs go: a set with the names of the queues and a list
+//! for each, a set with the names of the workers and a key for each that is at work. It speaks RESP2 on a socket of its own,
+//! answers `SMEMBERS`, `LLEN` and `EXISTS`, and refuses everything else: nobody has to write here.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,6 +14,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// The set with the names of all queues.
 const QUEUES: &str = "resque:queues";
+
+/// The set with the names of all workers.
+const WORKERS: &str = "resque:workers";
 
 /// How it answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,8 @@ struct Shared {
 struct State {
     manner: Manner,
     queues: BTreeMap<String, u64>,
+    /// Whether each worker is at work.
+    workers: BTreeMap<String, bool>,
     asked: Vec<String>,
 }
 
@@ -73,6 +78,11 @@ impl Redis {
     /// How many jobs a queue has, e.g. `rap:archive`. Resque never forgets a queue, so an empty one is still there.
     pub fn set_queue(&self, name: &str, jobs: u64) {
         self.shared.state().queues.insert(name.to_owned(), jobs);
+    }
+
+    /// A worker, e.g. `bbb:4711:rap:archive,rap:publish`, and whether it has a job in hand.
+    pub fn set_worker(&self, name: &str, works: bool) {
+        self.shared.state().workers.insert(name.to_owned(), works);
     }
 
     /// Changes how many jobs a queue has.
@@ -122,16 +132,20 @@ impl State {
     fn read(&self, command: &[&str]) -> String {
         const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
         match command {
-            ["SMEMBERS", QUEUES] => {
-                let names: String =
-                    self.queues.keys().map(|name| format!("${}\r\n{name}\r\n", name.len())).collect();
-                format!("*{}\r\n{names}", self.queues.len())
-            }
+            ["SMEMBERS", QUEUES] => set(self.queues.keys()),
+            ["SMEMBERS", WORKERS] => set(self.workers.keys()),
             ["SMEMBERS", key] if self.list(key).is_some() => WRONG_TYPE.to_owned(),
             ["SMEMBERS", _] => "*0\r\n".to_owned(),
-            ["LLEN", QUEUES] => WRONG_TYPE.to_owned(),
+            ["EXISTS", key] => {
+                let works = key.strip_prefix("resque:worker:").and_then(|name| self.workers.get(name));
+                let there = works == Some(&true) || self.list(key).is_some();
+                format!(":{}\r\n", u8::from(there))
+            }
+            ["LLEN", QUEUES | WORKERS] => WRONG_TYPE.to_owned(),
             ["LLEN", key] => format!(":{}\r\n", self.list(key).unwrap_or(0)),
-            ["SMEMBERS" | "LLEN", ..] => "-ERR wrong number of arguments for this command\r\n".to_owned(),
+            ["SMEMBERS" | "LLEN" | "EXISTS", ..] => {
+                "-ERR wrong number of arguments for this command\r\n".to_owned()
+            }
             _ => "-NOPERM this user has no permissions to run this command\r\n".to_owned(),
         }
     }
@@ -141,6 +155,12 @@ impl State {
         let jobs = self.queues.get(key.strip_prefix("resque:queue:")?).copied();
         jobs.filter(|jobs| *jobs > 0)
     }
+}
+
+fn set<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+    let count = names.len();
+    let names: String = names.map(|name| format!("${}\r\n{name}\r\n", name.len())).collect();
+    format!("*{count}\r\n{names}")
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

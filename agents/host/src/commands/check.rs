@@ -157,8 +157,8 @@ impl Doctor<'_> {
         };
         let finding = self.within(async {
             match scalelite.servers().await {
-                Ok(servers) => {
-                    Finding::Good(format!("accepts the load balancer's secret; {} servers", servers.len()))
+                Ok(listing) => {
+                    Finding::Good(format!("accepts the load balancer's secret; {} servers", listing.count()))
                 }
                 Err(error) => bad(error),
             }

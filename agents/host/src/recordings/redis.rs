@@ -1,7 +1,9 @@
-//! How many recording jobs BBB has queued: three read-only questions at most in Redis' own protocol (RESP2).
+//! How many recording jobs BBB has queued or at work: a few read-only questions in Redis' own protocol (RESP2).
 //!
 //! Resque keeps the names of its queues in the set `resque:queues` and each queue in a list `resque:queue:<name>`; those
-//! of recordings begin with `rap:` (BBB's `archive_worker.rb` and the others beside it).
+//! of recordings begin with `rap:` (BBB's `archive_worker.rb` and the others beside it). A worker takes its job out of the
+//! list; from then on its name, `<host>:<pid>:<queues>`, is in the set `resque:workers`, and `resque:worker:<name>` exists until
+//! the job is done (Resque's `data_store.rb`).
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -17,10 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// More than any line that Redis answers here, in bytes.
 const MAX_LINE: u64 = 512;
 
-/// More queues than any BBB has.
-const MAX_QUEUES: usize = 1000;
+/// More queues and workers than any BBB has.
+const MAX_MEMBERS: usize = 1000;
 
-/// The jobs in all queues of recordings. None where nobody listens: then there is no BBB. Else the reason, for a person,
+/// The jobs in all queues of recordings, and those that a worker has in hand. None where nobody listens: then there is no BBB. Else the reason, for a person,
 /// without anything that the other side sent but Redis' word for an error.
 pub(super) async fn jobs(server: SocketAddr) -> Result<u64, String> {
     let why = match timeout(PATIENCE, ask(server)).await {
@@ -52,18 +54,28 @@ impl From<Error> for Problem {
 
 async fn ask(server: SocketAddr) -> Result<u64, Problem> {
     let mut redis = BufReader::new(TcpStream::connect(server).await?);
-    question(&mut redis, &["SMEMBERS", "resque:queues"]).await?;
-    let count = number(&mut redis, '*').await?;
-    let mut queues = Vec::new();
-    for _ in 0..usize::try_from(count).ok().filter(|count| *count <= MAX_QUEUES).ok_or(Problem::Garbage)? {
-        queues.push(text(&mut redis).await?);
-    }
     let mut jobs = 0u64;
-    for queue in queues.iter().filter(|queue| queue.starts_with("rap:")) {
+    for queue in members(&mut redis, "resque:queues").await?.iter().filter(|queue| queue.starts_with("rap:"))
+    {
         question(&mut redis, &["LLEN", &format!("resque:queue:{queue}")]).await?;
         jobs = jobs.saturating_add(number(&mut redis, ':').await?);
     }
+    for worker in members(&mut redis, "resque:workers").await?.iter().filter(|name| name.contains(":rap:")) {
+        question(&mut redis, &["EXISTS", &format!("resque:worker:{worker}")]).await?;
+        jobs = jobs.saturating_add(number(&mut redis, ':').await?);
+    }
     Ok(jobs)
+}
+
+/// The members of a set.
+async fn members(redis: &mut BufReader<TcpStream>, set: &str) -> Result<Vec<String>, Problem> {
+    question(redis, &["SMEMBERS", set]).await?;
+    let count = usize::try_from(number(redis, '*').await?).ok().filter(|count| *count <= MAX_MEMBERS);
+    let mut members = Vec::new();
+    for _ in 0..count.ok_or(Problem::Garbage)? {
+        members.push(text(redis).await?);
+    }
+    Ok(members)
 }
 
 /// Sends a command as Redis' clients do: an array of texts with their lengths.

@@ -5,8 +5,8 @@ use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::server::Raw;
-use super::{Error, Server};
+use super::raw::{Item, Raw};
+use super::{Error, Listing, Server};
 use crate::bbb::envelope;
 
 /// How Scalelite begins its 404 for an id that it does not know.
@@ -52,7 +52,7 @@ impl Answer {
     }
 
     /// Whether this says that the pool is empty.
-    pub(super) fn is_empty_pool(&self) -> bool {
+    fn is_empty_pool(&self) -> bool {
         self.status == StatusCode::NOT_FOUND && self.words().is_some_and(|words| words == EMPTY_POOL)
     }
 
@@ -69,16 +69,20 @@ impl Answer {
     }
 
     /// The list of entries inside.
-    pub(super) fn servers(self) -> Result<Vec<Server>, Error> {
+    pub(super) fn listing(self) -> Result<Listing, Error> {
         let action = self.action.clone();
-        let servers = self.json::<Vec<Raw>>()?.into_iter().map(Raw::server);
-        servers.collect::<Result<_, _>>().map_err(|what| Error::Unexpected { action, what })
+        if self.is_empty_pool() {
+            return Ok(Listing { action, items: Vec::new() });
+        }
+        Ok(Listing { action, items: self.json()? })
     }
 
     /// The one entry inside.
     pub(super) fn server(self) -> Result<Server, Error> {
         let action = self.action.clone();
-        self.json::<Raw>()?.server().map_err(|what| Error::Unexpected { action, what })
+        let Item(entry) = self.json()?;
+        let server = entry.ok_or_else(|| "not an entry".to_owned()).and_then(Raw::server);
+        server.map_err(|what| Error::Unexpected { action, what })
     }
 
     fn unexpected(&self, what: String) -> Error {

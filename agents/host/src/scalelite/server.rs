@@ -2,8 +2,9 @@
 
 use plan::membership::{Entry, State};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+
+use super::Error;
+use super::raw::{Item, Raw};
 
 /// An entry of Scalelite's list of servers (observed on 1.8.5; `tag` exists since 1.6.0).
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub struct Server {
     pub multiplier: Option<f64>,
     /// Its tag; none where this Scalelite has no tags.
     pub tag: Option<String>,
-    secret: SecretString,
+    pub(super) secret: SecretString,
 }
 
 impl Server {
@@ -48,73 +49,27 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
-/// An entry as it comes, before its values are understood. Unknown keys are fine: newer versions have more.
-#[derive(Deserialize)]
-pub(super) struct Raw {
-    id: String,
-    url: String,
-    secret: Secret,
-    state: Value,
-    #[serde(default)]
-    load: Value,
-    #[serde(default)]
-    load_multiplier: Value,
-    online: Value,
-    #[serde(default, deserialize_with = "present")]
-    tag: Option<String>,
+/// The whole pool as Scalelite lists it. Entries of other hosts are counted and nothing else: whatever is odd about them is
+/// no reason not to look after the own ones.
+#[derive(Debug)]
+pub struct Listing {
+    /// What was asked, for errors.
+    pub(super) action: String,
+    pub(super) items: Vec<Item>,
 }
 
-/// A null is an empty tag; only where the key is missing there are no tags.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(|tag| Some(tag.unwrap_or_default()))
-}
-
-#[derive(Deserialize)]
-#[serde(from = "String")]
-struct Secret(SecretString);
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text.into())
+impl Listing {
+    /// How many entries there are, of whatever host.
+    pub fn count(&self) -> usize {
+        self.items.len()
     }
-}
 
-impl Raw {
-    /// Understands the values, or says which one of which entry it cannot.
-    pub(super) fn server(self) -> Result<Server, String> {
-        let strange = |key, value: &Value| {
-            let value = crate::bbb::envelope::clean(&value.to_string());
-            format!("an entry ({}) with an unknown {key}: {value}", crate::bbb::envelope::clean(&self.id))
-        };
-        let state = match self.state.as_str() {
-            Some("enabled") => State::Enabled,
-            Some("cordoned") => State::Cordoned,
-            Some("disabled") => State::Disabled,
-            _ => return Err(strange("state", &self.state)),
-        };
-        let online = match self.online.as_str() {
-            Some("online") => true,
-            Some("offline") => false,
-            _ => return Err(strange("value of online", &self.online)),
-        };
-        let load = match &self.load {
-            Value::String(text) if text == "unavailable" => None,
-            other => number(other).map_err(|()| strange("load", other))?,
-        };
-        let multiplier =
-            number(&self.load_multiplier).map_err(|()| strange("load_multiplier", &self.load_multiplier))?;
-        let Self { id, url, secret: Secret(secret), tag, .. } = self;
-        Ok(Server { id, url, state, load, online, multiplier, tag, secret })
+    /// The entries with this URL (normalised), or why one of them cannot be understood. An entry without a usable URL is
+    /// nobody's.
+    pub fn own(self, url: &str) -> Result<Vec<Server>, Error> {
+        let Self { action, items } = self;
+        let own = items.into_iter().filter_map(|item| item.0).filter(|entry| entry.has_url(url));
+        let servers = own.map(Raw::server).collect::<Result<_, _>>();
+        servers.map_err(|what| Error::Unexpected { action, what })
     }
-}
-
-/// A JSON number, or one in a string (Scalelite writes multipliers so); none for null and for what is not finite.
-fn number(value: &Value) -> Result<Option<f64>, ()> {
-    let number = match value {
-        Value::Null => return Ok(None),
-        Value::Number(number) => number.as_f64().ok_or(())?,
-        Value::String(text) => text.trim().parse().map_err(drop)?,
-        _ => return Err(()),
-    };
-    Ok(Some(number).filter(|number| number.is_finite()))
 }

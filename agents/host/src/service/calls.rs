@@ -112,7 +112,8 @@ async fn recordings(shared: &Shared) -> (Option<usize>, Option<String>) {
     let Some(spool) = shared.session.spool() else { return (Some(0), None) };
     match spool.look().await {
         Ok(recordings) => {
-            let pending = recordings.pending.len() + usize::try_from(recordings.jobs).unwrap_or(usize::MAX);
+            let pending =
+                recordings.pending.len().max(usize::try_from(recordings.jobs).unwrap_or(usize::MAX));
             let failed = recordings.failed.len();
             let failed =
                 (failed > 0).then(|| format!("{failed} recordings have failed and are not waited for"));

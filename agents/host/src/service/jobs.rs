@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::dns::Source;
+use plan::dns::{Desired, Source};
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
 use secrecy::SecretString;
@@ -16,9 +16,10 @@ use crate::commands::register::addresses_words;
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
-use crate::naming::{Named, Unnamed};
-use crate::pool::{self, Pool, Standing};
+use crate::naming::{Named, Standing, Unnamed, Zone};
+use crate::pool::{self, Pool, Standing as Place};
 use crate::report::{Exit, Failure};
+use crate::route53::ChangeId;
 use crate::scalelite::Scalelite;
 use crate::session::{Session, now, within};
 
@@ -41,14 +42,26 @@ pub(super) struct Report {
 }
 
 /// Carries out one job, within `patience`; the interrupt cancels it.
-pub(super) async fn run(shared: Rc<Shared>, job: Job, interrupt: Interrupt, patience: Duration) -> Report {
+///
+/// `steady` says that the name was live before: then a name that cannot be looked at is no reason to ask Route 53.
+pub(super) async fn run(
+    shared: Rc<Shared>,
+    job: Job,
+    steady: bool,
+    interrupt: Interrupt,
+    patience: Duration,
+) -> Report {
     let executor = Executor::new(interrupt.clone(), false);
     let (shared, deadline) = (shared.as_ref(), within(patience));
-    let mut attempt = Attempt { shared, session: &shared.session, executor, deadline, lines: Vec::new() };
+    let mut attempt =
+        Attempt { shared, session: &shared.session, steady, executor, deadline, lines: Vec::new() };
     let result = interrupt.or_stop(attempt.job(job)).await;
     let found = match result {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(failure)) => Err(trouble(&failure)),
+        Ok(Err(failure)) => {
+            shared.forget_secret();
+            Err(trouble(&failure))
+        }
         Err(_) => Err(Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled }),
     };
     Report { found, lines: attempt.lines }
@@ -68,6 +81,7 @@ fn trouble(failure: &Failure) -> Trouble {
 struct Attempt<'a> {
     shared: &'a Shared,
     session: &'a Session,
+    steady: bool,
     executor: Executor,
     deadline: Instant,
     lines: Vec<String>,
@@ -87,29 +101,59 @@ impl Attempt<'_> {
 
     async fn name(&mut self, host: &Host) -> Result<Found, Failure> {
         let desired = host.desired(self.session.agent.role, self.session.settings.dns.ttl, now())?;
-        let zone = self.session.zone(host).await?;
-        let named = zone.register(&desired, &self.executor, self.deadline).await?;
-        if let Named::Changed(..) | Named::Confirmed = &named {
-            let (name, calls) = (&host.name, zone.api.calls());
-            let addresses = addresses_words(&desired.addresses());
-            self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
-        }
-        let change = match &named {
-            Named::Changed(id) => Some(id),
-            Named::Already | Named::Confirmed | Named::Planned => None,
+        let zone = self.shared.zone(host).await?;
+        let change = match self.shared.is_awaited(&desired) {
+            Some(change) => change,
+            None => {
+                if self.steady && self.is_live(&zone, &desired).await? {
+                    return Ok(Found::Live);
+                }
+                let change = self.register(&zone, &desired).await?;
+                self.shared.awaits(desired.clone(), change.clone());
+                change
+            }
         };
         // One look: when to look again is not decided here.
-        match zone.wait_until_live(&desired, change, Instant::now()).await {
-            Ok(Source::Dns | Source::Api) => Ok(Found::Live),
+        match zone.wait_until_live(&desired, change.as_ref(), Instant::now()).await {
+            Ok(Source::Dns | Source::Api) => {
+                self.shared.awaits_nothing();
+                Ok(Found::Live)
+            }
             Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
             Err(failure) => Err(failure),
         }
     }
 
+    /// Whether nothing has happened to a name that was live. Asks Route 53 nothing.
+    async fn is_live(&self, zone: &Zone, desired: &Desired) -> Result<bool, Failure> {
+        match zone.standing(desired).await {
+            Standing::Live => Ok(true),
+            Standing::Nobody(why) if !self.session.settings.dns.read_through_api => {
+                Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", desired.name))
+                    .because(why))
+            }
+            Standing::Otherwise | Standing::Nobody(_) => Ok(false),
+        }
+    }
+
+    /// Makes the name as desired; the change of it, where Route 53 has told one.
+    async fn register(&mut self, zone: &Zone, desired: &Desired) -> Result<Option<ChangeId>, Failure> {
+        let named = zone.register(desired, &self.executor, self.deadline).await?;
+        if let Named::Changed(..) | Named::Confirmed = &named {
+            let (name, calls) = (&desired.name, zone.api.calls());
+            let addresses = addresses_words(&desired.addresses());
+            self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
+        }
+        Ok(match named {
+            Named::Changed(id) => Some(id),
+            Named::Already | Named::Confirmed | Named::Planned => None,
+        })
+    }
+
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
         let Some(settings) = &self.session.settings.scalelite else { return Ok(Found::Done) };
         let (installation, bbb) = ready_bbb(self.session, host).await?;
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else {
+        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
         let url = installation.scalelite_url();
@@ -125,7 +169,7 @@ impl Attempt<'_> {
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
         let url = own_url(self.session, host).await?;
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else {
+        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
         let entries = pool::entries(&scalelite, &url, &SecretString::default()).await.map_err(|error| {
@@ -137,7 +181,7 @@ impl Attempt<'_> {
 
     /// Sets the state of the host's entries.
     async fn set(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else {
+        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
         let url = own_url(self.session, host).await?;
@@ -179,7 +223,7 @@ impl Attempt<'_> {
     }
 
     async fn leave_pool(&self, host: &Host) -> Result<Option<String>, Failure> {
-        let Some(scalelite) = self.session.scalelite(host, self.deadline).await? else { return Ok(None) };
+        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else { return Ok(None) };
         let url = own_url(self.session, host).await?;
         let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
         Ok((!standing.done.is_empty())
@@ -187,7 +231,8 @@ impl Attempt<'_> {
     }
 
     async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {
-        let zone = self.session.zone(host).await?;
+        self.shared.awaits_nothing();
+        let zone = self.shared.zone(host).await?;
         let ec2 = self.session.ec2(host).await?;
         let (name, calls) = (&host.name, zone.api.calls());
         Ok(match zone.deregister(host, &ec2, &self.executor, self.deadline).await? {
@@ -201,7 +246,7 @@ impl Attempt<'_> {
         Pool { scalelite, url, secret, executor: &self.executor, deadline: self.deadline }
     }
 
-    fn report(&mut self, url: &str, standing: &Standing) {
+    fn report(&mut self, url: &str, standing: &Place) {
         if !standing.done.is_empty() {
             self.lines.push(format!("scalelite: {url}: {}", standing.done.join(", ")));
         }

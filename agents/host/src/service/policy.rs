@@ -1,8 +1,13 @@
 //! What the settings mean for the state machine.
 
+use std::time::Duration;
+
 use plan::lifecycle::Policy;
 
 use crate::config::settings::Settings;
+
+/// How often at most a name is checked through Route 53's API.
+const API_INTERVAL: Duration = Duration::from_secs(900);
 
 /// The policy that follows from the settings.
 pub(super) fn of(settings: &Settings) -> Policy {
@@ -11,7 +16,11 @@ pub(super) fn of(settings: &Settings) -> Policy {
         scalelite: settings.scalelite.is_some(),
         meetings: settings.bbb.is_some(),
         on_stop: service.on_stop,
-        check_name: service.name,
+        check_name: match settings.dns.read_through_api {
+            // Each look is a call out of the account's small budget.
+            true => service.name.max(API_INTERVAL),
+            false => service.name,
+        },
         check_entry: service.scalelite,
         count: service.work,
         poll: settings.scalelite.as_ref().map(|scalelite| scalelite.poll_interval).unwrap_or_default(),

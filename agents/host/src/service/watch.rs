@@ -1,8 +1,11 @@
 //! Watches the metadata service: what the group and EC2 intend with this host.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use plan::lifecycle::{Intent, Moment, Target};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -15,7 +18,10 @@ const SLOW: Duration = Duration::from_secs(30);
 /// Reads it at intervals and tells what has changed.
 pub(super) struct Watch {
     imds: Imds,
-    every: Duration,
+    /// How often; the service changes it when its configuration is read again.
+    every: Rc<Cell<Duration>>,
+    /// Tells it to read everything now.
+    hurry: Rc<Notify>,
     started: Instant,
     due: Instant,
     slow_due: Instant,
@@ -30,10 +36,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(imds: Imds, every: Duration, started: Instant) -> Self {
+    pub(super) fn new(imds: Imds, every: Rc<Cell<Duration>>, hurry: Rc<Notify>, started: Instant) -> Self {
         Self {
             imds,
             every,
+            hurry,
             started,
             due: started,
             slow_due: started,
@@ -45,27 +52,20 @@ impl Watch {
         }
     }
 
-    /// Reads it so often from now on.
-    pub(super) fn every(&mut self, every: Duration) {
-        self.every = every;
-    }
-
-    /// Reads everything now.
-    pub(super) fn hurry(&mut self) {
-        let now = Instant::now();
-        (self.due, self.slow_due) = (now, now);
-    }
-
-    /// The next change. Nothing is lost when this is cancelled.
-    pub(super) async fn next(&mut self) -> Intent {
+    /// The next change, and the watch to wait for the one after it.
+    pub(super) async fn next(mut self) -> (Self, Intent) {
         loop {
-            sleep_until(self.due).await;
+            tokio::select! {
+                () = sleep_until(self.due) => {}
+                () = self.hurry.notified() => self.slow_due = Instant::now(),
+            }
             let error = self.read().await;
-            self.due = Instant::now() + self.every;
+            self.due = Instant::now() + self.every.get();
             self.complain(error);
             if self.known && self.told != Some(self.intent) {
                 self.told = Some(self.intent);
-                return self.intent;
+                let intent = self.intent;
+                return (self, intent);
             }
         }
     }

@@ -149,16 +149,12 @@ impl World {
         match job {
             Job::Name => self.registered = true,
             Job::Join => (self.entry, self.registered) = (Some(EntryState::Enabled), true),
-            Job::Keep => {
-                self.entry.get_or_insert(EntryState::Enabled);
-                self.registered = true;
-            }
             Job::Cordon | Job::Recordon => {
                 self.entry = self.entry.map(|state| state.max(EntryState::Cordoned));
             }
             Job::Disable => self.entry = self.entry.map(|_| EntryState::Disabled),
             Job::Leave => (self.entry, self.registered) = (None, false),
-            Job::Look => {}
+            Job::Keep | Job::Look => {}
         }
     }
 

@@ -101,6 +101,7 @@ impl Machine {
                 self.rest(Rest::Somebody(state), false, now);
                 self.remember(Memory::Joined);
             }
+            Ok(Found::Missing) => self.rejoin(now),
             Ok(_) => self.serve((job == Job::Join).then_some(now), now),
             Err(trouble) => {
                 if let Some(care) = self.state.care_mut() {
@@ -110,18 +111,30 @@ impl Machine {
         }
     }
 
+    /// The entry is gone. What is added is disabled at first, so until that is done it must not be taken for somebody's doing.
+    fn rejoin(&mut self, now: Moment) {
+        self.remember(Memory::Fresh);
+        self.enable_again(now);
+    }
+
+    /// Joins again, with the name as it is.
+    fn enable_again(&mut self, now: Moment) {
+        let name = self.state.care_mut().map(|care| care.name.clone());
+        self.join(true, now);
+        if let (State::Joining(joining), Some(name)) = (&mut self.state, name) {
+            joining.care.name = name;
+        }
+    }
+
     pub(super) fn kept(&mut self, result: Result<Found, Trouble>, now: Moment, chance: f64) {
         let State::Serving(serving) = &mut self.state else { return };
         let overwritten = serving.enabled.is_some_and(|at| now <= at + 2 * after_a_poll(&self.policy));
         match result {
             Ok(Found::Entry(membership::State::Disabled)) if overwritten => {
                 serving.enabled = None;
-                let care = serving.care.clone();
-                self.join(true, now);
-                if let State::Joining(joining) = &mut self.state {
-                    joining.care.name = care.name;
-                }
+                self.enable_again(now);
             }
+            Ok(Found::Missing) => self.rejoin(now),
             Ok(Found::Entry(state)) if state != membership::State::Enabled => {
                 self.rest(Rest::Somebody(state), false, now);
             }

@@ -254,7 +254,7 @@ async fn recordings_are_shown_and_change_no_verdict() {
     recordings.reach(&failed, Stage::Archiving).unwrap();
     recordings.fail(&failed).unwrap();
     recordings.redis().set_queue("rap:process", 1);
-    let words = "1 recording pending (1 to publish), 1 job queued, 1 failed";
+    let words = "1 recording pending (1 to publish), 1 job under way, 1 failed";
     rig.expect(0, &["status"]).await.says(&[&format!("recordings   {words}\n")]);
     let status = rig.status(0).await;
     let expected = serde_json::json!({

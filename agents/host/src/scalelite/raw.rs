@@ -1,0 +1,177 @@
+//! An entry as it comes. Reading accepts whatever JSON is in it, so that one odd entry does not hide all others; what it
+//! means is asked later, of the entries that matter. Values that may be secrets are copied into wiped memory only.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use plan::membership::{State, normalise_url};
+use secrecy::SecretString;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::Server;
+use crate::bbb::envelope::clean;
+
+/// An entry before its values are understood. Unknown keys are fine: newer versions have more.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Raw {
+    id: Value,
+    url: Value,
+    secret: Secret,
+    state: Value,
+    load: Value,
+    load_multiplier: Value,
+    online: Value,
+    /// A null is an empty tag; only where the key is missing there are no tags.
+    #[serde(deserialize_with = "present")]
+    tag: Option<Value>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// A place in the list: an entry, or something that is none.
+#[derive(Debug, Default)]
+pub(super) struct Item(pub(super) Option<Raw>);
+
+/// A text, or nothing usable.
+#[derive(Debug, Default)]
+struct Secret(Option<SecretString>);
+
+impl Raw {
+    /// Whether this is the entry of the host with this URL (normalised).
+    pub(super) fn has_url(&self, url: &str) -> bool {
+        self.url.as_str().and_then(normalise_url).as_deref() == Some(url)
+    }
+
+    /// Understands the values, or says which one of which entry it cannot.
+    pub(super) fn server(self) -> Result<Server, String> {
+        let Self { id, url, secret, state, load, load_multiplier, online, tag } = self;
+        let Some(name) = id.as_str() else { return Err(format!("an entry with {}", unknown("id", &id))) };
+        let strange = |key, value: &Value| format!("an entry ({}) with {}", clean(name), unknown(key, value));
+        let text = |key, value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| strange(key, value));
+        let url = text("url", &url)?;
+        let secret = secret.0.ok_or_else(|| format!("an entry ({}) without a secret", clean(name)))?;
+        let state = match state.as_str() {
+            Some("enabled") => State::Enabled,
+            Some("cordoned") => State::Cordoned,
+            Some("disabled") => State::Disabled,
+            _ => return Err(strange("state", &state)),
+        };
+        let online = match online.as_str() {
+            Some("online") => true,
+            Some("offline") => false,
+            _ => return Err(strange("value of online", &online)),
+        };
+        let load = match &load {
+            Value::String(text) if text == "unavailable" => None,
+            other => number(other).map_err(|()| strange("load", other))?,
+        };
+        let multiplier =
+            number(&load_multiplier).map_err(|()| strange("load_multiplier", &load_multiplier))?;
+        let tag = match tag {
+            None => None,
+            Some(Value::Null) => Some(String::new()),
+            Some(other) => Some(text("tag", &other)?),
+        };
+        Ok(Server { id: name.to_owned(), url, state, load, online, multiplier, tag, secret })
+    }
+}
+
+fn unknown(key: &str, value: &Value) -> String {
+    format!("an unknown {key}: {}", clean(&value.to_string()))
+}
+
+/// A JSON number, or one in a string (Scalelite writes multipliers so); none for null and for what is not finite.
+fn number(value: &Value) -> Result<Option<f64>, ()> {
+    let number = match value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.as_f64().ok_or(())?,
+        Value::String(text) => text.trim().parse().map_err(drop)?,
+        _ => return Err(()),
+    };
+    Ok(Some(number).filter(|number| number.is_finite()))
+}
+
+/// What is made of one kind of JSON value; any other kind gives the default.
+trait Lenient: Default {
+    fn of_text(_: &str) -> Self {
+        Self::default()
+    }
+
+    fn of_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Self::default())
+    }
+}
+
+impl Lenient for Secret {
+    fn of_text(text: &str) -> Self {
+        Self(Some(text.into()))
+    }
+}
+
+impl Lenient for Item {
+    fn of_object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
+        Raw::deserialize(MapAccessDeserializer::new(object)).map(|raw| Self(Some(raw)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue(PhantomData))
+    }
+}
+
+struct AnyValue<T>(PhantomData<T>);
+
+impl<'de, T: Lenient> Visitor<'de> for AnyValue<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(T::of_text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<T, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(T::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {
+        T::of_object(object)
+    }
+}
