@@ -293,12 +293,12 @@ async fn sigterm_while_the_host_is_cordoned() {
 #[tokio::test]
 async fn a_scalelite_that_is_dead_does_not_keep_the_name() {
     let stage = Stage::set("serving", &["timeouts.deregister=3"]).await;
-    stage.rig.cloud.close(Scalelite).await;
+    stage.rig.fault(Scalelite, "", Fault::Close, None);
     let (rig, _, run) = stage.stop(&["poweroff.target start"]).await;
     assert_eq!(run.code, 8, "{run}");
     run.says(&["not everything was undone in time: Scalelite entry ", &rig.host.scalelite_entry_url(), REST]);
     assert_eq!(rig.records(), [""; 0]);
-    rig.cloud.open(Scalelite).await;
+    rig.heal();
     rig.expect(0, &["deregister"]).await;
     gone(&rig);
 }
