@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::{Rig, Running, at_once};
 use sandbox::cloud::{GroupOptions, HostOptions, Options};
+use sandbox::faults::Fault;
 use sandbox::fleet::{Hook, HookResult, LifecycleState, Member, Transition};
 use sandbox::http::ServiceName::{AutoScaling, Bbb, Route53, Scalelite};
 use sandbox::recordings::Stage;
@@ -340,7 +341,7 @@ async fn a_recording_that_stays_is_waited_for_until_the_deadline_or_not_at_all()
 async fn nothing_is_ended_before_the_cordon_is_there() {
     let (rig, mut service) = on_one_host(&[]).await;
     rig.meet("room");
-    rig.cloud.close(Scalelite).await;
+    rig.fault(Scalelite, "", Fault::Close, None);
     rig.cloud.journal.clear();
     ends(&rig);
     service.said("it is tried again", 1).await;
@@ -352,7 +353,7 @@ async fn nothing_is_ended_before_the_cordon_is_there() {
     counted(&rig, 3).await;
     assert_eq!(rig.records(), rig.registered_now());
     assert_eq!(rig.changes_in_scalelite(), [""; 0]);
-    rig.cloud.open(Scalelite).await;
+    rig.heal();
     service.said(OUT, 1).await;
     gone(&rig);
     assert_eq!(rig.changes_in_scalelite(), ["updateServer", "updateServer", "panicServer", "deleteServer"]);
