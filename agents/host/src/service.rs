@@ -20,9 +20,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use plan::lifecycle::{
     Action, Call, Event, Intent, Job, Machine, Memory, Moment, Order, State, StopCause, Trouble, TroubleKind,
+    Window,
 };
+use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep_until};
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
@@ -103,19 +106,19 @@ struct Service {
     _lock: Lock,
     listener: Listener,
     machine: Machine,
-    started: Instant,
+    started: Started,
     /// How often the metadata service is asked.
     every: Rc<Cell<Duration>>,
+    /// Has it asked now.
+    hurry: Rc<Notify>,
     work: FuturesUnordered<Work>,
     /// Ends the running job.
     trigger: Option<Trigger>,
     desk: Desk,
     /// What systemd was told last.
     words: String,
-    /// What went wrong last with the name, so that it is not logged at every try.
-    name_complaint: Option<String>,
-    /// The same of the entry in Scalelite, and of leaving.
-    complaint: Option<String>,
+    /// What went wrong last with each job, so that it is not logged at every try.
+    complaints: Vec<(Job, String)>,
     /// What the metadata service says, as long as nobody knows who this host is.
     intent: Option<Intent>,
     is_known: bool,
@@ -139,11 +142,12 @@ impl Service {
             }
         };
         let listener = Listener::bind(&lock)?;
-        let memory = memory::read(directory);
-        let machine = Machine::new(policy::of(settings), memory);
-        let started = Instant::now();
+        let (memory, window) = memory::read(directory);
+        let machine = Machine::new(policy::of(settings), memory, window);
+        let started = Started::now();
         let every = Rc::new(Cell::new(settings.service.metadata));
-        let watch = Watch::new(session.imds().clone(), Rc::clone(&every), started);
+        let hurry = Rc::new(Notify::new());
+        let watch = Watch::new(session.imds().clone(), Rc::clone(&every), Rc::clone(&hurry), started);
         info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
         let mut service = Self {
             shared: Rc::new(Shared::new(session)),
@@ -155,12 +159,12 @@ impl Service {
             machine,
             started,
             every,
+            hurry,
             work: FuturesUnordered::new(),
             trigger: None,
             desk: Desk::default(),
             words: String::new(),
-            name_complaint: None,
-            complaint: None,
+            complaints: Vec::new(),
             intent: None,
             is_known: false,
             is_ready: false,
@@ -185,7 +189,7 @@ impl Service {
         let mut alive = Instant::now();
         while self.end.is_none() {
             let now = self.now();
-            let wake = self.machine.wake().map(|due| self.started + due);
+            let wake = self.machine.wake().and_then(|due| self.started.instant(due));
             let settled = self.desk.wake();
             tokio::select! {
                 Some(signal) = self.signals.next() => self.signalled(signal),
@@ -200,6 +204,9 @@ impl Service {
                 () = at(self.notifier.watchdog_interval().map(|interval| alive + interval)) => {
                     self.notifier.ping();
                     alive = Instant::now();
+                    if let State::Stopping(stopping) = self.machine.state() {
+                        self.notifier.extend(stopping.until.saturating_sub(self.now()) + STOP_MARGIN);
+                    }
                 }
             }
             let now = self.now();
@@ -225,7 +232,7 @@ impl Service {
     }
 
     fn now(&self) -> Moment {
-        self.started.elapsed()
+        self.started.moment()
     }
 
     /// Takes in what happened and carries out what follows.
@@ -270,7 +277,7 @@ impl Service {
                 self.is_ready = true;
                 self.notifier.ready();
             }
-            Action::Remember(memory) => self.remember(memory),
+            Action::Remember(memory, window) => self.remember(memory, window),
             Action::Refuse(why) => self.desk.refuse(&why),
             Action::End(result) => self.end = Some(result),
         }
@@ -325,18 +332,19 @@ impl Service {
 
     /// What went wrong is logged once, and again when it is something else.
     fn complain(&mut self, job: Job, trouble: Option<&Trouble>) {
-        let state = self.machine.state().name();
-        let complaint = if job == Job::Name { &mut self.name_complaint } else { &mut self.complaint };
+        let said = |words: &String| self.complaints.contains(&(job, words.clone()));
         match trouble {
-            None => *complaint = None,
+            None => self.complaints.retain(|(former, _)| *former != job),
             Some(Trouble { kind: TroubleKind::Cancelled, .. }) => {}
-            Some(Trouble { words, kind }) if complaint.as_ref() != Some(words) => {
+            Some(Trouble { words, kind }) if !said(words) => {
+                let state = self.machine.state().name();
                 let action = format!("{job:?}").to_lowercase();
                 match kind {
                     TroubleKind::Waiting => info!(state, action, reason = words.as_str(), "waiting: {words}"),
                     _ => warn!(state, action, reason = words.as_str(), "{words}; it is tried again"),
                 }
-                *complaint = Some(words.clone());
+                self.complaints.retain(|(former, _)| *former != job);
+                self.complaints.push((job, words.clone()));
             }
             Some(Trouble { words, .. }) => debug!("{words}"),
         }
@@ -386,6 +394,7 @@ impl Service {
             SIGHUP => self.reload(),
             SIGUSR1 => {
                 info!(action = "check", "SIGUSR1: looking at everything again");
+                self.hurry.notify_one();
                 self.feed(Event::Ordered(Order::Check));
             }
             // A second one changes nothing: what is under way is what it asks for.
@@ -437,8 +446,8 @@ impl Service {
         }
     }
 
-    fn remember(&self, memory: Memory) {
-        if let Err(error) = memory::write(&self.shared.session.settings.service.directory, memory) {
+    fn remember(&self, memory: Memory, window: Option<Window>) {
+        if let Err(error) = memory::write(&self.shared.session.settings.service.directory, memory, window) {
             warn!("cannot remember {memory:?} for the next start of the service: {error}");
         }
     }
@@ -450,6 +459,33 @@ impl Service {
             self.notifier.status(&words);
             self.words = words;
         }
+    }
+}
+
+/// When the service began. The state machine counts from the host's boot, so that what it has kept of a time means the
+/// same after a restart.
+#[derive(Clone, Copy, Debug)]
+struct Started {
+    at: Instant,
+    moment: Moment,
+}
+
+impl Started {
+    fn now() -> Self {
+        let boot = clock_gettime(ClockId::Monotonic);
+        let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();
+        let nanoseconds = u32::try_from(boot.tv_nsec).unwrap_or_default();
+        Self { at: Instant::now(), moment: Duration::new(seconds, nanoseconds) }
+    }
+
+    /// The present.
+    fn moment(self) -> Moment {
+        self.moment + self.at.elapsed()
+    }
+
+    /// That moment for a timer; none for one that never comes.
+    fn instant(self, moment: Moment) -> Option<Instant> {
+        self.at.checked_add(moment.saturating_sub(self.moment))
     }
 }
 

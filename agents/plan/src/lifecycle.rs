@@ -43,7 +43,7 @@ pub use machine::Machine;
 pub use part::Part;
 pub use state::{Care, Joining, Leaving, Out, Resting, Serving, State, Stopping};
 
-/// A point in time: how long after the start of the service.
+/// A point in time: how long after the host's boot, so that it means the same to a service that was restarted.
 pub type Moment = Duration;
 
 /// What a stop of the service by hand undoes.
@@ -164,15 +164,28 @@ pub struct Intent {
 /// kept where a boot empties it. Losing it means that an entry that somebody disabled is enabled again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Memory {
-    /// Nothing, or the service was stopped.
+    /// Nothing: nothing was registered, or all of it was undone.
     #[default]
     Fresh,
+    /// The host has begun to join; an entry that is not enabled is its own.
+    Joining,
     /// The host joined: what takes it out since is somebody's decision.
     Joined,
+    /// This agent has cordoned it, for a reason that may be gone by now.
+    Cordoned,
     /// Somebody ordered to drain it.
     Drain,
     /// Somebody ordered to take it out.
     Out,
+}
+
+/// What is kept of a drain, so that a restart of the service does not prolong it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// When it began.
+    pub since: Moment,
+    /// When it ends.
+    pub deadline: Moment,
 }
 
 /// An order by hand.
@@ -348,7 +361,7 @@ pub enum Action {
     /// Whoever waits for the start may go on.
     Ready,
     /// Keep this until the next boot.
-    Remember(Memory),
+    Remember(Memory, Option<Window>),
     /// The order just given cannot be obeyed: why.
     Refuse(String),
     /// End the service; what could not be undone, if anything.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Nothing is measured by this: it only turns a test that would hang for ever into one that fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a run ended, and all that it printed.
 #[derive(Clone, Debug)]

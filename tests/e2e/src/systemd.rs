@@ -71,6 +71,11 @@ impl Systemd {
             .env("INVOCATION_ID", "0123456789abcdef0123456789abcdef");
     }
 
+    /// Where its `systemctl` is.
+    pub fn systemctl(&self) -> PathBuf {
+        self.file("systemctl")
+    }
+
     /// What it was told so far, a notification each.
     pub fn told(&self) -> Vec<String> {
         self.told.borrow().clone()

@@ -97,12 +97,13 @@ struct Watched {
     home: tempfile::TempDir,
     environment: Vec<(String, String)>,
     settings: Vec<String>,
+    gates: Vec<Gate>,
 }
 
 impl Watched {
     fn new(rig: Rig) -> Self {
         let home = tempfile::tempdir().unwrap();
-        Self { rig, home, environment: Vec::new(), settings: Vec::new() }
+        Self { rig, home, environment: Vec::new(), settings: Vec::new(), gates: Vec::new() }
     }
 
     fn set(&mut self, setting: String) {
@@ -135,7 +136,7 @@ impl Watched {
     }
 }
 
-/// Every file below a directory with its content.
+/// Every file below a directory with its content; a socket has none.
 fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
     let mut directories = vec![root.to_owned()];
@@ -144,7 +145,7 @@ fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 directories.push(path);
-            } else {
+            } else if path.is_file() {
                 all.insert(path.clone(), std::fs::read(path).unwrap());
             }
         }
@@ -308,8 +309,9 @@ impl Service for Constant {
     }
 }
 
-/// A service in front of a part of the cloud that gives one answer where secrets are handed out; returns its address.
-async fn distort(cloud: &Arc<Cloud>, service: ServiceName, constant: Constant) -> String {
+/// A service in front of a part of the cloud that gives one answer where secrets are handed out: its address, and what it
+/// lives by.
+async fn distort(cloud: &Arc<Cloud>, service: ServiceName, constant: Constant) -> (String, Gate) {
     let constant: Arc<dyn Service> = Arc::new(constant);
     let (aws, imds) = (cloud.aws.route(), Arc::clone(&cloud.imds));
     let route: Route = Arc::new(move |request| match service {
@@ -321,7 +323,8 @@ async fn distort(cloud: &Arc<Cloud>, service: ServiceName, constant: Constant) -
     });
     let any = ([127, 0, 0, 1], 0).into();
     let gate = Gate::listen(any, true, None, route, cloud.faults.clone(), cloud.journal.clone()).await;
-    format!("http://{}", gate.unwrap().0)
+    let (address, gate) = gate.unwrap();
+    (format!("http://{address}"), gate)
 }
 
 impl Watched {
@@ -359,7 +362,8 @@ impl Watched {
             Spoil::RecordingsOnly => cloud.scalelite.set_recordings_only(true),
             Spoil::PanicsRefused => cloud.scalelite.refuse_panics(1000),
             Spoil::Answer(service, status, content_type, text) => {
-                let url = distort(&cloud, service, Constant(status, content_type, text)).await;
+                let (url, gate) = distort(&cloud, service, Constant(status, content_type, text)).await;
+                self.gates.push(gate);
                 match service {
                     ServiceName::Scalelite => self.set(format!("scalelite.url={url}")),
                     ServiceName::Imds => {

@@ -84,7 +84,7 @@ fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
     );
     if name == "bbb-agent" {
         text += &format!(
-            "\n[scalelite]\nurl = \"{}\"\nsecret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\n\
+            "\n[scalelite]\nurl = \"{}\"\nsecret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\npoll_interval = 5\n\
              \n[bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n\
              \n[recordings]\ndirectory = \"{}\"\nredis = \"{}\"\n",
             cloud.scalelite_url(),

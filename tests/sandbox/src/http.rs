@@ -11,7 +11,7 @@ use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -121,6 +121,17 @@ struct Server {
     journal: Journal,
 }
 
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Keeps an address without listening there: connections are refused, and nobody else gets it meanwhile.
+fn keep(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 async fn accept_while_open(
     address: SocketAddr,
     first: TcpListener,
@@ -128,9 +139,12 @@ async fn accept_while_open(
     server: Arc<Server>,
 ) {
     let mut listener = Some(first);
+    let mut kept = None;
     loop {
         if !*open.borrow_and_update() {
-            drop(listener.take());
+            if listener.take().is_some() {
+                kept = keep(address).ok();
+            }
             if open.changed().await.is_err() {
                 return;
             }
@@ -138,8 +152,8 @@ async fn accept_while_open(
         }
         let Some(current) = listener.as_ref() else {
             // Another process may hold the port for a moment: yield and try again until it is ours.
-            match TcpListener::bind(address).await {
-                Ok(bound) => listener = Some(bound),
+            match kept.take().map_or_else(|| keep(address), Ok).and_then(|kept| kept.listen(BACKLOG)) {
+                Ok(listening) => listener = Some(listening),
                 Err(_) => tokio::task::yield_now().await,
             }
             continue;

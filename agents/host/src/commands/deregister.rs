@@ -69,7 +69,7 @@ async fn leave(
 }
 
 /// The URL under which the host is in Scalelite: BBB's own, or the one that it would have by the host's name.
-pub(crate) async fn own_url(session: &Session, host: &Host) -> Result<String, Failure> {
+async fn own_url(session: &Session, host: &Host) -> Result<String, Failure> {
     match session.installation(host).await {
         Some(Ok(installation)) => Ok(installation.scalelite_url()),
         Some(Err(error)) if !error.may_come() => {

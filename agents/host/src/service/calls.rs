@@ -25,24 +25,27 @@ pub(super) async fn make(shared: Rc<Shared>, call: Call) -> (Event, bool) {
         Call::Count => count(&shared).await,
         Call::Group => {
             let answer = bounded(membership(&shared)).await;
+            if let Some(why) = shared.is_news("group", answer.as_ref().err()) {
+                warn!(action = "group", reason = why, "the group cannot be asked about this instance: {why}");
+            }
             (Event::Grouped(answer.map(|found| found.map(|membership| membership.protected))), false)
         }
         Call::Hook => {
             let answer = bounded(hook(&shared)).await;
-            if let Err(why) = &answer {
-                warn!(
-                    action = "hook",
-                    reason = why.as_str(),
-                    "the group's termination hook cannot be found: {why}"
-                );
+            if let Some(why) = shared.is_news("hook", answer.as_ref().err()) {
+                warn!(action = "hook", reason = why, "the group's termination hook cannot be found: {why}");
             }
             (Event::Hooked(answer), false)
         }
         call => {
-            let answer = bounded(change(&shared, call)).await;
-            if let Err(why) = &answer {
-                let action = action(call);
-                warn!(action, reason = why.as_str(), "{action}: {why}");
+            let answer = match call {
+                // Every meeting is a call of its own.
+                Call::Announce(_) => change(&shared, call).await,
+                _ => bounded(change(&shared, call)).await,
+            };
+            let action = action(call);
+            if let Some(why) = shared.is_news(action, answer.as_ref().err()) {
+                warn!(action, reason = why, "{action}: {why}; it is tried again");
             }
             (Event::Called(call, answer), false)
         }
@@ -100,10 +103,11 @@ async fn meetings(shared: &Shared) -> (Result<Vec<Meeting>, String>, bool) {
 /// The BBB on this host; `None` before it is installed.
 async fn bbb(shared: &Shared) -> Result<Option<(Bbb, bool)>, String> {
     let host = shared.host().map_err(|failure| headline(&failure))?;
-    let installation = match shared.session.installation(host).await {
+    let installation = match shared.installation(host).await {
         None => return Ok(None),
         Some(Ok(installation)) => installation,
-        Some(Err(error)) if error.may_come() => return Ok(None),
+        // Before BBB is installed nothing runs here; once the host takes meetings, nobody can say.
+        Some(Err(error)) if error.may_come() && !shared.has_joined() => return Ok(None),
         Some(Err(error)) => return Err(error.to_string()),
     };
     let client =
@@ -194,7 +198,11 @@ async fn change(shared: &Shared, call: Call) -> Result<(), String> {
     let host = shared.host().map_err(|failure| headline(&failure))?;
     let scaling = group(shared).await?;
     let group = group_name(shared).await?;
-    let hook = shared.hook.borrow().clone().unwrap_or_default();
+    let hook = shared.hook.borrow().clone();
+    let hook = match call {
+        Call::Protect(_) => String::new(),
+        _ => hook.ok_or("no lifecycle hook is known")?,
+    };
     let what = match call {
         Call::Protect(true) => format!("Auto Scaling: protect {} from scale-in", host.instance),
         Call::Protect(false) => format!("Auto Scaling: end the scale-in protection of {}", host.instance),
@@ -233,7 +241,10 @@ async fn announce(shared: &Shared, executor: &Executor, minutes: u64) -> Result<
             executor.run("announce", &what, bbb.send_chat_message(&meeting.id, &message, SPEAKER)).await;
         match sent.map_err(|failure| headline(&failure))? {
             Outcome::Ran(Err(error)) if error.is_unsupported() => {
-                info!(action = "announce", "meetings are not told that they end: {error}");
+                let why = error.to_string();
+                if let Some(why) = shared.is_news("chat", Some(&why)) {
+                    info!(action = "announce", "meetings are not told that they end: {why}");
+                }
                 return Ok(());
             }
             Outcome::Ran(Err(error)) => failed = Some(error.to_string()),

@@ -50,9 +50,9 @@ impl Desk {
                 conversation.end(Exit::Done);
                 return None;
             }
-            Request::Deregister { only: Some(_), .. } => {
+            Request::Register { only: Some(_), .. } | Request::Deregister { only: Some(_), .. } => {
                 conversation.complaint(
-                    "the service looks after the name and the entry together: stop it, or deregister without --only",
+                    "the service looks after the name and the entry together: run it without --only, or stop the service before",
                 );
                 conversation.end(Exit::Usage);
                 return None;
@@ -165,7 +165,7 @@ impl Waiting {
             // As after `register` alone: the host has its name, and what stops it has something to undo.
             State::Joining(joining) if joining.named && *exit != Exit::Refused => Exit::Partly,
             State::Joining(_) | State::Leaving(_) => *exit,
-            State::Draining(drain) if !drain.cordoned => *exit,
+            State::Draining(drain) if drain.cordoned.is_none() => *exit,
             _ => return None,
         };
         Some(End::Badly(exit, format!("{words}; the service goes on")))
@@ -203,7 +203,7 @@ fn out(machine: &Machine, words: &str) -> Option<End> {
 fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
     match machine.state() {
         State::Draining(drain) => {
-            let begun = drain.cordoned || !machine.has_scalelite();
+            let begun = drain.cordoned.is_some() || !machine.has_scalelite();
             (!wait && begun).then(|| End::Well(words.to_owned()))
         }
         State::Leaving(_) if wait => None,

@@ -7,11 +7,10 @@ use plan::dns::{Desired, Source};
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::shared::Shared;
 use crate::bbb::{Bbb, Installation};
-use crate::commands::deregister::own_url;
 use crate::commands::register::addresses_words;
 use crate::execute::Executor;
 use crate::identity::Host;
@@ -28,6 +27,12 @@ pub(super) const ATTEMPT: Duration = Duration::from_secs(15);
 
 /// How long one attempt to leave may take: every meeting that has to be ended takes its time.
 pub(super) const LEAVE: Duration = Duration::from_secs(60);
+
+/// How much longer than its attempt may take a call can hang: less than the state machine waits for its last words.
+const HANGS: Duration = Duration::from_millis(500);
+
+/// How long the metadata service may take to say who a host is that is known already.
+const METADATA: Duration = Duration::from_secs(2);
 
 /// How a job ended.
 #[derive(Debug)]
@@ -58,7 +63,9 @@ pub(super) async fn run(
     let (found, exit) = match result {
         Ok(Ok(found)) => (Ok(found), None),
         Ok(Err(failure)) => {
-            shared.forget_secret();
+            if job != Job::Name {
+                shared.forget_secret();
+            }
             (Err(trouble(&failure)), Some(failure.exit))
         }
         Err(_) => {
@@ -92,13 +99,26 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn job(&mut self, job: Job) -> Result<Found, Failure> {
-        let host = self.session.host(self.deadline).await?;
+        let host = self.host(job).await?;
         match job {
             Job::Name => self.name(&host).await,
             Job::Join | Job::Keep => self.join(&host, job).await,
             Job::Look => self.look(&host).await,
             Job::Cordon | Job::Recordon | Job::Disable => self.set(&host, job).await,
             Job::Leave => self.leave(&host).await,
+        }
+    }
+
+    /// Who this host is now. What takes it out does not need its present addresses, and must not wait for a metadata service
+    /// that does not answer.
+    async fn host(&self, job: Job) -> Result<Host, Failure> {
+        if matches!(job, Job::Name | Job::Join | Job::Keep) {
+            return self.session.host(self.deadline).await;
+        }
+        let soon = self.deadline.min(within(METADATA));
+        match self.session.host(soon).await {
+            Ok(host) => Ok(host),
+            Err(failure) => self.shared.host().cloned().map_err(|_| failure),
         }
     }
 
@@ -155,7 +175,7 @@ impl Attempt<'_> {
 
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
         let Some(settings) = &self.session.settings.scalelite else { return Ok(Found::Done) };
-        let (installation, bbb) = ready_bbb(self.session, host).await?;
+        let (installation, bbb) = ready_bbb(self.shared, host).await?;
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
@@ -171,7 +191,7 @@ impl Attempt<'_> {
     }
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
-        let url = own_url(self.session, host).await?;
+        let url = self.shared.url(host).await?;
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
@@ -187,7 +207,7 @@ impl Attempt<'_> {
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
-        let url = own_url(self.session, host).await?;
+        let url = self.shared.url(host).await?;
         // Only whoever adds or updates an entry needs BBB's secret.
         let secret = SecretString::default();
         let pool = self.pool(&scalelite, &url, &secret);
@@ -202,16 +222,32 @@ impl Attempt<'_> {
 
     /// Both halves at once: neither a Scalelite nor a Route 53 that does not answer keeps the other from being done.
     async fn leave(&mut self, host: &Host) -> Result<Found, Failure> {
-        let (left, unnamed) = tokio::join!(self.leave_pool(host), self.unname(host));
+        let (left, unnamed) = tokio::join!(
+            self.in_time("Scalelite".to_owned(), self.leave_pool(host)),
+            self.in_time(format!("DNS name {}", host.name), self.unname(host))
+        );
         for line in [&left, &unnamed].into_iter().flatten().flatten() {
             self.lines.push(line.clone());
         }
-        left.and(unnamed).map(|_| Found::Done)
+        match (left, unnamed) {
+            (Err(left), Err(unnamed)) => Err(both(&left, &unnamed)),
+            (left, unnamed) => left.and(unnamed).map(|_| Found::Done),
+        }
+    }
+
+    /// Ends what hangs in a call, a moment after whatever could give up by itself has said why.
+    async fn in_time<T>(
+        &self,
+        what: String,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let late = || Err(Failure::new(Exit::TryAgain, what).because("no answer in time"));
+        timeout_at(self.deadline + HANGS, work).await.unwrap_or_else(|_| late())
     }
 
     async fn leave_pool(&self, host: &Host) -> Result<Option<String>, Failure> {
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else { return Ok(None) };
-        let url = own_url(self.session, host).await?;
+        let url = self.shared.url(host).await?;
         let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
         Ok((!standing.done.is_empty())
             .then(|| format!("scalelite: {url} removed: {}", standing.done.join(", "))))
@@ -241,14 +277,23 @@ impl Attempt<'_> {
     }
 }
 
+/// Two failures as one: tried again as soon as one of them may have passed.
+fn both(one: &Failure, other: &Failure) -> Failure {
+    let exits = [one.exit, other.exit];
+    let cancelled = exits.into_iter().find(|exit| matches!(exit, Exit::Interrupted(_)));
+    let passing = exits.into_iter().find(|exit| *exit == Exit::TryAgain);
+    let exit = cancelled.or(passing).unwrap_or(one.exit);
+    Failure::new(exit, format!("{}; {}", one.headline(), other.headline()))
+}
+
 fn state(entries: &[Entry]) -> Found {
     membership::kept(entries).map_or(Found::Missing, |(entry, _)| Found::Entry(entry.state))
 }
 
 /// The BBB on this host, once it answers with the secret of its property files.
-async fn ready_bbb(session: &Session, host: &Host) -> Result<(Installation, Bbb), Failure> {
+async fn ready_bbb(shared: &Shared, host: &Host) -> Result<(Installation, Bbb), Failure> {
     let waiting = |why: &dyn std::fmt::Display| Failure::new(Exit::WaitingForBbb, why.to_string());
-    let installation = match session.installation(host).await {
+    let installation = match shared.installation(host).await {
         None => return Err(waiting(&"this is no BBB host")),
         Some(Ok(installation)) => installation,
         Some(Err(error)) if error.may_come() => return Err(waiting(&error)),
@@ -256,7 +301,7 @@ async fn ready_bbb(session: &Session, host: &Host) -> Result<(Installation, Bbb)
             return Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error));
         }
     };
-    let bbb = Bbb::of(session.local_client(&installation.server_url)?, &installation);
+    let bbb = Bbb::of(shared.session.local_client(&installation.server_url)?, &installation);
     match bbb.meetings().await {
         Ok(_) => Ok((installation, bbb)),
         // A certificate comes with the installation too.

@@ -1,14 +1,18 @@
 //! What the service's jobs and calls share.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use plan::dns::Desired;
+
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::bbb::Installation;
+use crate::bbb::{Installation, NotReady};
 use crate::identity::Host;
 use crate::naming::Zone;
 use crate::report::{Exit, Failure};
@@ -29,12 +33,27 @@ pub(super) struct Shared {
     pub(super) hook: RefCell<Option<String>>,
     /// BBB's settings when the host's entry was last looked after.
     joined: RefCell<Option<Installation>>,
+    /// The URL under which the host was then in Scalelite.
+    url: RefCell<Option<String>>,
+    /// BBB's settings as read last, with what its files looked like.
+    settings: RefCell<Option<(Looks, Installation)>>,
     /// The zone's authoritative servers: when and what was found.
     servers: RefCell<Option<(Instant, NameServers)>>,
     /// The name as Route 53 has it by its own word, while not all of its servers answer so.
     awaited: RefCell<Option<Awaited>>,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
+    /// Why each kind of call failed last, as it was told.
+    complaints: RefCell<BTreeMap<&'static str, String>>,
+}
+
+/// What tells whether a file has changed: device, inode, size, and when it was changed.
+type Looks = (FileLooks, FileLooks);
+type FileLooks = (u64, u64, u64, i64, i64);
+
+fn look(path: &Path) -> Option<FileLooks> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
 /// What Route 53's servers are expected to answer soon.
@@ -60,9 +79,12 @@ impl Shared {
             group: RefCell::default(),
             hook: RefCell::default(),
             joined: RefCell::default(),
+            url: RefCell::default(),
+            settings: RefCell::default(),
             servers: RefCell::default(),
             awaited: RefCell::default(),
             scalelite: RefCell::default(),
+            complaints: RefCell::default(),
         }
     }
 
@@ -131,9 +153,57 @@ impl Shared {
         self.host.get().ok_or_else(|| Failure::new(Exit::TryAgain, "who this host is is not known yet"))
     }
 
+    /// Why this kind of call failed, if it did and has not been told so already: what is tried again and again is told once.
+    pub(super) fn is_news<'a>(&self, action: &'static str, why: Option<&'a String>) -> Option<&'a str> {
+        let mut complaints = self.complaints.borrow_mut();
+        let former = match why {
+            Some(why) => complaints.insert(action, why.clone()),
+            None => complaints.remove(action),
+        };
+        why.filter(|why| former.as_ref() != Some(why)).map(String::as_str)
+    }
+
     /// The entry was looked after with these settings of BBB's.
     pub(super) fn joined_as(&self, installation: &Installation) {
+        self.url.replace(Some(installation.scalelite_url()));
         self.joined.replace(Some(installation.clone()));
+    }
+
+    /// Whether the host has been in Scalelite since this configuration was read.
+    pub(super) fn has_joined(&self) -> bool {
+        self.url.borrow().is_some()
+    }
+
+    /// What BBB's settings on this host say. They are read again only when their files look otherwise: where the agent may
+    /// not read them itself, each reading is a process.
+    pub(super) async fn installation(&self, host: &Host) -> Option<Result<Installation, NotReady>> {
+        let looks = self
+            .session
+            .settings
+            .bbb
+            .as_ref()
+            .and_then(|bbb| Some((look(&bbb.properties)?, look(&bbb.defaults).unwrap_or_default())));
+        if let (Some(looks), Some((former, installation))) = (&looks, &*self.settings.borrow())
+            && looks == former
+        {
+            return Some(Ok(installation.clone()));
+        }
+        let read = self.session.installation(host).await?;
+        self.settings.replace(looks.zip(read.as_ref().ok().cloned()));
+        Some(read)
+    }
+
+    /// The URL under which the host is in Scalelite: by BBB's settings, or as it was when they could be read.
+    pub(super) async fn url(&self, host: &Host) -> Result<String, Failure> {
+        let known = self.url.borrow().clone();
+        match (self.installation(host).await, known) {
+            (Some(Ok(installation)), _) => Ok(installation.scalelite_url()),
+            (_, Some(url)) => Ok(url),
+            (Some(Err(error)), None) if !error.may_come() => {
+                Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error))
+            }
+            (Some(Err(_)) | None, None) => Ok(host.server_url()),
+        }
     }
 
     /// Whether BBB's settings are others than those with which the entry was last looked after; that is told once.

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use plan::lifecycle::{Intent, Moment, Target};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::Started;
 use crate::imds::{self, Imds};
 use crate::session;
 
@@ -19,9 +21,14 @@ pub(super) struct Watch {
     imds: Imds,
     /// How often; the service changes it when its configuration is read again.
     every: Rc<Cell<Duration>>,
-    started: Instant,
+    /// The service wants all of it to be read now.
+    hurry: Rc<Notify>,
+    started: Started,
     due: Instant,
     slow_due: Instant,
+    /// When they are to begin, in seconds since 1970.
+    spot: Option<u64>,
+    maintenance: Option<u64>,
     /// What was read last; a key that cannot be read keeps what it said before.
     intent: Intent,
     /// Whether the group's intention was read at all.
@@ -33,13 +40,16 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(imds: Imds, every: Rc<Cell<Duration>>, started: Instant) -> Self {
+    pub(super) fn new(imds: Imds, every: Rc<Cell<Duration>>, hurry: Rc<Notify>, started: Started) -> Self {
         Self {
             imds,
             every,
+            hurry,
             started,
-            due: started,
-            slow_due: started,
+            due: Instant::now(),
+            slow_due: Instant::now(),
+            spot: None,
+            maintenance: None,
             intent: Intent::default(),
             known: false,
             told: None,
@@ -51,7 +61,10 @@ impl Watch {
     /// The next change, and the watch to wait for the one after it.
     pub(super) async fn next(mut self) -> (Self, Intent) {
         loop {
-            sleep_until(self.due).await;
+            tokio::select! {
+                () = sleep_until(self.due) => {}
+                () = self.hurry.notified() => self.slow_due = Instant::now(),
+            }
             let error = self.read().await;
             self.due = Instant::now() + self.every.get();
             self.complain(error);
@@ -72,7 +85,13 @@ impl Watch {
             Err(error) => errors.push(error),
         }
         match spot {
-            Ok(notice) => self.intent.spot = self.kept(self.intent.spot, notice.map(|notice| notice.time)),
+            Ok(notice) => {
+                let time = notice.map(|notice| notice.time);
+                // Not read anew each time: the clocks differ a little, and every difference would be news.
+                if time != self.spot {
+                    (self.spot, self.intent.spot) = (time, self.moment(time));
+                }
+            }
             Err(error) => errors.push(error),
         }
         if self.slow_due <= Instant::now() {
@@ -85,7 +104,9 @@ impl Watch {
                 Ok(events) => {
                     let active = events.into_iter().filter(|event| event.state == "active");
                     let first = active.map(|event| event.not_before).min();
-                    self.intent.maintenance = self.kept(self.intent.maintenance, first);
+                    if first != self.maintenance {
+                        (self.maintenance, self.intent.maintenance) = (first, self.moment(first));
+                    }
                 }
                 Err(error) => errors.push(error),
             }
@@ -109,11 +130,11 @@ impl Watch {
     }
 
     fn target(&mut self, text: Option<String>) {
-        self.known = true;
         match Target::parse(text.as_deref()) {
             Some(target) => {
+                self.known = true;
                 self.intent.target = target;
-                self.intent.grouped = text.is_some();
+                self.intent.grouped = text.as_deref().is_some_and(|text| text != "Detached");
                 self.unknown = None;
             }
             None if self.unknown != text => {
@@ -127,13 +148,9 @@ impl Watch {
         }
     }
 
-    /// A time of day, in seconds since 1970, as the machine counts. The same one is not read twice: the clocks go at
-    /// different speeds.
-    fn kept(&self, former: Option<Moment>, seconds: Option<u64>) -> Option<Moment> {
-        let seconds = seconds?;
-        former.or_else(|| {
-            let left = Duration::from_secs(seconds.saturating_sub(session::now()));
-            Some(self.started.elapsed() + left)
-        })
+    /// A time of day, in seconds since 1970, as the machine counts.
+    fn moment(&self, seconds: Option<u64>) -> Option<Moment> {
+        let left = Duration::from_secs(seconds?.saturating_sub(session::now()));
+        Some(self.started.moment() + left)
     }
 }

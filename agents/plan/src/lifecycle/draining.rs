@@ -23,10 +23,12 @@ pub struct Drain {
     pub deadline: Moment,
     /// What is looked after meanwhile: users still find the running meetings by the name.
     pub care: Care,
+    /// Whether the name is looked after too.
+    pub names: bool,
     /// The cordon, while it is not there.
     pub cordon: Part,
-    /// Whether new meetings go elsewhere.
-    pub cordoned: bool,
+    /// Since when new meetings go elsewhere.
+    pub cordoned: Option<Moment>,
     /// Since when nothing goes on.
     pub quiet_since: Option<Moment>,
     /// The meetings seen since the cordon.
@@ -44,8 +46,9 @@ impl Drain {
             since: now,
             deadline,
             care: Care::now(now),
+            names: true,
             cordon: Part::at(now),
-            cordoned: false,
+            cordoned: None,
             quiet_since: None,
             seen: None,
             leaking: false,
@@ -61,13 +64,15 @@ impl Drain {
 
     /// New meetings go elsewhere from now on; what is counted next is what is left.
     pub(super) fn is_cordoned(&mut self, policy: &Policy, now: Moment) {
-        (self.cordoned, self.leaking) = (true, false);
+        (self.cordoned, self.leaking) = (Some(now), false);
+        // Whatever was counted before may have changed since.
+        self.quiet_since = None;
         self.care.entry.went_well(now + after_a_poll(policy));
     }
 
     /// Somebody has enabled the entry.
     pub(super) fn is_enabled(&mut self, now: Moment) {
-        (self.cordoned, self.seen) = (false, None);
+        (self.cordoned, self.seen, self.quiet_since) = (None, None, None);
         self.cordon = Part::at(now);
     }
 
@@ -80,7 +85,7 @@ impl Drain {
             true => drop(self.quiet_since.get_or_insert(now)),
             false => self.quiet_since = None,
         }
-        if let (Some(meetings), true) = (meetings, self.cordoned && policy.scalelite) {
+        if let (Some(meetings), Some(_)) = (meetings, self.cordoned) {
             match &mut self.seen {
                 None => self.seen = Some(meetings.clone()),
                 Some(seen) => {
@@ -100,10 +105,21 @@ impl Drain {
         self.leaking
     }
 
-    /// When the host counts as empty, unless something begins.
+    /// When the host counts as empty, unless something begins. Not before a poll of Scalelite's has come and gone since the
+    /// cordon: one that was under way may have kept the host among those that get meetings.
     pub(super) fn empty_at(&self, policy: &Policy) -> Option<Moment> {
-        // Without a cordon anything can begin at any moment.
-        self.quiet_since.filter(|_| self.cordoned || !policy.scalelite).map(|since| since + policy.quiet)
+        let quiet = self.quiet_since? + policy.quiet;
+        match (policy.scalelite, self.cordoned) {
+            (false, _) => Some(quiet),
+            (true, Some(since)) => Some(quiet.max(since + after_a_poll(policy))),
+            // Without a cordon anything can begin at any moment.
+            (true, None) => None,
+        }
+    }
+
+    /// The end has moved: what was announced no longer holds.
+    pub(super) fn ends_at(&mut self, deadline: Moment) {
+        (self.deadline, self.announced) = (deadline, 0);
     }
 
     /// The minutes that running meetings have to be told now, if any.
@@ -115,7 +131,7 @@ impl Drain {
         self.announced = due;
         let meetings = work.and_then(|work| work.meetings.as_ref()).is_none_or(|ids| !ids.is_empty());
         let left = self.deadline.saturating_sub(now);
-        (meetings && !left.is_zero()).then(|| left.as_secs().div_ceil(60))
+        (meetings && !left.is_zero()).then(|| left.as_secs().div_ceil(60).max(1))
     }
 
     /// When the next announcement is due.

@@ -6,6 +6,9 @@ use super::machine::{Machine, Running, undo};
 use super::state::{Care, State};
 use super::{Action, Call, Cause, Job, Moment, Verdict};
 
+/// A job that should have given up by then is waited for so long: it knows what went wrong.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 impl Machine {
     /// Begins what is due and cancels what no longer fits.
     pub(super) fn begin(&mut self, now: Moment) {
@@ -58,11 +61,11 @@ impl Machine {
             }
             State::Draining(drain) => {
                 let (job, due) = match (drain.cordoned, drain.leaks()) {
-                    (false, _) => (Job::Cordon, drain.cordon.due()),
-                    (true, true) => (Job::Recordon, drain.cordon.due()),
-                    (true, false) => (Job::Look, drain.care.entry.due()),
+                    (None, _) => (Job::Cordon, drain.cordon.due()),
+                    (Some(_), true) => (Job::Recordon, drain.cordon.due()),
+                    (Some(_), false) => (Job::Look, drain.care.entry.due()),
                 };
-                [scalelite.then_some((job, due)), name(&drain.care), None]
+                [scalelite.then_some((job, due)), name(&drain.care).filter(|_| drain.names), None]
             }
             State::Leaving(state) if state.left.is_none() => {
                 [Some((Job::Leave, state.part.due())), None, None]
@@ -78,8 +81,8 @@ impl Machine {
     fn fits(&self, job: Job, now: Moment) -> bool {
         let jobs = self.jobs();
         let overdue = match &self.state {
-            State::Leaving(state) => state.until <= now,
-            State::Stopping(state) => state.until <= now,
+            State::Leaving(state) => state.until.saturating_add(LAST_WORDS) <= now,
+            State::Stopping(state) => state.until.saturating_add(LAST_WORDS) <= now,
             _ => false,
         };
         let urgent = match &self.state {
@@ -101,10 +104,13 @@ impl Machine {
         {
             calls.push(Call::Announce(minutes));
         }
+        let has_left = matches!(&self.state, State::Leaving(leaving) if leaving.left.is_some());
         if let Some(hold) = self.hold.as_ref().filter(|hold| hold.part.is_due(now)) {
             match hold.hook {
                 None => calls.push(Call::Hook),
-                Some(Some(_)) => calls.push(Call::Heartbeat),
+                // Once all is left, nothing is worth holding: an agent that may not complete it lets it run out.
+                Some(Some(_)) if !has_left => calls.push(Call::Heartbeat),
+                Some(Some(_)) => {}
                 Some(None) => {}
             }
         }
@@ -121,19 +127,20 @@ impl Machine {
     }
 
     fn due_protection(&self, now: Moment) -> Option<Call> {
-        let idle = self.protects()?;
+        let switched_off = self.policy.protection.is_none() && self.protection.is_on();
         let free = !self.calls.iter().any(|call| matches!(call, Call::Protect(_) | Call::Group));
         if !free || self.protection.due() > now {
             return None;
         }
-        match self.protection.asks() {
-            true => Some(Call::Group),
-            false => self.protection.wants(idle, now).map(Call::Protect),
+        match (self.protects(), self.protection.asks()) {
+            (None, _) => switched_off.then_some(Call::Protect(false)),
+            (Some(_), true) => Some(Call::Group),
+            (Some(idle), false) => self.protection.wants(idle, now).map(Call::Protect),
         }
     }
 
     /// How long the host has to be idle, where it is protected at all now.
-    fn protects(&self) -> Option<Duration> {
+    pub(super) fn protects(&self) -> Option<Duration> {
         let grouped = self.intent.is_some_and(|intent| intent.grouped);
         let ending =
             matches!(self.state, State::Starting | State::Leaving(_) | State::Stopping(_) | State::Ended)
@@ -167,8 +174,10 @@ impl Machine {
                 let times = [drain.empty_at(&self.policy), drain.next_announcement(&self.policy)];
                 times.into_iter().flatten().chain([drain.deadline]).collect()
             }
-            State::Leaving(leaving) => vec![leaving.until, leaving.complete.due()],
-            State::Stopping(stopping) => vec![stopping.until],
+            State::Leaving(leaving) => {
+                vec![leaving.until, leaving.until.saturating_add(LAST_WORDS), leaving.complete.due()]
+            }
+            State::Stopping(stopping) => vec![stopping.until, stopping.until.saturating_add(LAST_WORDS)],
             // A maintenance comes near without anybody saying anything new.
             State::Serving(_) | State::Resting(_) | State::Joining(_) => {
                 let begin = self.intent.and_then(|intent| intent.maintenance);

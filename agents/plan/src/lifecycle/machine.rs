@@ -8,7 +8,7 @@ use super::protection::Protection;
 use super::state::{Care, Joining, Leaving, Out, Resting, State};
 use super::{
     Action, Call, Cause, Event, Hook, Illegal, Intent, Job, Memory, Moment, OnStop, Policy, Rest, StopCause,
-    Target, Work,
+    Target, Window, Work,
 };
 
 /// What is left of a spot notice for leaving.
@@ -39,12 +39,16 @@ pub struct Machine {
     pub(super) hold: Option<Hold>,
     pub(super) intent: Option<Intent>,
     pub(super) memory: Memory,
+    /// The drain that a service before this one has begun.
+    former: Option<Window>,
+    /// What was kept last.
+    kept: (Memory, Option<Window>),
     /// Somebody wants this host in service although there is a reason to cordon it.
     pub(super) overruled: bool,
     ready: bool,
     pub(super) job: Option<Running>,
-    /// Everything was to be looked at again while that job was running, which may have looked too early.
-    pub(super) hurried: bool,
+    /// Everything is to be looked at again, and the running job may have looked before that was said.
+    pub(super) again: bool,
     pub(super) calls: Vec<Call>,
     pub(super) count_due: Moment,
     /// What is being counted began to be counted before the cordon.
@@ -69,9 +73,20 @@ pub(super) enum Wish {
     Drain(Cause, Option<Moment>),
 }
 
+impl Wish {
+    /// The cause for which the group holds the instance until a lifecycle action is completed, if it does.
+    fn held(self) -> Option<Cause> {
+        match self {
+            Self::Drain(Cause::Group, _) => Some(Cause::Group),
+            Self::Warm => Some(Cause::WarmPool),
+            Self::Serve | Self::Rest(_) | Self::Drain(..) => None,
+        }
+    }
+}
+
 impl Machine {
     /// A service that starts, with what it remembers of this boot.
-    pub fn new(policy: Policy, memory: Memory) -> Self {
+    pub fn new(policy: Policy, memory: Memory, former: Option<Window>) -> Self {
         Self {
             policy,
             state: State::Starting,
@@ -81,10 +96,12 @@ impl Machine {
             hold: None,
             intent: None,
             memory,
+            former,
+            kept: (memory, former),
             overruled: false,
             ready: false,
             job: None,
-            hurried: false,
+            again: false,
             calls: Vec::new(),
             count_due: Moment::ZERO,
             count_is_stale: false,
@@ -135,6 +152,7 @@ impl Machine {
         if self.state.name() != before {
             self.since = now;
         }
+        self.keep();
         self.begin(now);
         Ok(std::mem::take(&mut self.actions))
     }
@@ -152,6 +170,10 @@ impl Machine {
             Event::Stop(cause) => self.stop(cause, now),
             Event::Configured(policy) => {
                 self.policy = *policy;
+                // Another hook may be meant now.
+                if let Some(hold) = &mut self.hold {
+                    hold.hook = None;
+                }
                 self.hurry(now);
             }
             Event::Finished(job, result) => {
@@ -160,7 +182,7 @@ impl Machine {
                     return Err(self.illegal(&format_args!("the end of {job:?}, which does not run,")));
                 }
                 self.finished(job, result, now, chance);
-                if self.hurried {
+                if std::mem::take(&mut self.again) {
                     self.hurry(now);
                 }
             }
@@ -246,19 +268,29 @@ impl Machine {
                     self.hold_if_held(cause, now);
                 }
             }
-            (State::Draining(Drain { cause: Cause::Hand, .. }), Wish::Serve | Wish::Rest(_)) => {}
+            // Nobody but the person who ordered it wants it now.
+            (State::Draining(drain), Wish::Serve | Wish::Rest(_)) if self.memory == Memory::Drain => {
+                drain.cause = Cause::Hand;
+                self.hold = None;
+            }
             (State::Draining(drain), Wish::Warm) if drain.cause != Cause::WarmPool => {
                 drain.cause = Cause::WarmPool;
                 self.hold_if_held(Cause::WarmPool, now);
             }
             // It was meant to end, and no longer is.
             (State::Draining(_), Wish::Serve | Wish::Rest(_)) => self.join(true, now),
-            (State::Leaving(leaving), Wish::Drain(Cause::Group, _)) if leaving.cause != Cause::Group => {
-                leaving.cause = Cause::Group;
-                self.hold_if_held(Cause::Group, now);
+            (State::Leaving(leaving), wish) => {
+                if let Some(cause) = wish.held().filter(|cause| *cause != leaving.cause) {
+                    leaving.cause = cause;
+                    self.hold_if_held(cause, now);
+                }
             }
+            // Its group holds it until it is told to go on; a host that has always been in the warm pool is not held there.
             (State::Out(out), Wish::Drain(Cause::Group, _)) if out.cause != Some(Cause::Group) => {
                 self.leave(Cause::Group, false, now);
+            }
+            (State::Out(out), Wish::Warm) if matches!(out.cause, Some(Cause::Hand | Cause::Spot)) => {
+                self.leave(Cause::WarmPool, false, now);
             }
             (State::Out(out), Wish::Serve | Wish::Rest(_)) if out.cause != Some(Cause::Hand) => {
                 self.join(true, now);
@@ -269,12 +301,27 @@ impl Machine {
 
     pub(super) fn start(&mut self, wish: Wish, now: Moment) {
         match (wish, self.memory) {
-            (Wish::Drain(cause, until), _) => self.drain(cause, until, now),
-            (Wish::Warm, _) => self.out(None, None),
-            (Wish::Serve | Wish::Rest(_), Memory::Fresh) => self.join(true, now),
-            (Wish::Serve | Wish::Rest(_), Memory::Joined) => self.join(false, now),
-            (Wish::Serve | Wish::Rest(_), Memory::Drain) => self.drain(Cause::Hand, None, now),
-            (Wish::Serve | Wish::Rest(_), Memory::Out) => self.out(Some(Cause::Hand), None),
+            (Wish::Drain(cause, until), _) => self.drain_on(cause, until, now),
+            (Wish::Warm, Memory::Fresh) => self.out(None, None),
+            (Wish::Warm, _) => self.drain_on(Cause::WarmPool, None, now),
+            // It may not be out yet: the order came, and then a crash.
+            (_, Memory::Out) => self.leave(Cause::Hand, false, now),
+            (_, Memory::Drain) => self.drain_on(Cause::Hand, None, now),
+            (_, Memory::Fresh | Memory::Joining) | (Wish::Serve, Memory::Cordoned) => self.join(true, now),
+            (Wish::Rest(_), Memory::Cordoned) | (_, Memory::Joined) => self.join(false, now),
+        }
+    }
+
+    /// Drains a host of which nobody knows how far it is: its name is left as it is.
+    fn drain_on(&mut self, cause: Cause, until: Option<Moment>, now: Moment) {
+        self.drain(cause, until, now);
+        let State::Draining(drain) = &mut self.state else { return };
+        drain.names = false;
+        let Some(window) = self.former.take() else { return };
+        drain.since = window.since;
+        drain.deadline = until.map_or(window.deadline, |until| until.min(window.deadline));
+        if let Some(hold) = &mut self.hold {
+            hold.since = window.since;
         }
     }
 
@@ -296,6 +343,11 @@ impl Machine {
                 }
                 self.complete_or_be_out(now);
             }
+            State::Stopping(stopping)
+                if self.job.is_none() && undo(stopping.cause, &self.policy).is_none() =>
+            {
+                self.end(Ok(()));
+            }
             State::Stopping(stopping) if stopping.until <= now && self.job.is_none() => {
                 let words = stopping.part.trouble().map(|trouble| trouble.words.clone());
                 self.end(Err(words.unwrap_or_else(|| "there was no time for it".to_owned())));
@@ -312,6 +364,9 @@ impl Machine {
             state => matches!(state, State::Resting(_) | State::Serving(_) | State::Draining(_)),
         };
         self.hold = None;
+        if enable {
+            self.memory = Memory::Joining;
+        }
         let care = Care::now(now);
         self.state = State::Joining(Joining { care, behind_since: None, named, enable, overwritten: false });
     }
@@ -321,6 +376,10 @@ impl Machine {
         let mut care = care;
         care.entry = Part::at(if cordon { now } else { now + after_a_poll(&self.policy) });
         self.state = State::Resting(Resting { care, why, cordon });
+        self.memory = match why {
+            Rest::Somebody(_) => Memory::Joined,
+            Rest::Standby | Rest::Rebalance | Rest::Maintenance => Memory::Cordoned,
+        };
     }
 
     pub(super) fn drain(&mut self, cause: Cause, until: Option<Moment>, now: Moment) {
@@ -336,14 +395,19 @@ impl Machine {
     }
 
     pub(super) fn leave(&mut self, cause: Cause, forced: bool, now: Moment) {
-        let patience = match cause {
-            Cause::Spot => SPOT_RESERVE,
-            Cause::Hand | Cause::Group | Cause::WarmPool => LEAVE_PATIENCE,
+        let until = match cause {
+            // Nothing but an order ends what somebody has ordered.
+            Cause::Hand => Moment::MAX,
+            Cause::Group | Cause::WarmPool => now + LEAVE_PATIENCE,
+            Cause::Spot => self.intent.and_then(|intent| intent.spot).unwrap_or(now).max(now + SPOT_RESERVE),
         };
+        if cause == Cause::Hand {
+            self.memory = Memory::Out;
+        }
         self.state = State::Leaving(Leaving {
             cause,
             forced,
-            until: now + patience,
+            until,
             part: Part::at(now),
             left: None,
             complete: Part::at(now),
@@ -356,6 +420,9 @@ impl Machine {
         self.hold = None;
         self.work = None;
         self.protection.idle_for_good();
+        if trouble.is_none() && cause != Some(Cause::Hand) {
+            self.memory = Memory::Fresh;
+        }
         self.state = State::Out(Out { cause, trouble });
         self.ready();
     }
@@ -393,10 +460,17 @@ impl Machine {
         }
     }
 
-    pub(super) fn remember(&mut self, memory: Memory) {
-        if self.memory != memory {
-            self.memory = memory;
-            self.actions.push(Action::Remember(memory));
+    /// Has what a restarted service could not find out kept for it.
+    fn keep(&mut self) {
+        let window = match &self.state {
+            State::Draining(drain) => Some(Window { since: drain.since, deadline: drain.deadline }),
+            // A service that is restarted goes on with its drain.
+            State::Starting | State::Stopping(_) | State::Ended => self.kept.1,
+            _ => None,
+        };
+        if self.kept != (self.memory, window) {
+            self.kept = (self.memory, window);
+            self.actions.push(Action::Remember(self.memory, window));
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::machine::{Machine, Wish, undo};
 use super::part::Part;
 use super::state::{Out, State, Stopping};
-use super::{Action, Cause, Memory, Moment, OnStop, Order, StopCause};
+use super::{Action, Call, Cause, Memory, Moment, Order, StopCause};
 
 impl Machine {
     pub(super) fn obey(&mut self, order: Order, now: Moment) {
@@ -29,7 +29,6 @@ impl Machine {
             }
             (Order::Register, Some(wish)) => {
                 self.overruled = wish != Wish::Serve;
-                self.remember(Memory::Fresh);
                 self.join(true, now);
             }
             (Order::Deregister, _) => {
@@ -39,9 +38,6 @@ impl Machine {
                     State::Out(Out { cause: Some(cause), .. }) => *cause,
                     _ => Cause::Hand,
                 };
-                if cause == Cause::Hand {
-                    self.remember(Memory::Out);
-                }
                 self.leave(cause, false, now);
             }
             (Order::Drain(until), Some(wish)) => self.drain_by_hand(until, wish, now),
@@ -51,15 +47,17 @@ impl Machine {
     pub(super) fn drain_by_hand(&mut self, until: Option<Moment>, wish: Wish, now: Moment) {
         match &mut self.state {
             State::Leaving(_) | State::Out(_) => {}
-            State::Draining(drain) if drain.cause == Cause::Hand => {
-                drain.deadline = until.unwrap_or(drain.deadline);
-            }
             State::Draining(drain) => {
-                drain.deadline = until.map_or(drain.deadline, |it| drain.deadline.min(it));
+                // Nobody can give a host more time than its group or EC2 does.
+                let by_hand = drain.cause == Cause::Hand;
+                let deadline = until.map(|until| if by_hand { until } else { until.min(drain.deadline) });
+                if let Some(deadline) = deadline {
+                    drain.ends_at(deadline);
+                }
             }
             _ => {
                 if matches!(wish, Wish::Serve | Wish::Rest(_)) {
-                    self.remember(Memory::Drain);
+                    self.memory = Memory::Drain;
                 }
                 self.drain(Cause::Hand, until, now);
             }
@@ -70,13 +68,20 @@ impl Machine {
         if matches!(self.state, State::Stopping(_)) {
             return;
         }
-        if cause == StopCause::Stop && self.policy.on_stop != OnStop::Keep {
-            self.remember(Memory::Fresh);
+        let undone = undo(cause, &self.policy).is_some();
+        if undone {
+            // What this agent undoes itself it does again at its next start, be it without a boot between.
+            self.memory = Memory::Joining;
+        }
+        let protecting = self.calls.iter().any(|call| matches!(call, Call::Protect(_)));
+        if cause == StopCause::Stop && undone && self.protection.is_on() && !protecting {
+            // Without an agent nobody would ever end it.
+            self.calls.push(Call::Protect(false));
+            self.actions.push(Action::Call(Call::Protect(false)));
         }
         self.hold = None;
         let nothing_left = matches!(self.state, State::Out(Out { trouble: None, .. }));
-        if nothing_left || undo(cause, &self.policy).is_none() {
-            self.cancel();
+        if self.job.is_none() && (nothing_left || !undone) {
             return self.end(Ok(()));
         }
         let until = now + self.policy.stop_patience;
@@ -84,8 +89,16 @@ impl Machine {
     }
 
     pub(super) fn hurry(&mut self, now: Moment) {
+        self.again = self.job.is_some();
         self.count_due = now;
-        self.hurried = self.job.is_some();
+        self.protection.hurry(now);
+        if let Some(hold) = &mut self.hold {
+            hold.part.hurry(now);
+        }
+        if let State::Leaving(leaving) = &mut self.state {
+            leaving.part.hurry(now);
+            leaving.complete.hurry(now);
+        }
         if let Some(care) = self.state.care_mut() {
             care.name.hurry(now);
             care.entry.hurry(now);

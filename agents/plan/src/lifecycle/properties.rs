@@ -22,11 +22,17 @@ enum Happening {
     },
     /// Somebody else sets the entry.
     Somebody(EntryState),
-    /// The oldest call ends.
+    /// The oldest call ends; `known` says whether BBB tells what goes on.
     Call {
         well: bool,
-        meetings: Option<usize>,
+        known: bool,
         recordings: Option<usize>,
+    },
+    /// So many meetings run: more than before only where Scalelite places some.
+    Meetings(usize),
+    /// The service is killed, the running job with or without its effect, and starts again.
+    Kill {
+        effect: bool,
     },
 }
 
@@ -52,15 +58,17 @@ fn happening() -> impl Strategy<Value = Happening> {
     let stop = select(vec![StopCause::Restart, StopCause::Reboot, StopCause::PowerOff, StopCause::Stop]);
     let kind = select(vec![TroubleKind::Waiting, TroubleKind::Passing, TroubleKind::Lasting]);
     let entry = select(vec![EntryState::Enabled, EntryState::Cordoned, EntryState::Disabled]);
-    let count = || prop::option::weighted(0.9, 0usize..3);
+    let count = prop::option::weighted(0.9, 0usize..2);
     prop_oneof![
         6 => (0u64..400).prop_map(Happening::Time),
         2 => intent.prop_map(Happening::Tell),
         1 => order.prop_map(Happening::Order),
         8 => (any::<bool>(), any::<bool>(), kind).prop_map(|(well, effect, kind)| Happening::Job { well, effect, kind }),
         1 => entry.prop_map(Happening::Somebody),
-        8 => (any::<bool>(), count(), count())
-            .prop_map(|(well, meetings, recordings)| Happening::Call { well, meetings, recordings }),
+        8 => (any::<bool>(), prop::bool::weighted(0.9), count)
+            .prop_map(|(well, known, recordings)| Happening::Call { well, known, recordings }),
+        4 => (0usize..3).prop_map(Happening::Meetings),
+        1 => any::<bool>().prop_map(|effect| Happening::Kill { effect }),
         1 => stop.prop_map(Happening::Stop),
     ]
 }
@@ -70,7 +78,12 @@ struct World {
     machine: Machine,
     now: Moment,
     job: Option<(Job, bool)>,
-    calls: Vec<Call>,
+    /// What was called, with the meetings at that time.
+    calls: Vec<(Call, usize)>,
+    meetings: usize,
+    /// Somebody has enabled the entry while it was to be drained.
+    meddled: bool,
+    kept: (Memory, Option<Window>),
     entry: Option<EntryState>,
     /// Whether anything is left of what this machine may have made.
     registered: bool,
@@ -85,14 +98,17 @@ struct World {
 impl World {
     fn new(scalelite: bool, memory: Memory) -> Self {
         Self {
-            machine: Machine::new(Policy { scalelite, ..policy() }, memory),
+            machine: Machine::new(Policy { scalelite, ..policy() }, memory, None),
             now: Duration::ZERO,
             job: None,
             calls: Vec::new(),
-            entry: None,
-            registered: false,
+            meetings: 0,
+            meddled: false,
+            kept: (memory, None),
+            entry: (memory != Memory::Fresh).then_some(EntryState::Enabled),
+            registered: memory != Memory::Fresh,
             deadline: None,
-            at_once: false,
+            at_once: memory == Memory::Out,
             ready: 0,
             end: None,
         }
@@ -124,10 +140,29 @@ impl World {
                 self.at_once = true;
                 self.step(Event::Stop(cause));
             }
-            Happening::Somebody(state) => self.entry = self.entry.map(|_| state),
+            Happening::Somebody(state) => {
+                self.entry = self.entry.map(|_| state);
+                self.meddled |= state == EntryState::Enabled;
+            }
+            Happening::Meetings(meetings) => {
+                let placed = self.entry == Some(EntryState::Enabled);
+                self.meetings = if placed { meetings } else { self.meetings.min(meetings) };
+            }
+            Happening::Kill { effect } => self.killed(effect),
             Happening::Job { well, effect, kind } => self.job_ends(well, effect, kind),
-            Happening::Call { well, meetings, recordings } => self.call_ends(well, meetings, recordings),
+            Happening::Call { well, known, recordings } => self.call_ends(well, known, recordings),
         }
+    }
+
+    fn killed(&mut self, effect: bool) {
+        if let (Some((job, _)), true) = (self.job.take(), effect) {
+            self.take_effect(job);
+        }
+        self.calls.clear();
+        self.ready = 0;
+        self.at_once |= self.kept.0 == Memory::Out;
+        let policy = self.machine.policy.clone();
+        self.machine = Machine::new(policy, self.kept.0, self.kept.1);
     }
 
     fn job_ends(&mut self, well: bool, effect: bool, kind: TroubleKind) {
@@ -151,21 +186,26 @@ impl World {
             Job::Join => (self.entry, self.registered) = (Some(EntryState::Enabled), true),
             Job::Cordon | Job::Recordon => {
                 self.entry = self.entry.map(|state| state.max(EntryState::Cordoned));
+                self.meddled = false;
             }
-            Job::Disable => self.entry = self.entry.map(|_| EntryState::Disabled),
-            Job::Leave => (self.entry, self.registered) = (None, false),
+            Job::Disable => {
+                self.entry = self.entry.map(|_| EntryState::Disabled);
+                self.meetings = 0;
+            }
+            Job::Leave => (self.entry, self.registered, self.meetings) = (None, false, 0),
             Job::Keep | Job::Look => {}
         }
     }
 
-    fn call_ends(&mut self, well: bool, meetings: Option<usize>, recordings: Option<usize>) {
+    fn call_ends(&mut self, well: bool, known: bool, recordings: Option<usize>) {
         if self.calls.is_empty() {
             return;
         }
         let no = || Err("no".to_owned());
-        let event = match self.calls.remove(0) {
+        let (call, meetings) = self.calls.remove(0);
+        let event = match call {
             Call::Count => {
-                let meetings = meetings.map(|count| (0..count).map(|number| number.to_string()).collect());
+                let meetings = known.then(|| (0..meetings).map(|number| number.to_string()).collect());
                 Event::Counted(Work { meetings, recordings, remark: None })
             }
             Call::Group => {
@@ -176,7 +216,7 @@ impl World {
                     heartbeat_timeout: Duration::from_secs(300),
                     ceiling: Duration::from_secs(30_000),
                 };
-                let hook = (meetings != Some(0)).then_some(hook);
+                let hook = known.then_some(hook);
                 Event::Hooked(if well { Ok(hook) } else { no().map(|()| None) })
             }
             call => Event::Called(call, if well { Ok(()) } else { no() }),
@@ -209,7 +249,7 @@ impl World {
                 assert_eq!(leaving.forced, over && leaving.forced, "{shown}");
             }
             State::Joining(_) | State::Serving(_) | State::Resting(_) => {
-                (self.at_once, self.deadline) = (false, None);
+                (self.at_once, self.deadline, self.meddled) = (false, None, false);
             }
             _ => {}
         }
@@ -227,6 +267,15 @@ impl World {
                 assert!(!ends || leaving, "{shown} ended meetings in {:?}", self.machine.state());
                 let adds = matches!(job, Job::Name | Job::Join | Job::Keep | Job::Recordon);
                 assert!(!adds || !leaving, "{shown} began {job:?} while leaving");
+                let early = !self.at_once && self.deadline.is_some_and(|deadline| self.now < deadline);
+                let scalelite = self.machine.has_scalelite() && !self.meddled;
+                assert!(
+                    !(ends && early && scalelite && self.meetings > 0),
+                    "{shown} ended {} meetings at {:?}, before {:?}",
+                    self.meetings,
+                    self.now,
+                    self.deadline
+                );
                 self.job = Some((job, false));
             }
             Action::Cancel => {
@@ -235,11 +284,12 @@ impl World {
                 self.job = Some((job, true));
             }
             Action::Call(call) => {
-                assert!(!self.calls.contains(&call), "{shown} made {call:?} twice");
-                self.calls.push(call);
+                assert!(self.calls.iter().all(|(made, _)| *made != call), "{shown} made {call:?} twice");
+                self.calls.push((call, self.meetings));
             }
             Action::Ready => self.ready += 1,
-            Action::Remember(_) | Action::Refuse(_) => {}
+            Action::Remember(memory, window) => self.kept = (memory, window),
+            Action::Refuse(_) => {}
             Action::End(result) => self.end = Some(result),
         }
         assert!(self.ready <= 1);
@@ -247,11 +297,11 @@ impl World {
 }
 
 fn memory() -> impl Strategy<Value = Memory> {
-    select(vec![Memory::Fresh, Memory::Joined, Memory::Drain, Memory::Out])
+    select(vec![Memory::Fresh, Memory::Joining, Memory::Joined, Memory::Cordoned, Memory::Drain, Memory::Out])
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_ended_early_doubled_or_illegal(
@@ -262,7 +312,7 @@ proptest! {
         let mut world = World::new(scalelite, memory);
         for happening in happenings {
             world.happen(happening);
-            // The world begins empty, so whoever is out in good order has undone all that he has done.
+            // Whoever is out in good order has undone all that was ever done here.
             if let State::Out(Out { trouble: None, .. }) = world.machine.state()
                 && world.job.is_none()
             {

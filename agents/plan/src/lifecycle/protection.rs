@@ -96,6 +96,16 @@ impl Protection {
         }
     }
 
+    /// Whether the group has it on.
+    pub(super) fn is_on(&self) -> bool {
+        self.known == Some(Known::Is(true))
+    }
+
+    /// Somebody wants it looked at now.
+    pub(super) fn hurry(&mut self, now: Moment) {
+        self.part.hurry(now);
+    }
+
     pub(super) fn due(&self) -> Moment {
         self.part.due()
     }

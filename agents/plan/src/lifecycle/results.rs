@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::draining::{Drain, after_a_poll};
-use super::machine::{Hold, Machine, undo};
+use super::machine::{Hold, Machine, Wish, undo};
 use super::part::Part;
 use super::state::{Joining, Serving, State};
 use super::{Call, Cause, Found, Hook, Job, Memory, Moment, Policy, Rest, Trouble, TroubleKind, Work};
@@ -68,9 +68,10 @@ impl Machine {
                 self.ready();
             }
         }
+        let joins = matches!(self.state, State::Joining(_));
         let Some(care) = self.state.care_mut() else { return };
         match result {
-            Ok(Found::Behind(words)) => {
+            Ok(Found::Behind(words)) if joins => {
                 care.name.failed(Trouble { words, kind: TroubleKind::Waiting }, now, chance);
             }
             Ok(_) => care.name.went_well(next),
@@ -92,14 +93,13 @@ impl Machine {
         let Some(mut care) = self.state.care_mut().cloned() else { return };
         care.entry.went_well(now + after_a_poll(&self.policy).min(self.policy.check_entry));
         self.state = State::Serving(Serving { care, enabled });
-        self.remember(Memory::Joined);
+        self.memory = Memory::Joined;
     }
 
     pub(super) fn joined(&mut self, job: Job, result: Result<Found, Trouble>, now: Moment, chance: f64) {
         match result {
             Ok(Found::Entry(state)) if state != membership::State::Enabled => {
-                self.rest(Rest::Somebody(state), false, now);
-                self.remember(Memory::Joined);
+                self.found_out(state, now);
             }
             Ok(Found::Missing) => self.rejoin(now),
             Ok(_) => {
@@ -114,9 +114,17 @@ impl Machine {
         }
     }
 
+    /// A host that joins finds its entry cordoned or disabled: by this agent before it was restarted, or by somebody.
+    fn found_out(&mut self, state: membership::State, now: Moment) {
+        let wish = self.intent.map(|intent| self.wish(&intent, now));
+        match (self.memory, wish) {
+            (Memory::Cordoned, Some(Wish::Rest(why))) => self.rest(why, false, now),
+            _ => self.rest(Rest::Somebody(state), false, now),
+        }
+    }
+
     /// The entry is gone. What is added is disabled at first, so until that is done it must not be taken for somebody's doing.
     fn rejoin(&mut self, now: Moment) {
-        self.remember(Memory::Fresh);
         self.enable_again(false, now);
     }
 
@@ -154,6 +162,7 @@ impl Machine {
             }
             State::Draining(Drain { cause: Cause::Hand, .. }) if enabled => self.serve(None, now),
             State::Draining(drain) if enabled => drain.is_enabled(now),
+            State::Resting(_) if result == Ok(Found::Missing) => self.rejoin(now),
             State::Resting(resting) => {
                 if let (Rest::Somebody(state), Ok(Found::Entry(found))) = (&mut resting.why, &result) {
                     *state = *found;
@@ -211,7 +220,10 @@ impl Machine {
                 }
             }
             Call::Complete(_) => {
-                if let State::Leaving(leaving) = &mut self.state {
+                // Unless it belongs to a drain that is over.
+                if let State::Leaving(leaving) = &mut self.state
+                    && leaving.left.is_some()
+                {
                     match answer {
                         Ok(()) => {
                             let (cause, left) = (leaving.cause, leaving.left.take());

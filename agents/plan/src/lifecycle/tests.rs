@@ -43,7 +43,7 @@ fn work(meetings: usize, recordings: usize) -> Work {
 
 impl Rig {
     fn new(policy: Policy, memory: Memory) -> Self {
-        let machine = Machine::new(policy, memory);
+        let machine = Machine::new(policy, memory, None);
         Self { machine, now: MINUTE, entry: EntryState::Enabled, log: Vec::new(), calls: Vec::new() }
     }
 
@@ -198,6 +198,10 @@ fn rig(cell: &str) -> Rig {
         "starting, joined before" => remembering(Memory::Joined),
         "starting, drained by hand before" => remembering(Memory::Drain),
         "starting, taken out by hand before" => remembering(Memory::Out),
+        "starting, cordoned by this agent before" => remembering(Memory::Cordoned),
+        "joining, cordoned by this agent before" => {
+            remembering(Memory::Cordoned).told(intent("standby")).until(Job::Keep)
+        }
         "joining" => fresh().told(serve()),
         "joining, joined before" => remembering(Memory::Joined).told(serve()),
         "joining, named" => fresh().told(serve()).until(Job::Join),
@@ -245,7 +249,7 @@ fn rig(cell: &str) -> Rig {
         "leaving: terminate" => {
             let mut rig = rig("draining: terminate, empty");
             rig.step(Event::Hooked(Ok(Some(hook()))));
-            rig.now += policy().quiet;
+            rig.now += 2 * MINUTE;
             rig.step(Event::Tick);
             rig
         }
@@ -297,7 +301,7 @@ fn event(cell: &str, rig: &mut Rig) -> Event {
         "nothing counted" => Event::Counted(work(0, 0)),
         "another meeting counted" => Event::Counted(work(3, 0)),
         "quiet for long enough" => {
-            rig.now += policy().quiet;
+            rig.now += 2 * MINUTE;
             Event::Tick
         }
         "deadline" => {
@@ -315,7 +319,8 @@ fn words(action: &Action) -> String {
         Action::Cancel => "cancel".to_owned(),
         Action::Call(call) => format!("call {call:?}"),
         Action::Ready => "ready".to_owned(),
-        Action::Remember(memory) => format!("remember {memory:?}"),
+        Action::Remember(memory, None) => format!("remember {memory:?}"),
+        Action::Remember(memory, Some(_)) => format!("remember {memory:?} and the drain"),
         Action::Refuse(_) => "refuse".to_owned(),
         Action::End(result) => format!("end {result:?}"),
     }
@@ -395,6 +400,10 @@ fn a_stop_ends_in_time_even_if_nothing_answers() {
     let mut rig = rig("stopping");
     assert_eq!(rig.machine.job(), Some(Job::Leave));
     rig.now += policy().stop_patience;
+    assert_eq!(rig.step(Event::Tick), [], "it has a moment to say what went wrong");
+    let wake = rig.machine.wake().unwrap();
+    assert!(wake <= rig.now + Duration::from_secs(1), "{wake:?}");
+    rig.now = wake;
     assert_eq!(rig.step(Event::Tick), [Action::Cancel]);
     let trouble = Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled };
     let actions = rig.step(Event::Finished(Job::Leave, Err(trouble)));
@@ -402,18 +411,16 @@ fn a_stop_ends_in_time_even_if_nothing_answers() {
 }
 
 #[test]
-fn a_look_that_was_ordered_during_another_one_comes_after_it() {
-    for job in [Job::Name, Job::Keep] {
-        let mut rig = serving().until(job).ordered(Order::Check);
-        assert_eq!(rig.machine.job(), Some(job), "it goes on");
-        rig.answer();
-        let mut looked = Vec::new();
-        while let Some(job) = rig.machine.job() {
-            looked.push(job);
-            rig.answer();
-        }
-        assert_eq!(looked, [Job::Name, Job::Keep], "ordered during {job:?}");
-    }
+fn what_was_looked_at_before_the_order_is_looked_at_again() {
+    let mut rig = rig("serving, looking after the entry");
+    assert_eq!(rig.machine.job(), Some(Job::Keep));
+    rig.step(Event::Ordered(Order::Check));
+    let enabled = Ok(Found::Entry(EntryState::Enabled));
+    let actions = rig.step(Event::Finished(Job::Keep, enabled.clone()));
+    assert_eq!(actions, [Action::Start(Job::Name)]);
+    let actions = rig.step(Event::Finished(Job::Name, Ok(Found::Live)));
+    assert_eq!(actions, [Action::Start(Job::Keep)]);
+    assert_eq!(rig.step(Event::Finished(Job::Keep, enabled)), [], "once");
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl Machine {
             State::Stopping(state) => stopping(state),
             State::Ended => "ended".to_owned(),
         };
-        match self.protection.trouble() {
+        match self.protection.trouble().filter(|_| self.protects().is_some()) {
             Some(trouble) => format!("{words}; scale-in protection: {}", trouble.words),
             None => words,
         }

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod by_hand;
+mod draining;
 mod joining;
 mod logs;
+mod protection;
+mod spot;
 mod staying;
 mod stopping;

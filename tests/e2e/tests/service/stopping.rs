@@ -2,7 +2,8 @@
 
 use e2e::{Rig, Run, Running, Systemd, at_once};
 use sandbox::cloud::{HostOptions, Options};
-use sandbox::http::ServiceName::Imds;
+use sandbox::faults::Fault;
+use sandbox::http::ServiceName::{Imds, Route53, Scalelite};
 use sandbox::scalelite::ServerState;
 
 /// The rows, as the documentation shows them.
@@ -144,8 +145,11 @@ fn check(row: &[String; 4], before: &serde_json::Value, rig: &Rig) {
 
 fn rows() -> Vec<[String; 4]> {
     let rows = TABLE.lines().skip(2).map(|line| {
-        let cells: Vec<String> =
-            line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+        let cells: Vec<String> = line
+            .trim_matches('|')
+            .split(" | ")
+            .map(|cell| cell.trim().trim_matches('`').to_owned())
+            .collect();
         <[String; 4]>::try_from(cells).expect("four cells")
     });
     rows.collect()
@@ -167,17 +171,256 @@ async fn stopped_as(row: [String; 4], jobs: Vec<String>) {
     let (rig, systemd, run) = stage.stop(&jobs).await;
     assert_eq!(run.code, 0, "{row:?}: {run}");
     check(&row, &before, &rig);
-    let told = systemd.told();
-    assert!(told.contains(&"STOPPING=1".to_owned()), "{row:?}: {told:?}");
+    // It was sent before the service ended, and is read a moment later at most.
+    systemd.hears("STOPPING=1").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn why_the_service_stops_decides_what_is_undone() {
     let mut all = Vec::new();
     for row in rows() {
-        let unit = if row[0] == "serving without Scalelite" { "turn-agent.service" } else { "bbb-agent.service" };
+        let unit =
+            if row[0] == "serving without Scalelite" { "turn-agent.service" } else { "bbb-agent.service" };
         all.extend(causes(&row[1], unit).into_iter().map(|jobs| (row.clone(), jobs)));
     }
     assert!(all.len() > 16, "{all:?}");
     at_once(all, |(row, jobs)| stopped_as(row, jobs)).await;
+}
+
+/// `deregister` is the way to do the rest.
+const REST: &str = "what to do: bbb-agent deregister does the rest";
+
+#[tokio::test]
+async fn systemd_is_told_how_long_it_takes() {
+    let stage = Stage::set("serving", &["timeouts.deregister=20"]).await;
+    let (.., systemd, run) = stage.stop(&["bbb-agent.service stop"]).await;
+    assert_eq!(run.code, 0, "{run}");
+    systemd.hears("STATUS=stopping").await;
+    let told = systemd.told();
+    let stopping = told.iter().position(|one| one == "STOPPING=1").expect("it stops");
+    // Its own patience, and something to end with.
+    assert_eq!(told[stopping + 1], "EXTEND_TIMEOUT_USEC=35000000", "{told:?}");
+    assert_eq!(told[stopping + 2], "STATUS=stopping (the service is stopped)", "{told:?}");
+    assert_eq!(told.iter().filter(|one| *one == "READY=1").count(), 1, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_second_sigterm_changes_nothing() {
+    let Stage { rig, mut service, systemd, .. } = Stage::set("serving", &[]).await;
+    rig.cloud.scalelite.hold();
+    service.signal("TERM").await;
+    rig.cloud.scalelite.held(1).await;
+    service.signal("TERM").await;
+    service.signal("INT").await;
+    service.signal("USR1").await;
+    service.said("SIGUSR1", 1).await;
+    assert!(service.goes_on());
+    rig.cloud.scalelite.release();
+    let run = service.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(run.stderr.matches("-> stopping:").count(), 1, "{run}");
+    systemd.hears("STATUS=ended").await;
+    assert_eq!(systemd.told().iter().filter(|one| *one == "STOPPING=1").count(), 1);
+    gone(&rig);
+}
+
+fn gone(rig: &Rig) {
+    assert_eq!(rig.records(), [""; 0]);
+    assert_eq!(rig.cloud.scalelite.servers(), []);
+    assert_eq!(rig.meetings(), [""; 0]);
+}
+
+#[tokio::test]
+async fn sigterm_while_the_name_is_being_registered() {
+    let (rig, systemd) = (Rig::bbb().await, Systemd::start());
+    rig.fault(Route53, "Change", Fault::Hang, Some(1));
+    let service = rig.serve(Some(&systemd), &[]);
+    rig.cloud.journal.reached(Route53, "Change", 1).await;
+    service.signal("TERM").await;
+    let run = service.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    gone(&rig);
+    assert_eq!(rig.changes_in_scalelite(), [""; 0], "no further step was begun");
+}
+
+#[tokio::test]
+async fn sigterm_while_the_name_is_being_registered_and_the_answer_is_lost() {
+    let (rig, systemd) = (Rig::bbb().await, Systemd::start());
+    rig.fault(Route53, "Change", Fault::LoseReply, Some(1));
+    // The next try has to wait for this.
+    rig.fault(Route53, "List", Fault::Hang, Some(1));
+    let mut service = rig.serve(Some(&systemd), &[]);
+    service.said("trying again in", 1).await;
+    service.signal("TERM").await;
+    let run = service.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    gone(&rig);
+}
+
+#[tokio::test]
+async fn sigterm_while_the_host_joins() {
+    let (rig, systemd) = (Rig::bbb().await, Systemd::start());
+    rig.cloud.scalelite.hold();
+    let mut service = rig.serve(Some(&systemd), &[]);
+    rig.cloud.scalelite.held(1).await;
+    service.signal("TERM").await;
+    service.said("-> stopping:", 1).await;
+    // The adding is given up, and whatever came of it is looked for.
+    rig.cloud.journal.reached(Scalelite, "getServers", 2).await;
+    rig.cloud.scalelite.release();
+    let run = service.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    gone(&rig);
+}
+
+#[tokio::test]
+async fn sigterm_while_the_host_is_cordoned() {
+    let Stage { rig, systemd, mut service, .. } = Stage::set("serving", &[]).await;
+    rig.cloud.scalelite.hold();
+    let drain = rig.begin(&["drain"]);
+    rig.cloud.scalelite.held(1).await;
+    systemd.does(&["poweroff.target start", "bbb-agent.service stop"]);
+    service.signal("TERM").await;
+    service.said("-> stopping:", 1).await;
+    rig.cloud.scalelite.release();
+    let run = service.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    gone(&rig);
+    // Whoever waits is told.
+    let drain = drain.end().await;
+    assert_eq!(drain.code, 1, "{drain}");
+    drain.says(&["something else came between: stopping (the host powers off)"]);
+}
+
+#[tokio::test]
+async fn a_scalelite_that_is_dead_does_not_keep_the_name() {
+    let stage = Stage::set("serving", &["timeouts.deregister=3"]).await;
+    stage.rig.fault(Scalelite, "", Fault::Close, None);
+    let (rig, _, run) = stage.stop(&["poweroff.target start"]).await;
+    assert_eq!(run.code, 8, "{run}");
+    run.says(&["not everything was undone in time: Scalelite entry ", &rig.host.scalelite_entry_url(), REST]);
+    assert_eq!(rig.records(), [""; 0]);
+    rig.heal();
+    rig.expect(0, &["deregister"]).await;
+    gone(&rig);
+}
+
+#[tokio::test]
+async fn a_route_53_that_is_dead_does_not_keep_the_entry() {
+    let stage = Stage::set("serving", &["timeouts.deregister=3"]).await;
+    stage.rig.refuse(Route53, "", 503, "ServiceUnavailable", None);
+    let (rig, _, run) = stage.stop(&["poweroff.target start"]).await;
+    assert_eq!(run.code, 8, "{run}");
+    run.says(&[&format!("not everything was undone in time: DNS name {}", rig.fqdn()), REST]);
+    assert_eq!(rig.cloud.scalelite.servers(), []);
+    assert_eq!(rig.meetings(), [""; 0]);
+    rig.heal();
+    rig.expect(0, &["deregister"]).await;
+    gone(&rig);
+}
+
+#[tokio::test]
+async fn what_hangs_is_said_too() {
+    let stage = Stage::set("serving", &["timeouts.deregister=2"]).await;
+    stage.rig.fault(Route53, "", Fault::Hang, None);
+    let (rig, _, run) = stage.stop(&["poweroff.target start"]).await;
+    assert_eq!(run.code, 8, "{run}");
+    run.says(&[&format!("in time: DNS name {}: no answer in time", rig.fqdn()), REST]);
+    assert_eq!(rig.cloud.scalelite.servers(), []);
+}
+
+#[tokio::test]
+async fn what_is_left_is_said_where_both_are_dead() {
+    let stage = Stage::set("serving", &["timeouts.deregister=3"]).await;
+    stage.rig.refuse(Route53, "", 503, "ServiceUnavailable", None);
+    stage.rig.refuse(Scalelite, "", 500, "", None);
+    let before = (stage.rig.records(), stage.rig.entries());
+    let (rig, _, run) = stage.stop(&["bbb-agent.service stop"]).await;
+    assert_eq!(run.code, 8, "{run}");
+    let last = run.stderr.rsplit("bbb-agent: ").next().unwrap_or_default();
+    for what in ["Scalelite entry ", &format!("DNS name {}", rig.fqdn()), REST] {
+        assert!(last.contains(what), "{what:?} is missing: {run}");
+    }
+    assert_eq!((rig.records(), rig.entries()), before);
+}
+
+#[tokio::test]
+async fn the_host_is_disabled_and_its_name_is_gone_however_long_ending_the_meetings_takes() {
+    let stage = Stage::set("serving", &[]).await;
+    let Stage { rig, systemd, mut service, .. } = stage;
+    rig.cloud.scalelite.refuse_panics(u32::MAX);
+    rig.cloud.journal.clear();
+    systemd.does(&["poweroff.target start"]);
+    service.signal("TERM").await;
+    rig.cloud.journal.reached(Scalelite, "panicServer", 3).await;
+    rig.cloud.journal.reached(Route53, "Change", 1).await;
+    assert!(service.goes_on());
+    assert_eq!(rig.entry().state, ServerState::Disabled);
+    assert_eq!(rig.records(), [""; 0]);
+    rig.cloud.scalelite.refuse_panics(0);
+    let run = service.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(rig.cloud.scalelite.servers(), []);
+    let changes = rig.changes_in_scalelite();
+    assert_eq!(changes[0], "updateServer", "{changes:?}");
+    assert_eq!(changes.iter().filter(|call| *call == "deleteServer").count(), 1, "{changes:?}");
+    assert_eq!(rig.calls(Route53).len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_reboot_the_host_takes_meetings_again() {
+    let stage = Stage::set("serving", &["service.on_stop=leave"]).await;
+    let (rig, systemd, run) = stage.stop(&["reboot.target start", "bbb-agent.service stop"]).await;
+    assert_eq!(run.code, 0, "{run}");
+    let id = rig.entry().id;
+    assert_eq!(rig.entry().state, ServerState::Disabled);
+    rig.cloud.journal.clear();
+    // A boot empties /run.
+    std::fs::remove_dir_all(rig.agent.directory()).unwrap();
+    systemd.does(&[]);
+    let mut service = rig.serve(Some(&systemd), &[]);
+    service.said(SERVING, 1).await;
+    let entry = rig.entry();
+    assert_eq!((entry.state, &entry.id), (ServerState::Enabled, &id), "the same entry");
+    assert_eq!(rig.calls(Route53), [""; 0], "the name is still there");
+}
+
+#[tokio::test]
+async fn a_service_that_cordoned_when_it_was_stopped_enables_when_it_starts() {
+    for (on_stop, state, calls) in [("cordon", ServerState::Cordoned, 1), ("keep", ServerState::Enabled, 0)] {
+        let setting = format!("service.on_stop={on_stop}");
+        let stage = Stage::set("serving", &[&setting]).await;
+        let (rig, systemd, run) = stage.stop(&["bbb-agent.service stop"]).await;
+        assert_eq!(run.code, 0, "{on_stop}: {run}");
+        assert_eq!(rig.entry().state, state, "{on_stop}");
+        rig.cloud.journal.clear();
+        rig.serve(Some(&systemd), &[]).said(SERVING, 1).await;
+        assert_eq!(rig.entry().state, ServerState::Enabled, "{on_stop}");
+        assert_eq!(rig.changes_in_scalelite().len(), calls, "{on_stop}");
+        assert_eq!(rig.meetings(), [ROOM], "{on_stop}");
+    }
+}
+
+#[tokio::test]
+async fn a_systemd_that_does_not_answer_means_a_stop() {
+    let Stage { rig, systemd, service, .. } = Stage::set("serving", &["service.on_stop=cordon"]).await;
+    std::fs::remove_file(systemd.systemctl()).unwrap();
+    service.signal("TERM").await;
+    let run = service.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    run.says(&["systemd does not say why it stops bbb-agent.service, which counts as a stop by hand"]);
+    assert_eq!(rig.entry().state, ServerState::Cordoned);
+}
+
+#[tokio::test]
+async fn outside_systemd_sigterm_and_sigint_are_a_stop() {
+    for signal in ["TERM", "INT"] {
+        let rig = Rig::bbb().await;
+        let mut service = rig.serve(None, &[]);
+        service.said(SERVING, 1).await;
+        service.signal(signal).await;
+        let run = service.end().await;
+        assert_eq!(run.code, 0, "{signal}: {run}");
+        gone(&rig);
+    }
 }
