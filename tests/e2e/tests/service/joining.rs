@@ -1,11 +1,13 @@
 //! The host joins its fleet: the name first, then readiness, then Scalelite; whatever is not there yet is waited for.
 
+use std::net::Ipv4Addr;
+
 use e2e::{Rig, at_once};
 use sandbox::bbb::{Mode, NewMeeting};
 use sandbox::cloud::{Options, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
 use sandbox::dns::Propagation;
 use sandbox::faults::Fault;
-use sandbox::fleet::LifecycleState;
+use sandbox::fleet::{InstanceFacts, LifecycleState};
 use sandbox::http::ServiceName::{Bbb, Imds, Route53, Scalelite, SecretsManager};
 use sandbox::route53::RecordType;
 use sandbox::scalelite::ServerState;
@@ -103,6 +105,11 @@ const NO_IMDS: &str = "waiting for the instance metadata service";
 const NO_NAME: &str = "registering the name";
 const NAMED: &str = "the name is registered; joining Scalelite";
 
+fn set_address(rig: &Rig, address: Option<Ipv4Addr>) {
+    let set = |facts: &mut InstanceFacts| (facts.public_ipv4, facts.ipv6) = (address, None);
+    rig.host.imds.update(set).unwrap();
+}
+
 async fn spoiled(name: &str) -> Rig {
     let closed = if name == "IMDS closed" { vec![Imds] } else { Vec::new() };
     let rig = Rig::start(Options { closed, ..Options::with_tls() }).await;
@@ -113,9 +120,7 @@ async fn spoiled(name: &str) -> Rig {
         "IMDS silent" => rig.fault(Imds, "", Fault::Hang, None),
         "IMDS off" => rig.host.imds.set_disabled(true),
         "IMDS without identity" => rig.refuse(Imds, "identity/document", 500, "", None),
-        "no address" => {
-            rig.host.imds.update(|facts| (facts.public_ipv4, facts.ipv6) = (None, None)).expect("an instance")
-        }
+        "no address" => set_address(&rig, None),
         "Route 53 busy" => rig.refuse(Route53, "Change", 400, "Throttling", None),
         "Route 53 closed" => cloud.close(Route53).await,
         "Route 53 denied" => cloud.aws.deny("route53:*"),
@@ -150,11 +155,7 @@ async fn healed(name: &str, rig: &Rig) {
     rig.host.bbb.set_secret("sandbox-bbb-secret");
     match name {
         "IMDS closed" => rig.host.open(Imds).await,
-        "no address" => rig
-            .host
-            .imds
-            .update(|facts| facts.public_ipv4 = Some([203, 0, 113, 10].into()))
-            .expect("an instance"),
+        "no address" => set_address(rig, Some([203, 0, 113, 10].into())),
         "Route 53 closed" => rig.cloud.open(Route53).await,
         "another's name" => {
             let zone = &rig.cloud.zone_id;
