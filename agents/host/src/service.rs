@@ -295,6 +295,9 @@ impl Service {
                     self.desk.line(line);
                 }
                 self.complain(job, report.found.as_ref().err());
+                if let (Err(trouble), Some(exit)) = (&report.found, report.lasting) {
+                    self.desk.failed(exit, &trouble.words);
+                }
                 self.feed(Event::Finished(job, report.found));
             }
             Done::Call(event) => self.feed(event),

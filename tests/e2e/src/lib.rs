@@ -15,6 +15,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod process;
+mod service;
 mod systemd;
 mod zone;
 
@@ -30,6 +31,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 pub use process::{Run, Running};
+pub use service::Service;
 pub use systemd::Systemd;
 
 /// A cloud and an agent on one of its hosts.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Nothing is measured by this: it only turns a test that would hang for ever into one that fails.
-const PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// How a run ended, and all that it printed.
 #[derive(Clone, Debug)]
@@ -102,6 +102,11 @@ impl Running {
         let said = tokio::time::timeout(PATIENCE, said).await;
         let said = said.unwrap_or_else(|_| panic!("the agent does not say {words:?}"));
         assert!(said, "the agent ended before it said {words:?} {times} times");
+    }
+
+    /// All that it printed on standard error so far.
+    pub fn complaints(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.text.borrow()).into_owned()
     }
 
     /// Whether it has not ended.

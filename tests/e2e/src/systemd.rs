@@ -78,13 +78,50 @@ impl Systemd {
 
     /// Returns once it was told something in which this text stands.
     pub async fn hears(&self, words: &str) {
-        let heard = |told: &Vec<String>| told.iter().any(|one| one.contains(words));
-        self.told.clone().wait_for(heard).await.expect("the reader lives");
+        self.hears_again(words, 1).await;
+    }
+
+    /// Returns once it was told something in which this text stands so often.
+    pub async fn hears_again(&self, words: &str, times: usize) {
+        let heard = |told: &Vec<String>| told.iter().filter(|one| one.contains(words)).count() >= times;
+        self.wait(&format!("{words:?} {times} times"), heard).await;
+    }
+
+    /// How often it was told that the service is ready.
+    pub fn readies(&self) -> usize {
+        self.told.borrow().iter().filter(|one| *one == "READY=1").count()
+    }
+
+    /// What the service said last that it does.
+    pub fn status(&self) -> String {
+        status(&self.told.borrow()).to_owned()
+    }
+
+    /// Returns once the service says that it does something in which all these texts stand.
+    pub async fn shows(&self, words: &[&str]) {
+        let shown = |told: &Vec<String>| words.iter().all(|words| status(told).contains(words));
+        self.wait(&format!("a status with {words:?}"), shown).await;
+    }
+
+    /// Returns once the service says exactly this.
+    pub async fn shows_exactly(&self, words: &str) {
+        self.wait(&format!("the status {words:?}"), |told| status(told) == words).await;
+    }
+
+    async fn wait(&self, what: &str, heard: impl FnMut(&Vec<String>) -> bool) {
+        let mut told = self.told.clone();
+        if tokio::time::timeout(crate::process::PATIENCE, told.wait_for(heard)).await.is_err() {
+            panic!("systemd does not hear {what}, but {:#?}", self.told());
+        }
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
+}
+
+fn status(told: &[String]) -> &str {
+    told.iter().rev().find_map(|one| one.strip_prefix("STATUS=")).unwrap_or_default()
 }
 
 /// What makes whatever a service waits for come soon ...

@@ -23,6 +23,8 @@ struct Waiting {
     until: Instant,
     words: String,
     refused: Option<String>,
+    /// What was tried for this order and will fail again, with the exit code that the command alone would have ended with.
+    failed: Option<(Exit, String)>,
 }
 
 /// How a wait ends.
@@ -66,7 +68,8 @@ impl Desk {
         };
         let begun = Instant::now();
         let (bbb, until) = (begun + timeouts.bbb, begun + patience);
-        self.0.push(Waiting { conversation, request, bbb, until, words: String::new(), refused: None });
+        let (words, refused, failed) = (String::new(), None, None);
+        self.0.push(Waiting { conversation, request, bbb, until, words, refused, failed });
         Some(order)
     }
 
@@ -74,6 +77,14 @@ impl Desk {
     pub(super) fn refuse(&mut self, why: &str) {
         if let Some(last) = self.0.last_mut() {
             last.refused = Some(why.to_owned());
+        }
+    }
+
+    /// What was tried will fail again. Nobody has to wait for that until the time is over, and the service tries again all
+    /// the same.
+    pub(super) fn failed(&mut self, exit: Exit, words: &str) {
+        for waiting in &mut self.0 {
+            waiting.failed = Some((exit, words.to_owned()));
         }
     }
 
@@ -132,6 +143,10 @@ impl Waiting {
         if let Some(why) = &self.refused {
             return Some(End::Badly(Exit::Refused, format!("{}: {why}", self.request.name())));
         }
+        // Whoever waits still is told when the service has done what its stop demands.
+        if matches!(machine.state(), State::Stopping(_) | State::Ended) {
+            return None;
+        }
         let over = self.until <= Instant::now();
         let end = match self.request {
             Request::Register { .. } => self.registered(machine, words, over),
@@ -139,7 +154,21 @@ impl Waiting {
             Request::Drain { wait, .. } => drained(machine, words, wait),
             Request::Status => None,
         };
+        let end = end.or_else(|| self.given_up(machine));
         end.or_else(|| over.then(|| End::Badly(Exit::TryAgain, format!("the service goes on: {words}"))))
+    }
+
+    /// How it ends when what it waits for has failed for good.
+    fn given_up(&self, machine: &Machine) -> Option<End> {
+        let (exit, words) = self.failed.as_ref()?;
+        let exit = match machine.state() {
+            // As after `register` alone: the host has its name, and what stops it has something to undo.
+            State::Joining(joining) if joining.named && *exit != Exit::Refused => Exit::Partly,
+            State::Joining(_) | State::Leaving(_) => *exit,
+            State::Draining(drain) if !drain.cordoned => *exit,
+            _ => return None,
+        };
+        Some(End::Badly(exit, format!("{words}; the service goes on")))
     }
 
     fn registered(&self, machine: &Machine, words: &str, over: bool) -> Option<End> {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::dns::Source;
+use plan::dns::{Desired, Source};
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
 use secrecy::SecretString;
@@ -16,9 +16,10 @@ use crate::commands::register::addresses_words;
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
-use crate::naming::{Named, Standing, Unnamed};
+use crate::naming::{Named, Standing, Unnamed, Zone};
 use crate::pool::{self, Pool, Standing as Place};
 use crate::report::{Exit, Failure};
+use crate::route53::ChangeId;
 use crate::scalelite::Scalelite;
 use crate::session::{Session, now, within};
 
@@ -33,6 +34,8 @@ pub(super) const LEAVE: Duration = Duration::from_secs(60);
 pub(super) struct Report {
     /// What it found, or why it did not do it.
     pub(super) found: Result<Found, Trouble>,
+    /// How a command by hand would end, where trying again will not help.
+    pub(super) lasting: Option<Exit>,
     /// What it has changed, for people who wait for it.
     pub(super) lines: Vec<String>,
 }
@@ -52,15 +55,19 @@ pub(super) async fn run(
     let mut attempt =
         Attempt { shared, session: &shared.session, steady, executor, deadline, lines: Vec::new() };
     let result = interrupt.or_stop(attempt.job(job)).await;
-    let found = match result {
-        Ok(Ok(found)) => Ok(found),
+    let (found, exit) = match result {
+        Ok(Ok(found)) => (Ok(found), None),
         Ok(Err(failure)) => {
             shared.forget_secret();
-            Err(trouble(&failure))
+            (Err(trouble(&failure)), Some(failure.exit))
         }
-        Err(_) => Err(Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled }),
+        Err(_) => {
+            let words = "cancelled".to_owned();
+            (Err(Trouble { words, kind: TroubleKind::Cancelled }), None)
+        }
     };
-    Report { found, lines: attempt.lines }
+    let lasts = matches!(&found, Err(trouble) if trouble.kind == TroubleKind::Lasting);
+    Report { found, lasting: exit.filter(|_| lasts), lines: attempt.lines }
 }
 
 /// What kind of trouble a failure is.
@@ -98,32 +105,52 @@ impl Attempt<'_> {
     async fn name(&mut self, host: &Host) -> Result<Found, Failure> {
         let desired = host.desired(self.session.agent.role, self.session.settings.dns.ttl, now())?;
         let zone = self.shared.zone(host).await?;
-        if self.steady {
-            match zone.standing(&desired).await {
-                Standing::Live => return Ok(Found::Live),
-                Standing::Nobody(why) if !self.session.settings.dns.read_through_api => {
-                    return Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", host.name))
-                        .because(why));
+        let change = match self.shared.is_awaited(&desired) {
+            Some(change) => change,
+            None => {
+                if self.steady && self.is_live(&zone, &desired).await? {
+                    return Ok(Found::Live);
                 }
-                Standing::Otherwise | Standing::Nobody(_) => {}
+                let change = self.register(&zone, &desired).await?;
+                self.shared.awaits(desired.clone(), change.clone());
+                change
             }
-        }
-        let named = zone.register(&desired, &self.executor, self.deadline).await?;
-        if let Named::Changed(..) | Named::Confirmed = &named {
-            let (name, calls) = (&host.name, zone.api.calls());
-            let addresses = addresses_words(&desired.addresses());
-            self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
-        }
-        let change = match &named {
-            Named::Changed(id) => Some(id),
-            Named::Already | Named::Confirmed | Named::Planned => None,
         };
         // One look: when to look again is not decided here.
-        match zone.wait_until_live(&desired, change, Instant::now()).await {
-            Ok(Source::Dns | Source::Api) => Ok(Found::Live),
+        match zone.wait_until_live(&desired, change.as_ref(), Instant::now()).await {
+            Ok(Source::Dns | Source::Api) => {
+                self.shared.awaits_nothing();
+                Ok(Found::Live)
+            }
             Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Whether nothing has happened to a name that was live. Asks Route 53 nothing.
+    async fn is_live(&self, zone: &Zone, desired: &Desired) -> Result<bool, Failure> {
+        match zone.standing(desired).await {
+            Standing::Live => Ok(true),
+            Standing::Nobody(why) if !self.session.settings.dns.read_through_api => {
+                Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", desired.name))
+                    .because(why))
+            }
+            Standing::Otherwise | Standing::Nobody(_) => Ok(false),
+        }
+    }
+
+    /// Makes the name as desired; the change of it, where Route 53 has told one.
+    async fn register(&mut self, zone: &Zone, desired: &Desired) -> Result<Option<ChangeId>, Failure> {
+        let named = zone.register(desired, &self.executor, self.deadline).await?;
+        if let Named::Changed(..) | Named::Confirmed = &named {
+            let (name, calls) = (&desired.name, zone.api.calls());
+            let addresses = addresses_words(&desired.addresses());
+            self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
+        }
+        Ok(match named {
+            Named::Changed(id) => Some(id),
+            Named::Already | Named::Confirmed | Named::Planned => None,
+        })
     }
 
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
@@ -191,10 +218,12 @@ impl Attempt<'_> {
     }
 
     async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {
+        self.shared.awaits_nothing();
         let zone = self.shared.zone(host).await?;
         let ec2 = self.session.ec2(host).await?;
+        let unnamed = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
         let (name, calls) = (&host.name, zone.api.calls());
-        Ok(match zone.deregister(host, &ec2, &self.executor, self.deadline).await? {
+        Ok(match unnamed {
             Unnamed::Already | Unnamed::Planned => None,
             Unnamed::Others(why) => Some(format!("dns: {name} was left untouched: {why}")),
             Unnamed::Changed(_) => Some(format!("dns: {name} removed (Route 53 calls: {calls})")),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use plan::dns::Desired;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use crate::identity::Host;
 use crate::naming::Zone;
 use crate::report::{Exit, Failure};
 use crate::resolver::NameServers;
+use crate::route53::ChangeId;
 use crate::scalelite::Scalelite;
 use crate::session::Session;
 
@@ -29,9 +31,23 @@ pub(super) struct Shared {
     joined: RefCell<Option<Installation>>,
     /// The zone's authoritative servers: when and what was found.
     servers: RefCell<Option<(Instant, NameServers)>>,
+    /// The name as Route 53 has it by its own word, while not all of its servers answer so.
+    awaited: RefCell<Option<Awaited>>,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
 }
+
+/// What Route 53's servers are expected to answer soon.
+#[derive(Debug)]
+struct Awaited {
+    since: Instant,
+    desired: Desired,
+    change: Option<ChangeId>,
+}
+
+/// How long Route 53's servers are waited for before the name is read as if nothing were known of it. A change usually takes
+/// 60 seconds (facts/aws.md).
+const PROPAGATION: Duration = Duration::from_secs(120);
 
 /// How long what was found out is used without asking again: a steady host asks nobody every minute.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -45,6 +61,7 @@ impl Shared {
             hook: RefCell::default(),
             joined: RefCell::default(),
             servers: RefCell::default(),
+            awaited: RefCell::default(),
             scalelite: RefCell::default(),
         }
     }
@@ -65,6 +82,28 @@ impl Shared {
             (Err(_), Some((_, former))) => Ok(Zone { servers: Ok(former), ..zone }),
             (Err(_), None) => Ok(zone),
         }
+    }
+
+    /// Whether exactly this is on its way to Route 53's servers, and by which change. To look at them again costs nothing; to
+    /// register again would cost a call, which Route 53 refuses because it has the change already, and another to see that.
+    pub(super) fn is_awaited(&self, desired: &Desired) -> Option<Option<ChangeId>> {
+        let awaited = self.awaited.borrow();
+        let awaited = awaited.as_ref().filter(|awaited| awaited.since.elapsed() < PROPAGATION)?;
+        let same = |former: &Desired| {
+            (&former.name, former.ttl, former.addresses())
+                == (&desired.name, desired.ttl, desired.addresses())
+        };
+        same(&awaited.desired).then(|| awaited.change.clone())
+    }
+
+    /// Route 53 has this now, but not all of its servers.
+    pub(super) fn awaits(&self, desired: Desired, change: Option<ChangeId>) {
+        self.awaited.replace(Some(Awaited { since: Instant::now(), desired, change }));
+    }
+
+    /// All servers have answered, or something else has happened.
+    pub(super) fn awaits_nothing(&self) {
+        self.awaited.replace(None);
     }
 
     /// Scalelite, if one is configured, with the load balancer's secret as it was within the last hour.

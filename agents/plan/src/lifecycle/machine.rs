@@ -306,7 +306,8 @@ impl Machine {
             state => matches!(state, State::Resting(_) | State::Serving(_) | State::Draining(_)),
         };
         self.hold = None;
-        self.state = State::Joining(Joining { care: Care::now(now), behind_since: None, named, enable });
+        let care = Care::now(now);
+        self.state = State::Joining(Joining { care, behind_since: None, named, enable, overwritten: false });
     }
 
     pub(super) fn rest(&mut self, why: Rest, cordon: bool, now: Moment) {

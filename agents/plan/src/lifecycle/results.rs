@@ -102,7 +102,10 @@ impl Machine {
                 self.remember(Memory::Joined);
             }
             Ok(Found::Missing) => self.rejoin(now),
-            Ok(_) => self.serve((job == Job::Join).then_some(now), now),
+            Ok(_) => {
+                let overwritten = matches!(&self.state, State::Joining(joining) if joining.overwritten);
+                self.serve((job == Job::Join && !overwritten).then_some(now), now);
+            }
             Err(trouble) => {
                 if let Some(care) = self.state.care_mut() {
                     care.entry.failed(trouble, now, chance);
@@ -114,15 +117,16 @@ impl Machine {
     /// The entry is gone. What is added is disabled at first, so until that is done it must not be taken for somebody's doing.
     fn rejoin(&mut self, now: Moment) {
         self.remember(Memory::Fresh);
-        self.enable_again(now);
+        self.enable_again(false, now);
     }
 
     /// Joins again, with the name as it is.
-    fn enable_again(&mut self, now: Moment) {
+    fn enable_again(&mut self, overwritten: bool, now: Moment) {
         let name = self.state.care_mut().map(|care| care.name.clone());
         self.join(true, now);
         if let (State::Joining(joining), Some(name)) = (&mut self.state, name) {
             joining.care.name = name;
+            joining.overwritten = overwritten;
         }
     }
 
@@ -130,10 +134,7 @@ impl Machine {
         let State::Serving(serving) = &mut self.state else { return };
         let overwritten = serving.enabled.is_some_and(|at| now <= at + 2 * after_a_poll(&self.policy));
         match result {
-            Ok(Found::Entry(membership::State::Disabled)) if overwritten => {
-                serving.enabled = None;
-                self.enable_again(now);
-            }
+            Ok(Found::Entry(membership::State::Disabled)) if overwritten => self.enable_again(true, now),
             Ok(Found::Missing) => self.rejoin(now),
             Ok(Found::Entry(state)) if state != membership::State::Enabled => {
                 self.rest(Rest::Somebody(state), false, now);

@@ -52,6 +52,8 @@ pub struct Joining {
     pub named: bool,
     /// Whether an entry that is cordoned or disabled is enabled.
     pub enable: bool,
+    /// Whether Scalelite's poller has overwritten such an enabling already: what is found disabled next is somebody's doing.
+    pub overwritten: bool,
 }
 
 /// See [`State::Serving`].

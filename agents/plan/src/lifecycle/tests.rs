@@ -210,6 +210,11 @@ fn rig(cell: &str) -> Rig {
             rig.until(Job::Keep)
         }
         "serving, just enabled" => serving().until(Job::Keep),
+        "serving, enabled twice" => {
+            let mut rig = serving().until(Job::Keep);
+            rig.entry = EntryState::Disabled;
+            rig.settle().until(Job::Keep)
+        }
         "serving without Scalelite" => without_scalelite().told(serve()).settle(),
         "resting: somebody" => found(serving(), EntryState::Cordoned),
         "resting: rebalance" => serving().told(intent("rebalance")).settle(),

@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod by_hand;
 mod crashes;
+mod joining;
+mod staying;
 mod stopping;
