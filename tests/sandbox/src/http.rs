@@ -227,6 +227,12 @@ impl Server {
                 service.answer(&request).await;
                 Ok(service.error(status, &code))
             }
+            Some(Fault::HoldReply) => {
+                let response = service.answer(&request).await;
+                self.journal.record(name, &action, Some(response.status().as_u16()));
+                self.faults.hold().await;
+                return Ok(response);
+            }
             Some(Fault::Hang) => {
                 self.journal.record(name, &action, None);
                 std::future::pending::<Infallible>().await;
