@@ -85,9 +85,9 @@ impl Faults {
         let _ = self.replies.subscribe().wait_for(|replies| replies.held >= times).await;
     }
 
-    /// Lets all replies go that were held so far.
-    pub fn release(&self) {
-        self.replies.send_modify(|replies| replies.released = replies.held);
+    /// Lets the first so many replies go, of those that were held so far.
+    pub fn release(&self, first: usize) {
+        self.replies.send_modify(|replies| replies.released = replies.released.max(first.min(replies.held)));
     }
 
     /// Keeps a reply back.

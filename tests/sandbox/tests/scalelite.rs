@@ -457,7 +457,7 @@ async fn an_answer_can_be_kept_back_after_the_change_was_made() {
     let steering = async {
         world.faults.held(1).await;
         assert_eq!(world.scalelite.servers_with_url("http://a").len(), 1);
-        world.faults.release();
+        world.faults.release(1);
     };
     assert_eq!(tokio::join!(first, steering).0.status, 201);
     // What is released are those that were held: the next one waits for its own release, and others are not held.
@@ -465,7 +465,7 @@ async fn an_answer_can_be_kept_back_after_the_change_was_made() {
     let steering = async {
         world.faults.held(2).await;
         assert_eq!(added("http://c").await.status, 201);
-        world.faults.release();
+        world.faults.release(2);
     };
     let (second, ()) = tokio::join!(second, steering);
     assert_eq!(second.status, 201);

@@ -247,9 +247,7 @@ async fn killed_after(life: Life, number: usize) -> End {
     for change in 1..=number {
         let held = tokio::time::timeout(PATIENCE, stage.rig.cloud.faults.held(change)).await;
         held.unwrap_or_else(|_| panic!("{life:?}: change {change} is not made"));
-        if change < number {
-            stage.rig.cloud.faults.release();
-        }
+        stage.rig.cloud.faults.release(change.min(number - 1));
     }
     service.signal("KILL").await;
     assert_eq!(service.end().await.code, -1, "{life:?}, change {number}");

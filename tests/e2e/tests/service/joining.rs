@@ -114,7 +114,7 @@ async fn spoiled(name: &str) -> Rig {
         "IMDS off" => rig.host.imds.set_disabled(true),
         "IMDS without identity" => rig.refuse(Imds, "identity/document", 500, "", None),
         "no address" => {
-            rig.host.imds.update(|facts| (facts.public_ipv4, facts.ipv6) = (None, None)).expect("an instance")
+            rig.host.imds.update(|facts| (facts.public_ipv4, facts.ipv6) = (None, None)).expect("an instance");
         }
         "Route 53 busy" => rig.refuse(Route53, "Change", 400, "Throttling", None),
         "Route 53 closed" => cloud.close(Route53).await,
