@@ -36,16 +36,16 @@ pub(crate) const CASES: [Case; 3] = [
 ];
 
 pub(crate) struct Rig {
-    cloud: Arc<Cloud>,
-    host: Arc<Host>,
-    agent: PathBuf,
-    environment: Vec<(String, String)>,
+    pub(crate) cloud: Arc<Cloud>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) agent: PathBuf,
+    pub(crate) environment: Vec<(String, String)>,
     authorities: PathBuf,
     /// How many authorities there are.
     pub(crate) trusted: usize,
     bbb_secret: String,
     scalelite_secret: String,
-    directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Rig {
@@ -135,7 +135,7 @@ impl Rig {
     }
 
     /// Takes the host out of DNS and Scalelite, behind the services' backs.
-    fn clean(&self) -> Result<(), Error> {
+    pub(crate) fn clean(&self) -> Result<(), Error> {
         for set in self.records() {
             if !self.cloud.route53.remove(&self.cloud.zone_id, &set.name, set.record_type, None) {
                 return Err(format!("cannot remove {} from the zone", set.name).into());
@@ -147,7 +147,7 @@ impl Rig {
         Ok(())
     }
 
-    fn records(&self) -> Vec<RecordSet> {
+    pub(crate) fn records(&self) -> Vec<RecordSet> {
         let sets = self.cloud.route53.records(&self.cloud.zone_id).unwrap_or_default();
         let own = |set: &RecordSet| !matches!(set.record_type, RecordType::Ns | RecordType::Soa);
         sets.into_iter().filter(own).collect()
@@ -212,7 +212,7 @@ fn asked(recording: &Recording) -> Asked {
 }
 
 /// A program that was built with this one.
-fn beside(name: &str) -> Result<PathBuf, Error> {
+pub(crate) fn beside(name: &str) -> Result<PathBuf, Error> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }
 
@@ -222,7 +222,8 @@ fn configuration(cloud: &Cloud, host: &Host) -> Result<String, Error> {
     Ok(format!(
         "[tls]\nca_bundle = \"{}\"\n\n[dns]\nzone_id = \"{}\"\ndomain = \"{}\"\nservers = [{}]\n\n[scalelite]\nurl = \"{}\"\n\
          secret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\n\n\
-         [bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n\n[service]\ndirectory = \"{}\"\n",
+         [bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n\n\
+         [recordings]\ndirectory = \"{}\"\nredis = \"{}\"\n\n[service]\ndirectory = \"{}\"\n",
         authority.display(),
         cloud.zone_id,
         cloud.zone_name,
@@ -230,6 +231,8 @@ fn configuration(cloud: &Cloud, host: &Host) -> Result<String, Error> {
         cloud.scalelite_url(),
         host.files.overrides().display(),
         host.files.defaults().display(),
+        host.recordings.directory().display(),
+        host.recordings.redis().address(),
         host.root.join("run/bbb-agent").display(),
     ))
 }

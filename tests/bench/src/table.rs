@@ -1,9 +1,14 @@
 //! The table: what was measured, what was aimed at, and whether that was met.
 
+use bench::measure::quantile;
+use sandbox::http::ServiceName;
+
 use crate::agents::Agents;
+use crate::daemon::Usage;
 use crate::record::{Asked, Row};
 use crate::rig::Rig;
 use crate::say;
+use crate::service::{Idle, Reaction};
 
 /// The most that wall time may be of the floor's.
 const RATIO: f64 = 2.5;
@@ -13,6 +18,10 @@ const CPU: u64 = 30_000;
 const PEAK: u64 = 16 * 1024 * 1024;
 /// Wall time of a command that asks nobody, in microseconds.
 const START: u64 = 5_000;
+/// Memory of the service, in bytes.
+const RESIDENT: u64 = 12 * 1024 * 1024;
+/// CPU time of the service in a second, in microseconds: 0.1 % of a core.
+const CPU_SHARE: u64 = 1_000;
 /// The size of a binary, in bytes.
 const SIZE: u64 = 8 * 1024 * 1024;
 
@@ -46,6 +55,69 @@ pub(crate) fn print(agents: &Agents, rig: &Rig, rows: &[Row], runs: usize) {
         let whole = format!("{size} bytes ({})", mebibytes(*size));
         verdict(name, "binary", &whole, "at most 8 MiB", *size <= SIZE);
     }
+}
+
+/// Prints what was measured of the service.
+pub(crate) fn service(idle: &Idle, reactions: &[Reaction]) {
+    let Idle { seconds, agent, floor, calls, questions } = idle;
+    say("");
+    say(&format!(
+        "{:<34} {:<6} {:>9} {:>11} {:>10} {:>10}",
+        format!("the service, idle for {seconds} s"),
+        "who",
+        "CPU",
+        "of a core",
+        "resident",
+        "peak"
+    ));
+    for (who, usage) in [("agent", agent), ("floor", floor)] {
+        say(&format!(
+            "{:<34} {who:<6} {:>9} {:>11} {:>10} {:>10}",
+            "",
+            milliseconds(usage.cpu),
+            share(*usage, *seconds),
+            mebibytes(usage.resident),
+            mebibytes(usage.peak),
+        ));
+    }
+    say("");
+    say(&format!("{:<34} {:>9} {:>11} {:>11} {:>11}", "reaction", "runs", "p50", "p90", "longest"));
+    for Reaction { name, times, .. } in reactions {
+        let [median, late, longest] = [0.5, 0.9, 1.0].map(|share| milliseconds(quantile(times, share)));
+        say(&format!("{name:<34} {:>9} {median:>11} {late:>11} {longest:>11}", times.len()));
+    }
+    say("");
+    say("aims");
+    let name = "the service, idle";
+    let cpu = agent.cpu < CPU_SHARE * seconds;
+    verdict(name, "CPU", &share(*agent, *seconds), "under 0.1 % of a core", cpu);
+    let resident = agent.resident < RESIDENT;
+    verdict(name, "resident", &mebibytes(agent.resident), "under 12 MiB", resident);
+    let made = |service| calls.get(&service).copied().unwrap_or_default();
+    for (what, service) in
+        [("Route 53", ServiceName::Route53), ("EC2", ServiceName::Ec2), ("groups", ServiceName::AutoScaling)]
+    {
+        let count = made(service);
+        verdict(name, what, &format!("{count} calls"), "0", count == 0);
+    }
+    let hourly = |count: usize| count * 3600 / usize::try_from(*seconds).unwrap_or(usize::MAX).max(1);
+    let others = [ServiceName::Imds, ServiceName::Scalelite, ServiceName::SecretsManager, ServiceName::Bbb];
+    let [imds, scalelite, secrets, bbb] = others.map(|service| hourly(made(service)));
+    say(&format!(
+        "  {name:<34} and asked in an hour {imds} x IMDS, {} x DNS, {scalelite} x Scalelite, {secrets} x Secrets Manager, {bbb} x BBB",
+        hourly(*questions)
+    ));
+    for Reaction { name, times, aim } in reactions {
+        let median = quantile(times, 0.5);
+        verdict(name, "median", &milliseconds(median), &format!("under {} ms", aim / 1000), median < *aim);
+    }
+}
+
+/// The part of a core that was used.
+fn share(usage: Usage, seconds: u64) -> String {
+    // Hundred-thousandths of a core.
+    let parts = usage.cpu / (10 * seconds.max(1));
+    format!("{}.{:03} %", parts / 1000, parts % 1000)
 }
 
 fn short_load(load: &str) -> String {

@@ -7,6 +7,7 @@
 //! | `GET /state` | everything at once |
 //! | `GET`, `DELETE /requests` | the requests so far, with a tally; forget them |
 //! | `GET`, `POST`, `DELETE /faults[?service=S]` | planned [faults](crate::faults::Planned) |
+//! | `POST /faults/release` | lets held replies go |
 //! | `POST /gate/S/close`, `/open` | refuse connections to a service (all AWS services share a listener) |
 //! | `POST /clock/advance` `{"seconds": n}` | lets time pass for lifecycle hooks and IMDS tokens |
 //! | `GET`, `PATCH /imds[?host=I]` | [facts](crate::fleet::InstanceFacts) of the instance; null removes one |

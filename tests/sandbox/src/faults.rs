@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::http::ServiceName;
 
@@ -30,6 +31,8 @@ pub enum Fault {
     Close,
     /// Act, then close the connection without an answer.
     LoseReply,
+    /// Act, then keep the answer back until [`Faults::release`].
+    HoldReply,
     /// Read the request and never answer.
     Hang,
 }
@@ -52,27 +55,58 @@ pub struct Planned {
 
 /// The faults still to come. Clones share one list.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<Vec<Planned>>>);
+pub struct Faults {
+    planned: Arc<Mutex<Vec<Planned>>>,
+    replies: watch::Sender<Replies>,
+}
+
+/// How many replies were held so far, and how many of them may go.
+#[derive(Clone, Copy, Debug, Default)]
+struct Replies {
+    held: usize,
+    released: usize,
+}
 
 impl Faults {
     /// Adds a fault; the oldest matching one is used first.
     pub fn plan(&self, planned: Planned) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(planned);
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(planned);
     }
 
     /// Forgets all faults of a service, or all.
     pub fn clear(&self, service: Option<ServiceName>) {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
         list.retain(|planned| service.is_some_and(|service| planned.service != service));
+    }
+
+    /// Returns once so many replies were held in all: the requests have been acted upon.
+    pub async fn held(&self, times: usize) {
+        // The sender lives in self, so waiting cannot fail.
+        let _ = self.replies.subscribe().wait_for(|replies| replies.held >= times).await;
+    }
+
+    /// Lets the first so many replies go, of those that were held so far.
+    pub fn release(&self, first: usize) {
+        self.replies.send_modify(|replies| replies.released = replies.released.max(first.min(replies.held)));
+    }
+
+    /// Keeps a reply back.
+    pub(crate) async fn hold(&self) {
+        let mut number = 0;
+        self.replies.send_modify(|replies| {
+            replies.held += 1;
+            number = replies.held;
+        });
+        let _ = self.replies.subscribe().wait_for(|replies| replies.released >= number).await;
     }
 
     /// What is still planned.
     pub fn planned(&self) -> Vec<Planned> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn take(&self, service: ServiceName, action: &str) -> Option<Fault> {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
         let index = list.iter().position(|planned| {
             planned.service == service
                 && planned.times != Some(0)

@@ -184,7 +184,7 @@ async fn connection(stream: TcpStream, server: Arc<Server>) {
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, server: Arc<Server>) {
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);
-        async move { server.answer(request).await }
+        async move { answer(server, request).await }
     });
     // An error here is a connection that a fault closed, or a client that went away.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -202,17 +202,27 @@ impl std::fmt::Display for ConnectionClosed {
 
 impl std::error::Error for ConnectionClosed {}
 
+/// Reads a request and answers it. Once it is read it is carried out, also when its client goes away meanwhile: real
+/// services do not notice that before they answer.
+async fn answer(
+    server: Arc<Server>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, ConnectionClosed> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| ConnectionClosed)?.to_bytes();
+    let request = Request {
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body,
+    };
+    let work = tokio::spawn(async move { server.act(request).await });
+    work.await.unwrap_or(Err(ConnectionClosed))
+}
+
 impl Server {
-    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, ConnectionClosed> {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await.map_err(|_| ConnectionClosed)?.to_bytes();
-        let request = Request {
-            method: parts.method.as_str().to_owned(),
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            headers: parts.headers,
-            body,
-        };
+    async fn act(&self, request: Request) -> Result<Response, ConnectionClosed> {
         let service = (self.route)(&request);
         let (name, action) = (service.name(), service.action(&request));
         let result = match self.faults.take(name, &action) {
@@ -226,6 +236,12 @@ impl Server {
             Some(Fault::ErrorAfter { status, code }) => {
                 service.answer(&request).await;
                 Ok(service.error(status, &code))
+            }
+            Some(Fault::HoldReply) => {
+                let response = service.answer(&request).await;
+                self.journal.record(name, &action, Some(response.status().as_u16()));
+                self.faults.hold().await;
+                return Ok(response);
             }
             Some(Fault::Hang) => {
                 self.journal.record(name, &action, None);

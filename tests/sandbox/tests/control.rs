@@ -164,6 +164,13 @@ async fn faults_and_requests_are_seen_and_steered() {
     assert_eq!(api.cloud.faults.planned().len(), 1);
     api.ok("DELETE", "/faults", &Value::Null).await;
     assert!(api.cloud.faults.planned().is_empty());
+    api.ok("POST", "/faults", &json!({ "service": "scalelite", "kind": "hold_reply", "times": 1 })).await;
+    let steering = async {
+        api.cloud.faults.held(1).await;
+        api.ok("POST", "/faults/release", &Value::Null).await;
+    };
+    let (answer, _) = tokio::join!(api.client.get(&url).send(), steering);
+    assert_ne!(answer.unwrap().status(), 503);
 }
 
 #[tokio::test]

@@ -445,6 +445,33 @@ async fn an_add_may_fail_after_it_was_stored() {
 }
 
 #[tokio::test]
+async fn an_answer_can_be_kept_back_after_the_change_was_made() {
+    let world = world().await;
+    let action = Some("addServer".to_owned());
+    let planned =
+        Planned { service: ServiceName::Scalelite, action, fault: Fault::HoldReply, times: Some(2) };
+    world.faults.plan(planned);
+    let added =
+        async |url: &str| world.post("addServer", &json!({ "server": { "url": url, "secret": "s" } })).await;
+    let first = added("http://a");
+    let steering = async {
+        world.faults.held(1).await;
+        assert_eq!(world.scalelite.servers_with_url("http://a").len(), 1);
+        world.faults.release(1);
+    };
+    assert_eq!(tokio::join!(first, steering).0.status, 201);
+    // What is released are those that were held: the next one waits for its own release, and others are not held.
+    let second = added("http://b");
+    let steering = async {
+        world.faults.held(2).await;
+        assert_eq!(added("http://c").await.status, 201);
+        world.faults.release(2);
+    };
+    let (second, ()) = tokio::join!(second, steering);
+    assert_eq!(second.status, 201);
+}
+
+#[tokio::test]
 async fn debug_never_shows_a_secret() {
     let world = world().await;
     let id = world.add("http://a").await;

@@ -288,8 +288,8 @@ async fn sigterm_while_the_host_is_cordoned() {
     gone(&rig);
     // Whoever waits is told.
     let drain = drain.end().await;
-    assert_eq!(drain.code, 1, "{drain}");
-    drain.says(&["something else came between: stopping (the host powers off)"]);
+    assert_eq!(drain.code, 8, "{drain}");
+    drain.says(&["the service has been stopped meanwhile"]);
 }
 
 #[tokio::test]

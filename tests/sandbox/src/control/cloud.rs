@@ -33,6 +33,10 @@ pub(super) async fn call(call: &Call<'_>) -> Option<Outcome> {
         }
         ("GET", ["faults"]) => Ok(json!(cloud.faults.planned())),
         ("POST", ["faults"]) => plan(call),
+        ("POST", ["faults", "release"]) => {
+            cloud.faults.release(usize::MAX);
+            done()
+        }
         ("DELETE", ["faults"]) => clear_faults(call),
         ("POST", ["gate", name, action @ ("open" | "close")]) => gate(call, name, action).await,
         ("POST", ["clock", "advance"]) => advance(call),
