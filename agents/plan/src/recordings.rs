@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::Duration;
 
 /// What was listed of the spool: the names in each directory.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -32,8 +32,8 @@ pub struct Spool {
     pub sanity: BTreeSet<String>,
     /// `status/processed`.
     pub processed: BTreeSet<String>,
-    /// `status/published`, with the times at which the files were modified.
-    pub published: BTreeMap<String, SystemTime>,
+    /// `status/published`, with the times since 1970 at which the files were modified.
+    pub published: BTreeMap<String, Duration>,
     /// `scalelite`.
     pub outbox: BTreeSet<String>,
     /// Whether Scalelite's sender is installed.
@@ -172,8 +172,8 @@ fn to_publish(spool: &Spool) -> impl Iterator<Item = &str> {
 }
 
 fn to_send(spool: &Spool) -> impl Iterator<Item = &str> {
-    let mut marks: BTreeMap<&str, SystemTime> = BTreeMap::new();
-    let mut published: BTreeMap<&str, SystemTime> = BTreeMap::new();
+    let mut marks: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut published: BTreeMap<&str, Duration> = BTreeMap::new();
     for (name, modified) in &spool.published {
         if let Some((id, format)) = format_of(name, ".done") {
             let times = if format == SENDER { &mut marks } else { &mut published };

@@ -27,7 +27,7 @@ fn put(spool: &mut Spool, path: &str, seconds: u64) {
         "processed" => &mut spool.processed,
         "scalelite" => &mut spool.outbox,
         "published" => {
-            spool.published.insert(name.to_owned(), SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            spool.published.insert(name.to_owned(), Duration::from_secs(seconds));
             return;
         }
         unknown => panic!("unknown directory {unknown}"),

@@ -51,9 +51,7 @@ impl Unprivileged {
         open(directory.path());
         // The checkout may be where only its owner gets.
         let binary = directory.path().join("bbb-agent");
-        if fs::hard_link(rig.agent.binary(), &binary).is_err() {
-            fs::copy(rig.agent.binary(), &binary).unwrap();
-        }
+        sandbox::binaries::copy(rig.agent.binary(), &binary).unwrap();
         let socket = directory.path().join("settings.sock");
         rig.drop_in("reader", &format!("[bbb]\nreader = \"{}\"\n", socket.display()));
         let unprivileged = Self { rig, binary, socket, complaints: Arc::default(), _directory: directory };

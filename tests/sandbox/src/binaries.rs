@@ -1,6 +1,6 @@
 //! The real binaries, built from this checkout when needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -17,6 +17,13 @@ pub fn path(agent: &str) -> Result<PathBuf, String> {
     });
     let path = directory.clone()?.join(agent);
     if path.is_file() { Ok(path) } else { Err(format!("there is no {}", path.display())) }
+}
+
+/// Copies a binary. By a process of its own: a descriptor that this one has open for writing would get into whatever another
+/// thread starts at that moment, and the copy could not be run as long as that goes on ("text file busy").
+pub fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let status = Command::new("cp").arg("--").args([from, to]).status()?;
+    if status.success() { Ok(()) } else { Err(std::io::Error::other(format!("cp: {status}"))) }
 }
 
 fn build() -> Result<PathBuf, String> {

@@ -3,7 +3,7 @@
 use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use plan::recordings::Spool;
 
@@ -31,8 +31,10 @@ fn names<C: FromIterator<String>>(directory: &Path) -> Result<C, Error> {
     each(directory, |_, name| Ok(name))
 }
 
-fn modified(entry: &DirEntry, name: String) -> io::Result<(String, SystemTime)> {
-    Ok((name, entry.metadata()?.modified()?))
+/// With the time since 1970 at which it was changed.
+fn modified(entry: &DirEntry, name: String) -> io::Result<(String, Duration)> {
+    let time = entry.metadata()?.modified()?;
+    Ok((name, time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
 }
 
 /// What `read` makes of each entry of a directory, without those that go meanwhile.

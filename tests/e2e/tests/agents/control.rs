@@ -323,7 +323,7 @@ async fn who_may_not_see_the_lock_is_told_to_be_root() {
     let place = tempfile::tempdir().unwrap();
     open_to(place.path(), 0o755);
     let binary = place.path().join("bbb-agent");
-    std::fs::copy(rig.agent.binary(), &binary).unwrap();
+    sandbox::binaries::copy(rig.agent.binary(), &binary).unwrap();
     let below = own.path().join("below");
     for directory in [own.path(), &below] {
         open_to(own.path(), if root { 0o700 } else { 0o000 });

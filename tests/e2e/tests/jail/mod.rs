@@ -66,7 +66,7 @@ impl Jail {
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), format!("http://{}", cloud.imds_address())),
         ];
         let jail = Self { directory, environment };
-        std::fs::copy(binaries::path("bbb-agent").unwrap(), jail.root().join("bbb-agent")).unwrap();
+        binaries::copy(&binaries::path("bbb-agent").unwrap(), &jail.root().join("bbb-agent")).unwrap();
         jail.write("etc/resolv.conf", &format!("nameserver {}\n", cloud.resolver.address().ip()));
         jail.trust(cloud.authority().unwrap().pem());
         jail.write(CONFIG, &configuration(cloud));

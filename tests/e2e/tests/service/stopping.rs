@@ -265,8 +265,7 @@ async fn sigterm_while_the_host_joins() {
     rig.cloud.scalelite.held(1).await;
     service.signal("TERM").await;
     service.said("-> stopping:", 1).await;
-    // The adding is given up, and whatever came of it is looked for.
-    rig.cloud.journal.reached(Scalelite, "getServers", 2).await;
+    // What is under way gets a moment to end; then what came of it is undone.
     rig.cloud.scalelite.release();
     let run = service.end().await;
     assert_eq!(run.code, 0, "{run}");
