@@ -81,7 +81,7 @@ case $* in
         echo "InvocationID=$(cat "$STATE/invocation" 2>/dev/null)"
         echo 'StatusText=says the service'
         ;;
-    *' try-restart '*) [ ! -s "$STATE/active" ] || begin ;;
+    *' try-restart '*) ! grep -q '^activ' "$STATE/active" 2>/dev/null || begin ;;
     *' restart '* | *' start '*) begin ;;
     *' enable '*) ;;
     *) exit 9 ;;
@@ -148,7 +148,9 @@ impl Host {
         let calls = self.read("state/calls");
         let _ = std::fs::remove_file(self.path("state/calls"));
         let question = |call: &&str| {
-            ["--print-architecture", "systemctl show", "--static", "try-restart"].iter().any(|part| call.contains(part))
+            ["--print-architecture", "systemctl show", "--static", "try-restart"]
+                .iter()
+                .any(|part| call.contains(part))
         };
         let short = |call: &str| match call.rsplit_once('/') {
             Some((before, file)) if call.contains("--install") => {
