@@ -37,7 +37,7 @@ impl Publisher {
         let _ = std::fs::remove_dir_all(self.dist());
         std::fs::create_dir(self.dist()).unwrap();
         let packages = ["bbb-agent", "turn-agent"].map(|agent| format!("{agent}_{version}_amd64.deb"));
-        for name in ["install.sh", "bbb-agent", &packages[0], &packages[1]] {
+        for name in ["install.sh", &packages[0], &packages[1]] {
             std::fs::write(self.dist().join(name), format!("{name}: {content}\n")).unwrap();
         }
         self.sum();
@@ -111,9 +111,8 @@ impl Publisher {
     }
 }
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 6] = [
     "agents/0.1.0/SHA256SUMS",
-    "agents/0.1.0/bbb-agent",
     "agents/0.1.0/bbb-agent_0.1.0_amd64.deb",
     "agents/0.1.0/install.sh",
     "agents/0.1.0/turn-agent_0.1.0_amd64.deb",
@@ -147,7 +146,7 @@ async fn a_published_version_is_never_changed() {
     publisher.build("0.1.0", "the second");
     let run = publisher.expect(1, &[]).await;
     run.says(&["agents/0.1.0/SHA256SUMS is there with another content", "publish this as a new version"]);
-    assert_eq!(publisher.text("agents/0.1.0/bbb-agent"), "bbb-agent: the first\n");
+    assert_eq!(publisher.text("agents/0.1.0/install.sh"), "install.sh: the first\n");
     assert_eq!(publisher.text("agents/install.sh"), "install.sh: the first\n");
     // Nor is a part of it that somebody has put there meanwhile.
     publisher.build("0.2.0", "the second");
@@ -166,11 +165,11 @@ async fn a_release_that_was_uploaded_by_halves_is_completed() {
         .expect(1, &[])
         .await
         .says(&["cannot put s3://sandbox-sources/agents/0.1.0/turn-agent", "AccessDenied"]);
-    assert_eq!(publisher.keys(), ALL[..4], "neither install.sh nor latest point to it");
+    assert_eq!(publisher.keys(), ALL[..3], "neither install.sh nor latest point to it");
     // Put, but the answer is lost.
     publisher.fault("PutObject agents/0.1.0/turn", Fault::LoseReply);
     publisher.expect(1, &[]).await;
-    assert_eq!(publisher.keys(), ALL[..5]);
+    assert_eq!(publisher.keys(), ALL[..4]);
     publisher.expect(0, &[]).await.says(&["turn-agent_0.1.0_amd64.deb: is there already"]);
     assert_eq!(publisher.keys(), ALL);
 }
