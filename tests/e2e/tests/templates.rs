@@ -119,6 +119,86 @@ fn the_metadata_are_for_the_host_alone() {
     }
 }
 
+/// The commands in a text that run `install.sh`, with the lines that continue them.
+fn install_commands(text: &str) -> Vec<String> {
+    let mut lines = text.lines().map(str::trim);
+    let mut commands = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some((_, command)) = line.split_once("sh /root/install.sh ") else { continue };
+        let mut command = command.to_owned();
+        while let Some(begun) = command.strip_suffix('\\') {
+            command = format!("{begun} {}", lines.next().expect("a line that goes on"));
+        }
+        commands.push(command.trim_end_matches("&&").to_owned());
+    }
+    commands
+}
+
+/// What install.sh says to a command line that it accepts, before it does anything: here it is not root, because it finds no
+/// program that could tell.
+const ACCEPTED: &str = "has to be run as root";
+
+fn install(command: &str) -> String {
+    // The sample's variables, as its bootstrap has them.
+    let output = Command::new("/bin/sh")
+        .args(["-c", &format!("exec /bin/sh packaging/install.sh {command}")])
+        .current_dir(root())
+        .env_clear()
+        .envs([("PATH", "/nonexistent"), ("AWSRegion", "eu-central-1"), ("BBBDomainName", "bbb.example.org")])
+        .envs([("BBBStackBucketStack", "example-releases"), ("BBBHostedZone", "Z0123456789ABCDEFGHIJ")])
+        .env(
+            "BBBLoadbalancerSecret",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Scalelite-a1B2c3",
+        )
+        .output()
+        .unwrap();
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
+    assert!(install("--role bbb --nonsense x").contains("no such option"));
+    for (path, agent, _) in FLEETS {
+        let template = template(path);
+        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
+        let mut script = text(&launch["UserData"]["Fn::Base64"]);
+        let values = [
+            ("Bucket", "example-releases"),
+            ("AgentVersion", template["Parameters"]["AgentVersion"]["Default"].as_str().unwrap()),
+            ("AWS::Region", "eu-central-1"),
+            ("HostedZoneId", "Z0123456789ABCDEFGHIJ"),
+            ("Domain", "bbb.example.org"),
+            ("ScaleliteUrl", "https://scalelite.example.org"),
+            (
+                "ScaleliteSecretArn",
+                "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Scalelite-a1B2c3",
+            ),
+            ("ScaleliteSecretKey", "LOADBALANCER_SECRET"),
+        ];
+        for (name, value) in values {
+            script = script.replace(&format!("${{{name}}}"), value);
+        }
+        let commands = install_commands(&script);
+        assert_eq!(commands.len(), 1, "{script}");
+        assert!(
+            commands[0].contains(&format!("--role {} ", agent.trim_end_matches("-agent"))),
+            "{commands:?}"
+        );
+        let said = install(&commands[0]);
+        assert!(said.contains(ACCEPTED), "{path}: {said}");
+    }
+    for (document, count) in [("README.md", 1), ("packaging/replacing-the-scripts.md", 2)] {
+        let text = read(document).replace("BUCKET", "example-releases");
+        let commands: Vec<String> =
+            install_commands(&text).into_iter().filter(|command| !command.starts_with("...")).collect();
+        assert_eq!(commands.len(), count, "{document}: {commands:?}");
+        for command in commands {
+            let said = install(&command);
+            assert!(said.contains(ACCEPTED), "{document}: {command}: {said}");
+        }
+    }
+}
+
 /// The hook is one that the agent takes for its own, is there before the first host, and lasts as long as a drain may.
 #[test]
 fn the_groups_hold_their_hosts_until_they_are_empty() {
