@@ -13,7 +13,6 @@ use roxmltree::Node;
 use secrecy::SecretString;
 
 pub use self::checksum::Algorithm;
-pub(crate) use self::installation::host_of;
 pub use self::installation::{Installation, NotReady, PropertyFiles, read_installation};
 
 use self::envelope::child;

@@ -35,6 +35,7 @@ use self::watch::Watch;
 use crate::agent::Agent;
 use crate::cli::Common;
 use crate::commands;
+use crate::config::settings::Settings;
 use crate::control::{Listener, Lock};
 use crate::identity::Host;
 use crate::interrupt::{Interrupt, Trigger};
@@ -417,33 +418,46 @@ impl Service {
         let agent = self.shared.session.agent;
         let (_never, interrupt) = Interrupt::manual();
         let session = commands::configured(&agent, &self.common)
-            .and_then(|settings| Session::new(agent, settings, interrupt));
+            .and_then(|settings| self.stays(settings))
+            .and_then(|(settings, host)| Ok((Session::new(agent, settings, interrupt)?, host)));
         match session {
-            Ok(session) => {
+            Ok((session, host)) => {
                 info!(action = "reload", "SIGHUP: the configuration was read again");
                 if session.settings.service.directory != self.shared.session.settings.service.directory {
                     warn!("service.directory takes effect when the service is restarted");
                 }
                 let policy = policy::of(&session.settings);
                 self.every.set(session.settings.service.metadata);
-                let host = self.shared.host.get().cloned();
                 self.shared = Rc::new(Shared::new(session));
                 if let Some(host) = host {
+                    Span::current().record("fqdn", host.name.as_str());
                     let _ = self.shared.host.set(host);
                 }
                 self.feed(Event::Configured(Box::new(policy)));
             }
             Err(failure) => {
-                error!(
-                    action = "reload",
-                    "SIGHUP: the old configuration stays in use: {}",
-                    failure.headline()
-                );
+                let why = failure.headline();
+                error!(action = "reload", "SIGHUP: the old configuration stays in use: {why}");
             }
         }
         if self.is_ready {
             self.notifier.ready();
         }
+    }
+
+    /// New settings with who this host is by them, unless a registered host would leave its record or its entry behind.
+    fn stays(&self, settings: Settings) -> Result<(Settings, Option<Host>), Failure> {
+        let registered = self.is_ready && !matches!(self.machine.state(), State::Out(_));
+        if let Some(key) = policy::moved(&self.shared.session.settings, &settings).filter(|_| registered) {
+            let name = self.shared.session.agent.name;
+            let why = format!("{key} cannot be changed while the host is registered with the old one");
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{why}: run {name} deregister, reload, then register"),
+            ));
+        }
+        let host = self.shared.host.get().cloned().map(|host| host.renamed(&settings.dns)).transpose()?;
+        Ok((settings, host))
     }
 
     fn remember(&self, memory: Memory, window: Option<Window>) {

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use plan::membership::host_of;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -137,7 +138,7 @@ impl Session {
     /// address: the connection goes to the configured address instead, with the name for TLS and nginx.
     pub fn local_client(&self, server_url: &str) -> Result<reqwest::Client, Failure> {
         let address = self.settings.bbb.as_ref().map(|bbb| SocketAddr::new(bbb.address, 0));
-        let pin = bbb::host_of(server_url).map(str::to_owned).zip(address);
+        let pin = host_of(server_url).map(str::to_owned).zip(address);
         http::local_client(&self.tls, &self.names, http::Limits::default(), pin).map_err(tls_failure)
     }
 

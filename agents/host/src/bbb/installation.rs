@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use plan::membership::normalise_url;
+use plan::membership::{host_of, normalise_url};
 use plan::record::Name;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -123,12 +123,6 @@ async fn readings(files: PropertyFiles<'_>) -> Result<Readings, NotReady> {
         return Err(neither(format!("its reader at {socket} is configured to read {defaults} and {own}")));
     }
     Ok(there)
-}
-
-/// The host name in a normalised URL, without its port.
-pub(crate) fn host_of(url: &str) -> Option<&str> {
-    let authority = url.split_once("://")?.1.split('/').next()?;
-    Some(authority.rsplit_once(':').map_or(authority, |(host, _)| host))
 }
 
 struct Properties<'a> {

@@ -64,7 +64,7 @@ pub struct Dns {
 }
 
 /// Where a host's name comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// A template below the domain.
     Template(HostTemplate),
