@@ -361,19 +361,8 @@ fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
     assert!(!source.contains("Upsert"), "the policies do not allow UPSERT");
 }
 
-/// The keys that the CloudWatch agent's own schema knows for each kind of log (translator/config/schema.json in its sources);
-/// it refuses a file with any other.
-const LOG_KEYS: [(&str, &str, &[&str]); 2] = [
-    (
-        "files",
-        "file_path",
-        &["file_path", "log_group_name", "log_stream_name", "timestamp_format", "retention_in_days"],
-    ),
-    ("journald", "units", &["units", "log_group_name", "log_stream_name", "retention_in_days"]),
-];
-
 #[test]
-fn cloudwatch_gets_the_logs_of_a_host_and_the_journal_of_its_unit() {
+fn cloudwatch_gets_the_journal_of_the_units() {
     for agent in AGENTS {
         let settings = read_json(&format!("cloudwatch/{agent}.json"));
         let collected = &settings["logs"]["logs_collected"];
@@ -405,6 +394,17 @@ fn cloudwatch_gets_the_logs_of_a_host_and_the_journal_of_its_unit() {
         }
     }
 }
+
+/// The keys that the CloudWatch agent's own schema knows for each kind of log (translator/config/schema.json in its sources);
+/// it refuses a file with any other.
+const LOG_KEYS: [(&str, &str, &[&str]); 2] = [
+    (
+        "files",
+        "file_path",
+        &["file_path", "log_group_name", "log_stream_name", "timestamp_format", "retention_in_days"],
+    ),
+    ("journald", "units", &["units", "log_group_name", "log_stream_name", "retention_in_days"]),
+];
 
 /// CloudWatch agents that cannot read the journal refuse a file that names it; they find the same in syslog's.
 #[test]
