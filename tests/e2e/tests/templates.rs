@@ -155,6 +155,15 @@ fn install(command: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// What shellcheck would say of a script in a file; that its values are constants is what a template makes of it.
+fn checked_as_shell(path: &str, script: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), script).unwrap();
+    let output =
+        Command::new("shellcheck").args(["--exclude", "SC2050,SC1091"]).arg(file.path()).output().unwrap();
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
     assert!(install("--role bbb --nonsense x").contains("no such option"));
@@ -174,10 +183,17 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
                 "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Scalelite-a1B2c3",
             ),
             ("ScaleliteSecretKey", "LOADBALANCER_SECRET"),
+            ("TurnSecretArn", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Turn-a1B2c3"),
+            ("TurnSecretKey", "turnkeyvalue"),
+            ("BbbVersion", "jammy-300"),
+            ("BbbInstaller", "https://example.org/bbb-install.sh"),
+            ("OperatorEmail", "operator@example.org"),
         ];
         for (name, value) in values {
             script = script.replace(&format!("${{{name}}}"), value);
         }
+        assert!(!script.contains("${"), "something is left to be filled in: {script}");
+        checked_as_shell(path, &script);
         let commands = install_commands(&script);
         assert_eq!(commands.len(), 1, "{script}");
         assert!(
