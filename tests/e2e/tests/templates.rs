@@ -138,10 +138,12 @@ fn install_commands(text: &str) -> Vec<String> {
 /// program that could tell.
 const ACCEPTED: &str = "has to be run as root";
 
-fn install(command: &str) -> String {
+/// `settings` are the lines before, which set variables.
+fn install(settings: &str, command: &str) -> String {
+    let settings = settings.replace("set -euo pipefail", "set -eu");
     // The sample's variables, as its bootstrap has them.
     let output = Command::new("/bin/sh")
-        .args(["-c", &format!("exec /bin/sh packaging/install.sh {command}")])
+        .args(["-c", &format!("{settings}\nexec /bin/sh packaging/install.sh {command}")])
         .current_dir(root())
         .env_clear()
         .envs([("PATH", "/nonexistent"), ("AWSRegion", "eu-central-1"), ("BBBDomainName", "bbb.example.org")])
@@ -155,18 +157,50 @@ fn install(command: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// What shellcheck would say of a script in a file; that its values are constants is what a template makes of it.
+/// The words of what a script does to install an agent: from below its settings to the end of the command that runs
+/// `install.sh`, without comments.
+fn installing(script: &str) -> String {
+    let (_, body) = script.split_once("\n# ---\n").expect("the end of the settings");
+    let mut lines = Vec::new();
+    let mut installs = false;
+    for line in body.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        lines.push(line.trim_end_matches('\\'));
+        installs |= line.starts_with("sh /root/install.sh ");
+        if installs && !line.ends_with('\\') {
+            break;
+        }
+    }
+    assert!(installs, "{script}");
+    lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn user_data_installs_as_the_examples_do() {
+    for (path, agent, _) in FLEETS {
+        let template = template(path);
+        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
+        let script = text(&launch["UserData"]["Fn::Base64"]);
+        let example = read(&format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
+        assert!(installing(&script).contains(" --version \"$version\""), "{path}");
+        assert_eq!(
+            installing(&script).replace(" --version \"$version\"", ""),
+            installing(&example),
+            "{path}"
+        );
+    }
+}
+
+/// What shellcheck says of a script; the installer that it reads is not here.
 fn checked_as_shell(path: &str, script: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), script).unwrap();
-    let output =
-        Command::new("shellcheck").args(["--exclude", "SC2050,SC1091"]).arg(file.path()).output().unwrap();
+    let output = Command::new("shellcheck").args(["--exclude", "SC1091"]).arg(file.path()).output().unwrap();
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
 fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
-    assert!(install("--role bbb --nonsense x").contains("no such option"));
+    assert!(install("", "--role bbb --nonsense x").contains("no such option"));
     for (path, agent, _) in FLEETS {
         let template = template(path);
         let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
@@ -196,11 +230,12 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
         checked_as_shell(path, &script);
         let commands = install_commands(&script);
         assert_eq!(commands.len(), 1, "{script}");
+        let (settings, _) = script.split_once("\n# ---\n").expect("the end of the settings");
         assert!(
             commands[0].contains(&format!("--role {} ", agent.trim_end_matches("-agent"))),
             "{commands:?}"
         );
-        let said = install(&commands[0]);
+        let said = install(settings, &commands[0]);
         assert!(said.contains(ACCEPTED), "{path}: {said}");
     }
     for (document, count) in [("README.md", 1), ("packaging/replacing-the-scripts.md", 2)] {
@@ -209,7 +244,7 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
             install_commands(&text).into_iter().filter(|command| !command.starts_with("...")).collect();
         assert_eq!(commands.len(), count, "{document}: {commands:?}");
         for command in commands {
-            let said = install(&command);
+            let said = install("", &command);
             assert!(said.contains(ACCEPTED), "{document}: {command}: {said}");
         }
     }
