@@ -16,8 +16,8 @@ use crate::scalelite::{Error, Scalelite, Update};
 /// 1.8.5), so this is also how many meetings one host may have had.
 const PANICS: u32 = 500;
 
-/// The longest plan takes so many looks: cordon, disable, then delete a superfluous entry.
-const ROUNDS: u32 = 4;
+/// The longest plan takes so many looks: cordon, disable, delete an entry with an old URL, then add one.
+const ROUNDS: u32 = 5;
 
 /// How the host stands in the pool after a change.
 #[derive(Debug, PartialEq)]
@@ -43,10 +43,10 @@ pub struct Pool<'a> {
     pub deadline: Instant,
 }
 
-/// The entries with the host's URL (normalised), compared with the secret of BBB on the host.
+/// The entries of the host with this URL (normalised), compared with it and with the secret of BBB on the host.
 pub async fn entries(scalelite: &Scalelite, url: &str, secret: &SecretString) -> Result<Vec<Entry>, Error> {
     let own = scalelite.servers().await?.own(url)?;
-    Ok(own.iter().map(|server| server.entry(secret)).collect())
+    Ok(own.iter().map(|server| server.entry(url, secret)).collect())
 }
 
 impl Pool<'_> {
@@ -231,7 +231,7 @@ impl Pool<'_> {
 /// How many meetings run on the host; `None` when BBB does not say, and when it is not asked: only superfluous entries
 /// need to know.
 async fn running(bbb: &Bbb, entries: &[Entry]) -> Option<u32> {
-    if entries.len() < 2 {
+    if membership::kept(entries).1.is_empty() {
         return None;
     }
     let meetings = bbb.meetings().await.ok()?;

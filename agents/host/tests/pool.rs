@@ -16,7 +16,7 @@ use host::scalelite::Scalelite;
 use plan::membership::{Desired, State};
 use sandbox::bbb::{BbbHost, Network};
 use sandbox::faults::Fault;
-use sandbox::scalelite::{self as stand_in, Config, ServerState};
+use sandbox::scalelite::{self as stand_in, Config, ServerIds, ServerState};
 use secrecy::SecretString;
 use served::{Served, client};
 use tokio::time::Instant;
@@ -38,7 +38,12 @@ struct Rig {
 
 impl Rig {
     async fn start() -> Self {
-        let stand_in = stand_in::Scalelite::new(Config::new(SECRET), Network::plain());
+        Self::with(ServerIds::Uuid).await
+    }
+
+    async fn with(ids: ServerIds) -> Self {
+        let config = Config { ids, ..Config::new(SECRET) };
+        let stand_in = stand_in::Scalelite::new(config, Network::plain());
         let served = Served::start(stand_in.clone()).await;
         let scalelite = Scalelite::new(client(), &served.url(), SECRET.into()).unwrap();
         let host = BbbHost::new(HOST_SECRET, "3.0.4");
@@ -117,6 +122,41 @@ async fn duplicates_go_but_meetings_stay() {
     assert_eq!(rig.keep().await.entries.len(), 2);
     rig.host.end_meeting("room");
     assert_eq!(states(&rig.keep().await), [State::Cordoned]);
+}
+
+/// The entry that was added while BBB still had http.
+const BEFORE_TLS: &str = "https://127.0.0.1:8090/bigbluebutton/api/";
+
+#[tokio::test]
+async fn an_entry_with_an_old_url_is_replaced_when_the_host_is_empty() {
+    for ids in [ServerIds::Uuid, ServerIds::Hostname] {
+        let rig = Rig::with(ids).await;
+        let old = rig.stand_in.add_server(BEFORE_TLS, HOST_SECRET, ServerState::Enabled);
+        let other = rig.stand_in.add_server("https://127.0.0.2/bigbluebutton/api", "x", ServerState::Enabled);
+        let standing = rig.pool().join(&Desired::default(), &rig.bbb).await.unwrap();
+        let gone = ["cordon", "disable", "end the meetings of", "delete"];
+        for (done, verb) in standing.done.iter().zip(gone) {
+            assert!(done.starts_with(verb) && done.contains(&old), "{:?}", standing.done);
+        }
+        assert_eq!(&standing.done[4..], ["add an entry", "enable the new entry"]);
+        let urls: Vec<String> = rig.stand_in.servers().iter().map(|server| server.url.clone()).collect();
+        assert_eq!(urls.len(), 2, "{urls:?}");
+        assert!(urls.contains(&rig.url), "{urls:?}");
+        assert!(rig.stand_in.servers().iter().any(|server| server.id == other));
+    }
+}
+
+#[tokio::test]
+async fn an_entry_with_an_old_url_keeps_its_meetings() {
+    let rig = Rig::start().await;
+    let old = rig.stand_in.add_server(BEFORE_TLS, HOST_SECRET, ServerState::Enabled);
+    rig.host.start_meeting("room", 2);
+    let standing = rig.pool().join(&Desired::default(), &rig.bbb).await.unwrap();
+    assert_eq!(standing.done, ["add an entry", "enable the new entry", &format!("cordon entry {old}")]);
+    assert_eq!(standing.entries.len(), 2);
+    rig.host.end_meeting("room");
+    let standing = rig.keep().await;
+    assert_eq!((states(&standing), standing.entries[0].url_matches), (vec![State::Enabled], true));
 }
 
 #[tokio::test]

@@ -80,10 +80,10 @@ async fn a_host_comes_and_goes() {
     assert_eq!(pool.stand_in.servers()[0].secret.expose(), HOST_SECRET);
     let listed = own(&pool.client).await.unwrap();
     assert_eq!(listed.len(), 1);
-    let entry = listed[0].entry(&secret);
+    let entry = listed[0].entry(URL, &secret);
     assert_eq!((entry.id.as_str(), entry.secret_matches), (added.id.as_str(), true));
-    assert!(!listed[0].entry(&"another".into()).secret_matches);
-    assert!(!listed[0].entry(&format!("{HOST_SECRET}x").into()).secret_matches);
+    assert!(!listed[0].entry(URL, &"another".into()).secret_matches);
+    assert!(!listed[0].entry(URL, &format!("{HOST_SECRET}x").into()).secret_matches);
 
     let id = added.id.as_str();
     pool.client.enable(id).await.unwrap();
@@ -341,7 +341,7 @@ async fn whatever_is_odd_about_others_does_not_hide_the_own_entry() {
             assert_eq!(listing.count(), 2, "{list}");
             let own = listing.own(URL).unwrap();
             assert_eq!(own.len(), 1, "{list}");
-            assert!(own[0].id == "1" && own[0].entry(&"marked".into()).secret_matches);
+            assert!(own[0].id == "1" && own[0].entry(URL, &"marked".into()).secret_matches);
         }
     }
     // An own one that is written otherwise is the own one, and an odd own one is an error.

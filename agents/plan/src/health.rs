@@ -105,8 +105,9 @@ const SETTLING: u64 = 180;
 /// Why Scalelite places no meeting on the host, if it does not. `age` is how many seconds ago the host registered its
 /// name, if known.
 pub fn scalelite(desired: &Desired, own: &[Entry], age: Option<u64>) -> Part {
-    let Some((entry, superfluous)) = membership::kept(own) else {
-        return Part::Missing("Scalelite has no entry for this host: register adds it".to_owned());
+    let (Some(entry), superfluous) = membership::kept(own) else {
+        let other = if own.is_empty() { "" } else { " with BBB's present URL" };
+        return Part::Missing(format!("Scalelite has no entry for this host{other}: register adds it"));
     };
     let repair = "register sets that right";
     if entry.state != State::Enabled {
@@ -183,6 +184,7 @@ mod tests {
                 multiplier: Some(1.0),
                 tag: None,
                 secret_matches: but != "old secret",
+                url_matches: but != "other URL",
             }
         };
         cell.split(" + ").enumerate().map(entry).collect()

@@ -9,6 +9,10 @@
 //! The kept entry is the one that works most: enabled before cordoned before disabled, online before offline, then the
 //! smaller id. The actions are planned again after they ran, until none is left.
 //!
+//! An entry with the host's name but another URL (BBB was switched from http to https) can only be replaced: Scalelite
+//! ignores a changed URL. On an empty host it goes before the new one comes, because a Scalelite whose ids are host
+//! names takes one entry a name.
+//!
 #![doc = include_str!("tables/join.md")]
 //!
 //! # Keep
@@ -82,6 +86,8 @@ pub struct Entry {
     pub tag: Option<String>,
     /// Whether its secret is the host's present one.
     pub secret_matches: bool,
+    /// Whether its URL is the host's present one, and not only its name.
+    pub url_matches: bool,
 }
 
 /// How the host's entry should look.
@@ -178,24 +184,25 @@ impl fmt::Display for Action {
     }
 }
 
-/// Plans how the host takes meetings through exactly one entry. `own` are the entries with the host's URL; `meetings`
+/// Plans how the host takes meetings through exactly one entry. `own` are the entries with the host's name; `meetings`
 /// is how many meetings run on the host, if known. See the module's table.
 pub fn join(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
-    let Some((kept, superfluous)) = kept(own) else {
-        return vec![Action::Add, Action::Enable(Target::Added)];
+    let (kept, superfluous) = kept(own);
+    let retired = superfluous.iter().flat_map(|entry| retire(entry, meetings));
+    let mut actions = match kept {
+        None if !superfluous.is_empty() && meetings == Some(0) => return retired.collect(),
+        None => vec![Action::Add, Action::Enable(Target::Added)],
+        Some(kept) => tidy(desired, kept),
     };
-    let mut actions = tidy(desired, kept);
-    if kept.state != State::Enabled {
-        actions.push(Action::Enable(target(kept)));
-    }
-    actions.extend(superfluous.into_iter().flat_map(|entry| retire(entry, meetings)));
+    actions.extend(kept.filter(|kept| kept.state != State::Enabled).map(|kept| Action::Enable(target(kept))));
+    actions.extend(retired);
     actions
 }
 
 /// Plans how the host keeps exactly one entry, in the state that it has. A missing one is no matter of keeping: adding it
 /// is [`join`]'s, which also enables what an earlier attempt has only added. See the module's table.
 pub fn keep(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
-    let Some((kept, superfluous)) = kept(own) else { return Vec::new() };
+    let (Some(kept), superfluous) = kept(own) else { return Vec::new() };
     let mut actions = tidy(desired, kept);
     actions.extend(superfluous.into_iter().flat_map(|entry| retire(entry, meetings)));
     actions
@@ -230,12 +237,13 @@ pub fn leave(own: &[Entry]) -> Vec<Action> {
     disable.chain(own.iter().flat_map(end)).collect()
 }
 
-/// The entry to keep, and the others.
-pub fn kept(own: &[Entry]) -> Option<(&Entry, Vec<&Entry>)> {
+/// The entry to keep, if there is one with the host's URL, and the others.
+pub fn kept(own: &[Entry]) -> (Option<&Entry>, Vec<&Entry>) {
     let mut ranked: Vec<&Entry> = own.iter().collect();
-    ranked.sort_by_key(|entry| (entry.state, !entry.online, entry.id.clone()));
-    let mut ranked = ranked.into_iter();
-    ranked.next().map(|first| (first, ranked.collect()))
+    ranked.sort_by_key(|entry| (!entry.url_matches, entry.state, !entry.online, entry.id.clone()));
+    let mut ranked = ranked.into_iter().peekable();
+    let kept = ranked.next_if(|entry| entry.url_matches);
+    (kept, ranked.collect())
 }
 
 /// What differs between the desired attributes and an entry's.
@@ -268,6 +276,14 @@ fn target(entry: &Entry) -> Target {
 
 fn end(entry: &Entry) -> [Action; 2] {
     [Action::Panic(target(entry)), Action::Delete(target(entry))]
+}
+
+/// The host's name or address in a normalised URL, without a port.
+pub fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let port = authority.rfind(':').filter(|at| !authority.get(*at..).is_some_and(|rest| rest.contains(']')));
+    authority.get(..port.unwrap_or(authority.len()))
 }
 
 /// A BBB or Scalelite URL in a form in which equal ones compare equal: scheme and host in lower case, no default port,

@@ -21,7 +21,7 @@ fn entries(cell: &str) -> Vec<Entry> {
             unknown => panic!("unknown state {unknown}"),
         };
         assert!(
-            ["", "old secret", "other tag", "other multiplier"].contains(&but),
+            ["", "old secret", "other tag", "other multiplier", "other URL"].contains(&but),
             "unknown attribute {but}"
         );
         Entry {
@@ -32,6 +32,7 @@ fn entries(cell: &str) -> Vec<Entry> {
             multiplier: Some(if but == "other multiplier" { 2.0 } else { 1.0 }),
             tag: Some(if but == "other tag" { "green".into() } else { "blue".into() }),
             secret_matches: but != "old secret",
+            url_matches: but != "other URL",
         }
     });
     entries.collect()
@@ -143,6 +144,10 @@ fn urls() {
     for url in same {
         assert_eq!(normalise_url(url).as_deref(), Some(same[0]));
     }
+    assert_eq!(host_of("https://bbb.example.org:8443/bigbluebutton/api"), Some("bbb.example.org"));
+    assert_eq!(host_of("http://bbb.example.org"), Some("bbb.example.org"));
+    assert_eq!(host_of("http://[2001:db8::1]:8080/x:y"), Some("[2001:db8::1]"));
+    assert_eq!(host_of("http://[2001:db8::1]"), Some("[2001:db8::1]"));
     assert_eq!(normalise_url("http://[2001:DB8::1]:8080").as_deref(), Some("http://[2001:db8::1]:8080"));
     for url in [
         "",
@@ -206,20 +211,21 @@ fn apply(own: &mut Vec<Entry>, actions: &[Action]) {
 
 fn any_entries() -> impl Strategy<Value = Vec<Entry>> {
     let state = prop::sample::select(vec![State::Enabled, State::Cordoned, State::Disabled]);
-    let entry = (state, any::<bool>(), any::<bool>(), 0u8..2, 0u8..2);
+    let entry = (state, any::<bool>(), any::<bool>(), any::<bool>(), 0u8..2, 0u8..2);
     prop::collection::vec(entry, 0..5).prop_map(|list| {
-        let entries =
-            list.into_iter().enumerate().map(|(index, (state, online, secret_matches, tag, multiplier))| {
-                Entry {
-                    id: index.to_string(),
-                    state,
-                    online,
-                    load: None,
-                    multiplier: Some(f64::from(multiplier)),
-                    tag: Some(["blue", "green"][usize::from(tag)].into()),
-                    secret_matches,
-                }
-            });
+        let entries = list.into_iter().enumerate().map(|(index, entry)| {
+            let (state, online, secret_matches, url_matches, tag, multiplier) = entry;
+            Entry {
+                id: index.to_string(),
+                state,
+                online,
+                load: None,
+                multiplier: Some(f64::from(multiplier)),
+                tag: Some(["blue", "green"][usize::from(tag)].into()),
+                secret_matches,
+                url_matches,
+            }
+        });
         entries.collect()
     })
 }
@@ -227,19 +233,19 @@ fn any_entries() -> impl Strategy<Value = Vec<Entry>> {
 proptest! {
     #[test]
     fn joining_ends_with_one_enabled_entry(mut own in any_entries()) {
-        for _ in 0..4 {
+        for _ in 0..5 {
             let actions = join(&desired(), &own, Some(0));
             apply(&mut own, &actions);
         }
         prop_assert_eq!(join(&desired(), &own, Some(0)), vec![]);
         prop_assert_eq!(own.len(), 1);
         prop_assert_eq!(own[0].state, State::Enabled);
-        prop_assert!(own[0].secret_matches);
+        prop_assert!(own[0].secret_matches && own[0].url_matches);
     }
 
     #[test]
     fn keeping_ends_with_one_entry_in_the_state_that_it_had(mut own in any_entries()) {
-        let Some(state) = kept(&own).map(|(kept, _)| kept.state) else {
+        let Some(state) = kept(&own).0.map(|kept| kept.state) else {
             prop_assert_eq!(keep(&desired(), &own, Some(0)), vec![]);
             return Ok(());
         };

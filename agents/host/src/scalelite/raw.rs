@@ -4,7 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use plan::membership::{State, normalise_url};
+use plan::membership::{State, host_of, normalise_url};
 use secrecy::SecretString;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -43,9 +43,9 @@ pub(super) struct Item(pub(super) Option<Raw>);
 struct Secret(Option<SecretString>);
 
 impl Raw {
-    /// Whether this is the entry of the host with this URL (normalised).
-    pub(super) fn has_url(&self, url: &str) -> bool {
-        self.url.as_str().and_then(normalise_url).as_deref() == Some(url)
+    /// Whether this is an entry of the host with this name.
+    pub(super) fn has_host(&self, name: &str) -> bool {
+        self.url.as_str().and_then(normalise_url).as_deref().and_then(host_of) == Some(name)
     }
 
     /// Understands the values, or says which one of which entry it cannot.

@@ -1,6 +1,6 @@
 //! An entry as Scalelite shows it.
 
-use plan::membership::{Entry, State};
+use plan::membership::{Entry, State, host_of, normalise_url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
@@ -27,8 +27,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// The entry for planning, compared with the host's present secret: neither gets into it.
-    pub fn entry(&self, own_secret: &SecretString) -> Entry {
+    /// The entry for planning, compared with the host's present URL (normalised) and secret: no secret gets into it.
+    pub fn entry(&self, own_url: &str, own_secret: &SecretString) -> Entry {
         Entry {
             id: self.id.clone(),
             state: self.state,
@@ -40,6 +40,7 @@ impl Server {
                 self.secret.expose_secret().as_bytes(),
                 own_secret.expose_secret().as_bytes(),
             ),
+            url_matches: normalise_url(&self.url).as_deref() == Some(own_url),
         }
     }
 }
@@ -64,11 +65,13 @@ impl Listing {
         self.items.len()
     }
 
-    /// The entries with this URL (normalised), or why one of them cannot be understood. An entry without a usable URL is
+    /// The entries of the host that this URL (normalised) leads to, or why one of them cannot be understood. They are found
+    /// by its name: BBB's scheme and port may have been others when they were added. An entry without a usable URL is
     /// nobody's.
     pub fn own(self, url: &str) -> Result<Vec<Server>, Error> {
         let Self { action, items } = self;
-        let own = items.into_iter().filter_map(|item| item.0).filter(|entry| entry.has_url(url));
+        let entries = items.into_iter().filter_map(|item| item.0);
+        let own = entries.filter(|entry| host_of(url).is_some_and(|name| entry.has_host(name)));
         let servers = own.map(Raw::server).collect::<Result<_, _>>();
         servers.map_err(|what| Error::Unexpected { action, what })
     }

@@ -287,7 +287,7 @@ fn both(one: &Failure, other: &Failure) -> Failure {
 }
 
 fn state(entries: &[Entry]) -> Found {
-    membership::kept(entries).map_or(Found::Missing, |(entry, _)| Found::Entry(entry.state))
+    membership::kept(entries).0.map_or(Found::Missing, |entry| Found::Entry(entry.state))
 }
 
 /// The BBB on this host, once it answers with the secret of its property files.

@@ -176,9 +176,11 @@ async fn entries_of_others_are_never_touched() {
     let url = rig.host.scalelite_entry_url();
     let others = [
         "https://other.example.org/bigbluebutton/api".to_owned(),
-        url.replace("/bigbluebutton/api", "/bigbluebutton"),
-        url.replace("https://", "http://"),
-        format!("{url}x"),
+        url.replace("https://", "https://x"),
+        url.replace("https://", "https://x."),
+        url.replace(".example.org", ".example.org.uk"),
+        "https://example.org/bigbluebutton/api".to_owned(),
+        format!("https://other.example.org/?{url}"),
         "not a url".to_owned(),
     ];
     for other in &others {

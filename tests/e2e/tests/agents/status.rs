@@ -92,7 +92,7 @@ async fn the_shape_of_the_json() {
         dns.route53_calls \
         scalelite.url scalelite.server_url scalelite.entries[].id scalelite.entries[].state \
         scalelite.entries[].online scalelite.entries[].load scalelite.entries[].load_multiplier \
-        scalelite.entries[].tag scalelite.entries[].secret_matches scalelite.blocked scalelite.error \
+        scalelite.entries[].tag scalelite.entries[].secret_matches scalelite.entries[].url_matches scalelite.blocked scalelite.error \
         bbb.answers bbb.version bbb.meetings bbb.participants bbb.error bbb.recordings.summary \
         bbb.recordings.pending[].id bbb.recordings.pending[].stage bbb.recordings.failed bbb.recordings.jobs \
         bbb.recordings.error \

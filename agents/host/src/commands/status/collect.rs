@@ -327,12 +327,12 @@ async fn scalelite(
 fn standing(
     configured: &settings::Scalelite,
     mut entries: Vec<membership::Entry>,
-    secret_known: bool,
+    settings_known: bool,
     age: Option<u64>,
 ) -> Part {
-    if !secret_known {
-        // BBB's own part says that its settings cannot be read; here nothing can be said about the secret.
-        entries.iter_mut().for_each(|entry| entry.secret_matches = true);
+    if !settings_known {
+        // BBB's own part says that its settings cannot be read; here nothing can be said about URL and secret.
+        entries.iter_mut().for_each(|entry| (entry.url_matches, entry.secret_matches) = (true, true));
     }
     health::scalelite(&configured.entry, &entries, age)
 }
@@ -361,7 +361,7 @@ async fn entries(
         .unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
-fn show(entry: &membership::Entry, secret_known: bool) -> Entry {
+fn show(entry: &membership::Entry, settings_known: bool) -> Entry {
     Entry {
         id: entry.id.clone(),
         state: entry.state.to_string(),
@@ -369,7 +369,8 @@ fn show(entry: &membership::Entry, secret_known: bool) -> Entry {
         load: entry.load,
         load_multiplier: entry.multiplier,
         tag: entry.tag.clone(),
-        secret_matches: secret_known.then_some(entry.secret_matches),
+        secret_matches: settings_known.then_some(entry.secret_matches),
+        url_matches: settings_known.then_some(entry.url_matches),
     }
 }
 

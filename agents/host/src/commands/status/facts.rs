@@ -117,6 +117,8 @@ pub struct Entry {
     pub tag: Option<String>,
     /// Whether its secret is that of this host's BBB; null where that is not known.
     pub secret_matches: Option<bool>,
+    /// Whether its URL is that of this host's BBB, and not only its name; null where that is not known.
+    pub url_matches: Option<bool>,
 }
 
 /// BBB on this host.

@@ -103,7 +103,11 @@ fn entry_line(entry: &Entry) -> String {
         Some(false) => ", another secret than BBB's",
         Some(true) | None => "",
     };
-    format!("{}, {online}, load {load}{tag}{secret} (entry {})", entry.state, entry.id)
+    let url = match entry.url_matches {
+        Some(false) => ", another URL than BBB's",
+        Some(true) | None => "",
+    };
+    format!("{}, {online}, load {load}{tag}{url}{secret} (entry {})", entry.state, entry.id)
 }
 
 fn bbb(screen: &mut Screen, bbb: &BbbHost) {
