@@ -23,7 +23,8 @@ pub(crate) async fn start(world: &World, facts: InstanceFacts) -> Outcome<Arc<Cl
     names.insert(format!("{BUCKET}.s3.{region}.amazonaws.com"), vec![ip(AWS)]);
     let at = |address, port| SocketAddr::new(ip(address), port);
     let host = HostOptions { facts, imds: at(IMDS, 80), bbb: at(BBB, 443), ..HostOptions::default() };
-    let addresses = Addresses { aws: at(AWS, 443), scalelite: at(SCALELITE, 443), resolver: at(RESOLVER, 53) };
+    let addresses =
+        Addresses { aws: at(AWS, 443), scalelite: at(SCALELITE, 443), resolver: at(RESOLVER, 53) };
     let servers = NAME_SERVERS.map(|address| at(address, 53)).to_vec();
     let dns = dns::Options { addresses: servers, ..dns::Options::default() };
     let cloud = Cloud::start(Options { host, names, dns, addresses, ..Options::with_tls() }).await?;

@@ -82,7 +82,8 @@ impl Disk {
     /// The journal of all boots, with these options of journalctl's.
     pub(crate) async fn journal(&self, options: &[&str]) -> Outcome<String> {
         let directory = self.path("/var/log/journal").display().to_string();
-        world::run("journalctl", &[&["--directory", &directory, "--no-pager", "--quiet"], options].concat()).await
+        world::run("journalctl", &[&["--directory", &directory, "--no-pager", "--quiet"], options].concat())
+            .await
     }
 
     /// All paths on it but those below these directories, in order.

@@ -40,7 +40,14 @@ impl Guest {
         let mut command = Command::new("/bin/sh");
         // The guest's control groups are below the one that systemd-nspawn is started in.
         command.args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec systemd-nspawn \"$@\""]).arg(&group);
-        command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe", "--machine=guest"]);
+        command.args([
+            "--quiet",
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+            "--console=pipe",
+            "--machine=guest",
+        ]);
         command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no"]);
         command.arg(format!("--network-bridge={BRIDGE}")).arg("--directory").arg(root);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -116,7 +123,12 @@ impl Guest {
     }
 
     /// Lets the guest reboot, and boots it again.
-    pub(crate) async fn reboot(self, world: &World, disk: &Disk, meanwhile: impl AsyncFnOnce() -> Outcome) -> Outcome<Self> {
+    pub(crate) async fn reboot(
+        self,
+        world: &World,
+        disk: &Disk,
+        meanwhile: impl AsyncFnOnce() -> Outcome,
+    ) -> Outcome<Self> {
         let code = self.shut_down("reboot").await?;
         ensure(code == REBOOT, || format!("a reboot was to end systemd-nspawn with {REBOOT}, not {code}"))?;
         meanwhile().await?;
@@ -142,7 +154,8 @@ impl Guest {
         self.cut()?;
         self.nspawn.wait().await?;
         let events = self.group.join("cgroup.events");
-        until("nothing of the guest runs", async || Ok(fs::read_to_string(&events)?.contains("populated 0"))).await
+        until("nothing of the guest runs", async || Ok(fs::read_to_string(&events)?.contains("populated 0")))
+            .await
     }
 
     fn cut(&self) -> std::io::Result<()> {
@@ -190,8 +203,14 @@ async fn answers(process: u32) -> bool {
 fn inside(process: u32, program: &str) -> Command {
     let mut command = Command::new("nsenter");
     let target = process.to_string();
-    command.args(["--target", &target, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--", program]);
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    command.args([
+        "--target", &target, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--", program,
+    ]);
+    command
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null());
     command.kill_on_drop(true);
     command
 }

@@ -43,19 +43,64 @@ macro_rules! scenario {
 
 /// All of them.
 const ALL: [Scenario; 13] = [
-    scenario!("first-boot", Bbb, first::first_boot, "UserData installs; the name is live before BBB is installed; then it joins"),
-    scenario!("inside", Bbb, inside::inside, "the unit's confinement; the journal's fields; secrets are nowhere"),
-    scenario!("reboot", Bbb, ends::reboot, "name and entry are kept; the meeting is ended; the same entry comes back"),
+    scenario!(
+        "first-boot",
+        Bbb,
+        first::first_boot,
+        "UserData installs; the name is live before BBB is installed; then it joins"
+    ),
+    scenario!(
+        "inside",
+        Bbb,
+        inside::inside,
+        "the unit's confinement; the journal's fields; secrets are nowhere"
+    ),
+    scenario!(
+        "reboot",
+        Bbb,
+        ends::reboot,
+        "name and entry are kept; the meeting is ended; the same entry comes back"
+    ),
     scenario!("power-off", Bbb, ends::power_off, "name, entry and meeting are gone once the guest is dead"),
-    scenario!("power-cut", Bbb, ends::power_cut, "everything stays; the next boot repairs it, with the same entry"),
+    scenario!(
+        "power-cut",
+        Bbb,
+        ends::power_cut,
+        "everything stays; the next boot repairs it, with the same entry"
+    ),
     scenario!("stop", Bbb, ends::stop, "stopped by hand it leaves; started it joins again"),
-    scenario!("scale-in", Bbb, work::scale_in, "protected while it is busy; cordoned, drained, gone, then the group goes on"),
-    scenario!("upgrade", Bbb, releases::upgrade, "a new release takes over during a meeting, and nothing outside notices"),
-    scenario!("rollback", Bbb, releases::rollback, "a release that does not become ready is taken back during a meeting"),
-    scenario!("never-ready", Bbb, first::never_ready, "without permission install.sh says so in time, and the boot goes on"),
+    scenario!(
+        "scale-in",
+        Bbb,
+        work::scale_in,
+        "protected while it is busy; cordoned, drained, gone, then the group goes on"
+    ),
+    scenario!(
+        "upgrade",
+        Bbb,
+        releases::upgrade,
+        "a new release takes over during a meeting, and nothing outside notices"
+    ),
+    scenario!(
+        "rollback",
+        Bbb,
+        releases::rollback,
+        "a release that does not become ready is taken back during a meeting"
+    ),
+    scenario!(
+        "never-ready",
+        Bbb,
+        first::never_ready,
+        "without permission install.sh says so in time, and the boot goes on"
+    ),
     scenario!("purge", Bbb, releases::purge, "removing leaves the fleet, purging leaves nothing on the disk"),
     scenario!("turn", Turn, first::turn, "a TURN host from its first boot to its power-off"),
-    scenario!("control", Bbb, control::loses_the_network, "a unit that loses the network leaves debris: the checks above notice"),
+    scenario!(
+        "control",
+        Bbb,
+        control::loses_the_network,
+        "a unit that loses the network leaves debris: the checks above notice"
+    ),
 ];
 
 /// The scenarios of these names, or all.

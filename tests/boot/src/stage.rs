@@ -45,7 +45,11 @@ impl<'a> Stage<'a> {
         let disk = Disk::new(world).await?;
         let authority = cloud.authority().ok_or("the cloud has no certificate authority")?;
         disk.trust(authority.pem()).await?;
-        disk.write(INSTALLER, &std::fs::read_to_string(world.releases.join(cloud::LATEST).join("install.sh"))?, 0o755)?;
+        disk.write(
+            INSTALLER,
+            &std::fs::read_to_string(world.releases.join(cloud::LATEST).join("install.sh"))?,
+            0o755,
+        )?;
         for file in [cloud.files.overrides(), cloud.files.defaults()] {
             let name = file.file_name().ok_or("a property file without a name")?.to_string_lossy();
             disk.write(&format!("/opt/bigbluebutton/{name}"), &std::fs::read_to_string(&file)?, 0o600)?;
@@ -68,7 +72,8 @@ impl<'a> Stage<'a> {
     /// The command that installs a release, with these options in addition.
     pub(crate) fn install(&self, more: &[&str]) -> Vec<String> {
         let (zone, domain) = (&self.cloud.zone_id, &self.cloud.zone_name);
-        let mut words = vec![INSTALLER, "--bucket", BUCKET, "--zone-id", zone, "--domain", domain, "--hostname"];
+        let mut words =
+            vec![INSTALLER, "--bucket", BUCKET, "--zone-id", zone, "--domain", domain, "--hostname"];
         let (url, secret) = (
             cloud::scalelite_url(),
             format!("'secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}'"),
@@ -121,7 +126,9 @@ impl<'a> Stage<'a> {
         let apex = format!("{}.", self.cloud.zone_name);
         let sets = self.cloud.route53.records(&self.cloud.zone_id).unwrap_or_default();
         let others = sets.into_iter().filter(|set| set.name != apex);
-        others.map(|set| format!("{} {} {}", set.name, set.record_type.as_str(), set.values.join(" "))).collect()
+        others
+            .map(|set| format!("{} {} {}", set.name, set.record_type.as_str(), set.values.join(" ")))
+            .collect()
     }
 
     /// The entries of Scalelite.
@@ -151,7 +158,8 @@ impl<'a> Stage<'a> {
     /// Fails unless the name is the host's, with its address.
     pub(crate) fn has_name(&self) -> Outcome {
         let name = self.name();
-        let address = self.cloud.imds.facts().and_then(|facts| facts.public_ipv4).ok_or("no public address")?;
+        let address =
+            self.cloud.imds.facts().and_then(|facts| facts.public_ipv4).ok_or("no public address")?;
         let (records, wanted) = (self.records(), format!("{name}. A {address}"));
         ensure(records.contains(&wanted), || format!("there is no record set {wanted}, but {records:?}"))?;
         let owner = format!("_agent.{name}. TXT");
@@ -182,7 +190,8 @@ impl<'a> Stage<'a> {
     /// Where in the list of all requests this one comes first.
     pub(crate) fn first(&self, service: ServiceName, action: &str) -> Outcome<usize> {
         let entries = self.cloud.journal.entries();
-        let found = entries.iter().position(|entry| entry.service == service && entry.action.contains(action));
+        let found =
+            entries.iter().position(|entry| entry.service == service && entry.action.contains(action));
         found.ok_or_else(|| format!("{service:?} was never asked for {action}").into())
     }
 
@@ -190,7 +199,8 @@ impl<'a> Stage<'a> {
     pub(crate) async fn report(&self) -> String {
         let tail = TAIL.to_string();
         let journal = self.disk.journal(&["--output=short-monotonic", "--lines", &tail]).await;
-        let mut text = format!("--- the guest's journal\n{}", journal.unwrap_or_else(|error| error.to_string()));
+        let mut text =
+            format!("--- the guest's journal\n{}", journal.unwrap_or_else(|error| error.to_string()));
         let entries = self.cloud.journal.entries();
         text.push_str("--- the cloud's journal\n");
         for entry in entries.iter().skip(entries.len().saturating_sub(TAIL)) {

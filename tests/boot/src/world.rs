@@ -89,8 +89,7 @@ pub(crate) async fn output(mut command: Command) -> Outcome<String> {
     let shown = || format!("{:?}", command.as_std());
     let shown = shown();
     let output = command.kill_on_drop(true).output().await.map_err(|error| format!("{shown}: {error}"))?;
-    let (stdout, stderr) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.success() {
         return Ok(stdout.into_owned());
     }

@@ -33,7 +33,9 @@ pub(super) async fn reboot(stage: &Stage<'_>) -> Outcome {
     stage.joined().await?;
     let (after, changed) = (stage.entry()?, stage.cloud.journal.count(Route53, "ChangeResourceRecordSets"));
     ensure(after.id == before.id, || format!("{before:?} became {after:?}"))?;
-    ensure(stage.records() == records && changed == 0, || format!("the name was changed: {:?}", stage.records()))?;
+    ensure(stage.records() == records && changed == 0, || {
+        format!("the name was changed: {:?}", stage.records())
+    })?;
     guest.reaches("cloud-final.service", "active").await?;
     let installed = stage.cloud.journal.count(Imds, BBB_IS_INSTALLED);
     ensure(installed == 0, || "UserData ran once more".to_owned())?;

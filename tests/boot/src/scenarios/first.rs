@@ -34,7 +34,8 @@ pub(super) async fn first_boot(stage: &Stage<'_>) -> Outcome {
 /// The resolver remembers what was not there: who asks for the name too early never sees it.
 fn looked_up_when_live(stage: &Stage<'_>) -> Outcome {
     let name = format!("{}.", stage.name());
-    let asked: Vec<_> = stage.cloud.resolver.queries().into_iter().filter(|query| query.name == name).collect();
+    let asked: Vec<_> =
+        stage.cloud.resolver.queries().into_iter().filter(|query| query.name == name).collect();
     let early = asked.iter().find(|query| query.answer == "NXDOMAIN");
     ensure(!asked.is_empty() && early.is_none(), || format!("the name was looked up like this: {asked:?}"))
 }
@@ -42,12 +43,17 @@ fn looked_up_when_live(stage: &Stage<'_>) -> Outcome {
 /// install.sh is bounded, says why, and leaves a service that goes on trying: what is missing may come.
 pub(super) async fn never_ready(stage: &Stage<'_>) -> Outcome {
     stage.cloud.aws.deny("route53:ChangeResourceRecordSets");
-    let user_data = format!("#!/bin/sh\n{}\necho \"install.sh ended with $?\"\n", stage.install(&["--wait", "5"]).join(" "));
+    let user_data = format!(
+        "#!/bin/sh\n{}\necho \"install.sh ended with $?\"\n",
+        stage.install(&["--wait", "5"]).join(" ")
+    );
     stage.cloud.imds.update(|facts| facts.user_data = Some(user_data))?;
     let guest = stage.boot().await?;
     guest.reaches("cloud-final.service", "active").await?;
     let said = stage.disk.journal(&["--output=cat", "--unit=cloud-final.service"]).await?;
-    for words in ["install.sh ended with 1", "is not ready after", "route53:ChangeResourceRecordSets"] {
+    for words in
+        ["install.sh ended with 1", "is not ready after", "Route 53 ChangeResourceRecordSets", "AccessDenied"]
+    {
         ensure(said.contains(words), || format!("{words:?} is not in what UserData printed:\n{said}"))?;
     }
     let state = guest.unit("bbb-agent.service", "ActiveState").await?;
