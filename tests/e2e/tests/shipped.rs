@@ -278,8 +278,9 @@ fn the_policies_grant_what_the_code_calls_and_nothing_else() {
                 "ec2:DescribeInstances",
                 "autoscaling:DescribeAutoScalingInstances",
                 "autoscaling:DescribeLifecycleHooks",
+                "cloudwatch:PutMetricData",
             ],
-            "EC2 and Auto Scaling know no resources for them; all others have one"
+            "EC2, Auto Scaling and CloudWatch know no resources for them; all others have one"
         );
     }
 }
@@ -356,6 +357,19 @@ fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
     let source = read("agents/host/src/route53.rs");
     assert!(source.contains("ChangeAction::Create") && source.contains("ChangeAction::Delete"));
     assert!(!source.contains("Upsert"), "the policies do not allow UPSERT");
+}
+
+#[test]
+fn metrics_go_where_the_policies_allow_it() {
+    for agent in AGENTS {
+        let policy = read_json(&format!("packaging/iam/{agent}.json"));
+        let statements = policy["Statement"].as_array().expect("statements");
+        let send = statements.iter().find(|statement| statement["Action"] == "cloudwatch:PutMetricData");
+        let config = read(&format!("packaging/{agent}/config.toml"));
+        let expected =
+            json!({ "StringEquals": { "cloudwatch:namespace": text_default(&config, "namespace") } });
+        assert_eq!(send.expect("a statement")["Condition"], expected);
+    }
 }
 
 #[test]
