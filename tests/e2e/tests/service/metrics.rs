@@ -321,3 +321,26 @@ async fn a_turn_host() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_the_service_counts_seldom_is_counted_for_the_metrics() {
+    let (rig, _service) = serving(Options::with_tls(), &[ON, OFTEN, "checks.work=3600"]).await;
+    assert_eq!(told(&rig).await["Meetings"], 0.0);
+    rig.meet("room");
+    let message = told(&rig).await;
+    assert_eq!((message["Meetings"], message["Participants"]), (1.0, 3.0));
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_read_again_switches_them_on_and_off() {
+    let (rig, mut service) = serving(Options::with_tls(), &[]).await;
+    rig.drop_in("99-metrics", "[metrics]\nenabled = true\ninterval = 10\n");
+    service.signal("HUP").await;
+    sent(&rig, 1).await;
+    assert_eq!(by_group(&rig).len(), 1);
+    assert!(rig.status(0).await["service"]["metrics"]["accepted"].as_u64().is_some());
+    rig.drop_in("99-metrics", "[metrics]\nenabled = false\n");
+    service.signal("HUP").await;
+    service.said("the configuration was read again", 2).await;
+    assert_eq!(rig.status(0).await["service"]["metrics"], Value::Null);
+}
