@@ -387,7 +387,7 @@ const KEYS: &[Key] = &[
         Kind::Text,
         Some("\"127.0.0.1:3478\""),
         "",
-        "Where coturn is asked whether it is there, as an address with a UDP port: one of its listening-ip; \"\" does not ask it.",
+        "Where coturn is asked whether it is there, as an address with a UDP port: one of its listening-ip, if it has any; \"\" does not ask it (needed with its no-stun).",
     ),
     key(
         "aws.region",
