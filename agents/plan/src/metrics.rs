@@ -32,7 +32,7 @@ pub enum Unit {
 pub enum Metric {
     /// 1 where the host has its name and takes new meetings or TURN clients, else 0.
     Registered,
-    /// How long it has been trying to get registered; 0 when it is, or is not meant to be.
+    /// For how long this service has been trying to get the host registered; 0 when it is, or is not meant to be.
     UnregisteredSeconds,
     /// How many days the certificate that the host serves is still good for; negative when it has expired.
     CertificateDaysLeft,

@@ -362,6 +362,19 @@ fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
 }
 
 #[test]
+fn metrics_go_where_the_policies_allow_it() {
+    for agent in AGENTS {
+        let policy = read_json(&format!("packaging/iam/{agent}.json"));
+        let statements = policy["Statement"].as_array().expect("statements");
+        let send = statements.iter().find(|statement| statement["Action"] == "cloudwatch:PutMetricData");
+        let config = read(&format!("packaging/{agent}/config.toml"));
+        let expected =
+            json!({ "StringEquals": { "cloudwatch:namespace": text_default(&config, "namespace") } });
+        assert_eq!(send.expect("a statement")["Condition"], expected);
+    }
+}
+
+#[test]
 fn cloudwatch_gets_the_journal_of_the_units() {
     for agent in AGENTS {
         let settings = read_json(&format!("cloudwatch/{agent}.json"));
