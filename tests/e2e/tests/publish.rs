@@ -90,6 +90,23 @@ impl Publisher {
         run
     }
 
+    /// Puts what is in the directory where publishing it would: the CLI takes its time.
+    fn published(&self, version: &str) {
+        let put = |from: &str, to: &str| {
+            self.cloud.s3.put(
+                BUCKET,
+                &format!("agents/{to}"),
+                std::fs::read(self.dist().join(from)).unwrap(),
+            );
+        };
+        for entry in std::fs::read_dir(self.dist()).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            put(&name, &format!("{version}/{name}"));
+        }
+        put("install.sh", "install.sh");
+        self.cloud.s3.put(BUCKET, "agents/latest", format!("{version}\n"));
+    }
+
     fn keys(&self) -> Vec<String> {
         self.cloud.s3.keys(BUCKET)
     }
@@ -142,7 +159,7 @@ async fn a_release_is_published_and_publishing_it_again_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_published_version_is_never_changed() {
     let publisher = Publisher::new().await;
-    publisher.expect(0, &[]).await;
+    publisher.published("0.1.0");
     publisher.build("0.1.0", "the second");
     let run = publisher.expect(1, &[]).await;
     run.says(&["agents/0.1.0/SHA256SUMS is there with another content", "publish this as a new version"]);
@@ -177,7 +194,7 @@ async fn a_release_that_was_uploaded_by_halves_is_completed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pointer_stays_where_it_was_until_all_is_there() {
     let publisher = Publisher::new().await;
-    publisher.expect(0, &[]).await;
+    publisher.published("0.1.0");
     publisher.build("0.2.0", "the second");
     publisher.fault("PutObject agents/0.2.0/turn", Fault::HoldReply);
     let dist = publisher.dist();
