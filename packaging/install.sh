@@ -603,7 +603,7 @@ change() {
         'installed '*) installed=${installed#* } ;;
         *) installed='' ;;
     esac
-    new_package=yes new_settings=yes
+    new_package=yes new_settings=yes changed=''
     if [ -n "$installed" ] && [ "$installed" = "$(dpkg-deb --field "$fetched" Version)" ] && [ "$fetched" = "$cache/$package" ]; then
         new_package=''
     fi
@@ -613,6 +613,7 @@ change() {
         return
     fi
     keep_old
+    changed=yes
     before=$invocation
     [ -z "$new_settings" ] || place_settings "$work/50-install.toml"
     if [ -n "$new_package" ]; then
@@ -629,7 +630,7 @@ $output"
 start() {
     systemctl --quiet enable "$agent.service" || die "systemctl cannot enable $agent.service; run this again"
     look
-    case $active$job in
+    case $changed$active$job in
         active) return ;;
         inactive | failed) systemctl --no-block start "$agent.service" || die "systemctl cannot start $agent.service" ;;
     esac

@@ -12,7 +12,7 @@ function close_item(    words, count, i, line) {
         }
         line = i == 1 ? "  * " words[i] : line " " words[i]
     }
-    if (count > 0) lines = lines line "\n"
+    if (count > 0) lines = (lines == "" ? "\n" : lines) line "\n"
     item = ""
 }
 
@@ -30,7 +30,7 @@ function close_entry() {
     } else {
         # "## 1.2.3 - 2026-01-31"
         entry = $2
-        "date -u -R -d " $4 | getline stamp
+        ("date -u -R -d " $4) | getline stamp
     }
     next
 }

@@ -39,6 +39,11 @@ impl Host {
         self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6)).collect()
     }
 
+    /// The same host under the name that these settings give it.
+    pub fn renamed(self, settings: &Dns) -> Result<Self, Failure> {
+        Ok(Self { name: name(settings, &self.instance, &self.region)?, ..self })
+    }
+
     /// The server URL that its BBB has unless BBB's own settings say otherwise.
     pub fn server_url(&self) -> String {
         format!("https://{}/bigbluebutton/api", self.name)

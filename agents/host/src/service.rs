@@ -8,6 +8,7 @@ mod calls;
 mod desk;
 mod jobs;
 mod memory;
+mod metrics;
 mod policy;
 mod shared;
 mod watch;
@@ -30,12 +31,14 @@ use tokio::time::{Duration, Instant, sleep_until};
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
 use self::desk::Desk;
+use self::metrics::Metrics;
 use self::shared::Shared;
 use self::watch::Watch;
 use crate::agent::Agent;
 use crate::cli::Common;
 use crate::commands;
-use crate::control::{Listener, Lock};
+use crate::config::settings::Settings;
+use crate::control::{Conversation, Listener, Lock, Request};
 use crate::identity::Host;
 use crate::interrupt::{Interrupt, Trigger};
 use crate::log;
@@ -92,6 +95,8 @@ enum Done {
     Told(Box<Watch>, Intent),
     /// Why the service stops.
     Cause(StopCause),
+    /// What became of the host's metrics.
+    Metrics(metrics::Sent),
 }
 
 type Work = Pin<Box<dyn Future<Output = Done>>>;
@@ -115,6 +120,7 @@ struct Service {
     /// Ends the running job.
     trigger: Option<Trigger>,
     desk: Desk,
+    metrics: Metrics,
     /// What systemd was told last.
     words: String,
     /// What went wrong last with each job, so that it is not logged at every try.
@@ -147,6 +153,7 @@ impl Service {
         let started = Started::now();
         let every = Rc::new(Cell::new(settings.service.metadata));
         let hurry = Rc::new(Notify::new());
+        let metrics = Metrics::new(settings.metrics.as_ref(), &machine, started.moment());
         let watch = Watch::new(session.imds().clone(), Rc::clone(&every), Rc::clone(&hurry), started);
         info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
         let mut service = Self {
@@ -163,6 +170,7 @@ impl Service {
             work: FuturesUnordered::new(),
             trigger: None,
             desk: Desk::default(),
+            metrics,
             words: String::new(),
             complaints: Vec::new(),
             intent: None,
@@ -191,16 +199,16 @@ impl Service {
             let now = self.now();
             let wake = self.machine.wake().and_then(|due| self.started.instant(due));
             let settled = self.desk.wake();
+            let metrics = self.metrics.wake();
             tokio::select! {
                 Some(signal) = self.signals.next() => self.signalled(signal),
                 (request, conversation) = self.listener.next() => {
-                    if let Some(order) = self.desk.receive(request, conversation, &self.machine, &self.shared.session, now) {
-                        self.feed(Event::Ordered(order));
-                    }
+                    self.receive(request, conversation, now);
                 }
                 Some(done) = self.work.next() => self.done(done),
                 () = at(wake) => self.feed(Event::Tick),
                 () = at(settled) => {}
+                () = at(metrics) => self.measure(),
                 () = at(self.notifier.watchdog_interval().map(|interval| alive + interval)) => {
                     self.notifier.ping();
                     alive = Instant::now();
@@ -214,6 +222,20 @@ impl Service {
             self.tell();
         }
         self.finish().await
+    }
+
+    fn receive(&mut self, request: Request, conversation: Conversation, now: Moment) {
+        let (machine, metrics, session) = (&self.machine, &self.metrics, &self.shared.session);
+        if let Some(order) = self.desk.receive(request, conversation, machine, metrics, session, now) {
+            self.feed(Event::Ordered(order));
+        }
+    }
+
+    /// Sends the host's metrics. Nothing waits for that.
+    fn measure(&mut self) {
+        if let Some(work) = self.metrics.send(&self.shared, &self.machine, self.now()) {
+            self.work.push(Box::pin(async move { Done::Metrics(work.await) }));
+        }
     }
 
     async fn finish(self) -> Result<Exit, Failure> {
@@ -245,6 +267,7 @@ impl Service {
             // Ours to repair, and no reason to let go of a host.
             Err(illegal) => return error!("the service is mistaken: {illegal}"),
         };
+        self.metrics.follow(&self.machine, now);
         let state = self.machine.state().name();
         if state != before || stopping {
             let words = self.machine.words(now);
@@ -327,6 +350,7 @@ impl Service {
             }
             Done::Host(host) => self.known(*host),
             Done::Cause(cause) => self.feed(Event::Stop(cause)),
+            Done::Metrics(sent) => self.metrics.sent(sent),
         }
     }
 
@@ -417,33 +441,47 @@ impl Service {
         let agent = self.shared.session.agent;
         let (_never, interrupt) = Interrupt::manual();
         let session = commands::configured(&agent, &self.common)
-            .and_then(|settings| Session::new(agent, settings, interrupt));
+            .and_then(|settings| self.stays(settings))
+            .and_then(|(settings, host)| Ok((Session::new(agent, settings, interrupt)?, host)));
         match session {
-            Ok(session) => {
+            Ok((session, host)) => {
                 info!(action = "reload", "SIGHUP: the configuration was read again");
                 if session.settings.service.directory != self.shared.session.settings.service.directory {
                     warn!("service.directory takes effect when the service is restarted");
                 }
                 let policy = policy::of(&session.settings);
                 self.every.set(session.settings.service.metadata);
-                let host = self.shared.host.get().cloned();
+                self.metrics.configure(session.settings.metrics.as_ref());
                 self.shared = Rc::new(Shared::new(session));
                 if let Some(host) = host {
+                    Span::current().record("fqdn", host.name.as_str());
                     let _ = self.shared.host.set(host);
                 }
                 self.feed(Event::Configured(Box::new(policy)));
             }
             Err(failure) => {
-                error!(
-                    action = "reload",
-                    "SIGHUP: the old configuration stays in use: {}",
-                    failure.headline()
-                );
+                let why = failure.headline();
+                error!(action = "reload", "SIGHUP: the old configuration stays in use: {why}");
             }
         }
         if self.is_ready {
             self.notifier.ready();
         }
+    }
+
+    /// New settings with who this host is by them, unless a registered host would leave its record or its entry behind.
+    fn stays(&self, settings: Settings) -> Result<(Settings, Option<Host>), Failure> {
+        let registered = self.is_ready && !matches!(self.machine.state(), State::Out(_));
+        if let Some(key) = policy::moved(&self.shared.session.settings, &settings).filter(|_| registered) {
+            let name = self.shared.session.agent.name;
+            let why = format!("{key} cannot be changed while the host is registered with the old one");
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{why}: run {name} deregister, reload, then register"),
+            ));
+        }
+        let host = self.shared.host.get().cloned().map(|host| host.renamed(&settings.dns)).transpose()?;
+        Ok((settings, host))
     }
 
     fn remember(&self, memory: Memory, window: Option<Window>) {

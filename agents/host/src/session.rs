@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use plan::membership::host_of;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use crate::agent::Agent;
 use crate::autoscaling::AutoScaling;
 use crate::aws;
 use crate::bbb::{self, Installation, NotReady, PropertyFiles};
+use crate::cloudwatch::CloudWatch;
 use crate::config::settings::{self, Settings};
 use crate::ec2::Ec2;
 use crate::http::{self, Tls};
@@ -112,6 +114,11 @@ impl Session {
         Ok(AutoScaling::new(self.aws(host).await?, &host.region))
     }
 
+    /// CloudWatch in the host's own region.
+    pub async fn cloudwatch(&self, host: &Host) -> Result<CloudWatch, Failure> {
+        Ok(CloudWatch::new(self.aws(host).await?, &host.region))
+    }
+
     /// Scalelite, with the load balancer's secret fetched from where it is. `None` where no Scalelite is configured.
     pub async fn scalelite(&self, host: &Host, deadline: Instant) -> Result<Option<Scalelite>, Failure> {
         let Some(settings) = &self.settings.scalelite else { return Ok(None) };
@@ -137,7 +144,7 @@ impl Session {
     /// address: the connection goes to the configured address instead, with the name for TLS and nginx.
     pub fn local_client(&self, server_url: &str) -> Result<reqwest::Client, Failure> {
         let address = self.settings.bbb.as_ref().map(|bbb| SocketAddr::new(bbb.address, 0));
-        let pin = bbb::host_of(server_url).map(str::to_owned).zip(address);
+        let pin = host_of(server_url).map(str::to_owned).zip(address);
         http::local_client(&self.tls, &self.names, http::Limits::default(), pin).map_err(tls_failure)
     }
 

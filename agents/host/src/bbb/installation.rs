@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use plan::membership::normalise_url;
+use plan::membership::{host_of, normalise_url};
 use plan::record::Name;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -34,6 +34,14 @@ pub struct Installation {
 }
 
 impl Installation {
+    /// The host name and the port at which it shows a certificate; `None` for plain HTTP.
+    pub fn tls(&self) -> Option<(&str, u16)> {
+        let host = host_of(&self.server_url)?;
+        let authority = self.server_url.strip_prefix("https://")?.split('/').next()?;
+        let port = authority.strip_prefix(host)?.strip_prefix(':').and_then(|port| port.parse().ok());
+        Some((host, port.unwrap_or(443)))
+    }
+
     /// The URL by which Scalelite knows the host: that of its API.
     pub fn scalelite_url(&self) -> String {
         format!("{}/bigbluebutton/api", self.server_url)
@@ -123,12 +131,6 @@ async fn readings(files: PropertyFiles<'_>) -> Result<Readings, NotReady> {
         return Err(neither(format!("its reader at {socket} is configured to read {defaults} and {own}")));
     }
     Ok(there)
-}
-
-/// The host name in a normalised URL, without its port.
-pub(crate) fn host_of(url: &str) -> Option<&str> {
-    let authority = url.split_once("://")?.1.split('/').next()?;
-    Some(authority.rsplit_once(':').map_or(authority, |(host, _)| host))
 }
 
 struct Properties<'a> {

@@ -36,3 +36,16 @@ pub(super) fn of(settings: &Settings) -> Policy {
         protection: service.protection,
     }
 }
+
+/// The setting, if there is one, that would move a registered host elsewhere: with it the service could no longer undo what
+/// it has registered.
+pub(super) fn moved(old: &Settings, new: &Settings) -> Option<&'static str> {
+    let url = |settings: &Settings| settings.scalelite.as_ref().map(|scalelite| scalelite.url.clone());
+    let moved = [
+        ("dns.zone_id", old.dns.zone_id != new.dns.zone_id),
+        ("dns.domain", old.dns.domain != new.dns.domain),
+        ("dns.name and dns.hostname", old.dns.naming != new.dns.naming),
+        ("scalelite.url", url(old).is_some() && url(old) != url(new)),
+    ];
+    moved.into_iter().find_map(|(key, moved)| moved.then_some(key))
+}

@@ -141,7 +141,7 @@ async fn nowhere(stage: &Stage<'_>, guest: &Guest) -> Outcome {
         ensure(code == 1 || said.is_empty(), || format!("{what} is in {said}"))?;
     }
     // That nothing was found has to mean something.
-    let bbb = files_with(&run, &stage.cloud.bbb.snapshot().secret.expose().to_owned()).await?;
+    let bbb = files_with(&run, stage.cloud.bbb.snapshot().secret.expose()).await?;
     ensure(bbb == [BBB[0]], || format!("BBB's secret was to be found in its own file, not in {bbb:?}"))
 }
 

@@ -359,6 +359,13 @@ async fn sighup_takes_up_a_good_configuration_and_refuses_a_bad_one() {
             "scalelite.load_multiplier: must be above 0",
         ),
         ("scalelite.tag = \"other\n", "entry.toml"),
+        (
+            "dns.hostname = \"other-{instance}\"\nscalelite.tag = \"other\"\n",
+            "dns.name and dns.hostname cannot be",
+        ),
+        ("dns.domain = \"sub.example.org\"\n", "dns.domain cannot be changed while the host is registered"),
+        ("dns.zone_id = \"Z1\"\n", "dns.zone_id cannot be changed"),
+        ("scalelite.url = \"https://other.example.org\"\n", "scalelite.url cannot be changed"),
     ];
     for (count, (text, said)) in rows.into_iter().enumerate() {
         rig.drop_in("entry", text);
@@ -379,6 +386,24 @@ async fn sighup_takes_up_a_good_configuration_and_refuses_a_bad_one() {
     rig.checked(&service).await;
     assert_eq!(rig.entry().tag.as_deref(), Some("bigger"));
     assert_eq!(rig.calls(Route53), [""; 0]);
+    service.end(&[]).await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_out_comes_back_under_its_new_name() {
+    let rig = Rig::bbb().await;
+    let mut service = steady(&rig).await;
+    rig.drop_in("name", "timeouts.bbb = 1\ndns.hostname = \"other-{instance}\"\n");
+    service.running.signal("HUP").await;
+    service.running.said("dns.name and dns.hostname cannot be changed", 1).await;
+    rig.expect(0, &["deregister"]).await;
+    assert_eq!((rig.records(), rig.entries()), (vec![], vec![]));
+    service.running.signal("HUP").await;
+    service.running.said("SIGHUP: the configuration was read again", 1).await;
+    // BBB has the old name until it is told the new one.
+    rig.expect(7, &["register"]).await.says(&["not of this host"]);
+    assert_eq!(rig.records().len(), 3);
+    assert!(rig.records().iter().all(|record| record.contains("other-")), "{:?}", rig.records());
     service.end(&[]).await;
 }
 
