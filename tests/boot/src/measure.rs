@@ -56,7 +56,7 @@ pub(crate) async fn measure(world: &World, runs: usize) -> Outcome {
         let (code, said) = stage.install_again(&guest, &[]).await?;
         crate::ensure(code == 0, || format!("install.sh ended with {code}:\n{said}"))?;
         install.1.add(began);
-        guest.run("install-bbb", &[&stage.name()]).await?;
+        guest.run("install-bbb", &["-s", &stage.name()]).await?;
         stage.joined().await?;
         guest.power_off().await?;
         stage.gone()?;

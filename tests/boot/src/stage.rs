@@ -60,13 +60,38 @@ impl<'a> Stage<'a> {
         Ok(stage)
     }
 
+    /// UserData of a host whose image has install.sh, which fetches with curl then: the shipped UserData is [`Stage::shipped`].
     fn user_data(&self) -> String {
         let install = self.install(&[]).join(" ");
         let bbb = match self.role {
-            Role::Bbb => "install-bbb \"$(bbb-agent hostname)\"\n",
+            Role::Bbb => "install-bbb -s \"$(hostname)\"\n",
             Role::Turn => "",
         };
-        format!("#!/bin/sh\nset -eu\n{install}\n{bbb}")
+        format!("#!/bin/sh\nset -eu\nrm /usr/bin/aws\n{install}\n{bbb}")
+    }
+
+    /// Launches the host with the UserData that is shipped, its variables filled in as its operator would.
+    pub(crate) fn shipped(&self) -> Outcome {
+        let cloud = &self.cloud;
+        let region = cloud.imds.facts().map(|facts| facts.region).unwrap_or_default();
+        let (url, secret) = (cloud::scalelite_url(), secret_reference());
+        let mut values = vec![
+            ("bucket", BUCKET),
+            ("region", region.as_str()),
+            ("zone_id", cloud.zone_id.as_str()),
+            ("domain", cloud.zone_name.as_str()),
+        ];
+        let mut text = match self.role {
+            Role::Bbb => {
+                values.extend([("scalelite_url", url.as_str()), ("scalelite_secret", secret.as_str())]);
+                include_str!("../../../packaging/userdata/bbb-host.sh").to_owned()
+            }
+            Role::Turn => include_str!("../../../packaging/userdata/turn-host.sh").to_owned(),
+        };
+        for (variable, value) in values {
+            text = fill(&text, variable, value)?;
+        }
+        Ok(cloud.imds.update(|facts| facts.user_data = Some(text))?)
     }
 
     /// The command that installs a release, with these options in addition.
@@ -74,10 +99,7 @@ impl<'a> Stage<'a> {
         let (zone, domain) = (&self.cloud.zone_id, &self.cloud.zone_name);
         let mut words =
             vec![INSTALLER, "--bucket", BUCKET, "--zone-id", zone, "--domain", domain, "--hostname"];
-        let (url, secret) = (
-            cloud::scalelite_url(),
-            format!("'secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}'"),
-        );
+        let (url, secret) = (cloud::scalelite_url(), secret_reference());
         match self.role {
             Role::Bbb => {
                 words.extend(["--role", "bbb", "--scalelite-url", &url, "--scalelite-secret", &secret]);
@@ -210,4 +232,17 @@ impl<'a> Stage<'a> {
         let _ = write!(text, "--- record sets {:?}\n--- entries {:?}", self.records(), self.entries());
         text
     }
+}
+
+/// Where Scalelite's secret is, as a word of a shell's.
+fn secret_reference() -> String {
+    format!("'secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}'")
+}
+
+/// Gives a variable of a shell's script this value, in the line that sets it.
+fn fill(script: &str, variable: &str, value: &str) -> Outcome<String> {
+    let begin = format!("{variable}=");
+    let line = script.lines().find(|line| line.starts_with(&begin));
+    let line = line.ok_or_else(|| format!("UserData has no variable {variable}"))?;
+    Ok(script.replacen(line, &format!("{begin}{value}"), 1))
 }

@@ -11,6 +11,7 @@ pub(super) const BBB_IS_INSTALLED: &str = "public-hostname";
 
 /// UserData installs the agent; once that has returned, BBB is installed, which needs the name; then the host joins.
 pub(super) async fn first_boot(stage: &Stage<'_>) -> Outcome {
+    stage.shipped()?;
     let guest = stage.installed().await?;
     stage.has_name()?;
     let (named, began) =
@@ -67,6 +68,7 @@ pub(super) async fn never_ready(stage: &Stage<'_>) -> Outcome {
 
 /// A TURN host has a name, and nothing else.
 pub(super) async fn turn(stage: &Stage<'_>) -> Outcome {
+    stage.shipped()?;
     let guest = stage.installed().await?;
     stage.has_name()?;
     ensure(stage.entries().is_empty(), || "a TURN host is in Scalelite".to_owned())?;
