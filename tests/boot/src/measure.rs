@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::guest::until;
-use crate::stage::{Role, Stage};
+use crate::stage::{Role, Stage, WITHOUT_CLI};
 use crate::world::World;
 use crate::{Outcome, say};
 
@@ -39,7 +39,7 @@ pub(crate) async fn measure(world: &World, runs: usize) -> Outcome {
     for _ in 0..runs {
         let [bare, bare_off, install, target, named, joined, off] = &mut rows;
         let stage = Stage::set(world, Role::Bbb).await?;
-        stage.cloud.imds.update(|facts| facts.user_data = Some("#!/bin/sh\n".to_owned()))?;
+        stage.cloud.imds.update(|facts| facts.user_data = Some(WITHOUT_CLI.to_owned()))?;
         // The first boot of a disk sets things up.
         stage.boot().await?.power_off().await?;
         let began = Instant::now();

@@ -15,10 +15,12 @@ use crate::{Outcome, cloud, ensure};
 
 /// Where the disk has install.sh: what UserData runs.
 const INSTALLER: &str = "/opt/install.sh";
+/// How UserData begins for a host whose image has install.sh, but not the AWS CLI: then install.sh signs its requests itself.
+pub(crate) const WITHOUT_CLI: &str = "#!/bin/sh\nset -eu\nrm -f /usr/bin/aws\n";
 /// The calls that change something in Scalelite.
 const CHANGES: [&str; 4] = ["addServer", "updateServer", "panicServer", "deleteServer"];
 /// How much of a long list is shown when something failed.
-const TAIL: usize = 80;
+const TAIL: usize = 250;
 
 /// What a host is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +62,14 @@ impl<'a> Stage<'a> {
         Ok(stage)
     }
 
-    /// UserData of a host whose image has install.sh, which fetches with curl then: the shipped UserData is [`Stage::shipped`].
+    /// Short, for all that happens later. The shipped UserData is [`Stage::shipped`].
     fn user_data(&self) -> String {
         let install = self.install(&[]).join(" ");
         let bbb = match self.role {
             Role::Bbb => "install-bbb -s \"$(hostname)\"\n",
             Role::Turn => "",
         };
-        format!("#!/bin/sh\nset -eu\nrm /usr/bin/aws\n{install}\n{bbb}")
+        format!("{WITHOUT_CLI}{install}\n{bbb}")
     }
 
     /// Launches the host with the UserData that is shipped, its variables filled in as its operator would.
@@ -105,6 +107,7 @@ impl<'a> Stage<'a> {
                 words.extend(["--role", "bbb", "--scalelite-url", &url, "--scalelite-secret", &secret]);
                 // What would be waited for on a host with people on it.
                 words.extend(["--set", "drain.quiet=0", "--set", "checks.work=1"]);
+                words.extend(["--set", "scalelite.poll_interval=5"]);
             }
             Role::Turn => words.extend(["--role", "turn"]),
         }

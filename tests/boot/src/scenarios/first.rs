@@ -3,7 +3,7 @@
 use sandbox::http::ServiceName::{Imds, Route53, Scalelite};
 
 use crate::guest::until;
-use crate::stage::Stage;
+use crate::stage::{Stage, WITHOUT_CLI};
 use crate::{Outcome, ensure};
 
 /// What only BBB's installer asks for: see `guest/usr/local/sbin/install-bbb`.
@@ -45,7 +45,7 @@ fn looked_up_when_live(stage: &Stage<'_>) -> Outcome {
 pub(super) async fn never_ready(stage: &Stage<'_>) -> Outcome {
     stage.cloud.aws.deny("route53:ChangeResourceRecordSets");
     let user_data = format!(
-        "#!/bin/sh\n{}\necho \"install.sh ended with $?\"\n",
+        "{WITHOUT_CLI}{} || echo \"install.sh ended with $?\"\n",
         stage.install(&["--wait", "5"]).join(" ")
     );
     stage.cloud.imds.update(|facts| facts.user_data = Some(user_data))?;

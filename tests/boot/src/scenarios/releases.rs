@@ -1,7 +1,7 @@
 //! Other releases on a host that runs, and the end of all of them.
 
 use crate::guest::Guest;
-use crate::stage::Stage;
+use crate::stage::{Stage, WITHOUT_CLI};
 use crate::{Outcome, ensure};
 
 const UNIT: &str = "bbb-agent.service";
@@ -70,7 +70,7 @@ pub(super) async fn rollback(stage: &Stage<'_>) -> Outcome {
 
 /// A removed agent has left the fleet and keeps its configuration; a purged one was never there.
 pub(super) async fn purge(stage: &Stage<'_>) -> Outcome {
-    stage.cloud.imds.update(|facts| facts.user_data = Some("#!/bin/sh\n".to_owned()))?;
+    stage.cloud.imds.update(|facts| facts.user_data = Some(WITHOUT_CLI.to_owned()))?;
     let guest = stage.boot().await?;
     guest.reaches("cloud-final.service", "active").await?;
     let (before, users) = (stage.disk.paths(&NOT_OURS)?, guest.run("getent", &["passwd"]).await?);
