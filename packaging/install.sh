@@ -543,8 +543,12 @@ look() {
     done <"$work/unit"
 }
 
-# Keeps what there is, until the new is ready. What a run that was cut short has kept counts, not what it left behind.
+# Keeps what there is, until the new is ready. What a run that was cut short has kept counts, not what it left behind;
+# unless that was not ready and somebody has repaired it since.
 keep_old() {
+    if [ "$active" = active ] && [ ! -f "$cache/old/ready" ]; then
+        rm -rf "$cache/old"
+    fi
     [ ! -d "$cache/old" ] || return 0
     rm -rf "$cache/old.new"
     mkdir "$cache/old.new"

@@ -3,8 +3,9 @@
 //! What is not known is left out, and is never zero: an alarm can treat missing data as it likes.
 //!
 //! # How the host stands
-//! `Registered` is 1 only where the host has its name and takes new meetings (or, a TURN host, clients). What it has been
-//! through is kept by [`History`]; the numbers in the first column are seconds.
+//! `Registered` is 1 only where the host has its name and takes new meetings (or, a TURN host, clients): a BBB that has died
+//! takes none, whatever Scalelite's entry says. What the host has been through is kept by [`History`]; the numbers in the first
+//! column are seconds.
 //!
 #![doc = include_str!("tables/metrics.md")]
 //!
@@ -240,6 +241,8 @@ pub struct Findings {
     pub certificate: Option<i64>,
     /// Whether coturn answers.
     pub coturn: Option<bool>,
+    /// For how long BBB on a host that is in Scalelite has not answered; `None` while it answers.
+    pub silent: Option<Moment>,
 }
 
 /// The data of a host, each metric once at most.
@@ -249,8 +252,11 @@ pub fn data(role: Role, standing: &Standing, findings: &Findings) -> Vec<Datum> 
     let main = meetings.map(main);
     let recordings = findings.recordings;
     let value = |metric| match metric {
-        Metric::Registered => flag(standing.serving),
-        Metric::UnregisteredSeconds => Some(standing.trying.as_secs_f64().floor()),
+        Metric::Registered => flag(standing.serving && findings.silent.is_none()),
+        Metric::UnregisteredSeconds => {
+            let silent = findings.silent.filter(|_| standing.serving).unwrap_or_default();
+            Some(standing.trying.max(silent).as_secs_f64().floor())
+        }
         Metric::CertificateDaysLeft => findings.certificate.map(days),
         Metric::Draining => flag(standing.draining),
         Metric::DrainOverDeadline => flag(standing.over_deadline),

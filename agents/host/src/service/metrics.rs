@@ -4,7 +4,7 @@
 //! Nothing else waits for this or changes because of it. It looks at the state machine and tells it nothing; what could not be
 //! sent is dropped, and an interval later there is something newer. A service that ends sends nothing more.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -80,6 +80,8 @@ pub(super) struct Known {
     certificate: RefCell<Option<(Instant, u64)>>,
     /// When Auto Scaling did not say which group the host is in, and why.
     group: RefCell<Option<(Instant, String)>>,
+    /// Since when BBB has not answered.
+    silent: Cell<Option<Instant>>,
 }
 
 impl Metrics {
@@ -127,7 +129,9 @@ impl Metrics {
         }
         let settings = shared.session.settings.metrics.clone()?;
         let host = shared.host.get()?.clone();
-        if Phase::from(machine.state()) == Phase::Ending || (self.under_way && !urgent) {
+        // Whether it is in a group is not known before the metadata service has told the first time.
+        let is_told = !matches!(machine.state(), State::Starting);
+        if !is_told || Phase::from(machine.state()) == Phase::Ending || (self.under_way && !urgent) {
             return None;
         }
         self.under_way |= !urgent;
@@ -220,7 +224,16 @@ impl Message {
     async fn findings(&self) -> Findings {
         let (figures, certificate, coturn) = tokio::join!(self.figures(), self.certificate(), self.coturn());
         let Figures { meetings, recordings } = figures;
-        Findings { meetings, recordings, certificate, coturn }
+        let silent = self.silence(meetings.is_some());
+        Findings { meetings, recordings, certificate, coturn, silent }
+    }
+
+    /// For how long BBB has not answered, where Scalelite sends meetings to it.
+    fn silence(&self, answers: bool) -> Option<Duration> {
+        let expected = self.counts && self.shared.session.settings.scalelite.is_some();
+        let since = &self.shared.known.silent;
+        since.set((expected && !answers).then(|| since.get().unwrap_or_else(Instant::now)));
+        since.get().map(|since| since.elapsed())
     }
 
     /// What was counted within the last interval; counted now, if nothing was.

@@ -125,8 +125,13 @@ async fn what_is_not_known_is_left_out() {
     let message = told(&rig).await;
     let names: Vec<&str> = message.keys().map(String::as_str).collect();
     assert_eq!(names, ["DrainOverDeadline", "Draining", "Registered", "UnregisteredSeconds"]);
+    // Whatever Scalelite's entry says: without its BBB the host takes no meetings.
+    assert_eq!(message["Registered"], 0.0);
+    let later = told(&rig).await;
+    assert!(later["UnregisteredSeconds"] > message["UnregisteredSeconds"], "{message:?}, {later:?}");
     rig.host.open(Bbb).await;
     let message = told(&rig).await;
+    assert_eq!((message["Registered"], message["UnregisteredSeconds"]), (1.0, 0.0));
     assert_eq!((message["Meetings"], message.get("RecordingsPending")), (0.0, None));
 }
 
