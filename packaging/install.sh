@@ -276,6 +276,8 @@ advise() {
         NoSuchKey | 404) advice="Is that release published there (packaging/publish), under this prefix and version?" ;;
         NoSuchBucket) advice="Is --bucket right, and the account?" ;;
         AccessDenied | AllAccessDisabled | 403)
+            # A role that was made a moment ago gets its permissions some seconds later.
+            [ $(($(now) - began)) -ge 30 ] || final=''
             advice="The instance role needs s3:GetObject on arn:aws:s3:::$bucket/$prefix/*. Where it may not list the \
 bucket, this is also the answer for an object that is not there"
             ;;
@@ -302,6 +304,7 @@ try_aws() {
     ) && return 0
     code=$(printf '%s\n' "$output" | sed -n 's/.*An error occurred (\([A-Za-z0-9]*\)).*/\1/p' | head -n 1)
     reason=$(printf '%s\n' "$output" | sed '/^ *$/d' | tail -n 1)
+    reason=${reason:-aws ended without a word, or did not end in time}
     return 1
 }
 
