@@ -10,6 +10,7 @@ mod jobs;
 mod memory;
 mod policy;
 mod shared;
+mod sweeping;
 mod watch;
 
 use std::cell::Cell;
@@ -22,6 +23,7 @@ use plan::lifecycle::{
     Action, Call, Event, Intent, Job, Machine, Memory, Moment, Order, State, StopCause, Trouble, TroubleKind,
     Window,
 };
+use plan::sweep::Turns;
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
@@ -93,6 +95,8 @@ enum Done {
     Told(Box<Watch>, Intent),
     /// Why the service stops.
     Cause(StopCause),
+    /// No more turns to sweep: they were ended.
+    Swept,
 }
 
 type Work = Pin<Box<dyn Future<Output = Done>>>;
@@ -115,6 +119,10 @@ struct Service {
     work: FuturesUnordered<Work>,
     /// Ends the running job.
     trigger: Option<Trigger>,
+    /// Ends this host's turns to sweep.
+    sweeping: Option<Trigger>,
+    /// What is remembered from one of them to the next.
+    turns: Rc<Cell<Turns>>,
     desk: Desk,
     /// What systemd was told last.
     words: String,
@@ -163,6 +171,8 @@ impl Service {
             hurry,
             work: FuturesUnordered::new(),
             trigger: None,
+            sweeping: None,
+            turns: Rc::default(),
             desk: Desk::default(),
             words: String::new(),
             complaints: Vec::new(),
@@ -328,6 +338,7 @@ impl Service {
             }
             Done::Host(host) => self.known(*host),
             Done::Cause(cause) => self.feed(Event::Stop(cause)),
+            Done::Swept => {}
         }
     }
 
@@ -385,9 +396,27 @@ impl Service {
         span.record("fqdn", host.name.as_str());
         info!("this host is {} ({})", host.name, host.instance);
         let _ = self.shared.host.set(host);
+        self.sweep();
         if let Some(intent) = self.intent.take() {
             self.feed(Event::Told(intent));
         }
+    }
+
+    /// Begins to take turns to sweep with the present settings, or to take none.
+    fn sweep(&mut self) {
+        if let Some(former) = self.sweeping.take() {
+            former.pull();
+        }
+        if !self.shared.session.settings.sweep.enabled || !self.is_known || self.is_stopping {
+            return;
+        }
+        let (trigger, interrupt) = Interrupt::manual();
+        self.sweeping = Some(trigger);
+        let turns = sweeping::take_turns(Rc::clone(&self.shared), Rc::clone(&self.turns), interrupt);
+        self.work.push(Box::pin(async move {
+            turns.await;
+            Done::Swept
+        }));
     }
 
     fn signalled(&mut self, signal: i32) {
@@ -402,6 +431,7 @@ impl Service {
             _ if self.is_stopping => {}
             _ => {
                 self.is_stopping = true;
+                self.sweep();
                 self.notifier.stopping();
                 self.notifier.extend(self.shared.session.settings.timeouts.deregister + STOP_MARGIN);
                 let unit = self.shared.session.agent.unit();
@@ -433,6 +463,7 @@ impl Service {
                     Span::current().record("fqdn", host.name.as_str());
                     let _ = self.shared.host.set(host);
                 }
+                self.sweep();
                 self.feed(Event::Configured(Box::new(policy)));
             }
             Err(failure) => {

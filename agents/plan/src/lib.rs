@@ -13,6 +13,7 @@ pub mod membership;
 pub mod ownership;
 pub mod record;
 pub mod recordings;
+pub mod sweep;
 #[cfg(test)]
 mod table;
 pub mod time;

@@ -30,6 +30,8 @@ pub struct Settings {
     pub service: Service,
     /// How the host is taken out.
     pub drain: Drain,
+    /// How hosts that died are cleaned up after.
+    pub sweep: Sweep,
     /// Region for AWS calls, if not the instance's own.
     pub region: Option<String>,
     /// Further certificate authorities (PEM).
@@ -155,6 +157,19 @@ pub struct Drain {
     pub message: String,
 }
 
+/// How hosts that died are cleaned up after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// Whether the service does it.
+    pub enabled: bool,
+    /// How often the fleet does it.
+    pub interval: Duration,
+    /// How old an ownership TXT has to be.
+    pub grace: Duration,
+    /// How far apart EC2's two answers have to be.
+    pub pause: Duration,
+}
+
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -164,6 +179,8 @@ pub struct Timeouts {
     pub register: Duration,
     /// All of `deregister`.
     pub deregister: Duration,
+    /// All of `sweep`, without its pause.
+    pub sweep: Duration,
     /// Waiting for the API of a BBB that is installed.
     pub bbb: Duration,
     /// Any one answer that `status` and `check` wait for.
@@ -204,6 +221,7 @@ impl Checker<'_> {
         let ca_bundle = self.optional("tls.ca_bundle", absolute);
         let service = self.service();
         let drain = self.drain();
+        let sweep = self.sweep();
         let timeouts = self.timeouts();
         let log_level = self.with_default("log.level", "info", |text| {
             Level::parse(text).ok_or("must be \"error\", \"warn\", \"info\" or \"debug\"")
@@ -214,6 +232,7 @@ impl Checker<'_> {
             scalelite: scalelite?,
             service: service?,
             drain: drain?,
+            sweep: sweep?,
             region: region?,
             ca_bundle: ca_bundle?,
             timeouts: timeouts?,
@@ -420,16 +439,26 @@ impl Checker<'_> {
         })
     }
 
+    fn sweep(&mut self) -> Option<Sweep> {
+        let interval = self.seconds("sweep.interval", 3600, 60, 604_800);
+        let grace = self.seconds("sweep.grace", 3600, 300, 2_592_000);
+        let pause = self.seconds("sweep.pause", 120, 1, 3600);
+        let enabled = self.bool("sweep.enabled", false);
+        Some(Sweep { enabled, interval: interval?, grace: grace?, pause: pause? })
+    }
+
     fn timeouts(&mut self) -> Option<Timeouts> {
         let imds = self.seconds("timeouts.imds", 120, 1, 3600);
         let register = self.seconds("timeouts.register", 300, 1, 86_400);
         let deregister = self.seconds("timeouts.deregister", 80, 1, 86_400);
+        let sweep = self.seconds("timeouts.sweep", 600, 1, 86_400);
         let bbb = self.seconds("timeouts.bbb", 60, 0, 86_400);
         let status = self.seconds("timeouts.status", 10, 1, 300);
         Some(Timeouts {
             imds: imds?,
             register: register?,
             deregister: deregister?,
+            sweep: sweep?,
             bbb: bbb?,
             status: status?,
         })
