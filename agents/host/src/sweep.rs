@@ -170,7 +170,7 @@ impl Sweep<'_> {
             match scalelite.servers().await {
                 Ok(listing) => return Ok(listing.names()),
                 Err(error) if error.is_retryable() => {
-                    pace.again("listing Scalelite's servers", &error).await?
+                    pace.again("listing Scalelite's servers", &error).await?;
                 }
                 Err(error) => {
                     return Err(Failure::new(Exit::Failed, "listing Scalelite's servers").because(error));

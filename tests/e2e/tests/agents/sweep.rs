@@ -353,10 +353,13 @@ async fn trouble_that_passes() {
     .await;
 }
 
+/// What it is, how it is made, the exit code, what is said, and whether the entries go all the same.
+type Trouble = (&'static str, fn(&Rig), i32, &'static str, bool);
+
 #[tokio::test]
 async fn trouble_that_stays() {
     let denied = "the instance role's permissions";
-    let rows: [(&str, fn(&Rig), i32, &str, bool); 5] = [
+    let rows: [Trouble; 5] = [
         ("EC2", |rig| rig.cloud.aws.deny("ec2:DescribeInstances"), 1, "EC2 in eu-central-1", false),
         ("list", |rig| rig.cloud.aws.deny("route53:ListResourceRecordSets"), 1, denied, false),
         ("change", |rig| rig.cloud.aws.deny("route53:ChangeResourceRecordSets"), 1, denied, true),
