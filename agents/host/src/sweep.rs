@@ -61,29 +61,36 @@ struct Sweep<'a> {
 }
 
 /// What is there: the zone and the host names of Scalelite's entries.
-struct Seen {
+struct Situation {
     zone: Zone,
     entries: BTreeSet<Name>,
 }
 
-/// Sweeps once. `goes_on` is asked with the number of hosts on the first page when there are more pages.
-///
-/// Any number of sweeps may be under way at once, on one host or on many.
-pub async fn sweep(
+/// Sweeps the whole zone once. Any number of sweeps may be under way at once, on one host or on many.
+pub async fn sweep(session: &Session, host: &Host, executor: &Executor) -> Result<Report, Failure> {
+    let sweep = Sweep::prepare(session, host, executor).await?;
+    let zone = sweep.list().await?;
+    sweep.whole(zone).await
+}
+
+/// The same, but when there are more pages than one, `goes_on` is asked with the number of hosts on the first.
+pub async fn sweep_unless(
     session: &Session,
     host: &Host,
     executor: &Executor,
     goes_on: impl FnOnce(usize) -> bool,
 ) -> Result<Swept, Failure> {
-    let deadline = within(session.settings.timeouts.sweep);
-    let zone = session.hosted_zone(host).await?;
-    let sweeper = sweeper(session, host);
-    let (trouble, scalelite) = (Vec::new(), None);
-    let sweep = Sweep { session, host, executor, sweeper, zone, scalelite, deadline, trouble };
-    match sweep.list(goes_on).await? {
-        Ok(zone) => sweep.whole(zone).await.map(Swept::Whole),
-        Err(hosts) => Ok(Swept::Peeked(hosts)),
+    let sweep = Sweep::prepare(session, host, executor).await?;
+    let mut zone = Zone::new();
+    let mut next = sweep.page(Cursor::start(&sweep.sweeper.domain), &mut zone).await?;
+    let hosts = sweep.sweeper.count(&zone);
+    if next.is_some() && !goes_on(hosts) {
+        return Ok(Swept::Peeked(hosts));
     }
+    while let Some(cursor) = next {
+        next = sweep.page(cursor, &mut zone).await?;
+    }
+    sweep.whole(zone).await.map(Swept::Whole)
 }
 
 fn sweeper(session: &Session, host: &Host) -> Sweeper {
@@ -102,10 +109,18 @@ fn sweeper(session: &Session, host: &Host) -> Sweeper {
     }
 }
 
-impl Sweep<'_> {
+impl<'a> Sweep<'a> {
+    async fn prepare(session: &'a Session, host: &'a Host, executor: &'a Executor) -> Result<Self, Failure> {
+        let deadline = within(session.settings.timeouts.sweep);
+        let zone = session.hosted_zone(host).await?;
+        let sweeper = sweeper(session, host);
+        let (trouble, scalelite) = (Vec::new(), None);
+        Ok(Self { session, host, executor, sweeper, zone, scalelite, deadline, trouble })
+    }
+
     async fn whole(mut self, zone: Zone) -> Result<Report, Failure> {
         self.scalelite = self.session.scalelite(self.host, self.deadline).await?;
-        let mut seen = Seen { zone, entries: self.entries().await? };
+        let mut seen = Situation { zone, entries: self.entries().await? };
         let mut evidence = Evidence::default();
         self.look(&self.findings(&seen, &evidence), &mut evidence).await?;
         let suspects = self.findings(&seen, &evidence);
@@ -113,8 +128,8 @@ impl Sweep<'_> {
         if count > 0 {
             self.pause(count).await;
             // Only what still stands so long after is debris.
-            let zone = self.list(|_| true).await?.unwrap_or_default();
-            seen = Seen { zone, entries: self.entries().await? };
+            let zone = self.list().await?;
+            seen = Situation { zone, entries: self.entries().await? };
             let suspects = self.findings(&seen, &evidence);
             self.ask_holders(&suspects, &mut evidence).await?;
             self.look(&suspects, &mut evidence).await?;
@@ -125,7 +140,7 @@ impl Sweep<'_> {
         Ok(Report { findings, removed, trouble: self.trouble, hosts, calls })
     }
 
-    fn findings(&self, seen: &Seen, evidence: &Evidence) -> Vec<Finding> {
+    fn findings(&self, seen: &Situation, evidence: &Evidence) -> Vec<Finding> {
         let mut findings = self.sweeper.hosts(&seen.zone, evidence, now());
         findings.extend(self.sweeper.entries(&seen.zone, &seen.entries, evidence));
         findings
@@ -138,28 +153,25 @@ impl Sweep<'_> {
         self.deadline += pause;
     }
 
-    /// Lists the zone; the inner error is the number of hosts on the first page, when the listing ends there.
-    async fn list(&self, goes_on: impl FnOnce(usize) -> bool) -> Result<Result<Zone, usize>, Failure> {
-        let domain = &self.sweeper.domain;
+    /// Lists the zone.
+    async fn list(&self) -> Result<Zone, Failure> {
         let mut zone = Zone::new();
-        let mut next = Some(Cursor::start(domain));
-        let mut goes_on = Some(goes_on);
+        let mut next = Some(Cursor::start(&self.sweeper.domain));
         while let Some(cursor) = next {
-            let mut pace = Pace::remote(self.deadline);
-            let page = loop {
-                match self.zone.page(domain, cursor.clone()).await {
-                    Ok(page) => break page,
-                    Err(error) => retry_or_fail(&mut pace, "listing the zone", &error).await?,
-                }
-            };
-            next = page.next.clone();
-            page.read_into(&mut zone);
-            let hosts = self.sweeper.count(&zone);
-            if next.is_some() && goes_on.take().is_some_and(|goes_on| !goes_on(hosts)) {
-                return Ok(Err(hosts));
+            next = self.page(cursor, &mut zone).await?;
+        }
+        Ok(zone)
+    }
+
+    /// Reads a page of the zone and tells where the next one begins.
+    async fn page(&self, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Failure> {
+        let mut pace = Pace::remote(self.deadline);
+        loop {
+            match self.zone.page(&self.sweeper.domain, from.clone()).await {
+                Ok(page) => return Ok(page.read_into(zone)),
+                Err(error) => retry_or_fail(&mut pace, "listing the zone", &error).await?,
             }
         }
-        Ok(Ok(zone))
     }
 
     /// The host names of the entries in Scalelite, if there is one.
@@ -239,9 +251,12 @@ impl Sweep<'_> {
             if lost.is_empty() {
                 return Ok(failed);
             }
-            let zone = self.list(|_| true).await?.unwrap_or_default();
-            left = self.sweeper.hosts(&zone, evidence, now());
-            left.retain(|finding| finding.verdict.is_gone() && lost.contains(&finding.name));
+            let there = self.sweeper.hosts(&self.list().await?, evidence, now());
+            let there = there.into_iter().filter(|finding| lost.contains(&finding.name));
+            // What has come there meanwhile was never judged.
+            let kept;
+            (left, kept) = there.partition(|finding| finding.verdict.is_gone());
+            failed.extend(kept.into_iter().map(|finding: Finding| finding.name));
         }
         for finding in left {
             let what =

@@ -5,16 +5,14 @@ use plan::sweep::Finding;
 use crate::execute::Executor;
 use crate::report::{self, Exit, Failure, say};
 use crate::session::{Session, within};
-use crate::sweep::{self, Report, Swept};
+use crate::sweep::{self, Report};
 
 /// Sweeps the whole zone once. Touches nothing of this host, so it needs no turn beside other commands or the service.
 pub async fn sweep(session: &Session, dry_run: bool) -> Result<Exit, Failure> {
     let executor = Executor::new(session.interrupt.clone(), dry_run);
     let host = session.host(within(session.settings.timeouts.imds)).await?;
-    match sweep::sweep(session, &host, &executor, |_| true).await? {
-        Swept::Whole(report) => Ok(tell(session, &report, dry_run)),
-        Swept::Peeked(_) => Ok(Exit::Done),
-    }
+    let report = sweep::sweep(session, &host, &executor).await?;
+    Ok(tell(session, &report, dry_run))
 }
 
 /// One line for each host of which there is something to say, and with `all` for every one.

@@ -22,8 +22,7 @@ pub struct Cursor {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
     sets: Vec<r53::ResourceRecordSet>,
-    /// Where the next page begins; none when this is the last that has anything below the domain.
-    pub next: Option<Cursor>,
+    next: Option<Cursor>,
 }
 
 impl Cursor {
@@ -54,8 +53,9 @@ impl HostedZone {
 }
 
 impl Page {
-    /// Puts what is on this page where it belongs. A host's record sets may be spread over two pages.
-    pub fn read_into(self, zone: &mut Zone) {
+    /// Puts what is on this page where it belongs; a host's record sets may be spread over two pages. Tells where the next
+    /// page begins, unless this is the last with anything below the domain.
+    pub fn read_into(self, zone: &mut Zone) -> Option<Cursor> {
         for set in &self.sets {
             let at = Name::remote(&set.name);
             let host = at.owned().filter(|_| set.r#type == r53::RrType::Txt).unwrap_or(at);
@@ -66,5 +66,6 @@ impl Page {
                 zone.insert(host, observed);
             }
         }
+        self.next
     }
 }

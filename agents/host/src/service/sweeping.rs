@@ -34,7 +34,7 @@ pub(super) async fn take_turns(shared: Rc<Shared>, turns: Rc<Cell<Turns>>, inter
 async fn take_turn(shared: &Shared, turns: &Cell<Turns>, executor: &Executor, turn: Turn) {
     let Ok(host) = shared.host() else { return };
     let goes_on = |hosts| turn == Turn::Sweep || falls(hosts, fastrand::f64());
-    let swept = sweep::sweep(&shared.session, host, executor, goes_on).await;
+    let swept = sweep::sweep_unless(&shared.session, host, executor, goes_on).await;
     let mut known = turns.get();
     let trouble = match swept {
         Ok(Swept::Peeked(hosts)) => {

@@ -456,6 +456,29 @@ async fn one_host_that_has_changed_does_not_keep_the_others() {
     .await;
     assert_eq!(run.code, 0, "{run}");
     assert!(!one.has_record() && two.has_record(), "{run}");
+    run.says(&["2 gone, 1 of them removed"]);
+}
+
+#[tokio::test]
+async fn stopped_while_it_waits_it_ends_at_once_and_has_changed_nothing() {
+    let rig = debris().await;
+    let before = rig.state();
+    let mut running = rig.begin(&["sweep", "--set", "sweep.pause=3600"]);
+    running.said("EC2 says of 2 hosts that they are gone; it is asked again in 3600 s", 1).await;
+    running.signal("TERM").await;
+    assert_eq!(running.end().await.code, 143);
+    assert_eq!(rig.state(), before);
+}
+
+#[tokio::test]
+async fn a_host_that_an_older_agent_registered_keeps_its_ownership_txt() {
+    let rig = quick().await;
+    rig.expect(0, &["register"]).await;
+    let old = label("bbb", rig.host.id(), SINCE).replace("account=123456789012,", "");
+    rig.put(Txt, &rig.ownership(), &[&old]);
+    rig.cloud.journal.clear();
+    rig.expect(0, &["register"]).await.says(&["is registered already, nothing to do (Route 53 calls: 0)"]);
+    assert_eq!(rig.calls(Route53), [""; 0]);
 }
 
 #[tokio::test]
