@@ -264,6 +264,21 @@ fn gone(number: usize, is_usual: bool) -> Finding {
 }
 
 #[test]
+fn many_values_are_spread_over_batches_too() {
+    let many = (0..20).map(|number| format!("1.1.1.{number}")).collect();
+    let host = |number| {
+        let mut host = gone(number, true);
+        host.sets[0].values = BTreeSet::clone(&many);
+        host
+    };
+    let hosts: Vec<Finding> = (0..100).map(host).collect();
+    for (_, ChangeBatch(changes)) in batches(&hosts.iter().collect::<Vec<_>>(), false) {
+        let values: usize = changes.iter().map(|change| change.set().values.len()).sum();
+        assert!(values <= 1000, "{values}");
+    }
+}
+
+#[test]
 fn hosts_share_batches_within_the_limits_of_route_53() {
     let hosts: Vec<Finding> = (0..500).map(|number| gone(number, true)).collect();
     let hosts: Vec<&Finding> = hosts.iter().collect();

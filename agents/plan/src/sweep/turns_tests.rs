@@ -80,6 +80,7 @@ fn a_fleet_of_200_hosts_costs_less_than_a_hundredth_of_the_budget() {
         assert!(gap < 1.2 * INTERVAL.as_secs_f64(), "debris would stay: a sweep every {gap} s");
         if hosts <= 200 {
             assert!(most < BUDGET / 100.0, "{most} calls in an hour");
+            assert!(mean < BUDGET / 1000.0, "{mean} calls an hour");
         }
     }
 }
@@ -98,6 +99,7 @@ fn a_fleet_that_has_shrunk_is_swept_again_within_a_day_or_so() {
 fn who_knows_nothing_looks_first() {
     assert_eq!(Turns::default().tick(0.0), Turn::Peek);
     assert!(falls(0, 0.999) && falls(1, 0.999) && falls(2, 0.49) && !falls(2, 0.5));
+    assert!(falls(200, 0.0049) && !falls(200, 0.005));
 }
 
 proptest! {

@@ -500,6 +500,21 @@ async fn a_zone_of_three_pages() {
 }
 
 #[tokio::test]
+async fn only_what_is_below_the_domain_is_listed() {
+    let rig = quick().await;
+    let outside = other(&rig, 1).registered();
+    let name = other(&rig, 2).name().replace(".example.org", ".bbb.example.org");
+    rig.put(A, &name, &["198.51.100.2"]);
+    rig.put(Txt, &format!("_agent.{name}"), &[&label("bbb", &other(&rig, 2).id(), SINCE)]);
+    // The next page would begin among these.
+    (0..300).for_each(|number| rig.put(A, &format!("c{number}.example.org"), &["192.0.2.1"]));
+    let run = rig.expect(0, &["sweep", "--set", "dns.domain=bbb.example.org"]).await;
+    run.says(&["sweep: 1 hosts with a name; 0 are well, 1 gone, 1 of them removed", "(Route 53 calls: 3)"]);
+    assert!(!rig.records().iter().any(|line| line.contains(&name)), "{run}");
+    assert!(outside.has_record() && outside.has_entry(), "{run}");
+}
+
+#[tokio::test]
 async fn a_fleet_under_a_throttled_account() {
     let rig = debris().await;
     let requests = BucketSize { capacity: 1, per_second: 1.0 };
