@@ -329,6 +329,21 @@ async fn an_instance_that_ec2_knows_again_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_host_that_registers_again_during_the_pause_keeps_everything() {
+    let rig = debris().await;
+    let back = other(&rig, 2);
+    rig.fault(Ec2, "Describe", Fault::HoldReply, Some(1));
+    let running = rig.begin(&["sweep"]);
+    rig.cloud.faults.held(1).await;
+    back.txt(&label("bbb", &back.id(), &rig.cloud.clock.seconds().to_string()));
+    rig.cloud.faults.release(1);
+    let run = running.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    assert!(back.has_record() && back.has_entry(), "{run}");
+    run.says(&["1 gone, 1 of them removed"]);
+}
+
+#[tokio::test]
 async fn trouble_that_passes() {
     let rows = [
         (Route53, "List", Fault::Error { status: 400, code: "Throttling".into() }),
@@ -506,11 +521,13 @@ async fn only_what_is_below_the_domain_is_listed() {
     let name = other(&rig, 2).name().replace(".example.org", ".bbb.example.org");
     rig.put(A, &name, &["198.51.100.2"]);
     rig.put(Txt, &format!("_agent.{name}"), &[&label("bbb", &other(&rig, 2).id(), SINCE)]);
-    // The next page would begin among these.
+    // This one comes right behind the domain, and the next page would begin among the others.
+    rig.put(Txt, "_agent.bz.example.org", &[&label("bbb", &other(&rig, 3).id(), SINCE)]);
     (0..300).for_each(|number| rig.put(A, &format!("c{number}.example.org"), &["192.0.2.1"]));
     let run = rig.expect(0, &["sweep", "--set", "dns.domain=bbb.example.org"]).await;
     run.says(&["sweep: 1 hosts with a name; 0 are well, 1 gone, 1 of them removed", "(Route 53 calls: 3)"]);
     assert!(!rig.records().iter().any(|line| line.contains(&name)), "{run}");
+    assert!(rig.records().iter().any(|line| line.contains("_agent.bz.")), "{run}");
     assert!(outside.has_record() && outside.has_entry(), "{run}");
 }
 
