@@ -42,6 +42,10 @@ pub struct Meeting {
     pub id: String,
     /// Everyone in it, moderators included.
     pub participants: u32,
+    /// Those of them with a microphone, if BBB says so.
+    pub voices: Option<u32>,
+    /// Cameras that are on, if BBB says so.
+    pub videos: Option<u32>,
     /// Whether it is a breakout room, which ends with its parent meeting at the latest.
     pub breakout: bool,
 }
@@ -255,7 +259,10 @@ fn meeting(node: Node<'_, '_>) -> Result<Meeting, &'static str> {
     let participants = number(node, "participantCount")?.ok_or("a meeting without participantCount")?;
     let id = child(node, "meetingID").ok_or("a meeting without meetingID")?.to_owned();
     let breakout = child(node, "isBreakout") == Some("true");
-    Ok(Meeting { id, participants, breakout })
+    // These are for people's eyes only: that they cannot be read must not keep the meeting from being seen.
+    let figure = |name| number(node, name).ok().flatten();
+    let (voices, videos) = (figure("voiceParticipantCount"), figure("videoCount"));
+    Ok(Meeting { id, participants, voices, videos, breakout })
 }
 
 fn number<T: std::str::FromStr>(node: Node<'_, '_>, name: &str) -> Result<Option<T>, &'static str> {

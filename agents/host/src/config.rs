@@ -4,6 +4,7 @@
 //! [`keys`] says which keys there are, [`load`] reads them from all places and knows where each came from, [`settings`]
 //! checks them and makes them usable, [`mod@reference`] writes the commented file that the packages ship.
 
+mod checker;
 pub mod keys;
 pub mod load;
 pub mod reference;

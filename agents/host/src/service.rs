@@ -8,6 +8,7 @@ mod calls;
 mod desk;
 mod jobs;
 mod memory;
+mod metrics;
 mod policy;
 mod shared;
 mod sweeping;
@@ -32,13 +33,14 @@ use tokio::time::{Duration, Instant, sleep_until};
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
 use self::desk::Desk;
+use self::metrics::Metrics;
 use self::shared::Shared;
 use self::watch::Watch;
 use crate::agent::Agent;
 use crate::cli::Common;
 use crate::commands;
 use crate::config::settings::Settings;
-use crate::control::{Listener, Lock};
+use crate::control::{Conversation, Listener, Lock, Request};
 use crate::identity::Host;
 use crate::interrupt::{Interrupt, Trigger};
 use crate::log;
@@ -97,6 +99,8 @@ enum Done {
     Cause(StopCause),
     /// No more turns to sweep: they were ended.
     Swept,
+    /// What became of the host's metrics.
+    Metrics(metrics::Sent),
 }
 
 type Work = Pin<Box<dyn Future<Output = Done>>>;
@@ -124,6 +128,7 @@ struct Service {
     /// What is remembered from one of them to the next.
     turns: Rc<Cell<Turns>>,
     desk: Desk,
+    metrics: Metrics,
     /// What systemd was told last.
     words: String,
     /// What went wrong last with each job, so that it is not logged at every try.
@@ -156,6 +161,7 @@ impl Service {
         let started = Started::now();
         let every = Rc::new(Cell::new(settings.service.metadata));
         let hurry = Rc::new(Notify::new());
+        let metrics = Metrics::new(settings.metrics.as_ref(), &machine, started.moment());
         let watch = Watch::new(session.imds().clone(), Rc::clone(&every), Rc::clone(&hurry), started);
         info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
         let mut service = Self {
@@ -174,6 +180,7 @@ impl Service {
             sweeping: None,
             turns: Rc::default(),
             desk: Desk::default(),
+            metrics,
             words: String::new(),
             complaints: Vec::new(),
             intent: None,
@@ -202,16 +209,16 @@ impl Service {
             let now = self.now();
             let wake = self.machine.wake().and_then(|due| self.started.instant(due));
             let settled = self.desk.wake();
+            let metrics = self.metrics.wake();
             tokio::select! {
                 Some(signal) = self.signals.next() => self.signalled(signal),
                 (request, conversation) = self.listener.next() => {
-                    if let Some(order) = self.desk.receive(request, conversation, &self.machine, &self.shared.session, now) {
-                        self.feed(Event::Ordered(order));
-                    }
+                    self.receive(request, conversation, now);
                 }
                 Some(done) = self.work.next() => self.done(done),
                 () = at(wake) => self.feed(Event::Tick),
                 () = at(settled) => {}
+                () = at(metrics) => self.measure(),
                 () = at(self.notifier.watchdog_interval().map(|interval| alive + interval)) => {
                     self.notifier.ping();
                     alive = Instant::now();
@@ -225,6 +232,20 @@ impl Service {
             self.tell();
         }
         self.finish().await
+    }
+
+    fn receive(&mut self, request: Request, conversation: Conversation, now: Moment) {
+        let (machine, metrics, session) = (&self.machine, &self.metrics, &self.shared.session);
+        if let Some(order) = self.desk.receive(request, conversation, machine, metrics, session, now) {
+            self.feed(Event::Ordered(order));
+        }
+    }
+
+    /// Sends the host's metrics. Nothing waits for that.
+    fn measure(&mut self) {
+        if let Some(work) = self.metrics.send(&self.shared, &self.machine, self.now()) {
+            self.work.push(Box::pin(async move { Done::Metrics(work.await) }));
+        }
     }
 
     async fn finish(self) -> Result<Exit, Failure> {
@@ -256,6 +277,7 @@ impl Service {
             // Ours to repair, and no reason to let go of a host.
             Err(illegal) => return error!("the service is mistaken: {illegal}"),
         };
+        self.metrics.follow(&self.machine, now);
         let state = self.machine.state().name();
         if state != before || stopping {
             let words = self.machine.words(now);
@@ -339,6 +361,7 @@ impl Service {
             Done::Host(host) => self.known(*host),
             Done::Cause(cause) => self.feed(Event::Stop(cause)),
             Done::Swept => {}
+            Done::Metrics(sent) => self.metrics.sent(sent),
         }
     }
 
@@ -458,6 +481,7 @@ impl Service {
                 }
                 let policy = policy::of(&session.settings);
                 self.every.set(session.settings.service.metadata);
+                self.metrics.configure(session.settings.metrics.as_ref());
                 self.shared = Rc::new(Shared::new(session));
                 if let Some(host) = host {
                     Span::current().record("fqdn", host.name.as_str());

@@ -13,6 +13,7 @@ use crate::agent::Agent;
 use crate::autoscaling::AutoScaling;
 use crate::aws;
 use crate::bbb::{self, Installation, NotReady, PropertyFiles};
+use crate::cloudwatch::CloudWatch;
 use crate::config::settings::{self, Settings};
 use crate::ec2::Ec2;
 use crate::http::{self, Tls};
@@ -121,6 +122,11 @@ impl Session {
     /// Auto Scaling in the host's own region.
     pub async fn autoscaling(&self, host: &Host) -> Result<AutoScaling, Failure> {
         Ok(AutoScaling::new(self.aws(host).await?, &host.region))
+    }
+
+    /// CloudWatch in the host's own region.
+    pub async fn cloudwatch(&self, host: &Host) -> Result<CloudWatch, Failure> {
+        Ok(CloudWatch::new(self.aws(host).await?, &host.region))
     }
 
     /// Scalelite, with the load balancer's secret fetched from where it is. `None` where no Scalelite is configured.

@@ -74,8 +74,20 @@ async fn meetings_are_read_whatever_they_are_called() {
     assert_eq!(
         meetings,
         [
-            Meeting { id: "room/1 &2 <ü>".to_owned(), participants: 7, breakout: true },
-            Meeting { id: "b".to_owned(), participants: 0, breakout: false },
+            Meeting {
+                id: "room/1 &2 <ü>".to_owned(),
+                participants: 7,
+                voices: Some(4),
+                videos: Some(1),
+                breakout: true
+            },
+            Meeting {
+                id: "b".to_owned(),
+                participants: 0,
+                voices: Some(0),
+                videos: Some(0),
+                breakout: false
+            },
         ]
     );
     assert!(!format!("{client:?} {meetings:?}").contains("marked"));

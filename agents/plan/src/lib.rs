@@ -10,9 +10,11 @@ pub mod instance;
 pub mod jobs;
 pub mod lifecycle;
 pub mod membership;
+pub mod metrics;
 pub mod ownership;
 pub mod record;
 pub mod recordings;
+pub mod stun;
 pub mod sweep;
 #[cfg(test)]
 mod table;

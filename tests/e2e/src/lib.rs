@@ -79,7 +79,10 @@ impl Rig {
     pub fn install(cloud: Arc<Cloud>, host: Arc<Host>, name: &str) -> Self {
         let agent = Agent::install(&cloud, &host, name).expect("an agent");
         let prefix = if name == "turn-agent" { "tu-" } else { "vc-" };
-        Self { cloud, host, agent, prefix }
+        let rig = Self { cloud, host, agent, prefix };
+        // They come at any moment within a minute: in no count of calls but of the tests that are about them.
+        rig.drop_in("00-metrics", "[metrics]\nenabled = false\n");
+        rig
     }
 
     /// `bbb-agent` on another host of the same cloud: see [`HostOptions::numbered`].

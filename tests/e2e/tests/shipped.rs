@@ -278,8 +278,9 @@ fn the_policies_grant_what_the_code_calls_and_nothing_else() {
                 "ec2:DescribeInstances",
                 "autoscaling:DescribeAutoScalingInstances",
                 "autoscaling:DescribeLifecycleHooks",
+                "cloudwatch:PutMetricData",
             ],
-            "EC2 and Auto Scaling know no resources for them; all others have one"
+            "EC2, Auto Scaling and CloudWatch know no resources for them; all others have one"
         );
     }
 }
@@ -359,16 +360,71 @@ fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
 }
 
 #[test]
+fn metrics_go_where_the_policies_allow_it() {
+    for agent in AGENTS {
+        let policy = read_json(&format!("packaging/iam/{agent}.json"));
+        let statements = policy["Statement"].as_array().expect("statements");
+        let send = statements.iter().find(|statement| statement["Action"] == "cloudwatch:PutMetricData");
+        let config = read(&format!("packaging/{agent}/config.toml"));
+        let expected =
+            json!({ "StringEquals": { "cloudwatch:namespace": text_default(&config, "namespace") } });
+        assert_eq!(send.expect("a statement")["Condition"], expected);
+    }
+}
+
+#[test]
 fn cloudwatch_gets_the_journal_of_the_units() {
     for agent in AGENTS {
         let settings = read_json(&format!("cloudwatch/{agent}.json"));
+        let collected = &settings["logs"]["logs_collected"];
         let expected = json!([{
-            "log_group_name": format!("/bbb/{agent}"),
-            "log_stream_name": "{instance_id}",
+            "log_group_name": "SYSTEMLOGS_PLACEHOLDER",
+            "log_stream_name": format!("{{instance_id}}-{agent}"),
             "units": [format!("{agent}.service")],
-            "retention_in_days": 30,
+            "retention_in_days": 7,
         }]);
-        assert_eq!(settings["logs"]["logs_collected"]["journald"]["collect_list"], expected);
+        assert_eq!(collected["journald"]["collect_list"], expected);
         assert!(!read(&format!("systemd/{agent}.service")).is_empty());
+        let mut streams = BTreeSet::new();
+        for (kind, what, known) in LOG_KEYS {
+            let entries = collected[kind]["collect_list"].as_array().expect("a list");
+            let mut sources = BTreeSet::new();
+            for entry in entries {
+                let keys = entry.as_object().expect("an entry").keys();
+                assert!(keys.clone().all(|key| known.contains(&key.as_str())), "{entry}");
+                let group = entry["log_group_name"].as_str().expect("a group");
+                assert!(
+                    ["SYSTEMLOGS_PLACEHOLDER", "APPLICATIONLOGS_PLACEHOLDER"].contains(&group),
+                    "{entry}"
+                );
+                // A group has one retention, whoever sets it last.
+                assert_eq!(entry["retention_in_days"], 7, "{entry}");
+                assert!(sources.insert(entry[what].to_string()), "{entry}: it is collected twice");
+                assert!(streams.insert(entry["log_stream_name"].to_string()), "{entry}: one stream, one log");
+            }
+        }
+    }
+}
+
+/// The keys that the CloudWatch agent's own schema knows for each kind of log (translator/config/schema.json in its sources);
+/// it refuses a file with any other.
+const LOG_KEYS: [(&str, &str, &[&str]); 2] = [
+    (
+        "files",
+        "file_path",
+        &["file_path", "log_group_name", "log_stream_name", "timestamp_format", "retention_in_days"],
+    ),
+    ("journald", "units", &["units", "log_group_name", "log_stream_name", "retention_in_days"]),
+];
+
+/// CloudWatch agents that cannot read the journal refuse a file that names it; they find the same in syslog's.
+#[test]
+fn older_cloudwatch_agents_get_all_but_the_journal() {
+    for agent in AGENTS {
+        let mut settings = read_json(&format!("cloudwatch/{agent}.json"));
+        settings["logs"]["logs_collected"].as_object_mut().expect("logs").remove("journald");
+        assert_eq!(read_json(&format!("cloudwatch/{agent}-syslog.json")), settings);
+        let files = settings["logs"]["logs_collected"]["files"]["collect_list"].as_array().expect("a list");
+        assert!(files.iter().any(|entry| entry["file_path"] == "/var/log/syslog"));
     }
 }

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use e2e::{Rig, skipped};
 use sandbox::cloud::Options;
-use sandbox::http::ServiceName::{self, AutoScaling, Bbb, Ec2, Imds, Route53, Scalelite, SecretsManager};
+use sandbox::http::ServiceName::{
+    self, AutoScaling, Bbb, CloudWatch, Ec2, Imds, Route53, Scalelite, SecretsManager,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
@@ -27,8 +29,9 @@ const VARIABLE: &str = "STEADY_HOURS";
 /// host, every 30 s about what comes with long notice; BBB is asked every 30 s for its meetings; the name is looked at every
 /// 60 s and the entry every 300 s, each after a look at who this host is (three questions). BBB has to answer before the
 /// entry is looked after: 12 of its calls. The load balancer's secret is fetched once an hour, so that a new one is noticed;
-/// that call is signed with credentials, which are two questions more.
-const STEADY: [(ServiceName, &str, usize); 11] = [
+/// that call is signed with credentials, which are two questions more, and so is the message to CloudWatch every 60 s. It counts
+/// nothing itself: what was counted last is fresh enough.
+const STEADY: [(ServiceName, &str, usize); 12] = [
     (Imds, "GET /latest/meta-data/autoscaling/target-lifecycle-state", 1800),
     (Imds, "GET /latest/meta-data/spot/instance-action", 1800),
     (Imds, "GET /latest/meta-data/events/maintenance/scheduled", 120),
@@ -36,10 +39,11 @@ const STEADY: [(ServiceName, &str, usize); 11] = [
     (Imds, "GET /latest/dynamic/instance-identity/document", 72),
     (Imds, "GET /latest/meta-data/public-ipv4", 72),
     (Imds, "GET /latest/meta-data/ipv6", 72),
-    (Imds, "GET /latest/meta-data/iam/security-credentials/", 2),
+    (Imds, "GET /latest/meta-data/iam/security-credentials/", 122),
     (SecretsManager, "GetSecretValue", 1),
     (Scalelite, "getServers", 12),
     (Bbb, "getMeetings", 132),
+    (CloudWatch, "PutMetricData", 60),
 ];
 
 /// Asked in addition in the hour in which the token of the metadata service has ended ...
@@ -123,6 +127,7 @@ async fn day() -> (Vec<Hour>, String) {
     // No timer may be under way in the cloud: see `hours`.
     (options.scalelite.processing, options.route53.processing) = (Duration::ZERO, Duration::ZERO);
     let rig = Rig::start(options).await;
+    rig.drop_in("metrics", "[metrics]\nenabled = true\n");
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["the_service_of_that_day", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env_clear().envs(rig.agent.environment()).env(VARIABLE, HOURS.to_string());
@@ -161,7 +166,7 @@ fn table(hours: &[Hour]) -> String {
         let all: usize = hours.iter().map(count).sum();
         let _ = writeln!(text, "  {name:<16}{:>8}{:>8}{all:>8}", count(first), count(second));
     };
-    for service in [Route53, Ec2, AutoScaling, SecretsManager, Scalelite, Bbb, Imds] {
+    for service in [Route53, Ec2, AutoScaling, CloudWatch, SecretsManager, Scalelite, Bbb, Imds] {
         row(&format!("{service:?}"), &|hour| hour.of(service));
     }
     row("DNS", &|hour| hour.questions);

@@ -1,14 +1,17 @@
 //! The front of all AWS services: one listener that verifies each request's Signature Version 4 for real, refuses what
 //! is denied, and hands the rest to the service that the credential scope names.
 //!
-//! | refused | Auto Scaling, CloudWatch, Route 53 | EC2 | Secrets Manager |
-//! |---|---|---|---|
-//! | no signature | 403 `MissingAuthenticationToken` | 403 `MissingAuthenticationToken` | 400 `MissingAuthenticationTokenException` |
-//! | unknown key, missing or wrong session token | 403 `InvalidClientTokenId` | 401 `AuthFailure` | 400 `UnrecognizedClientException` |
-//! | expired credentials | 403 `ExpiredToken` | 400 `RequestExpired` | 400 `ExpiredTokenException` |
-//! | wrong signature, scope, region, or a time over 5 minutes off | 403 `SignatureDoesNotMatch` | 401 `AuthFailure` | 400 `InvalidSignatureException` |
-//! | malformed Authorization | 400 `IncompleteSignature` | 400 `IncompleteSignature` | 400 `IncompleteSignatureException` |
-//! | [`Front::deny`] | 403 `AccessDenied` | 403 `UnauthorizedOperation` | 400 `AccessDeniedException` |
+//! | refused | Auto Scaling, CloudWatch, Route 53 | EC2 | Secrets Manager | S3 |
+//! |---|---|---|---|---|
+//! | no signature | 403 `MissingAuthenticationToken` | 403 `MissingAuthenticationToken` | 400 `MissingAuthenticationTokenException` | 403 `AccessDenied` |
+//! | unknown key | 403 `InvalidClientTokenId` | 401 `AuthFailure` | 400 `UnrecognizedClientException` | 403 `InvalidAccessKeyId` |
+//! | missing or wrong session token | the same | the same | the same | 400 `InvalidToken` |
+//! | expired credentials | 403 `ExpiredToken` | 400 `RequestExpired` | 400 `ExpiredTokenException` | 400 `ExpiredToken` |
+//! | wrong signature or scope | 403 `SignatureDoesNotMatch` | 401 `AuthFailure` | 400 `InvalidSignatureException` | 403 `SignatureDoesNotMatch` |
+//! | another region | the same | the same | the same | 400 `AuthorizationHeaderMalformed` |
+//! | a time over 5 minutes off | the same | the same | the same | over 15 minutes: 403 `RequestTimeTooSkewed` |
+//! | malformed Authorization | 400 `IncompleteSignature` | 400 `IncompleteSignature` | 400 `IncompleteSignatureException` | 400 `AuthorizationHeaderMalformed` |
+//! | [`Front::deny`] | 403 `AccessDenied` | 403 `UnauthorizedOperation` | 400 `AccessDeniedException` | 403 `AccessDenied` |
 
 pub mod query;
 mod sigv4;
@@ -16,7 +19,7 @@ mod vault;
 pub mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 
@@ -31,8 +34,11 @@ pub(crate) enum Refused {
     Unsigned,
     Malformed,
     UnknownKey,
+    WrongToken,
     Expired,
     WrongSignature,
+    WrongRegion,
+    Skewed,
     Denied,
 }
 
@@ -40,20 +46,33 @@ impl Refused {
     /// The status and code in the service's own terms: see the table of this module.
     fn of(self, service: ServiceName) -> (u16, &'static str) {
         match (service, self) {
+            (ServiceName::S3, Self::Unsigned | Self::Denied) => (403, "AccessDenied"),
+            (ServiceName::S3, Self::Malformed | Self::WrongRegion) => (400, "AuthorizationHeaderMalformed"),
+            (ServiceName::S3, Self::UnknownKey) => (403, "InvalidAccessKeyId"),
+            (ServiceName::S3, Self::WrongToken) => (400, "InvalidToken"),
+            (ServiceName::S3, Self::Expired) => (400, "ExpiredToken"),
+            (ServiceName::S3, Self::Skewed) => (403, "RequestTimeTooSkewed"),
+            (ServiceName::S3, Self::WrongSignature) => (403, "SignatureDoesNotMatch"),
             (ServiceName::SecretsManager, Self::Unsigned) => (400, "MissingAuthenticationTokenException"),
             (ServiceName::SecretsManager, Self::Malformed) => (400, "IncompleteSignatureException"),
-            (ServiceName::SecretsManager, Self::UnknownKey) => (400, "UnrecognizedClientException"),
+            (ServiceName::SecretsManager, Self::UnknownKey | Self::WrongToken) => {
+                (400, "UnrecognizedClientException")
+            }
             (ServiceName::SecretsManager, Self::Expired) => (400, "ExpiredTokenException"),
-            (ServiceName::SecretsManager, Self::WrongSignature) => (400, "InvalidSignatureException"),
+            (ServiceName::SecretsManager, Self::WrongSignature | Self::WrongRegion | Self::Skewed) => {
+                (400, "InvalidSignatureException")
+            }
             (ServiceName::SecretsManager, Self::Denied) => (400, "AccessDeniedException"),
-            (ServiceName::Ec2, Self::UnknownKey | Self::WrongSignature) => (401, "AuthFailure"),
             (ServiceName::Ec2, Self::Expired) => (400, "RequestExpired"),
             (ServiceName::Ec2, Self::Denied) => (403, "UnauthorizedOperation"),
+            (ServiceName::Ec2, Self::Unsigned) => (403, "MissingAuthenticationToken"),
+            (ServiceName::Ec2, Self::Malformed) => (400, "IncompleteSignature"),
+            (ServiceName::Ec2, _) => (401, "AuthFailure"),
             (_, Self::Unsigned) => (403, "MissingAuthenticationToken"),
             (_, Self::Malformed) => (400, "IncompleteSignature"),
-            (_, Self::UnknownKey) => (403, "InvalidClientTokenId"),
+            (_, Self::UnknownKey | Self::WrongToken) => (403, "InvalidClientTokenId"),
             (_, Self::Expired) => (403, "ExpiredToken"),
-            (_, Self::WrongSignature) => (403, "SignatureDoesNotMatch"),
+            (_, Self::WrongSignature | Self::WrongRegion | Self::Skewed) => (403, "SignatureDoesNotMatch"),
             (_, Self::Denied) => (403, "AccessDenied"),
         }
     }
@@ -94,6 +113,7 @@ fn signing_name(service: ServiceName) -> &'static str {
         ServiceName::AutoScaling => "autoscaling",
         ServiceName::CloudWatch => "monitoring",
         ServiceName::SecretsManager => "secretsmanager",
+        ServiceName::S3 => "s3",
         ServiceName::Imds | ServiceName::Scalelite | ServiceName::Bbb => "",
     }
 }
@@ -103,13 +123,30 @@ fn iam_prefix(service: ServiceName) -> &'static str {
     if service == ServiceName::CloudWatch { "cloudwatch" } else { signing_name(service) }
 }
 
+/// The IAM actions that are refused. Clones share one set.
+#[derive(Clone, Debug, Default)]
+pub struct Denials(Arc<Mutex<BTreeSet<String>>>);
+
+impl Denials {
+    /// Whether this action is refused, e.g. `s3:ListBucket`; itself, or with all of its service.
+    pub(crate) fn has(&self, action: &str) -> bool {
+        let all = action.split_once(':').map(|(prefix, _)| format!("{prefix}:*"));
+        let denied = self.set();
+        denied.contains(action) || all.is_some_and(|all| denied.contains(&all))
+    }
+
+    fn set(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Verifies, authorises and dispatches requests.
 #[derive(Debug)]
 pub struct Front {
     region: String,
     vault: Arc<Vault>,
     services: Mutex<Services>,
-    denied: Mutex<BTreeSet<String>>,
+    denied: Denials,
 }
 
 #[derive(Default)]
@@ -128,7 +165,7 @@ impl Front {
             region: region.to_owned(),
             vault,
             services: Mutex::default(),
-            denied: Mutex::default(),
+            denied: Denials::default(),
         })
     }
 
@@ -145,17 +182,22 @@ impl Front {
 
     /// Refuses an IAM action, e.g. `route53:ChangeResourceRecordSets`, from now on; `route53:*` refuses all.
     pub fn deny(&self, action: &str) {
-        self.denied.lock().unwrap_or_else(PoisonError::into_inner).insert(action.to_owned());
+        self.denied.set().insert(action.to_owned());
     }
 
     /// Ends [`Front::deny`].
     pub fn allow(&self, action: &str) {
-        self.denied.lock().unwrap_or_else(PoisonError::into_inner).remove(action);
+        self.denied.set().remove(action);
     }
 
     /// What is refused now.
     pub fn denied(&self) -> Vec<String> {
-        self.denied.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.denied.set().iter().cloned().collect()
+    }
+
+    /// The same, for a service whose answers depend on it.
+    pub fn denials(&self) -> Denials {
+        self.denied.clone()
     }
 
     /// For [`crate::http::Gate::listen`].
@@ -194,10 +236,7 @@ impl Front {
     }
 
     fn denies(&self, service: &dyn Service, request: &Request) -> bool {
-        let prefix = iam_prefix(service.name());
-        let action = format!("{prefix}:{}", service.action(request));
-        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        denied.contains(&action) || denied.contains(&format!("{prefix}:*"))
+        self.denied.has(&format!("{}:{}", iam_prefix(service.name()), service.permission(request)))
     }
 }
 
@@ -209,6 +248,8 @@ fn guess(request: &Request) -> &'static str {
         () if request.path.starts_with("/service/GraniteServiceVersion20100801/") => "monitoring",
         () if request.header("x-amz-target").starts_with("secretsmanager.") => "secretsmanager",
         () if body.contains("Version=2011-01-01") => "autoscaling",
+        // The other services are asked by POST, or have their action in the query.
+        () if request.method != "POST" && !request.query.contains("Action=") => "s3",
         () => "ec2",
     }
 }

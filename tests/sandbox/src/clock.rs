@@ -37,6 +37,18 @@ pub fn iso8601(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Seconds since 1970 as `Sat, 31 Jan 2026 23:59:59 GMT`: a date in HTTP's headers (RFC 9110).
+pub(crate) fn http_date(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (year, month, day) = civil(seconds / 86_400);
+    let name = |names: &[&'static str], index: u64| names.get(index as usize).copied().unwrap_or_default();
+    let (weekday, month) = (name(&DAYS, seconds / 86_400 % 7), name(&MONTHS, month - 1));
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
 /// Reads the `20260131T235959Z` of the header `x-amz-date`.
 pub(crate) fn parse_basic(text: &str) -> Option<u64> {
     let valid = text.len() == 16
@@ -105,6 +117,12 @@ mod tests {
         {
             assert_eq!(parse_basic(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn dates_of_http_have_their_weekday() {
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT", "the RFC's own example");
     }
 
     #[test]

@@ -40,6 +40,7 @@ use crate::http::{Gate, Service, ServiceName};
 use crate::imds::Imds;
 use crate::journal::Journal;
 use crate::route53::Route53;
+use crate::s3::S3;
 use crate::scalelite::Scalelite;
 use crate::secrets::SecretsManager;
 use crate::tls::Authority;
@@ -54,6 +55,8 @@ pub const AWS_NAME: &str = "aws.sandbox.test";
 pub const SCALELITE_NAME: &str = "scalelite.sandbox.test";
 /// The secret in Secrets Manager that holds the load balancer's secret.
 pub const SCALELITE_SECRET_ID: &str = "bbb/scalelite";
+/// The bucket that the sample keeps its scripts in, and releases come from.
+pub const BUCKET: &str = "sandbox-sources";
 /// The JSON key in that secret.
 pub const SCALELITE_SECRET_KEY: &str = "loadbalancer_secret";
 
@@ -84,6 +87,8 @@ pub struct Cloud {
     pub cloudwatch: Arc<CloudWatch>,
     /// Secrets Manager.
     pub secrets: Arc<SecretsManager>,
+    /// S3.
+    pub s3: Arc<S3>,
     /// Scalelite.
     pub scalelite: Arc<Scalelite>,
     /// Where host names lead Scalelite.
@@ -141,8 +146,10 @@ impl Cloud {
         aws.serve(AutoScaling::new(Arc::clone(&fleet), &facts.account_id, &facts.region));
         aws.serve(Arc::clone(&cloudwatch) as Arc<dyn Service>);
         aws.serve(Arc::clone(&secrets) as Arc<dyn Service>);
-        let names =
-            [AWS_NAME.to_owned(), "*.amazonaws.com".to_owned(), format!("*.{}.amazonaws.com", facts.region)];
+        let s3 = S3::new(&facts.region, aws.denials());
+        s3.create_bucket(BUCKET);
+        aws.serve(Arc::clone(&s3) as Arc<dyn Service>);
+        let names = options::aws_names(&facts.region);
         let open = |service| !options.closed.contains(&service);
         let listeners = Listeners {
             aws: net
@@ -183,6 +190,7 @@ impl Cloud {
             resolver,
             cloudwatch,
             secrets,
+            s3,
             scalelite,
             network,
             listeners,

@@ -23,6 +23,7 @@
 //! | `POST /credentials/{expire,rotate}` `{"role": "..."}` | a role's keys |
 //! | `GET`, `PUT`, `DELETE /denied/ACTION` | IAM: e.g. `route53:ChangeResourceRecordSets` |
 //! | `GET /secrets`, `PUT`, `DELETE /secrets/ID` | Secrets Manager; the body of PUT is the value |
+//! | `GET /s3`, `PUT /s3/BUCKET`, `PUT`, `DELETE /s3/BUCKET/KEY` | S3; the body of PUT is the object |
 //! | `GET`, `DELETE /metrics` | CloudWatch |
 //! | `GET`, `PUT`, `DELETE /records[?zone=Z]` | [record sets](crate::route53::RecordSet), as somebody else would |
 //! | `GET /changes` | accepted change batches |

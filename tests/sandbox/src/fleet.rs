@@ -53,6 +53,8 @@ pub struct InstanceFacts {
     pub spot: Option<SpotNotice>,
     /// The time of a rebalance recommendation, e.g. `2026-01-31T23:59:59Z`.
     pub rebalance: Option<String>,
+    /// What the instance was launched with, as IMDS gives it out; none: 404.
+    pub user_data: Option<String>,
     /// Scheduled maintenance events, as IMDS shows them.
     pub maintenance: Vec<Value>,
 }
@@ -88,6 +90,7 @@ impl Default for InstanceFacts {
             target_lifecycle_state: None,
             spot: None,
             rebalance: None,
+            user_data: None,
             maintenance: Vec::new(),
         }
     }

@@ -59,6 +59,8 @@ pub enum ServiceName {
     CloudWatch,
     /// Secrets Manager's JSON API.
     SecretsManager,
+    /// S3's REST API.
+    S3,
     /// Scalelite's management API.
     Scalelite,
     /// The API of the BBB host itself.
@@ -71,6 +73,10 @@ pub trait Service: Send + Sync + 'static {
     fn name(&self) -> ServiceName;
     /// What the journal calls this request, e.g. `ChangeResourceRecordSets`, `addServer`, `PUT /latest/api/token`.
     fn action(&self, request: &Request) -> String;
+    /// What IAM calls it, without the service's prefix, where that is not the action.
+    fn permission(&self, request: &Request) -> String {
+        self.action(request)
+    }
     /// The answer when no fault is planned for the request.
     fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response>;
     /// An error in this service's own format: `code` is e.g. `Throttling`; services without codes ignore it.

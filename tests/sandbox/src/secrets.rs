@@ -232,7 +232,8 @@ fn failure(status: u16, code: &str, message: &str) -> Response {
     answer(status, &json!({ "__type": code, "Message": message }))
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// Base 64 with padding (RFC 4648).
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

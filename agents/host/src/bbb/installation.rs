@@ -34,6 +34,14 @@ pub struct Installation {
 }
 
 impl Installation {
+    /// The host name and the port at which it shows a certificate; `None` for plain HTTP.
+    pub fn tls(&self) -> Option<(&str, u16)> {
+        let host = host_of(&self.server_url)?;
+        let authority = self.server_url.strip_prefix("https://")?.split('/').next()?;
+        let port = authority.strip_prefix(host)?.strip_prefix(':').and_then(|port| port.parse().ok());
+        Some((host, port.unwrap_or(443)))
+    }
+
     /// The URL by which Scalelite knows the host: that of its API.
     pub fn scalelite_url(&self) -> String {
         format!("{}/bigbluebutton/api", self.server_url)

@@ -44,8 +44,8 @@ pub struct Key {
     pub example: &'static str,
     /// What it is for, with its unit.
     pub about: &'static str,
-    /// Whether only BBB hosts have it.
-    pub bbb_only: bool,
+    /// The only kind of host that has it, if not both have.
+    pub only: Option<Role>,
 }
 
 const fn key(
@@ -55,7 +55,7 @@ const fn key(
     example: &'static str,
     about: &'static str,
 ) -> Key {
-    Key { path, kind, default, example, about, bbb_only: false }
+    Key { path, kind, default, example, about, only: None }
 }
 
 const fn bbb(
@@ -65,7 +65,17 @@ const fn bbb(
     example: &'static str,
     about: &'static str,
 ) -> Key {
-    Key { bbb_only: true, ..key(path, kind, default, example, about) }
+    Key { only: Some(Role::Bbb), ..key(path, kind, default, example, about) }
+}
+
+const fn turn(
+    path: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    example: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { only: Some(Role::Turn), ..key(path, kind, default, example, about) }
 }
 
 const KEYS: &[Key] = &[
@@ -366,6 +376,48 @@ const KEYS: &[Key] = &[
         "How much time has to pass between the two times that EC2 says that an instance is gone, in seconds (1 to 3600).",
     ),
     key(
+        "metrics.enabled",
+        Kind::Bool,
+        Some("true"),
+        "",
+        "Whether the service sends metrics to CloudWatch: one call at each interval.",
+    ),
+    key(
+        "metrics.namespace",
+        Kind::Text,
+        Some("\"BigBlueButton\""),
+        "",
+        "Their namespace in CloudWatch. The instance role has to allow it (cloudwatch:namespace).",
+    ),
+    key(
+        "metrics.dimension",
+        Kind::Text,
+        Some("\"group\""),
+        "",
+        "What they are kept apart by: \"group\" is the Auto Scaling group (outside one dns.domain), \"instance\" the instance, \"both\" sends each twice. CloudWatch charges for every metric of every group and instance.",
+    ),
+    key(
+        "metrics.interval",
+        Kind::Integer,
+        Some("60"),
+        "",
+        "How often they are sent, in seconds (10 to 3600). CloudWatch keeps whole minutes.",
+    ),
+    key(
+        "metrics.certificate",
+        Kind::Text,
+        Some("\"auto\""),
+        "",
+        "Where the expiry of this host's certificate is read: \"auto\" (a BBB host: bbb.address with the port of BBB's URL; a TURN host: 127.0.0.1:5349), an address with a port, or \"\" for nowhere.",
+    ),
+    turn(
+        "metrics.coturn",
+        Kind::Text,
+        Some("\"127.0.0.1:3478\""),
+        "",
+        "Where coturn is asked whether it is there, as an address with a UDP port: one of its listening-ip, if it has any; \"\" does not ask it (needed with its no-stun).",
+    ),
+    key(
         "aws.region",
         Kind::Text,
         None,
@@ -432,7 +484,7 @@ const KEYS: &[Key] = &[
 
 /// The keys that a role has, in the order of the shipped file.
 pub fn of(role: Role) -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(move |key| role == Role::Bbb || !key.bbb_only)
+    KEYS.iter().filter(move |key| key.only.is_none_or(|only| only == role))
 }
 
 /// The environment variable of a key: `dns.zone_id` is `BBB_AGENT_DNS_ZONE_ID`.

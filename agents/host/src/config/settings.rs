@@ -1,7 +1,6 @@
 //! From raw values to settings that can be used: every value checked, every problem named with its place.
 
-use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use plan::membership::{self, normalise_url};
 use plan::record::{HostTemplate, Name};
 
 use super::ConfigError;
-use super::keys;
-use super::load::{Flags, Origin, Raw, Value, load};
+use super::checker::Checker;
+use super::load::{Flags, Raw, load};
 use crate::agent::Agent;
 use crate::log::Level;
 use crate::secrets::SecretReference;
@@ -32,6 +31,8 @@ pub struct Settings {
     pub drain: Drain,
     /// How hosts that died are cleaned up after.
     pub sweep: Sweep,
+    /// What is told about the host in figures; `None` when nothing is.
+    pub metrics: Option<Metrics>,
     /// Region for AWS calls, if not the instance's own.
     pub region: Option<String>,
     /// Further certificate authorities (PEM).
@@ -170,6 +171,43 @@ pub struct Sweep {
     pub pause: Duration,
 }
 
+/// What is told about the host in figures, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// The namespace in CloudWatch.
+    pub namespace: String,
+    /// What hosts are kept apart by.
+    pub dimension: Dimension,
+    /// How often they are sent.
+    pub interval: Duration,
+    /// Where the expiry of the host's certificate is read.
+    pub certificate: Certificate,
+    /// Where coturn is asked whether it is there, if it is.
+    pub coturn: Option<SocketAddr>,
+}
+
+/// What hosts are kept apart by in their metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    /// Their group; outside one their domain.
+    Group,
+    /// The instance.
+    Instance,
+    /// Each metric by both.
+    Both,
+}
+
+/// Where the expiry of a host's certificate is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// At BBB's own URL, at the address where its API is reached.
+    Bbb,
+    /// Here.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -197,18 +235,12 @@ pub fn read(agent: &Agent, flags: &Flags) -> Result<Settings, ConfigError> {
 
 /// Checks raw values. All problems are reported at once.
 pub fn check(agent: &Agent, raw: &Raw) -> Result<Settings, ConfigError> {
-    let mut checker = Checker { agent, raw, problems: Vec::new() };
+    let mut checker = Checker::new(agent, raw);
     let settings = checker.settings();
     match settings {
         Some(settings) if checker.problems.is_empty() => Ok(settings),
         _ => Err(ConfigError { problems: checker.problems }),
     }
-}
-
-struct Checker<'a> {
-    agent: &'a Agent,
-    raw: &'a Raw,
-    problems: Vec<String>,
 }
 
 impl Checker<'_> {
@@ -222,6 +254,7 @@ impl Checker<'_> {
         let service = self.service();
         let drain = self.drain();
         let sweep = self.sweep();
+        let metrics = self.metrics();
         let timeouts = self.timeouts();
         let log_level = self.with_default("log.level", "info", |text| {
             Level::parse(text).ok_or("must be \"error\", \"warn\", \"info\" or \"debug\"")
@@ -233,6 +266,7 @@ impl Checker<'_> {
             service: service?,
             drain: drain?,
             sweep: sweep?,
+            metrics: metrics?,
             region: region?,
             ca_bundle: ca_bundle?,
             timeouts: timeouts?,
@@ -447,6 +481,41 @@ impl Checker<'_> {
         Some(Sweep { enabled, interval: interval?, grace: grace?, pause: pause? })
     }
 
+    fn metrics(&mut self) -> Option<Option<Metrics>> {
+        let namespace = self.with_default("metrics.namespace", "BigBlueButton", namespace);
+        let dimension = self.with_default("metrics.dimension", "group", |text| match text {
+            "group" => Ok(Dimension::Group),
+            "instance" => Ok(Dimension::Instance),
+            "both" => Ok(Dimension::Both),
+            _ => Err("must be \"group\", \"instance\" or \"both\""),
+        });
+        let interval = self.seconds("metrics.interval", 60, 10, 3600);
+        let role = self.agent.role;
+        let certificate = self.with_default("metrics.certificate", "auto", |text| match (text, role) {
+            ("", _) => Ok(Certificate::Off),
+            ("auto", Role::Bbb) => Ok(Certificate::Bbb),
+            ("auto", Role::Turn) => Ok(Certificate::At(SocketAddr::from((Ipv4Addr::LOCALHOST, TURNS_PORT)))),
+            (text, _) => text
+                .parse()
+                .map(Certificate::At)
+                .map_err(|_| "must be \"auto\", \"\" or an IP address with a port"),
+        });
+        let coturn = self.with_default("metrics.coturn", "127.0.0.1:3478", |text| match (text, role) {
+            ("", _) | (_, Role::Bbb) => Ok(None),
+            (text, Role::Turn) => {
+                text.parse().map(Some).map_err(|_| "must be \"\" or an IP address with a port")
+            }
+        });
+        let metrics = Metrics {
+            namespace: namespace?,
+            dimension: dimension?,
+            interval: interval?,
+            certificate: certificate?,
+            coturn: coturn?,
+        };
+        Some(Some(metrics).filter(|_| self.bool("metrics.enabled", true)))
+    }
+
     fn timeouts(&mut self) -> Option<Timeouts> {
         let imds = self.seconds("timeouts.imds", 120, 1, 3600);
         let register = self.seconds("timeouts.register", 300, 1, 86_400);
@@ -463,100 +532,10 @@ impl Checker<'_> {
             status: status?,
         })
     }
-
-    fn seconds(&mut self, path: &str, default: i64, least: i64, most: i64) -> Option<Duration> {
-        let seconds = self.integer(path, default, least, most)?;
-        u64::try_from(seconds).ok().map(Duration::from_secs)
-    }
-
-    fn required<T, E: Display>(&mut self, path: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<T> {
-        let value = self.optional(path, read)?;
-        if value.is_none() {
-            let prefix = self.agent.environment_prefix;
-            let variable =
-                keys::of(self.agent.role).find(|key| key.path == path).map(|key| keys::variable(prefix, key));
-            let file = self.agent.config_file();
-            self.problems.push(format!(
-                "{path} is not set; set it in {} or as {}",
-                file.display(),
-                variable.unwrap_or_default()
-            ));
-        }
-        value
-    }
-
-    /// `None` when the value is wrong (and the problem noted), `Some(None)` when it is not set.
-    fn optional<T, E: Display>(
-        &mut self,
-        path: &str,
-        read: impl Fn(&str) -> Result<T, E>,
-    ) -> Option<Option<T>> {
-        let Some((Value::Text(text), _)) = self.raw.get(path) else { return Some(None) };
-        match read(text) {
-            Ok(value) => Some(Some(value)),
-            Err(error) => {
-                self.complain(path, error);
-                None
-            }
-        }
-    }
-
-    fn with_default<T, E: Display>(
-        &mut self,
-        path: &str,
-        default: &str,
-        read: impl Fn(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        match self.optional(path, &read)? {
-            Some(value) => Some(value),
-            None => read(default).ok(),
-        }
-    }
-
-    fn list<T, E: Display>(&mut self, path: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>> {
-        let Some((Value::List(texts), _)) = self.raw.get(path) else { return Some(Vec::new()) };
-        match texts.iter().map(|text| read(text)).collect() {
-            Ok(values) => Some(values),
-            Err(error) => {
-                self.complain(path, error);
-                None
-            }
-        }
-    }
-
-    fn integer(&mut self, path: &str, default: i64, least: i64, most: i64) -> Option<i64> {
-        let Some((Value::Integer(number), _)) = self.raw.get(path) else { return Some(default) };
-        if (least..=most).contains(number) {
-            return Some(*number);
-        }
-        self.complain(path, format!("{number} is out of range ({least} to {most} seconds)"));
-        None
-    }
-
-    fn float(&mut self, path: &str, right: impl Fn(f64) -> bool, wrong: &str) -> Option<Option<f64>> {
-        match self.raw.get(path) {
-            Some((Value::Float(number), _)) if right(*number) => Some(Some(*number)),
-            Some(_) => {
-                self.complain(path, wrong);
-                None
-            }
-            None => Some(None),
-        }
-    }
-
-    fn bool(&self, path: &str, default: bool) -> bool {
-        match self.raw.get(path) {
-            Some((Value::Bool(value), _)) => *value,
-            _ => default,
-        }
-    }
-
-    fn complain(&mut self, path: &str, what: impl Display) {
-        let place =
-            self.raw.get(path).map_or_else(String::new, |(_, origin): (_, &Origin)| format!("{origin}: "));
-        self.problems.push(format!("{place}{path}: {what}"));
-    }
 }
+
+/// The port of TURN over TLS (RFC 8656, 3.1), coturn's default too.
+const TURNS_PORT: u16 = 5349;
 
 /// What meetings are told unless something else is configured.
 const MESSAGE: &str = "This meeting will be ended in {minutes} minutes, because its server is shut down. You can start it again at once.";
@@ -574,6 +553,17 @@ fn minutes(text: &str) -> Result<Duration, String> {
         Ok(minutes @ 1..=2880) => Ok(Duration::from_secs(60 * minutes)),
         _ => Err(format!("{text:?} is not a number of minutes (1 to 2880)")),
     }
+}
+
+/// A namespace as CloudWatch takes it (API reference of `PutMetricData`, and "Namespaces" in its user guide).
+fn namespace(text: &str) -> Result<String, &'static str> {
+    let known = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#: ".contains(&byte));
+    let right =
+        known && (1..=255).contains(&text.len()) && !text.starts_with(':') && !text.starts_with("AWS/");
+    if right && text.trim() == text {
+        return Ok(text.to_owned());
+    }
+    Err("must be 1 to 255 letters, digits, spaces or . - _ / # :, not beginning with a colon or AWS/")
 }
 
 fn zone_id(text: &str) -> Result<String, &'static str> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::load;
+use crate::config::{keys, load};
 
 const BBB: Agent = Agent {
     role: Role::Bbb,
@@ -10,8 +10,25 @@ const BBB: Agent = Agent {
 
 const MINIMAL: &str = "[dns]\nzone_id = \"Z0123456789EXAMPLE\"\ndomain = \"example.org\"\n";
 
+const TURN: Agent = Agent {
+    role: Role::Turn,
+    name: "turn-agent",
+    environment_prefix: "TURN_AGENT_",
+    default_hostname: "tu-{instance}",
+};
+
 /// Settings from a file with this text, these drop-ins, variables and `--set`s.
 fn settings(
+    text: &str,
+    drop_ins: &[(&str, &str)],
+    variables: &[(&str, &str)],
+    set: &[&str],
+) -> Result<Settings, ConfigError> {
+    settings_of(&BBB, text, drop_ins, variables, set)
+}
+
+fn settings_of(
+    agent: &Agent,
     text: &str,
     drop_ins: &[(&str, &str)],
     variables: &[(&str, &str)],
@@ -26,7 +43,7 @@ fn settings(
     }
     let flags = Flags { file: Some(file), set: set.iter().map(ToString::to_string).collect() };
     let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-    load::load(&BBB, &flags, variables).and_then(|raw| check(&BBB, &raw)).map_err(|mut error| {
+    load::load(agent, &flags, variables).and_then(|raw| check(agent, &raw)).map_err(|mut error| {
         let prefix = format!("{}/", directory.path().display());
         error.problems.iter_mut().for_each(|problem| *problem = problem.replace(&prefix, ""));
         error
@@ -227,4 +244,39 @@ fn a_turn_host_has_no_scalelite() {
     let flags = Flags { file: None, set: set.iter().map(ToString::to_string).collect() };
     let error = load::load(&turn, &flags, []).unwrap_err();
     assert_eq!(error.problems, ["--set: scalelite.url: there is no such setting"]);
+}
+
+#[test]
+fn metrics_as_configured_and_by_default() {
+    let read = |agent, text: &str| {
+        let text = format!("{MINIMAL}[metrics]\n{text}\n");
+        settings_of(agent, &text, &[], &[], &[]).unwrap().metrics
+    };
+    let at = |text: &str| Certificate::At(text.parse().unwrap());
+    let bbb = read(&BBB, "").unwrap();
+    assert_eq!((bbb.namespace.as_str(), bbb.dimension), ("BigBlueButton", Dimension::Group));
+    assert_eq!((bbb.interval, bbb.certificate), (Duration::from_secs(60), Certificate::Bbb));
+    assert_eq!(bbb.coturn, None);
+    let turn = read(&TURN, "").unwrap();
+    assert_eq!(turn.certificate, at("127.0.0.1:5349"));
+    assert_eq!(turn.coturn, Some("127.0.0.1:3478".parse().unwrap()));
+    let turn = read(&TURN, "certificate = \"[::1]:443\"\ncoturn = \"\"").unwrap();
+    assert_eq!((turn.certificate, turn.coturn), (at("[::1]:443"), None));
+    assert_eq!(read(&BBB, "certificate = \"\"").unwrap().certificate, Certificate::Off);
+    assert_eq!(read(&BBB, "enabled = false"), None);
+    for (line, expected) in [
+        ("namespace = \"AWS/EC2\"", "metrics.namespace: must be 1 to 255 letters"),
+        ("namespace = \":x\"", "metrics.namespace: must be 1 to 255 letters"),
+        ("namespace = \"\"", "metrics.namespace: must be 1 to 255 letters"),
+        ("namespace = \" \"", "metrics.namespace: must be 1 to 255 letters"),
+        ("namespace = \"ü\"", "metrics.namespace: must be 1 to 255 letters"),
+        ("dimension = \"host\"", "metrics.dimension: must be \"group\""),
+        ("interval = 9", "metrics.interval: 9 is out of range (10 to 3600 seconds)"),
+        ("certificate = \"localhost:443\"", "metrics.certificate: must be \"auto\""),
+        // What is wrong is told even where nothing is sent.
+        ("enabled = false\ninterval = 9", "metrics.interval: 9 is out of range"),
+    ] {
+        let problem = problem(&format!("[metrics]\n{line}"));
+        assert!(problem.contains(expected), "{line}: {problem}");
+    }
 }

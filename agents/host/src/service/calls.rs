@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use plan::lifecycle::{Call, Event, Hook, Work};
+use plan::metrics::{self, Recordings};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::shared::Shared;
+use super::shared::{Figures, Shared};
 use crate::autoscaling::{self, AutoScaling, Membership};
-use crate::bbb::{Bbb, Meeting};
+use crate::bbb::{Bbb, Installation, Meeting};
 use crate::execute::{Executor, Outcome};
 use crate::report::Failure;
 
@@ -52,7 +53,7 @@ pub(super) async fn make(shared: Rc<Shared>, call: Call) -> (Event, bool) {
     }
 }
 
-async fn bounded<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     timeout(PATIENCE, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
@@ -76,11 +77,21 @@ fn headline(failure: &Failure) -> String {
 // ---- counting
 
 async fn count(shared: &Shared) -> (Event, bool) {
-    let ((meetings, changed), (recordings, remark)) = tokio::join!(meetings(shared), recordings(shared));
+    let Tally { meetings, recordings, installation } = tally(shared).await;
+    let changed = installation.is_some_and(|installation| shared.is_changed(&installation));
     let (ids, trouble) = match meetings {
         Ok(meetings) => {
             let main = meetings.into_iter().filter(|meeting| !meeting.breakout);
             (Some(main.map(|meeting| meeting.id).collect()), None)
+        }
+        Err(why) => (None, Some(why)),
+    };
+    let (recordings, remark) = match recordings {
+        Ok((Recordings { pending, failed }, remark)) => {
+            let failed =
+                (failed > 0).then(|| format!("{failed} recordings have failed and are not waited for"));
+            let remarks: Vec<String> = [failed, remark].into_iter().flatten().collect();
+            (Some(pending), (!remarks.is_empty()).then(|| remarks.join("; ")))
         }
         Err(why) => (None, Some(why)),
     };
@@ -89,19 +100,44 @@ async fn count(shared: &Shared) -> (Event, bool) {
     (Event::Counted(Work { meetings: ids, recordings, remark }), changed)
 }
 
-/// The meetings on this host: none before BBB is installed. With them comes whether its settings have changed.
-async fn meetings(shared: &Shared) -> (Result<Vec<Meeting>, String>, bool) {
-    let bbb = match bbb(shared).await {
-        Ok(Some((bbb, changed))) => (bbb, changed),
-        Ok(None) => return (Ok(Vec::new()), false),
-        Err(why) => return (Err(why), false),
+/// What goes on on the host, as it was found out.
+pub(super) struct Tally {
+    /// The meetings on this host: none before BBB is installed.
+    meetings: Result<Vec<Meeting>, String>,
+    /// How many recordings still have to leave, and what a person should know about them.
+    recordings: Result<(Recordings, Option<String>), String>,
+    /// BBB's settings, where they could be read.
+    installation: Option<Installation>,
+}
+
+/// Counts what goes on on the host, and leaves the figures for the metrics.
+pub(super) async fn tally(shared: &Shared) -> Tally {
+    let ((meetings, installation), recordings) = tokio::join!(meetings(shared), recordings(shared));
+    let figures = |meetings: &Vec<Meeting>| meetings.iter().map(figures).collect();
+    shared.counted(Figures {
+        meetings: meetings.as_ref().ok().map(figures),
+        recordings: recordings.as_ref().ok().map(|(recordings, _)| *recordings),
+    });
+    Tally { meetings, recordings, installation }
+}
+
+fn figures(meeting: &Meeting) -> metrics::Meeting {
+    let Meeting { participants, voices, videos, breakout, .. } = *meeting;
+    metrics::Meeting { participants, voices, videos, breakout }
+}
+
+async fn meetings(shared: &Shared) -> (Result<Vec<Meeting>, String>, Option<Installation>) {
+    let (bbb, installation) = match bbb(shared).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return (Ok(Vec::new()), None),
+        Err(why) => return (Err(why), None),
     };
-    let (bbb, changed) = bbb;
-    (bounded(async { bbb.meetings().await.map_err(|error| error.to_string()) }).await, changed)
+    let meetings = bounded(async { bbb.meetings().await.map_err(|error| error.to_string()) }).await;
+    (meetings, Some(installation))
 }
 
 /// The BBB on this host; `None` before it is installed.
-async fn bbb(shared: &Shared) -> Result<Option<(Bbb, bool)>, String> {
+async fn bbb(shared: &Shared) -> Result<Option<(Bbb, Installation)>, String> {
     let host = shared.host().map_err(|failure| headline(&failure))?;
     let installation = match shared.installation(host).await {
         None => return Ok(None),
@@ -112,24 +148,16 @@ async fn bbb(shared: &Shared) -> Result<Option<(Bbb, bool)>, String> {
     };
     let client =
         shared.session.local_client(&installation.server_url).map_err(|failure| headline(&failure))?;
-    Ok(Some((Bbb::of(client, &installation), shared.is_changed(&installation))))
+    Ok(Some((Bbb::of(client, &installation), installation)))
 }
 
-/// How many recordings still have to leave, and what a person should know about them.
-async fn recordings(shared: &Shared) -> (Option<usize>, Option<String>) {
-    let Some(spool) = shared.session.spool() else { return (Some(0), None) };
-    match spool.look().await {
-        Ok(recordings) => {
-            let pending =
-                recordings.pending.len().max(usize::try_from(recordings.jobs).unwrap_or(usize::MAX));
-            let failed = recordings.failed.len();
-            let failed =
-                (failed > 0).then(|| format!("{failed} recordings have failed and are not waited for"));
-            let remarks: Vec<String> = [failed, recordings.remark].into_iter().flatten().collect();
-            (Some(pending), (!remarks.is_empty()).then(|| remarks.join("; ")))
-        }
-        Err(error) => (None, Some(error.to_string())),
-    }
+async fn recordings(shared: &Shared) -> Result<(Recordings, Option<String>), String> {
+    let Some(spool) = shared.session.spool() else {
+        return Ok((Recordings { pending: 0, failed: 0 }, None));
+    };
+    let found = spool.look().await.map_err(|error| error.to_string())?;
+    let pending = found.pending.len().max(usize::try_from(found.jobs).unwrap_or(usize::MAX));
+    Ok((Recordings { pending, failed: found.failed.len() }, found.remark))
 }
 
 // ---- the group
@@ -140,7 +168,7 @@ async fn group(shared: &Shared) -> Result<AutoScaling, String> {
 }
 
 /// This instance in its group; `None` outside one.
-async fn membership(shared: &Shared) -> Result<Option<Membership>, String> {
+pub(super) async fn membership(shared: &Shared) -> Result<Option<Membership>, String> {
     let host = shared.host().map_err(|failure| headline(&failure))?;
     let membership =
         group(shared).await?.membership(&host.instance).await.map_err(|error| error.to_string())?;

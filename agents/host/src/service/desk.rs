@@ -6,6 +6,7 @@ use plan::lifecycle::{Machine, Moment, Order, Out, State, TroubleKind};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::metrics::Metrics;
 use crate::control::{Conversation, Request, ServiceState};
 use crate::report::Exit;
 use crate::session::{Session, now as unix_now};
@@ -40,13 +41,14 @@ impl Desk {
         request: Request,
         conversation: Conversation,
         machine: &Machine,
+        metrics: &Metrics,
         session: &Session,
         now: Moment,
     ) -> Option<Order> {
         let timeouts = &session.settings.timeouts;
         let (order, patience) = match request {
             Request::Status => {
-                conversation.service(standing(machine, now));
+                conversation.service(standing(machine, metrics, now));
                 conversation.end(Exit::Done);
                 return None;
             }
@@ -213,7 +215,7 @@ fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
 }
 
 /// How the service stands, for `status`.
-fn standing(machine: &Machine, now: Moment) -> ServiceState {
+fn standing(machine: &Machine, metrics: &Metrics, now: Moment) -> ServiceState {
     let before = |moment: Moment| unix_now().saturating_sub(now.saturating_sub(moment).as_secs());
     let mut more = serde_json::Map::new();
     if let State::Draining(drain) = machine.state() {
@@ -224,6 +226,7 @@ fn standing(machine: &Machine, now: Moment) -> ServiceState {
         more.insert("meetings".to_owned(), json!(work.meetings.as_ref().map(|ids| ids.len())));
         more.insert("recordings".to_owned(), json!(work.recordings));
     }
+    more.insert("metrics".to_owned(), metrics.report());
     ServiceState {
         state: machine.state().name().to_owned(),
         words: machine.words(now),

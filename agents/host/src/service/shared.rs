@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use plan::dns::Desired;
-
+use plan::metrics;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use super::metrics::Known;
 use crate::bbb::{Installation, NotReady};
 use crate::identity::Host;
 use crate::naming::Zone;
@@ -43,8 +44,19 @@ pub(super) struct Shared {
     awaited: RefCell<Option<Awaited>>,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
+    /// What goes on on the host, when it was counted last.
+    figures: RefCell<Option<(Instant, Figures)>>,
+    /// What the metrics need again and again.
+    pub(super) known: Known,
     /// Why each kind of call failed last, as it was told.
     complaints: RefCell<BTreeMap<&'static str, String>>,
+}
+
+/// What goes on on the host, in figures; what is not known is `None`.
+#[derive(Clone, Debug)]
+pub(super) struct Figures {
+    pub(super) meetings: Option<Vec<metrics::Meeting>>,
+    pub(super) recordings: Option<metrics::Recordings>,
 }
 
 /// What tells whether a file has changed: device, inode, size, and when it was changed.
@@ -84,6 +96,8 @@ impl Shared {
             servers: RefCell::default(),
             awaited: RefCell::default(),
             scalelite: RefCell::default(),
+            figures: RefCell::default(),
+            known: Known::default(),
             complaints: RefCell::default(),
         }
     }
@@ -161,6 +175,17 @@ impl Shared {
             None => complaints.remove(action),
         };
         why.filter(|why| former.as_ref() != Some(why)).map(String::as_str)
+    }
+
+    /// What goes on on the host was counted.
+    pub(super) fn counted(&self, figures: Figures) {
+        self.figures.replace(Some((Instant::now(), figures)));
+    }
+
+    /// What was counted at most so long ago.
+    pub(super) fn figures(&self, age: Duration) -> Option<Figures> {
+        let figures = self.figures.borrow();
+        figures.as_ref().filter(|(at, _)| at.elapsed() <= age).map(|(_, figures)| figures.clone())
     }
 
     /// The entry was looked after with these settings of BBB's.

@@ -135,6 +135,11 @@ impl Machine {
         self.policy.scalelite
     }
 
+    /// Whether the metadata service says that the host is in a group.
+    pub fn is_grouped(&self) -> bool {
+        self.intent.is_some_and(|intent| intent.grouped)
+    }
+
     /// What was counted last.
     pub fn work(&self) -> Option<&Work> {
         self.work.as_ref()

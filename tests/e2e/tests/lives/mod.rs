@@ -23,7 +23,8 @@ async fn serve(spoil: Option<Spoil>, level: &str) {
         watched.spoil(spoil).await;
     }
     let scenario = format!("run, {spoil:?}, {level}");
-    let settings = ["checks.metadata=1", "checks.work=1"].map(str::to_owned);
+    let settings = ["checks.metadata=1", "checks.work=1", "metrics.enabled=true", "metrics.interval=10"];
+    let settings = settings.map(str::to_owned);
     settings.into_iter().for_each(|setting| watched.set(setting));
     let settings: Vec<&str> = watched.settings.iter().map(String::as_str).collect();
     let mut command = watched.rig.command(&[&["run", "--log-level", level], settings.as_slice()].concat());

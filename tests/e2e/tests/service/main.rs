@@ -7,6 +7,7 @@ mod crashes;
 mod draining;
 mod joining;
 mod logs;
+mod metrics;
 mod protection;
 mod spot;
 mod staying;

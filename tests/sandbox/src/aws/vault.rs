@@ -31,7 +31,7 @@ impl std::fmt::Debug for Keys {
 impl Keys {
     pub(super) fn check_token(&self, sent: &str) -> Result<(), Refused> {
         if self.session_token.as_deref().unwrap_or_default() != sent {
-            return Err(Refused::UnknownKey);
+            return Err(Refused::WrongToken);
         }
         if self.expires.is_some_and(|expires| expires <= real_time().as_secs()) {
             return Err(Refused::Expired);

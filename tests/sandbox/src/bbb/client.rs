@@ -1,4 +1,4 @@
-//! Calls to a host's BBB API as Scalelite makes them, over real sockets that never leave loopback.
+//! Calls to a host's BBB API as Scalelite makes them, over real sockets that lead only to where a test says.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
@@ -22,7 +22,8 @@ const RESPONSE: Duration = Duration::from_secs(10);
 
 /// Where host names lead, and whom TLS trusts. Clones share one table.
 ///
-/// Names and addresses that are not in the table are unreachable, except loopback addresses and `localhost`.
+/// Names and addresses that are not in the table are unreachable, except loopback addresses and `localhost`: so nothing leaves
+/// the networks that a test knows.
 #[derive(Clone, Default)]
 pub struct Network {
     routes: Arc<Mutex<BTreeMap<String, SocketAddr>>>,
@@ -66,8 +67,8 @@ impl Network {
         Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), ..Self::default() })
     }
 
-    /// Leads connections for `host` (as in a URL, with or without a port) to this address, which must be on loopback;
-    /// others stay unreachable.
+    /// Leads connections for `host` (as in a URL, with or without a port) to this address: one on loopback, or in a network
+    /// that the test has made.
     pub fn route(&self, host: &str, address: SocketAddr) {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         routes.insert(host.to_ascii_lowercase(), address);
@@ -88,7 +89,7 @@ impl Network {
         } else {
             bare.parse().ok().map(|address| SocketAddr::new(address, port))
         };
-        known.or(itself).filter(|address| address.ip().is_loopback()).ok_or_else(|| {
+        known.or(itself.filter(|address| address.ip().is_loopback())).ok_or_else(|| {
             Error::new(ErrorKind::HostUnreachable, format!("nothing is known about host {host}"))
         })
     }

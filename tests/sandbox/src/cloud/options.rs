@@ -103,6 +103,17 @@ impl Options {
     }
 }
 
+/// What the AWS front's certificate is for. A star is one label: a bucket has names of its own.
+pub(super) fn aws_names(region: &str) -> [String; 5] {
+    [
+        AWS_NAME.to_owned(),
+        "*.amazonaws.com".to_owned(),
+        format!("*.{region}.amazonaws.com"),
+        "*.s3.amazonaws.com".to_owned(),
+        format!("*.s3.{region}.amazonaws.com"),
+    ]
+}
+
 /// The resolver knows the endpoints and the name servers of the public zones.
 pub(super) fn resolver(options: &Options, dns: &NameServers) -> ResolverOptions {
     let mut hosts = options.names.clone();

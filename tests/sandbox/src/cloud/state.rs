@@ -21,6 +21,7 @@ impl Cloud {
             "scalelite": self.scalelite.snapshot(),
             "metrics": self.cloudwatch.data().len(),
             "secrets": self.secrets.summaries(),
+            "objects": self.s3.objects(),
             "denied": self.aws.denied(),
             "faults": self.faults.planned(),
         })

@@ -1,4 +1,4 @@
-//! State, requests, faults, gates, the clock, keys, secrets, metrics.
+//! State, requests, faults, gates, the clock, keys, secrets, S3, metrics.
 
 use std::time::Duration;
 
@@ -61,6 +61,23 @@ pub(super) async fn call(call: &Call<'_>) -> Option<Outcome> {
                 done()
             } else {
                 Err(Problem::absent(format!("no secret {name}")))
+            }
+        }
+        ("GET", ["s3"]) => Ok(json!(cloud.s3.objects())),
+        ("PUT", ["s3", bucket]) => {
+            cloud.s3.create_bucket(bucket);
+            done()
+        }
+        ("PUT", ["s3", bucket, key @ ..]) => {
+            cloud.s3.put(bucket, &key.join("/"), call.request.body.clone());
+            done()
+        }
+        ("DELETE", ["s3", bucket, key @ ..]) if !key.is_empty() => {
+            let key = key.join("/");
+            if cloud.s3.remove(bucket, &key) {
+                done()
+            } else {
+                Err(Problem::absent(format!("no object {key} in {bucket}")))
             }
         }
         ("GET", ["metrics"]) => Ok(json!(cloud.cloudwatch.data())),

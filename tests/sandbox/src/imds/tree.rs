@@ -47,6 +47,9 @@ pub(super) fn values(
     let mut values = BTreeMap::new();
     let mut put = |key: &str, value: String| drop(values.insert(key.to_owned(), value));
     put("dynamic/instance-identity/document", document(facts));
+    if let Some(script) = &facts.user_data {
+        put("user-data", script.clone());
+    }
     for (key, value) in meta_data(facts, group) {
         put(&format!("meta-data/{key}"), value);
     }

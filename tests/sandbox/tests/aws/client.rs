@@ -108,8 +108,11 @@ impl Aws {
             .unwrap()
             .into();
         let headers = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let signable =
-            SignableRequest::new(call.method, &url, headers, SignableBody::Bytes(&call.body)).unwrap();
+        // S3's clients sign what they say of the body, and not the body.
+        let said = call.headers.iter().find(|(name, _)| name == "x-amz-content-sha256");
+        let body =
+            said.map_or(SignableBody::Bytes(&call.body), |(_, said)| SignableBody::Precomputed(said.clone()));
+        let signable = SignableRequest::new(call.method, &url, headers, body).unwrap();
         let instructions = sign(signable, &params).unwrap().into_parts().0;
         let mut request = self.client.request(call.method.parse().unwrap(), &url).body(call.body.clone());
         for (name, value) in &call.headers {

@@ -6,4 +6,5 @@ mod client;
 mod cloudwatch;
 mod ec2;
 mod front;
+mod s3;
 mod secrets;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use plan::health::Verdict;
+use serde_json::Value;
 
 use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status};
 
@@ -148,6 +149,24 @@ fn service(screen: &mut Screen, service: &Service) {
     };
     screen.row("service", &line);
     screen.error(service.error.as_ref());
+    let metrics = service.state.as_ref().and_then(|state| state.more.get("metrics"));
+    if let Some(line) = metrics.and_then(metrics_line) {
+        screen.row("metrics", &line);
+    }
+}
+
+/// What became of the metrics, as the service tells it; nothing where none are sent.
+fn metrics_line(metrics: &Value) -> Option<String> {
+    let metrics = metrics.as_object()?;
+    let accepted = metrics.get("accepted").and_then(Value::as_u64);
+    let error = metrics.get("error").and_then(Value::as_str);
+    let last = accepted.map(|at| format!("CloudWatch took them at {}", utc(at)));
+    Some(match (last, error) {
+        (Some(last), None) => last,
+        (None, None) => "none were sent yet".to_owned(),
+        (Some(last), Some(error)) => format!("! dropped: {error}; {last}"),
+        (None, Some(error)) => format!("! dropped: {error}"),
+    })
 }
 
 fn verdict(screen: &mut Screen, status: &Status) {

@@ -1,0 +1,146 @@
+//! Until when the certificate is good that a server on this host shows.
+//!
+//! The server is greeted as a client would greet it, and its certificate is believed whatever it is: an expired one, or one of
+//! an unknown authority, is just what has to be seen. That is safe because nothing hangs on it but a figure: no byte is sent
+//! after the greeting, none is read, and the connection serves nothing else. Whoever could answer in the server's place could
+//! make the figure wrong, no more.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use der::{Decode, Reader, SliceReader, Tag};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::http;
+
+/// Why it is not known until when a certificate is good.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    /// No server shows one.
+    #[error("no certificate at {address}: {why}")]
+    None {
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// The cause.
+        why: String,
+    },
+    /// It cannot be read.
+    #[error("the certificate at {address} cannot be read: {why}")]
+    Unreadable {
+        /// Where it was found.
+        address: SocketAddr,
+        /// The cause.
+        why: String,
+    },
+}
+
+/// When the certificate ends that the server at `address` shows to who asks for `name`: seconds since 1970. Nothing limits the
+/// time that this takes but the caller.
+pub async fn end(address: SocketAddr, name: &str) -> Result<u64, Error> {
+    let none = |why: String| Error::None { address, why };
+    let name = ServerName::try_from(name.to_owned()).map_err(|error| none(error.to_string()))?;
+    let config = config().map_err(|error| none(error.to_string()))?;
+    let stream = TcpStream::connect(address).await.map_err(|error| none(error.to_string()))?;
+    let greeted = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    let stream = greeted.map_err(|error| none(http::chain(&error)))?;
+    let (_, connection) = stream.get_ref();
+    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    let certificate = certificate.ok_or_else(|| none("the server shows none".to_owned()))?;
+    not_after(certificate).map_err(|error| Error::Unreadable { address, why: error.to_string() })
+}
+
+fn config() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let anybody = Arc::new(Anybody(Arc::clone(&provider)));
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth())
+}
+
+/// Believes every certificate, if only the server has its key. For looking at it alone: see the module.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The end of a certificate's validity (RFC 5280, 4.1), in seconds since 1970: the second time of
+/// `Certificate { TBSCertificate { [0] version, serial, signature, issuer, Validity { notBefore, notAfter }, ... }, ... }`.
+fn not_after(certificate: &[u8]) -> der::Result<u64> {
+    let mut reader = SliceReader::new(certificate)?;
+    reader.sequence(|certificate| {
+        let end = certificate.sequence::<_, _, der::Error>(|tbs| {
+            // Certificates of version 1 do not say their version.
+            if Tag::peek(tbs)?.is_context_specific() {
+                skip(tbs)?;
+            }
+            // Serial number, signature algorithm, issuer.
+            (0..3).try_for_each(|_| skip(tbs))?;
+            let end = tbs.sequence(|validity| {
+                skip(validity)?;
+                time(validity)
+            })?;
+            skip_rest(tbs)?;
+            Ok(end)
+        })?;
+        skip_rest(certificate)?;
+        Ok(end)
+    })
+}
+
+fn time<'a>(reader: &mut impl Reader<'a>) -> der::Result<u64> {
+    let since = match Tag::peek(reader)? {
+        Tag::UtcTime => UtcTime::decode(reader)?.to_unix_duration(),
+        _ => GeneralizedTime::decode(reader)?.to_unix_duration(),
+    };
+    Ok(since.as_secs())
+}
+
+fn skip<'a>(reader: &mut impl Reader<'a>) -> der::Result<()> {
+    AnyRef::decode(reader).map(drop)
+}
+
+fn skip_rest<'a>(reader: &mut impl Reader<'a>) -> der::Result<()> {
+    while !reader.is_finished() {
+        skip(reader)?;
+    }
+    Ok(())
+}

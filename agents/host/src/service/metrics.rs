@@ -1,0 +1,348 @@
+//! Tells CloudWatch in figures how the host stands: at each interval, and at once when a drain has ended at its deadline or the
+//! host has left.
+//!
+//! Nothing else waits for this or changes because of it. It looks at the state machine and tells it nothing; what could not be
+//! sent is dropped, and an interval later there is something newer. A service that ends sends nothing more.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use plan::lifecycle::{Machine, Moment, State};
+use plan::metrics::{Findings, History, Phase, Standing, data};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, info, warn};
+
+use super::calls;
+use super::shared::{Figures, Shared};
+use crate::certificate;
+use crate::cloudwatch;
+use crate::config::settings::{self, Certificate, Dimension};
+use crate::coturn;
+use crate::identity::Host;
+use crate::session::now as unix_now;
+
+/// How long CloudWatch may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take in all, when the host may be gone soon.
+const URGENT: Duration = Duration::from_secs(2);
+/// How long the host's own server may take to show its certificate.
+const GREETING: Duration = Duration::from_secs(2);
+/// How long a certificate that was seen is not looked at again.
+const SEEN: Duration = Duration::from_secs(3600);
+/// How long Auto Scaling is not asked again for the host's group, when it did not say.
+const UNANSWERED: Duration = Duration::from_secs(600);
+
+/// When and what is told, and what became of it.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    history: History,
+    interval: Option<Duration>,
+    /// When to tell it next.
+    due: Option<Instant>,
+    /// Something has happened that is worth telling at once.
+    urgent: bool,
+    /// One that is not urgent is under way.
+    under_way: bool,
+    /// When CloudWatch has taken them last, in seconds since 1970.
+    accepted: Option<u64>,
+    /// Why the last ones were dropped, if they were.
+    failure: Option<Dropped>,
+}
+
+/// What became of one message.
+#[derive(Debug)]
+pub(super) struct Sent {
+    urgent: bool,
+    result: Result<(), Dropped>,
+}
+
+/// Why a message was dropped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Dropped {
+    /// Nobody could say which group the host is in.
+    #[error("the group of this host is not known: {0}")]
+    Group(String),
+    /// The AWS clients cannot be made.
+    #[error("{0}")]
+    Setup(String),
+    /// CloudWatch has not taken it.
+    #[error(transparent)]
+    CloudWatch(#[from] cloudwatch::Error),
+}
+
+/// What is found out once and told again and again.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// When the certificate ends, in seconds since 1970, and when it was seen.
+    certificate: RefCell<Option<(Instant, u64)>>,
+    /// When Auto Scaling did not say which group the host is in, and why.
+    group: RefCell<Option<(Instant, String)>>,
+    /// Since when BBB has not answered.
+    silent: Cell<Option<Instant>>,
+}
+
+impl Metrics {
+    pub(super) fn new(settings: Option<&settings::Metrics>, machine: &Machine, now: Moment) -> Self {
+        let mut metrics = Self {
+            history: History::default(),
+            interval: None,
+            due: None,
+            urgent: false,
+            under_way: false,
+            accepted: None,
+            failure: None,
+        };
+        metrics.configure(settings);
+        metrics.follow(machine, now);
+        metrics
+    }
+
+    /// The configuration was read. Hosts that were started together do not tell at the same moment.
+    pub(super) fn configure(&mut self, settings: Option<&settings::Metrics>) {
+        self.interval = settings.map(|settings| settings.interval);
+        self.due = self.interval.map(|interval| Instant::now() + interval.mul_f64(fastrand::f64()));
+    }
+
+    /// The state machine has made a step.
+    pub(super) fn follow(&mut self, machine: &Machine, now: Moment) {
+        self.urgent |= self.history.follow(Phase::from(machine.state()), now);
+    }
+
+    /// When to send next.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        if self.urgent { Some(Instant::now()) } else { self.due }
+    }
+
+    /// Begins to send what is due.
+    pub(super) fn send(
+        &mut self,
+        shared: &Rc<Shared>,
+        machine: &Machine,
+        now: Moment,
+    ) -> Option<impl Future<Output = Sent> + use<>> {
+        let urgent = std::mem::take(&mut self.urgent);
+        if !urgent {
+            self.due = self.next();
+        }
+        let settings = shared.session.settings.metrics.clone()?;
+        let host = shared.host.get()?.clone();
+        // Whether it is in a group is not known before the metadata service has told the first time.
+        let is_told = !matches!(machine.state(), State::Starting);
+        if !is_told || Phase::from(machine.state()) == Phase::Ending || (self.under_way && !urgent) {
+            return None;
+        }
+        self.under_way |= !urgent;
+        let message = Message {
+            shared: Rc::clone(shared),
+            settings,
+            host,
+            standing: self.history.standing(now),
+            counts: is_counted(machine),
+            grouped: machine.is_grouped(),
+        };
+        Some(async move {
+            let result = match urgent {
+                true => {
+                    let sent = timeout(URGENT, message.send(Findings::default(), URGENT)).await;
+                    let late = || cloudwatch::Error::Passing("no answer in time".to_owned());
+                    sent.unwrap_or_else(|_| Err(late().into()))
+                }
+                false => {
+                    let findings = message.findings().await;
+                    message.send(findings, PATIENCE).await
+                }
+            };
+            Sent { urgent, result }
+        })
+    }
+
+    /// The next time; those that were missed are left out.
+    fn next(&self) -> Option<Instant> {
+        let (due, interval, now) = (self.due?, self.interval?, Instant::now());
+        let next = due + interval;
+        Some(if next > now { next } else { now + interval })
+    }
+
+    /// One message has been sent, or was dropped: that is told once for each kind of failure.
+    pub(super) fn sent(&mut self, Sent { urgent, result }: Sent) {
+        if !urgent {
+            self.under_way = false;
+        }
+        let kind = |dropped: &Dropped| match dropped {
+            Dropped::CloudWatch(error) => (2, Some(std::mem::discriminant(error))),
+            Dropped::Group(_) => (1, None),
+            Dropped::Setup(_) => (0, None),
+        };
+        let former = std::mem::replace(&mut self.failure, result.err());
+        match (&former, &self.failure) {
+            (former, None) => {
+                self.accepted = Some(unix_now());
+                if former.is_some() {
+                    info!(action = "metrics", "CloudWatch takes this host's metrics again");
+                }
+            }
+            (Some(former), Some(dropped)) if kind(former) == kind(dropped) => debug!("{dropped}"),
+            (_, Some(dropped)) => {
+                let why = dropped.to_string();
+                warn!(action = "metrics", reason = why.as_str(), "metrics are dropped: {why}");
+            }
+        }
+    }
+
+    /// What became of them, for `status`: null where none are sent.
+    pub(super) fn report(&self) -> Value {
+        match self.interval {
+            Some(_) => json!({
+                "accepted": self.accepted,
+                "error": self.failure.as_ref().map(Dropped::to_string),
+            }),
+            None => Value::Null,
+        }
+    }
+}
+
+/// Whether what goes on on the host is counted in this state.
+fn is_counted(machine: &Machine) -> bool {
+    matches!(machine.state(), State::Joining(_) | State::Serving(_) | State::Resting(_) | State::Draining(_))
+}
+
+/// One message before it is sent.
+struct Message {
+    shared: Rc<Shared>,
+    settings: settings::Metrics,
+    host: Host,
+    standing: Standing,
+    counts: bool,
+    grouped: bool,
+}
+
+impl Message {
+    /// What goes on on the host.
+    async fn findings(&self) -> Findings {
+        let (figures, certificate, coturn) = tokio::join!(self.figures(), self.certificate(), self.coturn());
+        let Figures { meetings, recordings } = figures;
+        let silent = self.silence(meetings.is_some());
+        Findings { meetings, recordings, certificate, coturn, silent }
+    }
+
+    /// For how long BBB has not answered, where Scalelite sends meetings to it.
+    fn silence(&self, answers: bool) -> Option<Duration> {
+        let expected = self.counts && self.shared.session.settings.scalelite.is_some();
+        let since = &self.shared.known.silent;
+        since.set((expected && !answers).then(|| since.get().unwrap_or_else(Instant::now)));
+        since.get().map(|since| since.elapsed())
+    }
+
+    /// What was counted within the last interval; counted now, if nothing was.
+    async fn figures(&self) -> Figures {
+        let nothing = || Figures { meetings: None, recordings: None };
+        if !self.counts || self.shared.session.settings.bbb.is_none() {
+            return nothing();
+        }
+        if self.shared.figures(self.settings.interval).is_none() {
+            calls::tally(&self.shared).await;
+        }
+        self.shared.figures(self.settings.interval).unwrap_or_else(nothing)
+    }
+
+    /// For how many seconds the host's certificate is still good.
+    async fn certificate(&self) -> Option<i64> {
+        let seen = &self.shared.known.certificate;
+        let known = seen.borrow().filter(|(at, _)| at.elapsed() < SEEN).map(|(_, end)| end);
+        let end = match known {
+            Some(end) => end,
+            None => {
+                let (address, name) = self.server().await?;
+                let end = match timeout(GREETING, certificate::end(address, &name)).await {
+                    Ok(Ok(end)) => end,
+                    Ok(Err(error)) => return debug_none(&error),
+                    Err(_) => return debug_none(&format_args!("no certificate at {address} in time")),
+                };
+                seen.replace(Some((Instant::now(), end)));
+                end
+            }
+        };
+        Some(i64::try_from(end).ok()? - i64::try_from(unix_now()).ok()?)
+    }
+
+    /// Where the host shows its certificate, and to whom.
+    async fn server(&self) -> Option<(SocketAddr, String)> {
+        match self.settings.certificate {
+            Certificate::Off => None,
+            Certificate::At(address) => Some((address, self.host.name.as_str().to_owned())),
+            Certificate::Bbb => {
+                let address = self.shared.session.settings.bbb.as_ref()?.address;
+                let installation = self.shared.installation(&self.host).await?.ok()?;
+                let (name, port) = installation.tls()?;
+                Some((SocketAddr::new(address, port), name.to_owned()))
+            }
+        }
+    }
+
+    async fn coturn(&self) -> Option<bool> {
+        match coturn::answers(self.settings.coturn?).await {
+            Ok(answers) => Some(answers),
+            Err(error) => debug_none(&error),
+        }
+    }
+
+    async fn send(&self, findings: Findings, patience: Duration) -> Result<(), Dropped> {
+        let session = &self.shared.session;
+        let dimensions = self.dimensions().await?;
+        let data = data(session.agent.role, &self.standing, &findings);
+        let setup = |failure: crate::report::Failure| Dropped::Setup(failure.headline());
+        let cloudwatch = session.cloudwatch(&self.host).await.map_err(setup)?;
+        cloudwatch.put(&self.settings.namespace, &dimensions, &data, patience).await?;
+        debug!("CloudWatch has taken {} metrics", data.len());
+        Ok(())
+    }
+
+    /// By what the host is told apart.
+    async fn dimensions(&self) -> Result<Vec<(&'static str, String)>, Dropped> {
+        let instance = || ("InstanceId", self.host.instance.as_str().to_owned());
+        Ok(match self.settings.dimension {
+            Dimension::Instance => vec![instance()],
+            Dimension::Group => vec![self.group().await?],
+            Dimension::Both => vec![self.group().await?, instance()],
+        })
+    }
+
+    /// The group that the host is in; outside one its domain.
+    async fn group(&self) -> Result<(&'static str, String), Dropped> {
+        let domain = || ("Domain", self.shared.session.settings.dns.domain.as_str().to_owned());
+        if !self.grouped {
+            return Ok(domain());
+        }
+        let known = self.shared.group.borrow().clone();
+        let group = match known {
+            Some(group) => Some(group),
+            None => self.ask_for_group().await?,
+        };
+        Ok(group.map_or_else(domain, |group| ("AutoScalingGroupName", group)))
+    }
+
+    /// Asks Auto Scaling, but not again and again where that does not help.
+    async fn ask_for_group(&self) -> Result<Option<String>, Dropped> {
+        let unanswered = &self.shared.known.group;
+        let former = unanswered.borrow().clone().filter(|(at, _)| at.elapsed() < UNANSWERED);
+        if let Some((_, why)) = former {
+            return Err(Dropped::Group(why));
+        }
+        match calls::bounded(calls::membership(&self.shared)).await {
+            Ok(membership) => Ok(membership.map(|membership| membership.group)),
+            Err(why) => {
+                unanswered.replace(Some((Instant::now(), why.clone())));
+                Err(Dropped::Group(why))
+            }
+        }
+    }
+}
+
+/// What is not known is left out; why is for whoever looks closely.
+fn debug_none<T>(why: &dyn std::fmt::Display) -> Option<T> {
+    debug!("left out of the metrics: {why}");
+    None
+}

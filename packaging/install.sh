@@ -1,0 +1,720 @@
+#!/bin/sh
+# Installs or upgrades an agent on this host, from a release in S3. For UserData; can be run again at any time.
+#
+#   install.sh --role bbb|turn --bucket BUCKET --zone-id ZONE --domain DOMAIN
+#     --scalelite-url URL           Scalelite's address (bbb only), and where its secret is, never the secret itself:
+#     --scalelite-secret REFERENCE  secretsmanager:ID#KEY, file:/PATH or credential:NAME
+#     --set KEY=VALUE               any other setting, as often as needed. Numbers, true, false, [lists] and "texts in
+#                                   quotes" are taken as they are, anything else as a text
+#     --version VERSION             instead of what BUCKET/PREFIX/latest says
+#     --prefix PREFIX               where the releases are in the bucket: agents
+#     --region REGION               the bucket's region: that of this instance
+#     --public-key KEY              a minisign key (RW...): the release has to be signed with it
+#     --hostname                    gives this host the name that it will have in DNS
+#     --wait SECONDS                how long to wait, for each thing that may not be there yet: 300
+#
+# Fetches SHA256SUMS and the package, verifies both, writes /etc/AGENT/config.d/50-install.toml, installs the package,
+# starts the service (where it runs, it is restarted) and returns once it is ready, which it is when its name is live.
+# Nothing is changed before everything is fetched and the package's own agent has accepted the settings. A service that
+# was ready and is not with the new version or settings gets the old ones back.
+#
+# Exit codes: 0 ready; 1 failed, or not ready in time; 2 the command line is wrong.
+#
+# Needs root, dpkg, systemd, and aws or curl; with curl the requests are signed here, with the instance role's keys.
+# Keys and tokens are handled by builtins of the shell, in pipes only: no command line shows them.
+set -eu
+umask 022
+LC_ALL=C
+export LC_ALL
+
+agent='' bucket='' zone='' domain='' url='' secret='' settings='' version=latest prefix=agents public_key=''
+hostname='' patience=300 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
+newline='
+'
+
+say() { printf 'install.sh: %s\n' "$*"; }
+complain() { printf 'install.sh: %s\n' "$*" >&2; }
+die() {
+    complain "$@"
+    exit 1
+}
+usage() {
+    complain "$*; --help shows all options. Nothing was changed"
+    exit 2
+}
+
+# --- The command line ------------------------------------------------------------------------------------------------
+
+parse() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --help | -h)
+                sed -n '2,/^set -eu/{/^#/s/^#\( \|$\)//p;}' "$0"
+                exit 0
+                ;;
+            --hostname)
+                hostname=yes
+                shift
+                continue
+                ;;
+            --*=*)
+                option=${1%%=*} value=${1#*=}
+                shift
+                ;;
+            --*)
+                option=$1
+                [ $# -ge 2 ] || usage "$option: a value has to follow (or there is no such option)"
+                value=$2
+                shift 2
+                ;;
+            # Not echoed: it may be what was meant to be a secret's place.
+            *) usage "something stands on the command line that belongs to no option" ;;
+        esac
+        take "$option" "$value"
+    done
+}
+
+take() {
+    case $2 in
+        *[[:cntrl:]]*) usage "$1: a control character, such as a line's end, stands in the value" ;;
+    esac
+    case $1 in
+        --role)
+            case $2 in
+                bbb | turn) agent=$2-agent ;;
+                *) usage "--role: bbb or turn, not '$2'" ;;
+            esac
+            ;;
+        --bucket) bucket=$2 ;;
+        --zone-id) zone=$2 ;;
+        --domain) domain=$2 ;;
+        --scalelite-url) url=$2 ;;
+        --scalelite-secret) secret=$2 ;;
+        --set) add_setting "$2" ;;
+        --version) version=$2 ;;
+        --prefix) prefix=${2%/} ;;
+        --region) region=$2 ;;
+        --public-key) public_key=$2 ;;
+        --wait) patience=$2 ;;
+        *) usage "$1: there is no such option" ;;
+    esac
+}
+
+# The settings are collected as lines of TOML, with dotted keys: so sections need not be put together.
+add_setting() {
+    key=${1%%=*} value=${1#*=}
+    case $1 in
+        *=*) ;;
+        *) usage "--set: KEY=VALUE is needed, for example dns.ttl=120" ;;
+    esac
+    case $key in
+        *[!a-z0-9_.]* | *..* | .* | *.) usage "--set: a key such as dns.ttl is needed before the first =" ;;
+        *.*) ;;
+        *) usage "--set: a key such as dns.ttl is needed before the first =" ;;
+    esac
+    case $key in
+        dns.zone_id | dns.domain | scalelite.url | scalelite.secret)
+            usage "--set: $key has an option of its own"
+            ;;
+        *secret* | *password*) usage "--set: $key: a secret is no setting; only where it is may be said" ;;
+    esac
+    case "$newline$settings" in
+        *"$newline$key = "*) usage "--set: $key stands there twice" ;;
+    esac
+    settings=$settings$key' = '$(toml_value "$value")$newline
+}
+
+# A number, a list, a text in quotes as it is; anything else becomes a text.
+toml_value() {
+    case $1 in
+        true | false | '['*']' | '"'*'"') printf '%s' "$1" ;;
+        '' | *[!0-9.]* | .* | *. | *.*.* | 0[0-9]*) toml_text "$1" ;;
+        *) printf '%s' "$1" ;;
+    esac
+}
+
+toml_text() {
+    printf '"'
+    printf '%s' "$1" | sed 's/[\\"]/\\&/g'
+    printf '"'
+}
+
+validate() {
+    [ -n "$agent" ] || usage "--role is missing: bbb or turn"
+    [ -n "$bucket" ] || usage "--bucket is missing"
+    [ -n "$zone" ] || usage "--zone-id is missing"
+    [ -n "$domain" ] || usage "--domain is missing"
+    case $bucket in
+        s3://*) usage "--bucket: the name alone, without s3://" ;;
+        *[!a-z0-9.-]* | ?? | ? | [!a-z0-9]* | *..*) usage "--bucket: '$bucket' is not the name of a bucket" ;;
+    esac
+    case $zone in
+        *[!A-Z0-9]* | [!Z]* | Z | ?????????????????????????????????*)
+            usage "--zone-id: '$zone' is not the id of a hosted zone, such as Z0123456789ABCDEFGHIJ"
+            ;;
+    esac
+    case $domain in
+        *[!A-Za-z0-9.-]* | .* | *. | *..* | -* | *- | *.-* | *-.*) usage "--domain: '$domain' is not a domain" ;;
+        *.*) ;;
+        *) usage "--domain: '$domain' is not a domain such as bbb.example.org" ;;
+    esac
+    case $version in
+        latest) ;;
+        *[!A-Za-z0-9.~-]* | [!0-9]*) usage "--version: '$version' is not a version such as 1.2.3" ;;
+    esac
+    case $prefix in
+        '' | /* | *[!A-Za-z0-9._/-]* | *//* | . | .. | */. | */.. | ./* | ../* | */./* | */../*)
+            usage "--prefix: '$prefix' is not a prefix such as agents"
+            ;;
+    esac
+    case $region in
+        *[!a-z0-9-]*) usage "--region: '$region' is not a region such as eu-central-1" ;;
+    esac
+    case $patience in
+        '' | *[!0-9]* | 0* | ??????*) usage "--wait: a number of seconds from 1 to 99999 is needed" ;;
+    esac
+    case $public_key in
+        '') ;;
+        *[!A-Za-z0-9+/=]* | [!R]* | R[!W]*) usage "--public-key: not a minisign key: it begins with RW" ;;
+    esac
+    validate_scalelite
+}
+
+validate_scalelite() {
+    case $agent$url$secret in
+        turn-agent) return ;;
+        turn-agent*) usage "--scalelite-url, --scalelite-secret: a TURN host is in no load balancer" ;;
+    esac
+    case $url in
+        '') ;;
+        *[!A-Za-z0-9.:/_~%-]*) usage "--scalelite-url: an address without user, query and spaces is needed" ;;
+        http://?* | https://?*) ;;
+        *) usage "--scalelite-url: it has to begin with https:// or http://" ;;
+    esac
+    case $secret in
+        '') ;;
+        secretsmanager:?* | file:/?* | credential:?*) ;;
+        # It may be the secret itself: it is not repeated.
+        *) usage "--scalelite-secret: say where the secret is (secretsmanager:ID#KEY, file:/PATH or credential:NAME); \
+the secret itself must not stand on a command line. If it did just now, change it: other users may have seen it" ;;
+    esac
+    case ${url:+url}${secret:+secret} in
+        url | secret) usage "--scalelite-url and --scalelite-secret: the one needs the other" ;;
+    esac
+}
+
+# --- Waiting ---------------------------------------------------------------------------------------------------------
+
+# Seconds since boot: the clock may be set while this runs, early in boot.
+now() {
+    read -r uptime _ </proc/uptime
+    printf '%s' "${uptime%%.*}"
+}
+
+# Sleeps for the next pause of a wait that began at $began. Fails when the time is over.
+pause() {
+    [ $(($(now) - began + pause)) -lt "$patience" ] || return 1
+    sleep "$pause"
+    pause=$((pause < 8 ? pause * 2 : 15))
+}
+
+begin() { began=$(now) pause=1; }
+
+# --- What is needed here ---------------------------------------------------------------------------------------------
+
+check_host() {
+    [ "$(id -u)" = 0 ] || die "this installs a package and a service, so it has to be run as root"
+    for tool in dpkg dpkg-deb dpkg-query systemctl flock sha256sum timeout od; do
+        command -v "$tool" >/dev/null || die "the command $tool is missing; this is for Debian and Ubuntu with systemd"
+    done
+    [ -z "$public_key" ] || command -v minisign >/dev/null ||
+        die "--public-key: the command minisign is missing, so nothing can be verified: apt-get install minisign"
+    if command -v aws >/dev/null; then
+        client=aws
+    elif command -v curl >/dev/null; then
+        client=curl
+    else
+        die "neither aws nor curl is here to fetch from S3 with: apt-get install curl"
+    fi
+    architecture=$(dpkg --print-architecture)
+}
+
+# One run at a time, of all agents: dpkg works for one only. The lock ends with this process, however it ends.
+lock() {
+    begin
+    exec 9>/run/bbb-agents-install.lock
+    until flock -n 9; do
+        say "another install.sh is at work; waiting for it"
+        pause || die "another install.sh has been at work for $patience s: see what it waits for (ps -ef)"
+    done
+}
+
+# --- Fetching --------------------------------------------------------------------------------------------------------
+# A try sets $code, S3's error code where there is one, and $reason, and fails; $code says whether to try again.
+
+# fetch KEY FILE KIBIBYTES: the object, or the end of all.
+fetch() {
+    object=s3://$bucket/$1
+    begin
+    until "try_$client" "$1" "$2" "$3"; do
+        if [ -f "$2" ] && [ "$(wc -c <"$2")" -ge $(($3 * 1024)) ]; then
+            die "$object is larger than $3 KiB: that cannot be it. Nothing was changed"
+        fi
+        advise "$code"
+        if [ -n "$final" ]; then
+            die "cannot fetch $object: $reason. $advice. Nothing was changed"
+        fi
+        pause || die "could not fetch $object within $patience s. The last answer: $reason. $advice. Nothing was changed"
+        say "cannot fetch $object yet: $reason; trying again"
+    done
+}
+
+# What a person can do about an error of S3's, and whether trying again is no use.
+advise() {
+    final=yes
+    case $1 in
+        NoSuchKey | 404) advice="Is that release published there (packaging/publish), under this prefix and version?" ;;
+        NoSuchBucket) advice="Is --bucket right, and the account?" ;;
+        AccessDenied | AllAccessDisabled | 403)
+            # A role that was made a moment ago gets its permissions some seconds later.
+            [ $(($(now) - began)) -ge 30 ] || final=''
+            advice="The instance role needs s3:GetObject on arn:aws:s3:::$bucket/$prefix/*. Where it may not list the \
+bucket, this is also the answer for an object that is not there"
+            ;;
+        PermanentRedirect | AuthorizationHeaderMalformed | IllegalLocationConstraintException | 301)
+            advice="The bucket is in another region than ${region:-the one that was assumed}: say which with --region"
+            ;;
+        RequestTimeTooSkewed) final='' advice="This host's clock is wrong: see timedatectl" ;;
+        *) final='' advice="Does this host reach S3 and its metadata service, and has it an instance role?" ;;
+    esac
+}
+
+try_aws() {
+    code=''
+    # Without a region it would ask us-east-1 first, which a host without a way to the internet does not reach.
+    if [ -z "$region" ] && command -v curl >/dev/null; then
+        region=$(metadata placement/region) || region=''
+    fi
+    # Its own retries are few: they are ours. The limit is on the size of files, in blocks of 512 bytes.
+    output=$(
+        ulimit -f $(($3 * 2))
+        AWS_MAX_ATTEMPTS=2 AWS_PAGER='' AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=2 \
+            timeout "$patience" aws s3api get-object --bucket "$bucket" --key "$1" ${region:+--region "$region"} \
+            --cli-connect-timeout 10 --cli-read-timeout 60 --output text "$2" 2>&1 </dev/null
+    ) && return 0
+    code=$(printf '%s\n' "$output" | sed -n 's/.*An error occurred (\([A-Za-z0-9]*\)).*/\1/p' | head -n 1)
+    reason=$(printf '%s\n' "$output" | sed '/^ *$/d' | tail -n 1)
+    reason=${reason:-aws ended without a word, or did not end in time}
+    return 1
+}
+
+try_curl() {
+    code=''
+    [ -n "$region" ] || region=$(metadata placement/region) || {
+        reason="the metadata service does not say this instance's region"
+        return 1
+    }
+    role=$(metadata iam/security-credentials/) || {
+        reason="the metadata service names no instance role"
+        return 1
+    }
+    role=${role%%"$newline"*}
+    keys=$(metadata "iam/security-credentials/$role") || {
+        reason="the metadata service has no keys for the role $role"
+        return 1
+    }
+    locate "$1"
+    failed=0
+    status=$(signed_request | (
+        ulimit -f $(($3 * 2))
+        exec curl -q --config - --silent --show-error --output "$2" --dump-header "$2.headers" --write-out '%{http_code}' \
+            --connect-timeout 10 --speed-limit 1000 --speed-time 30 --max-time "$patience" 2>"$2.error"
+    )) || failed=$?
+    [ "$failed $status" != "0 200" ] || return 0
+    if [ "$failed" != 0 ]; then
+        reason="curl ended with $failed: $(head -n 1 "$2.error")"
+        return 1
+    fi
+    code=$(sed -n 's/.*<Code>\([A-Za-z0-9]*\)<.*/\1/p' "$2" | head -n 1)
+    reason="S3 answered $status ${code:-without an error code}"
+    where=$(sed -n 's/^x-amz-bucket-region: *\([a-z0-9-]*\).*/\1/Ip; s/.*<Region>\([a-z0-9-]*\)<.*/\1/p' "$2.headers" "$2" | head -n 1)
+    [ -z "$where" ] || reason="$reason (the bucket's region is $where)"
+    code=${code:-$status}
+    return 1
+}
+
+# Where the object is: sets $scheme, $host and $path. Keys and bucket hold no character that needs to be encoded.
+locate() {
+    endpoint=${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}
+    scheme=https suffix=amazonaws.com path=/$1
+    case $region in cn-*) suffix=amazonaws.com.cn ;; esac
+    case $endpoint/$bucket in
+        /*.*) host=s3.$region.$suffix path=/$bucket/$1 ;; # a name with dots in it is in no certificate
+        /*) host=$bucket.s3.$region.$suffix ;;
+        *)
+            endpoint=${endpoint%/}
+            scheme=${endpoint%%://*} host=${endpoint#*://} path=/$bucket/$1
+            ;;
+    esac
+}
+
+# metadata KEY: asks the instance's metadata service, version 2.
+metadata() {
+    service=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
+    service=${service%/}
+    token=$(printf 'request = PUT\nurl = "%s/latest/api/token"\nheader = "%s: 300"\n' "$service" \
+        X-aws-ec2-metadata-token-ttl-seconds | ask) || return 1
+    printf 'url = "%s/latest/meta-data/%s"\nheader = "%s: %s"\n' "$service" "$1" X-aws-ec2-metadata-token "$token" | ask
+}
+
+ask() { curl -q --config - --silent --fail --noproxy '*' --connect-timeout 5 --max-time 10; }
+
+# The request as curl's configuration. Signature Version 4 is described in the Amazon S3 API Reference, "Signature
+# Calculations for the Authorization Header".
+signed_request() {
+    access_key=$(key_field AccessKeyId) secret_key=$(key_field SecretAccessKey) session=$(key_field Token)
+    time=$(date -u +%Y%m%dT%H%M%SZ)
+    scope=${time%T*}/$region/s3/aws4_request
+    nothing=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+    names='host;x-amz-content-sha256;x-amz-date;x-amz-security-token'
+    canonical=$(printf '%s\n' GET "$path" '' "host:$host" "x-amz-content-sha256:$nothing" "x-amz-date:$time" \
+        "x-amz-security-token:$session" '' "$names" "$nothing")
+    canonical=$(printf '%s' "$canonical" | digest)
+    key=$(printf 'AWS4%s' "$secret_key" | od -An -v -tx1 | tr -d ' \n')
+    for part in "${time%T*}" "$region" s3 aws4_request; do
+        key=$(hmac "$key" "$part")
+    done
+    signature=$(hmac "$key" "AWS4-HMAC-SHA256$newline$time$newline$scope$newline$canonical")
+    printf 'url = "%s://%s%s"\nproto = "=%s"\n' "$scheme" "$host" "$path" "$scheme"
+    printf 'header = "%s"\n' "x-amz-content-sha256: $nothing" "x-amz-date: $time" "x-amz-security-token: $session" \
+        "Authorization: AWS4-HMAC-SHA256 Credential=$access_key/$scope, SignedHeaders=$names, Signature=$signature"
+}
+
+key_field() { printf '%s\n' "$keys" | sed -n "s/.*\"$1\" *: *\"\\([^\"]*\\)\".*/\\1/p"; }
+
+# SHA-256 of standard input, in hexadecimal digits.
+digest() {
+    sum=$(sha256sum)
+    printf '%s' "${sum%% *}"
+}
+
+# hmac KEY TEXT: HMAC-SHA256 (RFC 2104). Key and result in hexadecimal digits; a key is at most one block long here.
+hmac() {
+    rest=$1 inner='' outer=''
+    while [ ${#inner} -lt 256 ]; do
+        byte=${rest%"${rest#??}"}
+        rest=${rest#??}
+        inner=$inner$(octal $((0x${byte:-0} ^ 0x36))) outer=$outer$(octal $((0x${byte:-0} ^ 0x5c)))
+    done
+    sum=$({
+        escaped "$inner"
+        printf '%s' "$2"
+    } | digest)
+    {
+        escaped "$outer"
+        while [ -n "$sum" ]; do
+            escaped "$(octal $((0x${sum%"${sum#??}"})))"
+            sum=${sum#??}
+        done
+    } | digest
+}
+
+# A byte as the escape that printf knows in all shells.
+octal() { printf '\\%d%d%d' $(($1 >> 6)) $(($1 >> 3 & 7)) $(($1 & 7)); }
+
+# The bytes behind such escapes: only as a format is \ooo the same in all shells, and nothing else stands in it.
+# shellcheck disable=SC2059
+escaped() { printf "$1"; }
+
+# --- The release -----------------------------------------------------------------------------------------------------
+
+find_version() {
+    [ "$version" = latest ] || return 0
+    fetch "$prefix/latest" "$work/latest" 1
+    version=$(cat "$work/latest")
+    case $version in
+        '' | *[!A-Za-z0-9.~-]* | [!0-9]*)
+            die "s3://$bucket/$prefix/latest holds no version; packaging/publish --latest VERSION BUCKET writes it. \
+Nothing was changed"
+            ;;
+    esac
+}
+
+fetch_release() {
+    release=$prefix/$version
+    fetch "$release/SHA256SUMS" "$work/SHA256SUMS" 64
+    verify_signature
+    package=${agent}_${version}_$architecture.deb
+    wanted=$(awk -v name="$package" '$2 == name || $2 == "*" name { print $1 }' "$work/SHA256SUMS")
+    case $wanted in
+        '') die "release $version has no $package; it has: $(awk '{ printf "%s ", $2 }' "$work/SHA256SUMS")
+install.sh: Nothing was changed" ;;
+        *[!0-9a-f]*) die "s3://$bucket/$release/SHA256SUMS says no good hash of $package. Nothing was changed" ;;
+    esac
+    if [ "$(hash_of "$cache/$package")" = "$wanted" ]; then
+        say "$package: is here already"
+        fetched=$cache/$package
+        return
+    fi
+    say "fetching $package from s3://$bucket/$release"
+    fetched=$work/$package
+    fetch "$release/$package" "$fetched" 262144
+    found=$(hash_of "$fetched")
+    [ "$found" = "$wanted" ] ||
+        die "s3://$bucket/$release/$package has the SHA-256 $found, but SHA256SUMS says $wanted: it was changed after it \
+was published, or was published by halves. Publish a new version. Nothing was changed"
+}
+
+verify_signature() {
+    [ -n "$public_key" ] || return 0
+    fetch "$release/SHA256SUMS.minisig" "$work/SHA256SUMS.minisig" 4
+    output=$(minisign -V -m "$work/SHA256SUMS" -x "$work/SHA256SUMS.minisig" -P "$public_key" 2>&1) ||
+        die "the signature of s3://$bucket/$release/SHA256SUMS is not one of --public-key ($output): \
+do not install this release before you know why. Nothing was changed"
+    say "SHA256SUMS is signed with $public_key"
+}
+
+hash_of() {
+    if [ -f "$1" ]; then
+        digest <"$1"
+    fi
+}
+
+# --- Settings --------------------------------------------------------------------------------------------------------
+
+write_settings() {
+    {
+        printf '# Written by install.sh, which replaces it. What you add yourself goes into another file here.\n'
+        printf 'dns.zone_id = "%s"\ndns.domain = "%s"\n' "$zone" "$domain"
+        if [ -n "$url" ]; then
+            printf 'scalelite.url = "%s"\nscalelite.secret = ' "$url"
+            toml_text "$secret"
+            printf '\n'
+        fi
+        printf '%s' "$settings"
+    } >"$work/50-install.toml"
+}
+
+# The agent in the package reads all settings as they will be, before anything is changed.
+try_settings() {
+    mkdir "$work/tree" "$work/etc"
+    dpkg-deb --extract "$fetched" "$work/tree" || die "$fetched cannot be unpacked. Nothing was changed"
+    [ ! -d "/etc/$agent" ] || cp -R "/etc/$agent/." "$work/etc/"
+    [ -f "$work/etc/config.toml" ] || cp "$work/tree/etc/$agent/config.toml" "$work/etc/config.toml"
+    mkdir -p "$work/etc/config.d"
+    cp "$work/50-install.toml" "$work/etc/config.d/"
+    code=0
+    name=$(timeout "$patience" "$work/tree/usr/bin/$agent" hostname --config "$work/etc/config.toml" \
+        2>"$work/complaint") || code=$?
+    complaint=$(sed "s|$work/etc/|/etc/$agent/|g" "$work/complaint")
+    case $code in
+        0) say "this host's name is $name" ;;
+        2) die "$agent $version does not accept the settings. Nothing was changed. It says:
+$complaint" ;;
+        *)
+            [ -z "$hostname" ] || die "$agent $version cannot tell this host's name. Nothing was changed. It says:
+$complaint"
+            say "$agent $version cannot tell this host's name yet ($(printf '%s' "$complaint" | head -n 1))"
+            ;;
+    esac
+}
+
+set_hostname() {
+    [ -n "$hostname" ] || return 0
+    [ "$(hostnamectl --static)" != "$name" ] || return 0
+    hostnamectl set-hostname "$name" || die "hostnamectl cannot set the name $name; run this again"
+    say "this host is called $name now"
+}
+
+# --- Changing --------------------------------------------------------------------------------------------------------
+
+# What systemd says of the service, into $active, $result, $invocation, $job and $words.
+look() {
+    active='' result='' invocation='' job='' words=''
+    systemctl show --property=ActiveState,Result,InvocationID,Job,StatusText "$agent.service" >"$work/unit"
+    while IFS='=' read -r property value; do
+        case $property in
+            ActiveState) active=$value ;;
+            Result) result=$value ;;
+            InvocationID) invocation=$value ;;
+            Job) job=${value#0} ;;
+            StatusText) words=$value ;;
+        esac
+    done <"$work/unit"
+}
+
+# Keeps what there is, until the new is ready. What a run that was cut short has kept counts, not what it left behind;
+# unless that was not ready and somebody has repaired it since.
+keep_old() {
+    if [ "$active" = active ] && [ ! -f "$cache/old/ready" ]; then
+        rm -rf "$cache/old"
+    fi
+    [ ! -d "$cache/old" ] || return 0
+    rm -rf "$cache/old.new"
+    mkdir "$cache/old.new"
+    [ ! -f "$settings_file" ] || cp "$settings_file" "$cache/old.new/50-install.toml"
+    [ ! -f "$cache/${agent}_${installed}_$architecture.deb" ] ||
+        ln "$cache/${agent}_${installed}_$architecture.deb" "$cache/old.new/package.deb"
+    [ "$active" != active ] || : >"$cache/old.new/ready"
+    mv "$cache/old.new" "$cache/old"
+}
+
+place_settings() {
+    mkdir -p "${settings_file%/*}"
+    cp "$1" "$settings_file.new"
+    chmod 644 "$settings_file.new"
+    mv "$settings_file.new" "$settings_file"
+}
+
+# dpkg FILE: waits for whoever has dpkg's lock, which at boot is often the system's own upgrade.
+unpack() {
+    begin
+    until output=$(DEBIAN_FRONTEND=noninteractive timeout "$patience" dpkg --force-confdef --force-confold --install "$1" \
+        2>&1 </dev/null); do
+        case $output in
+            *'locked by another process'*) ;;
+            *) return 1 ;;
+        esac
+        say "another process installs packages; waiting for it"
+        pause || return 1
+    done
+}
+
+# Packages restart a running service themselves.
+restart() {
+    before=$1
+    look
+    if [ "$invocation" = "$before" ] && [ -z "$job" ]; then
+        systemctl --no-block restart "$agent.service" || return 1
+    fi
+}
+
+# Ready is the service once no job is left that would restart it, and it says so.
+await_ready() {
+    began=$(now)
+    while :; do
+        look
+        case $active$job in
+            active) return 0 ;;
+            failed | inactive) return 1 ;;
+        esac
+        [ $(($(now) - began)) -lt "$patience" ] || return 1
+        sleep 1
+    done
+}
+
+change() {
+    look
+    installed=$(dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$agent" 2>/dev/null) || installed=''
+    case $installed in
+        'installed '*) installed=${installed#* } ;;
+        *) installed='' ;;
+    esac
+    new_package=yes new_settings=yes changed=''
+    if [ -n "$installed" ] && [ "$installed" = "$(dpkg-deb --field "$fetched" Version)" ] && [ "$fetched" = "$cache/$package" ]; then
+        new_package=''
+    fi
+    ! cmp -s "$work/50-install.toml" "$settings_file" || new_settings=''
+    if [ -z "$new_package$new_settings" ] && [ ! -d "$cache/old" ]; then
+        say "$agent $version is installed with these settings"
+        return
+    fi
+    keep_old
+    changed=yes
+    before=$invocation
+    [ -z "$new_settings" ] || place_settings "$work/50-install.toml"
+    if [ -n "$new_package" ]; then
+        say "installing $package"
+        unpack "$fetched" || {
+            complain "dpkg does not install $package:
+$output"
+            roll_back
+        }
+    fi
+    restart "$before" || roll_back
+}
+
+start() {
+    systemctl --quiet enable "$agent.service" || die "systemctl cannot enable $agent.service; run this again"
+    look
+    case $changed$active$job in
+        active) return ;;
+        inactive | failed) systemctl --no-block start "$agent.service" || die "systemctl cannot start $agent.service" ;;
+    esac
+    say "waiting until $agent is ready, at most $patience s"
+    await_ready || not_ready
+}
+
+not_ready() {
+    complain "$agent $version is not ready after $(($(now) - began)) s. systemd says: $active${result:+, $result}${words:+: $words}"
+    journalctl --unit="$agent.service" --lines=10 --no-pager --output=cat >&2 || true
+    [ ! -f "$cache/old/ready" ] || roll_back
+    finish
+    die "$agent $version stays installed. The service keeps trying by itself unless systemd says failed; see \
+systemctl status $agent, $agent check"
+}
+
+# The service was ready with the old package and settings: back to them.
+roll_back() {
+    if [ ! -f "$cache/old/ready" ]; then
+        die "there is nothing to go back to, because the service was not ready before. Repair what is said above, run this again"
+    fi
+    complain "putting back what was there before"
+    look
+    before=$invocation
+    if [ -f "$cache/old/50-install.toml" ]; then
+        place_settings "$cache/old/50-install.toml"
+    else
+        rm -f "$settings_file"
+    fi
+    if [ -f "$cache/old/package.deb" ] && ! cmp -s "$cache/old/package.deb" "$fetched"; then
+        unpack "$cache/old/package.deb" || complain "dpkg does not install the old package either: $output"
+    elif [ -n "$new_package" ]; then
+        complain "the old package is not in $cache: version $version stays, with the old settings"
+    fi
+    restart "$before" || true
+    if await_ready; then
+        rm -rf "$cache/old"
+        die "version $version was not taken over; the service runs as before"
+    fi
+    die "version $version was not taken over, and the service is not ready as it was before either: see \
+systemctl status $agent, $agent check. $cache/old holds what was there"
+}
+
+# The package stays for the day when the next one has to be taken back; older ones go.
+finish() {
+    [ "$fetched" = "$cache/$package" ] || mv "$fetched" "$cache/$package"
+    for file in "$cache"/*.deb; do
+        [ "$file" = "$cache/$package" ] || rm -f "$file"
+    done
+    rm -rf "$cache/old"
+}
+
+main() {
+    parse "$@"
+    validate
+    check_host
+    cache=/var/cache/$agent work=/var/cache/$agent/work settings_file=/etc/$agent/config.d/50-install.toml
+    lock
+    mkdir -p "$cache"
+    chmod 700 "$cache"
+    rm -rf "$work"
+    mkdir "$work"
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    find_version
+    say "$agent $version for $architecture, from s3://$bucket/$prefix, fetched with $client"
+    fetch_release
+    write_settings
+    try_settings
+    set_hostname
+    change
+    start
+    finish
+    look
+    say "$agent $version is ready${words:+: $words}"
+}
+
+main "$@"

@@ -1,0 +1,116 @@
+//! What happens to hosts, each from a disk that has never been booted: what is expected outside, and in the guest.
+
+mod control;
+mod ends;
+mod first;
+mod inside;
+mod releases;
+mod work;
+
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::stage::{Role, Stage};
+use crate::{Error, Outcome};
+
+/// Nothing is measured by this: it only turns a scenario that would hang for ever into one that fails.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// One of them.
+pub(crate) struct Scenario {
+    /// What it is called on the command line.
+    pub(crate) name: &'static str,
+    /// What it shows.
+    pub(crate) about: &'static str,
+    /// What the host is for.
+    pub(crate) role: Role,
+    play: for<'a> fn(&'a Stage<'a>) -> LocalBoxFuture<'a, Outcome>,
+}
+
+impl Scenario {
+    /// Plays it. It fails when something is not as it should be.
+    pub(crate) async fn play<'a>(&self, stage: &'a Stage<'a>) -> Outcome {
+        tokio::time::timeout(PATIENCE, (self.play)(stage)).await?
+    }
+}
+
+macro_rules! scenario {
+    ($name:literal, $role:ident, $play:path, $about:literal) => {
+        Scenario { name: $name, about: $about, role: Role::$role, play: |stage| Box::pin($play(stage)) }
+    };
+}
+
+/// All of them.
+const ALL: [Scenario; 13] = [
+    scenario!(
+        "first-boot",
+        Bbb,
+        first::first_boot,
+        "UserData installs; the name is live before BBB is installed; then it joins"
+    ),
+    scenario!(
+        "inside",
+        Bbb,
+        inside::inside,
+        "the unit's confinement; the journal's fields; secrets are nowhere"
+    ),
+    scenario!(
+        "reboot",
+        Bbb,
+        ends::reboot,
+        "name and entry are kept; the meeting is ended; the same entry comes back"
+    ),
+    scenario!("power-off", Bbb, ends::power_off, "name, entry and meeting are gone once the guest is dead"),
+    scenario!(
+        "power-cut",
+        Bbb,
+        ends::power_cut,
+        "everything stays; the next boot repairs it, with the same entry"
+    ),
+    scenario!("stop", Bbb, ends::stop, "stopped by hand it leaves; started it joins again"),
+    scenario!(
+        "scale-in",
+        Bbb,
+        work::scale_in,
+        "protected while it is busy; cordoned, drained, gone, then the group goes on"
+    ),
+    scenario!(
+        "upgrade",
+        Bbb,
+        releases::upgrade,
+        "a new release takes over during a meeting, and nothing outside notices"
+    ),
+    scenario!(
+        "rollback",
+        Bbb,
+        releases::rollback,
+        "a release that does not become ready is taken back during a meeting"
+    ),
+    scenario!(
+        "never-ready",
+        Bbb,
+        first::never_ready,
+        "without permission install.sh says so in time, and the boot goes on"
+    ),
+    scenario!("purge", Bbb, releases::purge, "removing leaves the fleet, purging leaves nothing on the disk"),
+    scenario!("turn", Turn, first::turn, "a TURN host from its first boot to its power-off"),
+    scenario!(
+        "control",
+        Bbb,
+        control::loses_the_network,
+        "a unit that loses the network leaves debris: the checks above notice"
+    ),
+];
+
+/// The scenarios of these names, or all.
+pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Error> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let find = |name: &String| {
+        let found = ALL.iter().find(|scenario| scenario.name == name);
+        found.ok_or_else(|| format!("there is no scenario {name}; --list shows all").into())
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,79 @@
+//! How a host can end: what is undone depends on it.
+
+use sandbox::http::ServiceName::{Imds, Route53};
+use sandbox::scalelite::ServerState;
+
+use super::first::BBB_IS_INSTALLED;
+use crate::stage::Stage;
+use crate::{Outcome, ensure};
+
+/// What no end but a reboot and a crash leaves behind.
+pub(super) async fn power_off(stage: &Stage<'_>) -> Outcome {
+    let guest = stage.installed().await?;
+    stage.meet("room")?;
+    guest.power_off().await?;
+    stage.gone()?;
+    // Scalelite has ended it through the host's nginx, which was still there.
+    ensure(stage.cloud.bbb.meeting("room").is_none(), || "the meeting has not been ended".to_owned())
+}
+
+/// The name and the entry are kept, but no meeting is placed on a host that is away.
+pub(super) async fn reboot(stage: &Stage<'_>) -> Outcome {
+    let guest = stage.installed().await?;
+    stage.meet("room")?;
+    let (before, records) = (stage.entry()?, stage.records());
+    stage.cloud.journal.clear();
+    let away = async || {
+        let entry = stage.entry()?;
+        ensure(entry.id == before.id, || "the entry is another one".to_owned())?;
+        ensure(entry.state == ServerState::Disabled, || format!("the entry is not disabled: {entry:?}"))?;
+        ensure(stage.cloud.bbb.meeting("room").is_none(), || "the meeting has not been ended".to_owned())
+    };
+    let guest = guest.reboot(stage.world, &stage.disk, away).await?;
+    stage.joined().await?;
+    let (after, changed) = (stage.entry()?, stage.cloud.journal.count(Route53, "ChangeResourceRecordSets"));
+    ensure(after.id == before.id, || format!("{before:?} became {after:?}"))?;
+    ensure(stage.records() == records && changed == 0, || {
+        format!("the name was changed: {:?}", stage.records())
+    })?;
+    guest.reaches("cloud-final.service", "active").await?;
+    let installed = stage.cloud.journal.count(Imds, BBB_IS_INSTALLED);
+    ensure(installed == 0, || "UserData ran once more".to_owned())?;
+    guest.power_off().await?;
+    stage.gone()
+}
+
+/// Nothing is undone, and meanwhile EC2 has given the host another address. The next boot makes it right.
+pub(super) async fn power_cut(stage: &Stage<'_>) -> Outcome {
+    let guest = stage.installed().await?;
+    let before = stage.entry()?;
+    guest.power_cut().await?;
+    stage.has_name()?;
+    let left = stage.entry()?;
+    ensure(left == before, || format!("{before:?} became {left:?} by a power cut"))?;
+    stage.cloud.imds.update(|facts| facts.public_ipv4 = Some([203, 0, 113, 99].into()))?;
+    stage.cloud.scalelite.set_state(&before.id, ServerState::Disabled);
+    stage.cloud.journal.clear();
+    let guest = stage.boot().await?;
+    stage.joined().await?;
+    guest.reaches("bbb-agent.service", "active").await?;
+    stage.has_name()?;
+    let after = stage.entry()?;
+    ensure(after.id == before.id, || format!("{before:?} became {after:?}"))?;
+    let changes = stage.changes_in_scalelite();
+    ensure(changes == ["updateServer"], || format!("Scalelite was asked for {changes:?}"))?;
+    guest.power_off().await?;
+    stage.gone()
+}
+
+/// An operator stops the service: the host leaves. It is not forgotten how to come back.
+pub(super) async fn stop(stage: &Stage<'_>) -> Outcome {
+    let guest = stage.installed().await?;
+    guest.run("systemctl", &["stop", "bbb-agent"]).await?;
+    stage.gone()?;
+    guest.run("systemctl", &["start", "bbb-agent"]).await?;
+    stage.has_name()?;
+    stage.joined().await?;
+    guest.power_off().await?;
+    stage.gone()
+}

@@ -1,0 +1,83 @@
+//! The first boot.
+
+use sandbox::http::ServiceName::{Imds, Route53, Scalelite};
+
+use crate::guest::until;
+use crate::stage::{Stage, WITHOUT_CLI};
+use crate::{Outcome, ensure};
+
+/// What only BBB's installer asks for: see `guest/usr/local/sbin/install-bbb`.
+pub(super) const BBB_IS_INSTALLED: &str = "public-hostname";
+
+/// UserData installs the agent; once that has returned, BBB is installed, which needs the name; then the host joins.
+pub(super) async fn first_boot(stage: &Stage<'_>) -> Outcome {
+    stage.shipped()?;
+    let guest = stage.installed().await?;
+    stage.has_name()?;
+    let (named, began) =
+        (stage.first(Route53, "ChangeResourceRecordSets")?, stage.first(Imds, BBB_IS_INSTALLED)?);
+    let joined = stage.first(Scalelite, "addServer")?;
+    ensure(named < began && began < joined, || {
+        format!("the name, BBB's installation and the joining are requests {named}, {began} and {joined}")
+    })?;
+    looked_up_when_live(stage)?;
+    // Through the host's own nginx, as the world does.
+    stage.cloud.scalelite.poll().await;
+    let entry = stage.entry()?;
+    ensure(entry.online && entry.in_placement, || format!("Scalelite gives it no meetings: {entry:?}"))?;
+    let hostname = guest.run("hostname", &[]).await?;
+    ensure(hostname.trim() == stage.name(), || format!("the host is called {hostname}"))?;
+    let (code, status) = guest.ends("bbb-agent", &["status"]).await?;
+    ensure(code == 0, || format!("bbb-agent status ended with {code}:\n{status}"))?;
+    guest.power_off().await
+}
+
+/// The resolver remembers what was not there: who asks for the name too early never sees it.
+fn looked_up_when_live(stage: &Stage<'_>) -> Outcome {
+    let name = format!("{}.", stage.name());
+    let asked: Vec<_> =
+        stage.cloud.resolver.queries().into_iter().filter(|query| query.name == name).collect();
+    let early = asked.iter().find(|query| query.answer == "NXDOMAIN");
+    ensure(!asked.is_empty() && early.is_none(), || format!("the name was looked up like this: {asked:?}"))
+}
+
+/// install.sh is bounded, says why, and leaves a service that goes on trying: what is missing may come.
+pub(super) async fn never_ready(stage: &Stage<'_>) -> Outcome {
+    stage.cloud.aws.deny("route53:ChangeResourceRecordSets");
+    let user_data = format!(
+        "{WITHOUT_CLI}{} || echo \"install.sh ended with $?\"\n",
+        stage.install(&["--wait", "5"]).join(" ")
+    );
+    stage.cloud.imds.update(|facts| facts.user_data = Some(user_data))?;
+    let guest = stage.boot().await?;
+    guest.reaches("cloud-final.service", "active").await?;
+    let said = stage.disk.journal(&["--output=cat", "--unit=cloud-final.service"]).await?;
+    for words in
+        ["install.sh ended with 1", "is not ready after", "Route 53 ChangeResourceRecordSets", "AccessDenied"]
+    {
+        ensure(said.contains(words), || format!("{words:?} is not in what UserData printed:\n{said}"))?;
+    }
+    let state = guest.unit("bbb-agent.service", "ActiveState").await?;
+    ensure(state == "activating", || format!("the service is {state}"))?;
+    stage.cloud.aws.allow("route53:ChangeResourceRecordSets");
+    guest.reaches("bbb-agent.service", "active").await?;
+    stage.has_name()?;
+    guest.power_off().await?;
+    stage.gone()
+}
+
+/// A TURN host has a name, and nothing else.
+pub(super) async fn turn(stage: &Stage<'_>) -> Outcome {
+    stage.shipped()?;
+    let guest = stage.installed().await?;
+    stage.has_name()?;
+    ensure(stage.entries().is_empty(), || "a TURN host is in Scalelite".to_owned())?;
+    let (code, status) = guest.ends("turn-agent", &["status"]).await?;
+    ensure(code == 0, || format!("turn-agent status ended with {code}:\n{status}"))?;
+    until("it says that it is registered", async || {
+        Ok(guest.unit("turn-agent.service", "StatusText").await?.starts_with("registered"))
+    })
+    .await?;
+    guest.power_off().await?;
+    stage.gone()
+}

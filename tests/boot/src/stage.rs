@@ -1,0 +1,251 @@
+//! What a scenario plays on: a cloud, a host's disk, and what both say.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use sandbox::cloud::{BUCKET, Cloud, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
+use sandbox::fleet::InstanceFacts;
+use sandbox::http::ServiceName::{self, Route53, Scalelite};
+use sandbox::scalelite::{ServerSnapshot, ServerState};
+
+use crate::disk::Disk;
+use crate::guest::{Guest, until};
+use crate::world::World;
+use crate::{Outcome, cloud, ensure};
+
+/// Where the disk has install.sh: what UserData runs.
+const INSTALLER: &str = "/opt/install.sh";
+/// How UserData begins for a host whose image has install.sh, but not the AWS CLI: then install.sh signs its requests itself.
+pub(crate) const WITHOUT_CLI: &str = "#!/bin/sh\nset -eu\nrm -f /usr/bin/aws\n";
+/// The calls that change something in Scalelite.
+const CHANGES: [&str; 4] = ["addServer", "updateServer", "panicServer", "deleteServer"];
+/// How much of a long list is shown when something failed.
+const TAIL: usize = 250;
+
+/// What a host is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// BigBlueButton.
+    Bbb,
+    /// coturn.
+    Turn,
+}
+
+/// A cloud with one host that is switched off.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) cloud: Arc<Cloud>,
+    pub(crate) disk: Disk,
+    pub(crate) role: Role,
+}
+
+impl<'a> Stage<'a> {
+    /// A new host, launched with the UserData of its role.
+    pub(crate) async fn set(world: &'a World, role: Role) -> Outcome<Self> {
+        let cloud = cloud::start(world, InstanceFacts::default()).await?;
+        let disk = Disk::new(world).await?;
+        let authority = cloud.authority().ok_or("the cloud has no certificate authority")?;
+        disk.trust(authority.pem()).await?;
+        disk.write(
+            INSTALLER,
+            &std::fs::read_to_string(world.releases.join(cloud::LATEST).join("install.sh"))?,
+            0o755,
+        )?;
+        for file in [cloud.files.overrides(), cloud.files.defaults()] {
+            let name = file.file_name().ok_or("a property file without a name")?.to_string_lossy();
+            disk.write(&format!("/opt/bigbluebutton/{name}"), &std::fs::read_to_string(&file)?, 0o600)?;
+        }
+        let stage = Self { world, cloud, disk, role };
+        let user_data = stage.user_data();
+        stage.cloud.imds.update(|facts| facts.user_data = Some(user_data))?;
+        Ok(stage)
+    }
+
+    /// Short, for all that happens later. The shipped UserData is [`Stage::shipped`].
+    fn user_data(&self) -> String {
+        let install = self.install(&[]).join(" ");
+        let bbb = match self.role {
+            Role::Bbb => "install-bbb -s \"$(hostname)\"\n",
+            Role::Turn => "",
+        };
+        format!("{WITHOUT_CLI}{install}\n{bbb}")
+    }
+
+    /// Launches the host with the UserData that is shipped, its variables filled in as its operator would.
+    pub(crate) fn shipped(&self) -> Outcome {
+        let cloud = &self.cloud;
+        let region = cloud.imds.facts().map(|facts| facts.region).unwrap_or_default();
+        let (url, secret) = (cloud::scalelite_url(), secret_reference());
+        let mut values = vec![
+            ("bucket", BUCKET),
+            ("region", region.as_str()),
+            ("zone_id", cloud.zone_id.as_str()),
+            ("domain", cloud.zone_name.as_str()),
+        ];
+        let mut text = match self.role {
+            Role::Bbb => {
+                values.extend([("scalelite_url", url.as_str()), ("scalelite_secret", secret.as_str())]);
+                include_str!("../../../packaging/userdata/bbb-host.sh").to_owned()
+            }
+            Role::Turn => include_str!("../../../packaging/userdata/turn-host.sh").to_owned(),
+        };
+        for (variable, value) in values {
+            text = fill(&text, variable, value)?;
+        }
+        Ok(cloud.imds.update(|facts| facts.user_data = Some(text))?)
+    }
+
+    /// The command that installs a release, with these options in addition.
+    pub(crate) fn install(&self, more: &[&str]) -> Vec<String> {
+        let (zone, domain) = (&self.cloud.zone_id, &self.cloud.zone_name);
+        let mut words =
+            vec![INSTALLER, "--bucket", BUCKET, "--zone-id", zone, "--domain", domain, "--hostname"];
+        let (url, secret) = (cloud::scalelite_url(), secret_reference());
+        match self.role {
+            Role::Bbb => {
+                words.extend(["--role", "bbb", "--scalelite-url", &url, "--scalelite-secret", &secret]);
+                // What would be waited for on a host with people on it.
+                words.extend(["--set", "drain.quiet=0", "--set", "checks.work=1"]);
+                words.extend(["--set", "scalelite.poll_interval=5"]);
+            }
+            Role::Turn => words.extend(["--role", "turn"]),
+        }
+        words.into_iter().chain(more.iter().copied()).map(str::to_owned).collect()
+    }
+
+    /// Runs install.sh in the guest, as an operator does later; returns its exit code and what it printed.
+    pub(crate) async fn install_again(&self, guest: &Guest, more: &[&str]) -> Outcome<(i32, String)> {
+        guest.ends("/bin/sh", &["-c", &self.install(more).join(" ")]).await
+    }
+
+    /// Switches the host on.
+    pub(crate) async fn boot(&self) -> Outcome<Guest> {
+        Guest::boot(self.world, &self.disk).await
+    }
+
+    /// The host after its first boot: UserData has run to its end, and the host takes meetings or TURN clients.
+    pub(crate) async fn installed(&self) -> Outcome<Guest> {
+        let guest = self.boot().await?;
+        guest.reaches("cloud-final.service", "active").await?;
+        if self.role == Role::Bbb {
+            self.joined().await?;
+        }
+        Ok(guest)
+    }
+
+    /// Returns once the host is in Scalelite, enabled.
+    pub(crate) async fn joined(&self) -> Outcome {
+        let enabled = async || Ok(self.entries().iter().any(|entry| entry.state == ServerState::Enabled));
+        until("the host is enabled in Scalelite", enabled).await
+    }
+
+    /// The host's name without a final dot.
+    pub(crate) fn name(&self) -> String {
+        let prefix = if self.role == Role::Bbb { "vc" } else { "tu" };
+        format!("{prefix}-{}.{}", self.cloud.imds.instance().trim_start_matches("i-"), self.cloud.zone_name)
+    }
+
+    /// The record sets of the zone but its own, as text.
+    pub(crate) fn records(&self) -> Vec<String> {
+        let apex = format!("{}.", self.cloud.zone_name);
+        let sets = self.cloud.route53.records(&self.cloud.zone_id).unwrap_or_default();
+        let others = sets.into_iter().filter(|set| set.name != apex);
+        others
+            .map(|set| format!("{} {} {}", set.name, set.record_type.as_str(), set.values.join(" ")))
+            .collect()
+    }
+
+    /// The entries of Scalelite.
+    pub(crate) fn entries(&self) -> Vec<ServerSnapshot> {
+        self.cloud.scalelite.servers()
+    }
+
+    /// The only entry.
+    pub(crate) fn entry(&self) -> Outcome<ServerSnapshot> {
+        let mut entries = self.entries();
+        ensure(entries.len() == 1, || format!("one entry was to be in Scalelite: {entries:?}"))?;
+        Ok(entries.remove(0))
+    }
+
+    /// A meeting that was placed on the host through Scalelite.
+    pub(crate) fn meet(&self, meeting: &str) -> Outcome {
+        self.cloud.bbb.start_meeting(meeting, 3);
+        self.cloud.scalelite.map_meeting(meeting, &self.entry()?.id);
+        Ok(())
+    }
+
+    /// Fails unless that meeting goes on.
+    pub(crate) fn goes_on(&self, meeting: &str) -> Outcome {
+        ensure(self.cloud.bbb.meeting(meeting).is_some(), || format!("the meeting {meeting} has been ended"))
+    }
+
+    /// Fails unless the name is the host's, with its address.
+    pub(crate) fn has_name(&self) -> Outcome {
+        let name = self.name();
+        let address =
+            self.cloud.imds.facts().and_then(|facts| facts.public_ipv4).ok_or("no public address")?;
+        let (records, wanted) = (self.records(), format!("{name}. A {address}"));
+        ensure(records.contains(&wanted), || format!("there is no record set {wanted}, but {records:?}"))?;
+        let owner = format!("_agent.{name}. TXT");
+        ensure(records.iter().any(|record| record.starts_with(&owner)), || format!("no {owner}: {records:?}"))
+    }
+
+    /// Fails unless nothing of the host is left outside: no record set, no entry.
+    pub(crate) fn gone(&self) -> Outcome {
+        let (records, entries) = (self.records(), self.entries());
+        ensure(records.is_empty(), || format!("these record sets are left: {records:?}"))?;
+        ensure(entries.is_empty(), || format!("these entries are left in Scalelite: {entries:?}"))
+    }
+
+    /// What was changed in Scalelite since the journal was cleared, in order.
+    pub(crate) fn changes_in_scalelite(&self) -> Vec<String> {
+        let calls = self.cloud.journal.entries().into_iter().filter(|entry| entry.service == Scalelite);
+        calls.map(|entry| entry.action).filter(|action| CHANGES.contains(&action.as_str())).collect()
+    }
+
+    /// Fails unless nothing was changed outside since the journal was cleared.
+    pub(crate) fn untouched(&self) -> Outcome {
+        let changes = self.changes_in_scalelite();
+        ensure(changes.is_empty(), || format!("Scalelite was asked for {changes:?}"))?;
+        let changes = self.cloud.journal.count(Route53, "ChangeResourceRecordSets");
+        ensure(changes == 0, || format!("record sets were changed {changes} times"))
+    }
+
+    /// Where in the list of all requests this one comes first.
+    pub(crate) fn first(&self, service: ServiceName, action: &str) -> Outcome<usize> {
+        let entries = self.cloud.journal.entries();
+        let found =
+            entries.iter().position(|entry| entry.service == service && entry.action.contains(action));
+        found.ok_or_else(|| format!("{service:?} was never asked for {action}").into())
+    }
+
+    /// What a person needs who looks for the reason of a failure: the end of the guest's journal and of the cloud's.
+    pub(crate) async fn report(&self) -> String {
+        let tail = TAIL.to_string();
+        let journal = self.disk.journal(&["--output=short-monotonic", "--lines", &tail]).await;
+        let mut text =
+            format!("--- the guest's journal\n{}", journal.unwrap_or_else(|error| error.to_string()));
+        let entries = self.cloud.journal.entries();
+        text.push_str("--- the cloud's journal\n");
+        for entry in entries.iter().skip(entries.len().saturating_sub(TAIL)) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{:?} {} {:?}", entry.service, entry.action, entry.status);
+        }
+        let _ = write!(text, "--- record sets {:?}\n--- entries {:?}", self.records(), self.entries());
+        text
+    }
+}
+
+/// Where Scalelite's secret is, as a word of a shell's.
+fn secret_reference() -> String {
+    format!("'secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}'")
+}
+
+/// Gives a variable of a shell's script this value, in the line that sets it.
+fn fill(script: &str, variable: &str, value: &str) -> Outcome<String> {
+    let begin = format!("{variable}=");
+    let line = script.lines().find(|line| line.starts_with(&begin));
+    let line = line.ok_or_else(|| format!("UserData has no variable {variable}"))?;
+    Ok(script.replacen(line, &format!("{begin}{value}"), 1))
+}

@@ -1,0 +1,228 @@
+//! S3's REST API, as far as a release is published and fetched with it: single objects and listings.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GetObject`, `HeadObject` | the object, or the range of it that is asked for; 404 `NoSuchKey`, but 403 `AccessDenied` for who may not list the bucket (`s3:ListBucket`) |
+//! | ... with `If-Match` of another object | 412 `PreconditionFailed` |
+//! | `PutObject` | puts the object, after its checksums were compared |
+//! | ... with `If-None-Match: *`, where the key is taken | 412 `PreconditionFailed` |
+//! | ... whose body is not what its checksum or its length says | 400 `BadDigest`, `XAmzContentSHA256Mismatch`, `IncompleteBody` |
+//! | `ListObjectsV2`, `HeadBucket` | keys in the order of their bytes, prefixes in common, pages |
+//! | no such bucket | 404 `NoSuchBucket` |
+//! | a bucket of another region | 301 `PermanentRedirect`, with that region in `x-amz-bucket-region` |
+//! | any other call of S3's | 501 `NotImplemented` |
+//!
+//! A bucket is named by the path (`s3.REGION.amazonaws.com/BUCKET/KEY`, or any other host) or by the host
+//! (`BUCKET.s3.REGION.amazonaws.com/KEY`). What the front refuses is in [`crate::aws`].
+//!
+//! Sources: the Amazon S3 API Reference (actions, "Error responses", "Conditional writes") and the user guide's "Checking
+//! object integrity".
+
+mod address;
+mod answers;
+mod body;
+mod list;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use hyper::body::Bytes;
+use serde::Serialize;
+
+use crate::aws::Denials;
+use crate::clock::real_time;
+use crate::http::{Request, Response, Service, ServiceName};
+use address::Target;
+use answers::{Refusal, Refused};
+
+/// One object.
+#[derive(Clone, Debug)]
+struct Object {
+    content: Bytes,
+    content_type: String,
+    /// Quoted, as it is sent. S3's is an MD5 for some objects and not for others: nobody may rely on that.
+    etag: String,
+    /// Seconds since 1970.
+    modified: u64,
+}
+
+impl Object {
+    fn new(content: Bytes, content_type: &str) -> Self {
+        let etag: String = body::sha256_hex(&content).chars().take(32).collect();
+        Self {
+            content,
+            content_type: content_type.to_owned(),
+            etag: format!("\"{etag}\""),
+            modified: real_time().as_secs(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    region: String,
+    objects: BTreeMap<String, Object>,
+}
+
+/// What the control API shows of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ObjectSummary {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: usize,
+    /// SHA-256 of its content, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// S3 in one region.
+#[derive(Debug)]
+pub struct S3 {
+    region: String,
+    denials: Denials,
+    buckets: Mutex<BTreeMap<String, Bucket>>,
+}
+
+impl S3 {
+    /// S3 without buckets, seen from this region. Who is denied `s3:ListBucket` by `denials` is not told which keys exist.
+    pub fn new(region: &str, denials: Denials) -> Arc<Self> {
+        Arc::new(Self { region: region.to_owned(), denials, buckets: Mutex::default() })
+    }
+
+    /// Makes a bucket in S3's own region, unless it is there.
+    pub fn create_bucket(&self, name: &str) {
+        self.create_bucket_in(name, &self.region);
+    }
+
+    /// The same in another region: it is not served here.
+    pub fn create_bucket_in(&self, name: &str, region: &str) {
+        let bucket = || Bucket { region: region.to_owned(), objects: BTreeMap::new() };
+        self.buckets().entry(name.to_owned()).or_insert_with(bucket);
+    }
+
+    /// Puts an object as somebody else would, e.g. one who tampers with it; makes the bucket if it has to.
+    pub fn put(&self, bucket: &str, key: &str, content: impl Into<Bytes>) {
+        self.create_bucket(bucket);
+        let object = Object::new(content.into(), "binary/octet-stream");
+        self.buckets().get_mut(bucket).map(|bucket| bucket.objects.insert(key.to_owned(), object));
+    }
+
+    /// Removes an object; whether it was there.
+    pub fn remove(&self, bucket: &str, key: &str) -> bool {
+        self.buckets().get_mut(bucket).is_some_and(|bucket| bucket.objects.remove(key).is_some())
+    }
+
+    /// An object's content.
+    pub fn get(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        self.buckets().get(bucket)?.objects.get(key).map(|object| object.content.clone())
+    }
+
+    /// All keys of a bucket, in order.
+    pub fn keys(&self, bucket: &str) -> Vec<String> {
+        self.buckets().get(bucket).map(|bucket| bucket.objects.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What there is.
+    pub fn objects(&self) -> Vec<ObjectSummary> {
+        let buckets = self.buckets();
+        let summary = |name: &String, (key, object): (&String, &Object)| ObjectSummary {
+            bucket: name.clone(),
+            key: key.clone(),
+            size: object.content.len(),
+            sha256: body::sha256_hex(&object.content),
+        };
+        buckets
+            .iter()
+            .flat_map(|(name, bucket)| bucket.objects.iter().map(move |object| summary(name, object)))
+            .collect()
+    }
+
+    fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, Bucket>> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn act(&self, request: &Request) -> Result<Response, Refusal> {
+        let target = Target::of(request);
+        if request.header("x-amz-content-sha256").is_empty() {
+            return Err(Refused::MissingHash.into());
+        }
+        let content = body::checked(request)?;
+        let mut buckets = self.buckets();
+        let bucket = buckets.get_mut(&target.bucket).ok_or(Refused::NoSuchBucket)?;
+        if bucket.region != self.region {
+            return Err(Refusal::redirect(&target.bucket, &bucket.region));
+        }
+        match target.action {
+            "HeadBucket" => Ok(answers::bucket(&bucket.region)),
+            "ListObjectsV2" => list::answer(&target, &bucket.objects),
+            "GetObject" | "HeadObject" => {
+                let absent = || self.absent(&target.key);
+                let object = bucket.objects.get(&target.key).ok_or_else(absent)?;
+                answers::object(request, object)
+            }
+            "PutObject" => self.put_object(request, &target.key, content, bucket),
+            _ => Err(Refused::NotImplemented.into()),
+        }
+    }
+
+    /// Who may not list a bucket is not told that a key is not there.
+    fn absent(&self, key: &str) -> Refusal {
+        match self.denials.has("s3:ListBucket") {
+            true => Refused::AccessDenied.into(),
+            false => Refusal::of_key(Refused::NoSuchKey, key),
+        }
+    }
+
+    fn put_object(
+        &self,
+        request: &Request,
+        key: &str,
+        content: Bytes,
+        bucket: &mut Bucket,
+    ) -> Result<Response, Refusal> {
+        match request.header("if-none-match") {
+            "" => {}
+            "*" if bucket.objects.contains_key(key) => return Err(Refused::PreconditionFailed.into()),
+            "*" => {}
+            _ => return Err(Refused::NotImplemented.into()),
+        }
+        let kind = Some(request.header("content-type")).filter(|kind| !kind.is_empty());
+        let object = Object::new(content, kind.unwrap_or("binary/octet-stream"));
+        let answer = answers::stored(&object);
+        bucket.objects.insert(key.to_owned(), object);
+        Ok(answer)
+    }
+}
+
+impl Service for S3 {
+    fn name(&self) -> ServiceName {
+        ServiceName::S3
+    }
+
+    /// With the key, e.g. `GetObject agents/latest`: so faults and the journal can tell objects apart.
+    fn action(&self, request: &Request) -> String {
+        let target = Target::of(request);
+        format!("{} {}", target.action, target.key).trim_end().to_owned()
+    }
+
+    fn permission(&self, request: &Request) -> String {
+        match Target::of(request).action {
+            "HeadObject" => "GetObject",
+            "HeadBucket" | "ListObjectsV2" => "ListBucket",
+            other => other,
+        }
+        .to_owned()
+    }
+
+    fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response> {
+        let answer = self.act(request).unwrap_or_else(|refusal| refusal.answer());
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn error(&self, status: u16, code: &str) -> Response {
+        Refusal::known(status, code, &self.region).answer()
+    }
+}
