@@ -1,7 +1,7 @@
 //! The command line of `bbb-agent`. Help texts, completions and manual pages are generated from it.
 
 use clap::{Args, Parser, Subcommand};
-use host::cli::{Common, CompletionsArgs, ManArgs, Only, StatusArgs, VERSION};
+use host::cli::{Common, CompletionsArgs, ManArgs, Only, StatusArgs, SweepArgs, VERSION};
 use host::report::EXIT_CODES;
 
 const EXAMPLES: &str = "\
@@ -12,6 +12,7 @@ Examples:
   bbb-agent status                    why does this host get no meetings?
   bbb-agent drain --wait              new meetings go elsewhere; return when the running ones have ended
   bbb-agent deregister                leave Scalelite and give up the name
+  bbb-agent sweep --dry-run           what have hosts that died left behind? changes nothing
   hostnamectl set-hostname \"$(bbb-agent hostname)\"
 
 Settings are read from /etc/bbb-agent/config.toml, config.d/*.toml beside it, BBB_AGENT_* variables and --set;
@@ -53,6 +54,12 @@ pub(crate) enum Command {
     /// The service cordons the host in Scalelite and waits until no meeting runs here and no recording has to leave any
     /// more, at most until the deadline. `register` takes the host back; `status` shows how far it is.
     Drain(DrainArgs),
+    /// Remove what hosts that died have left behind
+    ///
+    /// Looks through the zone for hosts of this fleet whose instance EC2 says twice is gone, with `sweep.pause` between, and
+    /// removes its record sets and its entry in Scalelite. Leaves alone whatever is not the agents', is young, or belongs to an instance that
+    /// is there or cannot be asked about. May run beside the service and beside other hosts' sweeps.
+    Sweep(SweepArgs),
     /// Show how this host stands and why it gets no meetings; changes nothing
     Status(StatusArgs),
     /// Print this host's full name; needs the instance metadata only

@@ -6,7 +6,7 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser;
-use host::commands::{by_hand, check, deregister, hostname, plain, reader, register, run, status};
+use host::commands::{by_hand, check, deregister, hostname, plain, reader, register, run, status, sweep};
 use host::{cli as shared, config, process, report, service};
 
 use crate::cli::{Cli, Command};
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
         }),
         Command::Drain(args) => {
             run(&AGENT, &common, async |session| by_hand::drain(&session, args.deadline, args.wait).await)
+        }
+        Command::Sweep(args) => {
+            run(&AGENT, &common, async |session| sweep::sweep(&session, args.dry_run).await)
         }
         Command::Status(args) => {
             run(&AGENT, &common, async |session| status::status(&session, args.json).await)

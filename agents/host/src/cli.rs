@@ -91,6 +91,14 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
+/// Options of `sweep`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct SweepArgs {
+    /// Show every host of the fleet and what would be removed, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Options of `completions`.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct CompletionsArgs {

@@ -7,6 +7,7 @@ pub mod hostname;
 pub mod reader;
 pub mod register;
 pub mod status;
+pub mod sweep;
 
 use std::future::Future;
 

@@ -1,10 +1,11 @@
 //! EC2's API, as far as a host needs it to know about other hosts. One call each, no retry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use aws_sdk_ec2::types::{Filter, Instance};
+use aws_sdk_ec2::types::{Filter, Instance, InstanceStateName};
 use plan::instance::InstanceId;
+use plan::sweep::Seen;
 
 use crate::aws;
 
@@ -22,6 +23,9 @@ impl Error {
         self.retryable
     }
 }
+
+/// Most values of a filter (DescribeInstances).
+pub const VALUES: usize = 200;
 
 /// EC2 in the region that the instances in question are in.
 #[derive(Clone, Debug)]
@@ -44,14 +48,14 @@ impl Ec2 {
             IpAddr::V4(_) => "ip-address",
             IpAddr::V6(_) => "network-interface.ipv6-addresses.ipv6-address",
         };
-        let instances = self.describe(filter, &address.to_string()).await?;
+        let instances = self.describe(filter, vec![address.to_string()]).await?;
         Ok(instances.iter().filter_map(|instance| instance.instance_id().map(str::to_owned)).collect())
     }
 
     /// The Auto Scaling group that an instance's tags name (DescribeInstances): `None` when EC2 does not know the instance
     /// (yet), `Some(None)` outside a group.
     pub async fn group_name(&self, instance: &InstanceId) -> Result<Option<Option<String>>, Error> {
-        let instances = self.describe("instance-id", instance.as_str()).await?;
+        let instances = self.describe("instance-id", vec![instance.as_str().to_owned()]).await?;
         let group = |instance: &Instance| {
             let tag = instance.tags().iter().find(|tag| tag.key() == Some("aws:autoscaling:groupName"))?;
             tag.value().map(str::to_owned)
@@ -59,15 +63,44 @@ impl Ec2 {
         Ok(instances.first().map(group))
     }
 
+    /// What has become of these instances, [`VALUES`] at most (DescribeInstances).
+    pub async fn seen(&self, asked: &[InstanceId]) -> Result<BTreeMap<InstanceId, Seen>, Error> {
+        let values = asked.iter().map(|id| id.as_str().to_owned()).collect();
+        let instances = self.describe("instance-id", values).await?;
+        let seen = asked.iter().map(|id| {
+            let instance = instances.iter().find(|instance| instance.instance_id() == Some(id.as_str()));
+            (id.clone(), instance.map_or(Seen::Absent, state))
+        });
+        Ok(seen.collect())
+    }
+
     /// The instances that a filter lets through: an unknown one gives fewer rows, where asking by id gives an error.
-    async fn describe(&self, filter: &str, value: &str) -> Result<Vec<Instance>, Error> {
-        let filter = Filter::builder().name(filter).values(value).build();
-        let answer =
-            self.client.describe_instances().filters(filter).send().await.map_err(|error| Error {
+    async fn describe(&self, filter: &str, values: Vec<String>) -> Result<Vec<Instance>, Error> {
+        let filter = Filter::builder().name(filter).set_values(Some(values)).build();
+        let mut instances = Vec::new();
+        let mut next = None;
+        // An answer that goes on must not be read as the absence of the rest.
+        loop {
+            let request = self.client.describe_instances().filters(filter.clone()).set_next_token(next);
+            let answer = request.send().await.map_err(|error| Error {
                 message: aws::explain(&error),
                 retryable: aws::is_retryable(&error),
             })?;
-        let reservations = answer.reservations.unwrap_or_default().into_iter();
-        Ok(reservations.flat_map(|reservation| reservation.instances.unwrap_or_default()).collect())
+            let reservations = answer.reservations.unwrap_or_default().into_iter();
+            instances.extend(reservations.flat_map(|reservation| reservation.instances.unwrap_or_default()));
+            next = answer.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(instances);
+            }
+        }
+    }
+}
+
+/// A state that EC2 does not tell is no proof of anything.
+fn state(instance: &Instance) -> Seen {
+    match instance.state().and_then(|state| state.name()) {
+        Some(InstanceStateName::Terminated) => Seen::Terminated,
+        Some(other) => Seen::There(other.as_str().to_owned()),
+        None => Seen::There("in no known state".to_owned()),
     }
 }

@@ -21,6 +21,8 @@ pub struct Host {
     pub instance: InstanceId,
     /// Its region.
     pub region: String,
+    /// Its AWS account, 12 digits, if the metadata service tells it.
+    pub account: Option<String>,
     /// Its availability zone.
     pub availability_zone: String,
     /// Its instance type.
@@ -59,6 +61,7 @@ impl Host {
                 .advise("give the instance a public address, or set dns.ipv4 = \"private\""));
         }
         let owner = Owner::new(role, self.instance.clone(), self.region.clone(), now);
+        let owner = Owner { account: self.account.clone(), ..owner };
         Ok(Desired { name: self.name.clone(), ttl, ipv4: self.ipv4, ipv6: self.ipv6, owner })
     }
 }
@@ -90,6 +93,7 @@ async fn read(imds: &Imds, settings: &Dns) -> Result<Result<Host, Failure>, imds
     Ok(name(settings, &identity.instance, &identity.region).map(|name| Host {
         instance: identity.instance,
         region: identity.region,
+        account: identity.account,
         availability_zone: identity.availability_zone,
         instance_type: identity.instance_type,
         name,

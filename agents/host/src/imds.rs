@@ -11,6 +11,7 @@ use std::time::Duration;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use plan::instance::InstanceId;
+use plan::ownership::is_account;
 use plan::time;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
@@ -89,6 +90,8 @@ pub struct Identity {
     pub instance: InstanceId,
     /// E.g. `eu-central-1`.
     pub region: String,
+    /// The AWS account, 12 digits, where the document has one.
+    pub account: Option<String>,
     /// E.g. `eu-central-1a`.
     pub availability_zone: String,
     /// E.g. `c5.xlarge`.
@@ -171,6 +174,7 @@ impl Imds {
         struct Document {
             instance_id: String,
             region: String,
+            account_id: Option<String>,
             availability_zone: String,
             instance_type: String,
             private_ip: Ipv4Addr,
@@ -181,6 +185,7 @@ impl Imds {
         Ok(Identity {
             instance,
             region: document.region,
+            account: document.account_id.filter(|text| is_account(text)),
             availability_zone: document.availability_zone,
             instance_type: document.instance_type,
             private_ipv4: document.private_ip,

@@ -32,4 +32,5 @@ pub mod scalelite;
 pub mod secrets;
 pub mod service;
 pub mod session;
+pub mod sweep;
 pub mod systemd;

@@ -1,5 +1,7 @@
 //! Route 53's API, as far as a host's own name needs it. Each method is one call (`read` two at most); none retries.
 
+mod listing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,6 +11,8 @@ use aws_sdk_route53::types as r53;
 use plan::dns::{Change, ChangeBatch, Observed, Source, address_type};
 use plan::record::{Name, RecordSet, RecordType, normalise_value, quote_txt};
 use thiserror::Error;
+
+pub use self::listing::{Cursor, Page};
 
 use crate::aws;
 

@@ -11,6 +11,7 @@ mod memory;
 mod metrics;
 mod policy;
 mod shared;
+mod sweeping;
 mod watch;
 
 use std::cell::Cell;
@@ -23,6 +24,7 @@ use plan::lifecycle::{
     Action, Call, Event, Intent, Job, Machine, Memory, Moment, Order, State, StopCause, Trouble, TroubleKind,
     Window,
 };
+use plan::sweep::Turns;
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
@@ -95,6 +97,8 @@ enum Done {
     Told(Box<Watch>, Intent),
     /// Why the service stops.
     Cause(StopCause),
+    /// No more turns to sweep: they were ended.
+    Swept,
     /// What became of the host's metrics.
     Metrics(metrics::Sent),
 }
@@ -119,6 +123,10 @@ struct Service {
     work: FuturesUnordered<Work>,
     /// Ends the running job.
     trigger: Option<Trigger>,
+    /// Ends this host's turns to sweep.
+    sweeping: Option<Trigger>,
+    /// What is remembered from one of them to the next.
+    turns: Rc<Cell<Turns>>,
     desk: Desk,
     metrics: Metrics,
     /// What systemd was told last.
@@ -169,6 +177,8 @@ impl Service {
             hurry,
             work: FuturesUnordered::new(),
             trigger: None,
+            sweeping: None,
+            turns: Rc::default(),
             desk: Desk::default(),
             metrics,
             words: String::new(),
@@ -350,6 +360,7 @@ impl Service {
             }
             Done::Host(host) => self.known(*host),
             Done::Cause(cause) => self.feed(Event::Stop(cause)),
+            Done::Swept => {}
             Done::Metrics(sent) => self.metrics.sent(sent),
         }
     }
@@ -408,9 +419,27 @@ impl Service {
         span.record("fqdn", host.name.as_str());
         info!("this host is {} ({})", host.name, host.instance);
         let _ = self.shared.host.set(host);
+        self.sweep();
         if let Some(intent) = self.intent.take() {
             self.feed(Event::Told(intent));
         }
+    }
+
+    /// Begins to take turns to sweep with the present settings, or to take none.
+    fn sweep(&mut self) {
+        if let Some(former) = self.sweeping.take() {
+            former.pull();
+        }
+        if !self.shared.session.settings.sweep.enabled || !self.is_known || self.is_stopping {
+            return;
+        }
+        let (trigger, interrupt) = Interrupt::manual();
+        self.sweeping = Some(trigger);
+        let turns = sweeping::take_turns(Rc::clone(&self.shared), Rc::clone(&self.turns), interrupt);
+        self.work.push(Box::pin(async move {
+            turns.await;
+            Done::Swept
+        }));
     }
 
     fn signalled(&mut self, signal: i32) {
@@ -425,6 +454,7 @@ impl Service {
             _ if self.is_stopping => {}
             _ => {
                 self.is_stopping = true;
+                self.sweep();
                 self.notifier.stopping();
                 self.notifier.extend(self.shared.session.settings.timeouts.deregister + STOP_MARGIN);
                 let unit = self.shared.session.agent.unit();
@@ -457,6 +487,7 @@ impl Service {
                     Span::current().record("fqdn", host.name.as_str());
                     let _ = self.shared.host.set(host);
                 }
+                self.sweep();
                 self.feed(Event::Configured(Box::new(policy)));
             }
             Err(failure) => {

@@ -82,13 +82,18 @@ impl Session {
         Ok(Zone { api: HostedZone::new(aws?, &self.settings.dns.zone_id), servers })
     }
 
+    /// Route 53's API alone.
+    pub async fn hosted_zone(&self, host: &Host) -> Result<HostedZone, Failure> {
+        Ok(HostedZone::new(self.aws(host).await?, &self.settings.dns.zone_id))
+    }
+
     /// The same with servers that are known already.
     pub async fn zone_with(
         &self,
         host: &Host,
         servers: Result<NameServers, String>,
     ) -> Result<Zone, Failure> {
-        Ok(Zone { api: HostedZone::new(self.aws(host).await?, &self.settings.dns.zone_id), servers })
+        Ok(Zone { api: self.hosted_zone(host).await?, servers })
     }
 
     /// The zone's authoritative servers, or why they are not asked.
@@ -106,7 +111,12 @@ impl Session {
 
     /// EC2 in the host's own region.
     pub async fn ec2(&self, host: &Host) -> Result<Ec2, Failure> {
-        Ok(Ec2::new(self.aws(host).await?, &host.region))
+        self.ec2_in(&host.region, host).await
+    }
+
+    /// EC2 in some region.
+    pub async fn ec2_in(&self, region: &str, host: &Host) -> Result<Ec2, Failure> {
+        Ok(Ec2::new(self.aws(host).await?, region))
     }
 
     /// Auto Scaling in the host's own region.

@@ -55,6 +55,7 @@ async fn what_an_instance_is_told() {
         Identity {
             instance: InstanceId::parse("i-0123456789abcdef0").unwrap(),
             region: "eu-central-1".into(),
+            account: Some("123456789012".into()),
             availability_zone: "eu-central-1a".into(),
             instance_type: "c5.xlarge".into(),
             private_ipv4: Ipv4Addr::new(10, 0, 0, 10),

@@ -19,7 +19,10 @@ fn own() -> BTreeSet<IpAddr> {
 }
 
 fn owner(instance: &str) -> Owner {
-    Owner::new(Role::Bbb, InstanceId::parse(instance).unwrap(), "eu-central-1".into(), 1_700_000_000)
+    Owner {
+        account: Some("123456789012".into()),
+        ..Owner::new(Role::Bbb, InstanceId::parse(instance).unwrap(), "eu-central-1".into(), 1_700_000_000)
+    }
 }
 
 fn desired() -> Desired {
@@ -48,6 +51,7 @@ fn observed(source: Source, addresses: &str, label: &str) -> Observed {
     let text = match label {
         "none" => None,
         "ours" => Some(owner(ME).to_string()),
+        "ours, without the account" => Some(Owner { account: None, ..owner(ME) }.to_string()),
         "i-other's" => Some(owner(OTHER).to_string()),
         "unreadable" => Some("v=spf1 -all".to_owned()),
         unknown => panic!("unknown cell {unknown}"),

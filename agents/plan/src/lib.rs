@@ -15,6 +15,7 @@ pub mod ownership;
 pub mod record;
 pub mod recordings;
 pub mod stun;
+pub mod sweep;
 #[cfg(test)]
 mod table;
 pub mod time;

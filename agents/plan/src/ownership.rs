@@ -1,11 +1,12 @@
 //! Whose a name is: the label in the TXT record set at `_agent.<fqdn>`.
 //!
-//! `heritage=bbb-agents,role=bbb,instance=i-0123456789abcdef0,region=eu-central-1,since=1767225600`
+//! `heritage=bbb-agents,role=bbb,instance=i-0123456789abcdef0,region=eu-central-1,account=123456789012,since=1767225600`
 //!
 //! | text | is |
 //! |---|---|
 //! | heritage `bbb-agents`, a valid instance | that instance's |
 //! | another heritage, no heritage, no valid instance | not ours, whatever else it says |
+//! | no account, or none of 12 digits | that instance's all the same: the first versions wrote none |
 //! | further keys | ignored, so that later versions can add some |
 
 use std::fmt;
@@ -23,14 +24,17 @@ pub struct Owner {
     pub instance: InstanceId,
     /// The region of that instance.
     pub region: String,
+    /// The AWS account of that instance, 12 digits, where it is known: in another account an instance that is not found
+    /// proves nothing.
+    pub account: Option<String>,
     /// When the name was registered or last changed, in seconds since 1970.
     pub since: u64,
 }
 
 impl Owner {
-    /// The owner label of a host.
+    /// The owner label of a host whose account is not known.
     pub fn new(role: Role, instance: InstanceId, region: String, since: u64) -> Self {
-        Self { role: role.as_str().to_owned(), instance, region, since }
+        Self { role: role.as_str().to_owned(), instance, region, account: None, since }
     }
 
     /// Reads a label; `None` when it is not one of ours.
@@ -46,6 +50,7 @@ impl Owner {
             role: field("role").unwrap_or_default().to_owned(),
             instance: InstanceId::parse(field("instance")?).ok()?,
             region: field("region").unwrap_or_default().to_owned(),
+            account: field("account").filter(|text| is_account(text)).map(str::to_owned),
             since: field("since").and_then(|text| text.parse().ok()).unwrap_or(0),
         })
     }
@@ -53,9 +58,18 @@ impl Owner {
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { role, instance, region, since } = self;
-        write!(f, "heritage={HERITAGE},role={role},instance={instance},region={region},since={since}")
+        let Self { role, instance, region, account, since } = self;
+        write!(f, "heritage={HERITAGE},role={role},instance={instance},region={region}")?;
+        if let Some(account) = account {
+            write!(f, ",account={account}")?;
+        }
+        write!(f, ",since={since}")
     }
+}
+
+/// Whether a text is the id of an AWS account: 12 digits.
+pub fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -73,6 +87,21 @@ mod tests {
         assert_eq!(owner.to_string(), text);
         assert_eq!(Owner::parse(text), Some(owner.clone()));
         assert_eq!(Owner::parse(&format!("{text},later=1")), Some(owner));
+    }
+
+    #[test]
+    fn an_account_is_written_and_read_back_and_nothing_else_is_one() {
+        let instance = InstanceId::parse("i-0123456789abcdef0").unwrap();
+        let owner = Owner {
+            account: Some("123456789012".into()),
+            ..Owner::new(Role::Bbb, instance, "eu-central-1".into(), 1_767_225_600)
+        };
+        let text = "heritage=bbb-agents,role=bbb,instance=i-0123456789abcdef0,region=eu-central-1,account=123456789012,since=1767225600";
+        assert_eq!(owner.to_string(), text);
+        assert_eq!(Owner::parse(text), Some(owner));
+        for account in ["", "12345678901", "1234567890123", "12345678901x"] {
+            assert_eq!(Owner::parse(&text.replace("123456789012", account)).unwrap().account, None);
+        }
     }
 
     #[test]

@@ -86,6 +86,12 @@ impl Name {
         Self(format!("{OWNERSHIP_LABEL}.{}", self.0))
     }
 
+    /// The host's name of which this is the ownership name, if it is one.
+    pub fn owned(&self) -> Option<Self> {
+        let (first, host) = self.0.split_once('.')?;
+        (first == OWNERSHIP_LABEL).then(|| Self(host.to_owned()))
+    }
+
     /// Whether this name is `domain` or below it.
     pub fn is_within(&self, domain: &Self) -> bool {
         self.0.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -189,6 +195,61 @@ impl HostTemplate {
         let label = self.0.replace("{instance}", instance.digits()).replace("{region}", region);
         Name::host(&format!("{label}.{domain}"))
     }
+
+    /// The instance for which this template makes the name below `domain`, with its region where the name has it. None when
+    /// it makes it for nobody, or for several.
+    pub fn instance(&self, name: &Name, domain: &Name) -> Option<(InstanceId, Option<String>)> {
+        let label = name.as_str().strip_suffix(domain.as_str())?.strip_suffix('.')?;
+        let mut readings = Vec::new();
+        read(&self.0.to_ascii_lowercase(), label, &Reading::default(), &mut readings);
+        readings.dedup();
+        let reading = readings.pop().filter(|_| readings.is_empty())?;
+        Some((InstanceId::parse(&format!("i-{}", reading.instance?)).ok()?, reading.region))
+    }
+}
+
+/// What the placeholders of a template stand for in a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Reading {
+    instance: Option<String>,
+    region: Option<String>,
+}
+
+/// Finds every way in which a checked template makes this text.
+fn read(template: &str, text: &str, so_far: &Reading, found: &mut Vec<Reading>) {
+    let (literal, rest) = template.split_once('{').unwrap_or((template, ""));
+    let Some(text) = text.strip_prefix(literal) else { return };
+    let Some((placeholder, rest)) = rest.split_once('}') else {
+        if text.is_empty() {
+            found.push(so_far.clone());
+        }
+        return;
+    };
+    let is_instance = placeholder == "instance";
+    let known = if is_instance { &so_far.instance } else { &so_far.region };
+    for (value, text) in (1..=text.len()).filter_map(|length| text.split_at_checked(length)) {
+        let fits = match known {
+            Some(known) => known == value,
+            None if is_instance => InstanceId::parse(&format!("i-{value}")).is_ok(),
+            None => is_region(value),
+        };
+        if fits {
+            let mut reading = so_far.clone();
+            let place = if is_instance { &mut reading.instance } else { &mut reading.region };
+            *place = Some(value.to_owned());
+            read(rest, text, &reading, found);
+        }
+    }
+}
+
+/// Whether a text has the form of an AWS region, e.g. `eu-central-1`, `us-gov-west-1`: what else stands there must not become
+/// part of the name of a server.
+pub fn is_region(text: &str) -> bool {
+    let words: Vec<&str> = text.split('-').collect();
+    let (number, names) = words.split_last().map_or(("", &[][..]), |(last, before)| (*last, before));
+    let lower = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let digits = matches!(number.len(), 1..=2) && number.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 32 && names.len() >= 2 && names.iter().all(lower) && digits
 }
 
 /// The record types that the agents write.
@@ -406,6 +467,58 @@ mod tests {
     }
 
     #[test]
+    fn names_lead_back_to_their_instances() {
+        let reads = |template: &str, name: &str| {
+            let read =
+                HostTemplate::parse(template).unwrap().instance(&Name::host(name).unwrap(), &domain())?;
+            Some(format!("{} {}", read.0, read.1.unwrap_or_default()))
+        };
+        let rows = [
+            ("vc-{instance}", "vc-0123456789abcdef0.example.org", Some("i-0123456789abcdef0 ")),
+            ("vc-{instance}", "vc-1a2b3c4d.example.org", Some("i-1a2b3c4d ")),
+            ("VC-{instance}", "vc-1a2b3c4d.example.org", Some("i-1a2b3c4d ")),
+            ("{instance}.{region}", "1a2b3c4d.eu-central-1.example.org", Some("i-1a2b3c4d eu-central-1")),
+            (
+                "{region}-{instance}-x",
+                "us-gov-west-1-1a2b3c4d-x.example.org",
+                Some("i-1a2b3c4d us-gov-west-1"),
+            ),
+            ("{instance}-{instance}", "1a2b3c4d-1a2b3c4d.example.org", Some("i-1a2b3c4d ")),
+            ("{instance}-{instance}", "1a2b3c4d-1a2b3c4e.example.org", None),
+            ("vc-{instance}", "tu-1a2b3c4d.example.org", None),
+            ("vc-{instance}", "vc-1a2b3c4d.example.com", None),
+            ("vc-{instance}", "vc-1a2b3c4d.sub.example.org", None),
+            ("vc-{instance}", "vc-1a2b3c4dx.example.org", None),
+            ("vc-{instance}", "vc-scalelite.example.org", None),
+            ("vc-{instance}", "example.org", None),
+            // Of 20 letters a, 8 or 17 may be the instance's.
+            ("{instance}a{region}", "aaaaaaaaaaaaaaaaaaaa-east-1.example.org", None),
+        ];
+        for (template, name, instance) in rows {
+            assert_eq!(reads(template, name).as_deref(), instance, "{template} {name}");
+        }
+    }
+
+    #[test]
+    fn regions() {
+        for text in ["eu-central-1", "ap-southeast-1", "us-gov-west-1", "us-iso-east-1"] {
+            assert!(is_region(text), "{text}");
+        }
+        for text in
+            ["", "eu", "eu-1", "eu-central", "eu-central-1a", "eu--1", "Eu-central-1", "eu-central-1.x.org"]
+        {
+            assert!(!is_region(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn ownership_names_lead_back_to_their_hosts() {
+        let host = Name::host("vc-1.example.org").unwrap();
+        assert_eq!(host.ownership().owned(), Some(host.clone()));
+        assert_eq!(host.owned(), None);
+    }
+
+    #[test]
     fn values() {
         assert_eq!(normalise_value(RecordType::Aaaa, "2001:DB8:0:0::10"), "2001:db8::10");
         assert_eq!(normalise_value(RecordType::A, "203.0.113.10"), "203.0.113.10");
@@ -420,6 +533,16 @@ mod tests {
             let quoted = quote_txt(&text);
             prop_assert!(quoted.is_ascii());
             prop_assert_eq!(unquote_txt(&quoted), text);
+        }
+
+        #[test]
+        fn a_name_leads_back_to_the_instance_that_it_was_made_for(
+            template in prop::sample::select(vec!["vc-{instance}", "{instance}.{region}", "{region}-{instance}"]),
+            digits in "[0-9a-f]{17}",
+        ) {
+            let (id, template) = (InstanceId::parse(&format!("i-{digits}")).unwrap(), HostTemplate::parse(template).unwrap());
+            let name = template.name(&id, "eu-central-1", &domain()).unwrap();
+            prop_assert_eq!(template.instance(&name, &domain()).map(|(instance, _)| instance), Some(id));
         }
 
         #[test]

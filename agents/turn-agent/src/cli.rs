@@ -1,7 +1,7 @@
 //! The command line of `turn-agent`. Help texts, completions and manual pages are generated from it.
 
 use clap::{Args, Parser, Subcommand};
-use host::cli::{Common, CompletionsArgs, ManArgs, StatusArgs, VERSION};
+use host::cli::{Common, CompletionsArgs, ManArgs, StatusArgs, SweepArgs, VERSION};
 use host::report::EXIT_CODES;
 
 const EXAMPLES: &str = "\
@@ -11,6 +11,7 @@ Examples:
   turn-agent register --dry-run        show what register would do
   turn-agent status                    how does this host stand?
   turn-agent deregister                give up the name
+  turn-agent sweep --dry-run           what have hosts that died left behind? changes nothing
   hostnamectl set-hostname \"$(turn-agent hostname)\"
 
 Settings are read from /etc/turn-agent/config.toml, config.d/*.toml beside it, TURN_AGENT_* variables and --set;
@@ -44,6 +45,12 @@ pub(crate) enum Command {
     ///
     /// Deletes the host's record sets if they are its own. Where the service runs, it does this; else one command at a time.
     Deregister(DeregisterArgs),
+    /// Remove what hosts that died have left behind
+    ///
+    /// Looks through the zone for hosts of this fleet whose instance EC2 says twice is gone, with `sweep.pause` between, and
+    /// removes its record sets. Leaves alone whatever is not the agents', is young, or belongs to an instance that
+    /// is there or cannot be asked about. May run beside the service and beside other hosts' sweeps.
+    Sweep(SweepArgs),
     /// Show how this host stands; changes nothing
     Status(StatusArgs),
     /// Print this host's full name; needs the instance metadata only

@@ -6,7 +6,7 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser;
-use host::commands::{by_hand, check, deregister, hostname, plain, register, run, status};
+use host::commands::{by_hand, check, deregister, hostname, plain, register, run, status, sweep};
 use host::{cli as shared, config, process, report, service};
 
 use crate::cli::{Cli, Command};
@@ -25,6 +25,9 @@ fn main() -> ExitCode {
             let options = deregister::Options { only: None, wait: args.wait, dry_run: args.dry_run };
             by_hand::deregister(&session, options).await
         }),
+        Command::Sweep(args) => {
+            run(&AGENT, &common, async |session| sweep::sweep(&session, args.dry_run).await)
+        }
         Command::Status(args) => {
             run(&AGENT, &common, async |session| status::status(&session, args.json).await)
         }

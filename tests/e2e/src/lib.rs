@@ -33,6 +33,7 @@ use tokio::task::JoinSet;
 pub use process::{Run, Running};
 pub use service::Service;
 pub use systemd::Systemd;
+pub use zone::label;
 
 /// A cloud and an agent on one of its hosts.
 #[derive(Debug)]

@@ -77,6 +77,9 @@ fn line(set: &RecordSet) -> String {
     format!("{} {} {} {values}", set.record_type.as_str(), set.name, set.ttl.unwrap_or_default())
 }
 
-fn label(role: &str, instance: &str, since: &str) -> String {
-    format!("\"heritage=bbb-agents,role={role},instance={instance},region=eu-central-1,since={since}\"")
+/// The text of an ownership TXT, as the agents write it into Route 53.
+pub fn label(role: &str, instance: &str, since: &str) -> String {
+    format!(
+        "\"heritage=bbb-agents,role={role},instance={instance},region=eu-central-1,account=123456789012,since={since}\""
+    )
 }

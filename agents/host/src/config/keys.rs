@@ -348,6 +348,34 @@ const KEYS: &[Key] = &[
         "How long the host has to be idle before that protection ends, in seconds (0 to 86400).",
     ),
     key(
+        "sweep.enabled",
+        Kind::Bool,
+        Some("false"),
+        "",
+        "Whether the service looks for what hosts that died have left in the zone and in Scalelite, and removes it once EC2 has said twice that they are gone. The hosts of a fleet take turns.",
+    ),
+    key(
+        "sweep.interval",
+        Kind::Integer,
+        Some("3600"),
+        "",
+        "How often the fleet as a whole is to sweep, in seconds (60 to 604800).",
+    ),
+    key(
+        "sweep.grace",
+        Kind::Integer,
+        Some("3600"),
+        "",
+        "How old a host's ownership TXT has to be before anything of it is removed, in seconds (300 to 2592000).",
+    ),
+    key(
+        "sweep.pause",
+        Kind::Integer,
+        Some("120"),
+        "",
+        "How much time has to pass between the two times that EC2 says that an instance is gone, in seconds (1 to 3600).",
+    ),
+    key(
         "metrics.enabled",
         Kind::Bool,
         Some("true"),
@@ -423,6 +451,13 @@ const KEYS: &[Key] = &[
         Some("80"),
         "",
         "How long deregister may take in all, in seconds (1 to 86400).",
+    ),
+    key(
+        "timeouts.sweep",
+        Kind::Integer,
+        Some("600"),
+        "",
+        "How long a sweep may take in all, without sweep.pause, in seconds (1 to 86400).",
     ),
     bbb(
         "timeouts.bbb",

@@ -29,6 +29,8 @@ pub struct Settings {
     pub service: Service,
     /// How the host is taken out.
     pub drain: Drain,
+    /// How hosts that died are cleaned up after.
+    pub sweep: Sweep,
     /// What is told about the host in figures; `None` when nothing is.
     pub metrics: Option<Metrics>,
     /// Region for AWS calls, if not the instance's own.
@@ -156,6 +158,19 @@ pub struct Drain {
     pub message: String,
 }
 
+/// How hosts that died are cleaned up after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// Whether the service does it.
+    pub enabled: bool,
+    /// How often the fleet does it.
+    pub interval: Duration,
+    /// How old an ownership TXT has to be.
+    pub grace: Duration,
+    /// How far apart EC2's two answers have to be.
+    pub pause: Duration,
+}
+
 /// What is told about the host in figures, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
@@ -202,6 +217,8 @@ pub struct Timeouts {
     pub register: Duration,
     /// All of `deregister`.
     pub deregister: Duration,
+    /// All of `sweep`, without its pause.
+    pub sweep: Duration,
     /// Waiting for the API of a BBB that is installed.
     pub bbb: Duration,
     /// Any one answer that `status` and `check` wait for.
@@ -236,6 +253,7 @@ impl Checker<'_> {
         let ca_bundle = self.optional("tls.ca_bundle", absolute);
         let service = self.service();
         let drain = self.drain();
+        let sweep = self.sweep();
         let metrics = self.metrics();
         let timeouts = self.timeouts();
         let log_level = self.with_default("log.level", "info", |text| {
@@ -247,6 +265,7 @@ impl Checker<'_> {
             scalelite: scalelite?,
             service: service?,
             drain: drain?,
+            sweep: sweep?,
             metrics: metrics?,
             region: region?,
             ca_bundle: ca_bundle?,
@@ -454,6 +473,14 @@ impl Checker<'_> {
         })
     }
 
+    fn sweep(&mut self) -> Option<Sweep> {
+        let interval = self.seconds("sweep.interval", 3600, 60, 604_800);
+        let grace = self.seconds("sweep.grace", 3600, 300, 2_592_000);
+        let pause = self.seconds("sweep.pause", 120, 1, 3600);
+        let enabled = self.bool("sweep.enabled", false);
+        Some(Sweep { enabled, interval: interval?, grace: grace?, pause: pause? })
+    }
+
     fn metrics(&mut self) -> Option<Option<Metrics>> {
         let namespace = self.with_default("metrics.namespace", "BigBlueButton", namespace);
         let dimension = self.with_default("metrics.dimension", "group", |text| match text {
@@ -493,12 +520,14 @@ impl Checker<'_> {
         let imds = self.seconds("timeouts.imds", 120, 1, 3600);
         let register = self.seconds("timeouts.register", 300, 1, 86_400);
         let deregister = self.seconds("timeouts.deregister", 80, 1, 86_400);
+        let sweep = self.seconds("timeouts.sweep", 600, 1, 86_400);
         let bbb = self.seconds("timeouts.bbb", 60, 0, 86_400);
         let status = self.seconds("timeouts.status", 10, 1, 300);
         Some(Timeouts {
             imds: imds?,
             register: register?,
             deregister: deregister?,
+            sweep: sweep?,
             bbb: bbb?,
             status: status?,
         })

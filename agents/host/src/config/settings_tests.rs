@@ -82,6 +82,12 @@ fn problems_name_file_line_and_key() {
         ("tll = 5", "config.toml:4: dns.tll: there is no such setting (did you mean dns.ttl?)"),
         ("nonsense = 5", "config.toml:4: dns.nonsense: there is no such setting"),
         ("ttl = \"60\"", "config.toml:4: dns.ttl: must be a whole number"),
+        ("[sweep]\npause = 0", "config.toml:5: sweep.pause: 0 is out of range (1 to 3600 seconds)"),
+        ("[sweep]\ngrace = 299", "config.toml:5: sweep.grace: 299 is out of range (300 to 2592000 seconds)"),
+        (
+            "[sweep]\ninterval = 59",
+            "config.toml:5: sweep.interval: 59 is out of range (60 to 604800 seconds)",
+        ),
         ("ttl = 0", "config.toml:4: dns.ttl: 0 is out of range (1 to 86400 seconds)"),
         ("ttl = 86401", "config.toml:4: dns.ttl: 86401 is out of range (1 to 86400 seconds)"),
         ("ipv6 = 1", "config.toml:4: dns.ipv6: must be true or false"),

@@ -11,6 +11,8 @@ use crate::bbb::envelope;
 
 /// How Scalelite begins its 404 for an id that it does not know.
 pub(super) const UNKNOWN_SERVER: &str = "Couldn't find server";
+/// How its 400 begins and ends for an entry that was deleted while it worked on the call.
+pub(super) const DELETED_SERVER: (&str, &str) = ("Server with id ", " is deleted");
 const EMPTY_POOL: &str = "No servers are configured";
 const CONFLICT: &str = "Servers list concurrently modified";
 const PANIC_INCOMPLETE: &str = "Couldn't disable server";

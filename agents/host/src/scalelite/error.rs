@@ -1,5 +1,7 @@
 //! Why Scalelite did not do what was asked.
 
+use super::answer::{DELETED_SERVER, UNKNOWN_SERVER};
+
 /// Why a call to Scalelite failed. `action` says what was asked, of which entry and of which Scalelite, e.g. `enable
 /// entry 5d0a of Scalelite at https://scalelite.example.org`. No text here holds a secret or a URL with a query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,9 +91,15 @@ impl Error {
         }
     }
 
-    /// Whether the entry that the call was for does not exist (any more): whoever planned it looks again.
+    /// Whether the entry that the call was for does not exist (any more): whoever planned it looks again. Scalelite says it
+    /// otherwise when the entry goes while it works on the call.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Http { status: 404, message, .. } if message.starts_with(super::answer::UNKNOWN_SERVER))
+        let Self::Http { status, message, .. } = self else { return false };
+        match status {
+            404 => message.starts_with(UNKNOWN_SERVER),
+            400 => message.starts_with(DELETED_SERVER.0) && message.ends_with(DELETED_SERVER.1),
+            _ => false,
+        }
     }
 }
 

@@ -43,9 +43,14 @@ pub(super) struct Item(pub(super) Option<Raw>);
 struct Secret(Option<SecretString>);
 
 impl Raw {
+    /// The name of the host that this entry leads to.
+    pub(super) fn host(&self) -> Option<String> {
+        self.url.as_str().and_then(normalise_url).as_deref().and_then(host_of).map(str::to_owned)
+    }
+
     /// Whether this is an entry of the host with this name.
     pub(super) fn has_host(&self, name: &str) -> bool {
-        self.url.as_str().and_then(normalise_url).as_deref().and_then(host_of) == Some(name)
+        self.host().as_deref() == Some(name)
     }
 
     /// Understands the values, or says which one of which entry it cannot.

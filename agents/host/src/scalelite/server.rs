@@ -1,6 +1,9 @@
 //! An entry as Scalelite shows it.
 
+use std::collections::BTreeSet;
+
 use plan::membership::{Entry, State, host_of, normalise_url};
+use plan::record::Name;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
@@ -63,6 +66,12 @@ impl Listing {
     /// How many entries there are, of whatever host.
     pub fn count(&self) -> usize {
         self.items.len()
+    }
+
+    /// The host names that the entries lead to. An entry without a usable URL leads nowhere.
+    pub fn names(&self) -> BTreeSet<Name> {
+        let entries = self.items.iter().filter_map(|item| item.0.as_ref());
+        entries.filter_map(Raw::host).map(|host| Name::remote(&host)).collect()
     }
 
     /// The entries of the host that this URL (normalised) leads to, or why one of them cannot be understood. They are found

@@ -14,4 +14,5 @@ mod pool;
 mod register;
 mod signals;
 mod status;
+mod sweep;
 mod turn;

@@ -1,0 +1,71 @@
+//! A whole zone, page by page.
+
+use aws_sdk_route53::types as r53;
+use plan::dns::{Observed, Source};
+use plan::record::Name;
+use plan::sweep::Zone;
+
+use super::{Error, HostedZone, sort_in};
+
+/// Most record sets in a page (ListResourceRecordSets).
+const PAGE: i32 = 300;
+
+/// Where a listing goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    name: String,
+    kind: Option<r53::RrType>,
+    identifier: Option<String>,
+}
+
+/// One page of a zone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    sets: Vec<r53::ResourceRecordSet>,
+    next: Option<Cursor>,
+}
+
+impl Cursor {
+    /// The first record set at the domain or below it: Route 53 lists by labels from the right.
+    pub fn start(domain: &Name) -> Self {
+        Self { name: domain.to_string(), kind: None, identifier: None }
+    }
+}
+
+impl HostedZone {
+    /// Reads a page of what is at the domain and below it (ListResourceRecordSets).
+    pub async fn page(&self, domain: &Name, from: Cursor) -> Result<Page, Error> {
+        self.count();
+        let request = self.client.list_resource_record_sets().hosted_zone_id(&self.id).max_items(PAGE);
+        let request = request.start_record_name(from.name).set_start_record_type(from.kind);
+        let page = request.set_start_record_identifier(from.identifier).send().await;
+        let page = page.map_err(|error| self.failed("ListResourceRecordSets", &error))?;
+        let next = page.next_record_name.filter(|_| page.is_truncated);
+        let next = next.filter(|name| Name::remote(name).is_within(domain)).map(|name| Cursor {
+            name,
+            kind: page.next_record_type,
+            identifier: page.next_record_identifier,
+        });
+        let mut sets = page.resource_record_sets;
+        sets.retain(|set| Name::remote(&set.name).is_within(domain));
+        Ok(Page { sets, next })
+    }
+}
+
+impl Page {
+    /// Puts what is on this page where it belongs; a host's record sets may be spread over two pages. Tells where the next
+    /// page begins, unless this is the last with anything below the domain.
+    pub fn read_into(self, zone: &mut Zone) -> Option<Cursor> {
+        for set in &self.sets {
+            let at = Name::remote(&set.name);
+            let host = at.owned().filter(|_| set.r#type == r53::RrType::Txt).unwrap_or(at);
+            let nothing = Observed::nothing(Source::Api);
+            let mut observed = zone.remove(&host).unwrap_or_else(|| nothing.clone());
+            sort_in(&mut observed, &host, &host.ownership(), set);
+            if observed != nothing {
+                zone.insert(host, observed);
+            }
+        }
+        self.next
+    }
+}

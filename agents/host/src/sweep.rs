@@ -1,0 +1,296 @@
+//! Cleaning up after hosts that died: observe, plan (`plan::sweep`), execute, in two rounds with a pause between.
+
+mod asking;
+
+use std::collections::BTreeSet;
+
+use plan::record::Name;
+use plan::sweep::{self, Evidence, Finding, Sweeper, Verdict, Zone};
+use secrecy::SecretString;
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use crate::config::settings::Naming;
+use crate::execute::{Executor, Outcome};
+use crate::identity::Host;
+use crate::naming::words_of;
+use crate::pace::Pace;
+use crate::pool::Pool;
+use crate::report::{Exit, Failure};
+use crate::route53::{Cursor, Error, HostedZone};
+use crate::scalelite::Scalelite;
+use crate::session::{Session, now, within};
+
+/// How often a batch may lose the race against somebody else's change: the next sweep does the rest.
+const CONFLICTS: u32 = 5;
+
+/// What a sweep found and did.
+#[derive(Debug)]
+pub struct Report {
+    /// What is to be said of each host of this role, and of each entry below the domain that no host's ownership TXT leads to.
+    pub findings: Vec<Finding>,
+    /// The names of which nothing is left.
+    pub removed: BTreeSet<Name>,
+    /// What could not be done, and why.
+    pub trouble: Vec<Failure>,
+    /// How many hosts have a name.
+    pub hosts: usize,
+    /// How many calls to Route 53 it took.
+    pub calls: u32,
+}
+
+/// How a sweep ended.
+#[derive(Debug)]
+pub enum Swept {
+    /// It went through the whole zone.
+    Whole(Report),
+    /// It ended after the first page, on which were so many hosts.
+    Peeked(usize),
+}
+
+/// The fleet's zone and its Scalelite, as a sweep works on them.
+struct Sweep<'a> {
+    session: &'a Session,
+    host: &'a Host,
+    executor: &'a Executor,
+    sweeper: Sweeper,
+    zone: HostedZone,
+    scalelite: Option<Scalelite>,
+    deadline: Instant,
+    trouble: Vec<Failure>,
+}
+
+/// What is there: the zone and the host names of Scalelite's entries.
+struct Situation {
+    zone: Zone,
+    entries: BTreeSet<Name>,
+}
+
+/// Sweeps the whole zone once. Any number of sweeps may be under way at once, on one host or on many.
+pub async fn sweep(session: &Session, host: &Host, executor: &Executor) -> Result<Report, Failure> {
+    let sweep = Sweep::prepare(session, host, executor).await?;
+    let zone = sweep.list().await?;
+    sweep.whole(zone).await
+}
+
+/// The same, but when there are more pages than one, `goes_on` is asked with the number of hosts on the first.
+pub async fn sweep_unless(
+    session: &Session,
+    host: &Host,
+    executor: &Executor,
+    goes_on: impl FnOnce(usize) -> bool,
+) -> Result<Swept, Failure> {
+    let sweep = Sweep::prepare(session, host, executor).await?;
+    let mut zone = Zone::new();
+    let mut next = sweep.page(Cursor::start(&sweep.sweeper.domain), &mut zone).await?;
+    let hosts = sweep.sweeper.count(&zone);
+    if next.is_some() && !goes_on(hosts) {
+        return Ok(Swept::Peeked(hosts));
+    }
+    while let Some(cursor) = next {
+        next = sweep.page(cursor, &mut zone).await?;
+    }
+    sweep.whole(zone).await.map(Swept::Whole)
+}
+
+fn sweeper(session: &Session, host: &Host) -> Sweeper {
+    let settings = &session.settings;
+    Sweeper {
+        me: host.instance.clone(),
+        role: session.agent.role,
+        region: host.region.clone(),
+        account: host.account.clone(),
+        domain: settings.dns.domain.clone(),
+        template: match &settings.dns.naming {
+            Naming::Template(template) => Some(template.clone()),
+            Naming::Fixed(_) => None,
+        },
+        grace: settings.sweep.grace.as_secs(),
+    }
+}
+
+impl<'a> Sweep<'a> {
+    async fn prepare(session: &'a Session, host: &'a Host, executor: &'a Executor) -> Result<Self, Failure> {
+        let deadline = within(session.settings.timeouts.sweep);
+        let zone = session.hosted_zone(host).await?;
+        let sweeper = sweeper(session, host);
+        let (trouble, scalelite) = (Vec::new(), None);
+        Ok(Self { session, host, executor, sweeper, zone, scalelite, deadline, trouble })
+    }
+
+    async fn whole(mut self, zone: Zone) -> Result<Report, Failure> {
+        self.scalelite = self.session.scalelite(self.host, self.deadline).await?;
+        let mut seen = Situation { zone, entries: self.entries().await? };
+        let mut evidence = Evidence::default();
+        self.look(&self.findings(&seen, &evidence), &mut evidence).await?;
+        let suspects = self.findings(&seen, &evidence);
+        let count = suspects.iter().filter(|finding| finding.verdict == Verdict::AskAgain).count();
+        if count > 0 {
+            self.pause(count).await;
+            // Only what still stands so long after is debris.
+            let zone = self.list().await?;
+            seen = Situation { zone, entries: self.entries().await? };
+            let suspects = self.findings(&seen, &evidence);
+            self.ask_holders(&suspects, &mut evidence).await?;
+            self.look(&suspects, &mut evidence).await?;
+        }
+        let findings = self.findings(&seen, &evidence);
+        let removed = self.remove(&findings, &seen.entries, &evidence).await?;
+        let (hosts, calls) = (self.sweeper.count(&seen.zone), self.zone.calls());
+        Ok(Report { findings, removed, trouble: self.trouble, hosts, calls })
+    }
+
+    fn findings(&self, seen: &Situation, evidence: &Evidence) -> Vec<Finding> {
+        let mut findings = self.sweeper.hosts(&seen.zone, evidence, now());
+        findings.extend(self.sweeper.entries(&seen.zone, &seen.entries, evidence));
+        findings
+    }
+
+    async fn pause(&mut self, suspects: usize) {
+        let pause = self.session.settings.sweep.pause;
+        info!("EC2 says of {suspects} hosts that they are gone; it is asked again in {} s", pause.as_secs());
+        sleep(pause).await;
+        self.deadline += pause;
+    }
+
+    /// Lists the zone.
+    async fn list(&self) -> Result<Zone, Failure> {
+        let mut zone = Zone::new();
+        let mut next = Some(Cursor::start(&self.sweeper.domain));
+        while let Some(cursor) = next {
+            next = self.page(cursor, &mut zone).await?;
+        }
+        Ok(zone)
+    }
+
+    /// Reads a page of the zone and tells where the next one begins.
+    async fn page(&self, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Failure> {
+        let mut pace = Pace::remote(self.deadline);
+        loop {
+            match self.zone.page(&self.sweeper.domain, from.clone()).await {
+                Ok(page) => return Ok(page.read_into(zone)),
+                Err(error) => retry_or_fail(&mut pace, "listing the zone", &error).await?,
+            }
+        }
+    }
+
+    /// The host names of the entries in Scalelite, if there is one.
+    async fn entries(&self) -> Result<BTreeSet<Name>, Failure> {
+        let Some(scalelite) = &self.scalelite else { return Ok(BTreeSet::new()) };
+        let mut pace = Pace::remote(self.deadline);
+        loop {
+            match scalelite.servers().await {
+                Ok(listing) => return Ok(listing.names()),
+                Err(error) if error.is_retryable() => {
+                    pace.again("listing Scalelite's servers", &error).await?;
+                }
+                Err(error) => {
+                    return Err(Failure::new(Exit::Failed, "listing Scalelite's servers").because(error));
+                }
+            }
+        }
+    }
+
+    /// Removes everything of the hosts that are gone, entries first: see `plan::sweep`. Tells of whom nothing is left.
+    async fn remove(
+        &mut self,
+        findings: &[Finding],
+        entries: &BTreeSet<Name>,
+        evidence: &Evidence,
+    ) -> Result<BTreeSet<Name>, Failure> {
+        let mut left = BTreeSet::new();
+        for finding in findings.iter().filter(|finding| finding.verdict.is_gone()) {
+            if entries.contains(&finding.name) {
+                match self.leave(&finding.name).await {
+                    Ok(()) => {}
+                    Err(failure) if matches!(failure.exit, Exit::Interrupted(_)) => return Err(failure),
+                    // Its ownership TXT stays, for the next sweep to find it by.
+                    Err(failure) => {
+                        self.trouble.push(failure);
+                        continue;
+                    }
+                }
+            }
+            left.insert(finding.name.clone());
+        }
+        let gone = findings.iter().filter(|finding| left.contains(&finding.name)).cloned().collect();
+        let there = self.delete(gone, evidence).await?;
+        left.retain(|name| !there.contains(name));
+        Ok(left)
+    }
+
+    /// Ends the entries of a host that is gone.
+    async fn leave(&self, name: &Name) -> Result<(), Failure> {
+        let Some(scalelite) = &self.scalelite else { return Ok(()) };
+        let (url, secret) = (format!("https://{name}/bigbluebutton/api"), SecretString::default());
+        let deadline = self.deadline.min(within(self.session.settings.timeouts.deregister));
+        let pool = Pool { scalelite, url: &url, secret: &secret, executor: self.executor, deadline };
+        pool.leave().await.map(drop)
+    }
+
+    /// Deletes the record sets of hosts that are gone. When somebody else has changed one of them meanwhile, the zone is read
+    /// and judged again, and each host gets a batch of its own. Tells whose record sets are still there.
+    async fn delete(&mut self, gone: Vec<Finding>, evidence: &Evidence) -> Result<BTreeSet<Name>, Failure> {
+        let mut left: Vec<Finding> = gone.into_iter().filter(|finding| !finding.sets.is_empty()).collect();
+        let mut failed = BTreeSet::new();
+        for round in 0..CONFLICTS {
+            let (mut lost, before) = (BTreeSet::new(), left.clone());
+            let before: Vec<&Finding> = before.iter().collect();
+            for (hosts, batch) in sweep::batches(&before, round > 0) {
+                let names: Vec<Name> = hosts.iter().map(|finding| finding.name.clone()).collect();
+                match self.change(&names, &batch).await {
+                    Ok(true) => {}
+                    Ok(false) => lost.extend(names),
+                    Err(failure) if matches!(failure.exit, Exit::Interrupted(_)) => return Err(failure),
+                    Err(failure) => {
+                        self.trouble.push(failure);
+                        failed.extend(names);
+                    }
+                }
+            }
+            if lost.is_empty() {
+                return Ok(failed);
+            }
+            let there = self.sweeper.hosts(&self.list().await?, evidence, now());
+            let there = there.into_iter().filter(|finding| lost.contains(&finding.name));
+            // What has come there meanwhile was never judged.
+            let kept;
+            (left, kept) = there.partition(|finding| finding.verdict.is_gone());
+            failed.extend(kept.into_iter().map(|finding: Finding| finding.name));
+        }
+        for finding in left {
+            let what =
+                format!("Route 53: the record sets of {} change as often as they are read", finding.name);
+            self.trouble.push(Failure::new(Exit::TryAgain, what));
+            failed.insert(finding.name);
+        }
+        Ok(failed)
+    }
+
+    /// Applies one batch; `false` when the record sets are not what they were.
+    async fn change(&self, names: &[Name], batch: &plan::dns::ChangeBatch) -> Result<bool, Failure> {
+        let names = words_of(names).join(", ");
+        let what = format!("Route 53: delete the record sets of {names}");
+        let mut pace = Pace::remote(self.deadline);
+        loop {
+            let changed = self.executor.run("change", &what, self.zone.change(batch)).await?;
+            match changed {
+                Outcome::Shown | Outcome::Ran(Ok(_)) => return Ok(true),
+                Outcome::Ran(Err(error @ Error::Conflict { .. })) => {
+                    info!("{error}; reading again");
+                    return Ok(false);
+                }
+                Outcome::Ran(Err(error)) => retry_or_fail(&mut pace, &what, &error).await?,
+            }
+        }
+    }
+}
+
+async fn retry_or_fail(pace: &mut Pace, what: &str, error: &Error) -> Result<(), Failure> {
+    match error.is_retryable() {
+        true => pace.again(what, error).await,
+        false => Err(Failure::new(Exit::Failed, what).because(error).advise(
+            "check dns.zone_id and the instance role's permissions, for example with the command check",
+        )),
+    }
+}

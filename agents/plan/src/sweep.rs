@@ -1,0 +1,267 @@
+//! Which record sets and Scalelite entries are the debris of hosts that are gone, and which are to be left alone.
+//!
+//! A host that dies without a shutdown (a crash, a hard termination) leaves its record sets and its entry behind. They are
+//! found by their ownership TXT, which stays until everything else is gone: as long as it stands no other agent takes the
+//! name, and a sweep that stops half-way is completed by the next one.
+//!
+//! # Is the instance gone?
+//! EC2 has to say so twice, some time apart, of an instance whose TXT is older than the grace period: DescribeInstances is
+//! eventually consistent. Terminated instances are listed for about an hour; after that they are absent, which
+//! proves something only of an instance of this very account. Whatever else EC2 says, also that an instance is shutting
+//! down, is said of a living one.
+//!
+#![doc = include_str!("tables/sweep-instances.md")]
+//!
+//! # What is at the name of a gone host?
+//! EC2 gives the addresses of gone hosts to new ones. Where such a one has its own name with that address, the old
+//! record set is debris; where it has none, somebody may have pointed the name at it by hand.
+//!
+#![doc = include_str!("tables/sweep-records.md")]
+//!
+//! # Entries in Scalelite
+//! Those of a gone host's name go before its record sets. An entry whose name has no record set at all leads to an
+//! instance only by the template of host names; nothing says in which account that was, so only "terminated" proves it gone.
+//!
+#![doc = include_str!("tables/sweep-entries.md")]
+
+mod batches;
+mod finding;
+mod turns;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+pub use self::batches::batches;
+pub use self::finding::{Finding, Reason, Verdict};
+pub use self::turns::{Turn, Turns, falls};
+
+use crate::dns::{Holder, Observed, Refusal};
+use crate::instance::{InstanceId, Role};
+use crate::ownership::Owner;
+use crate::record::{HostTemplate, Name, RecordSet, is_region};
+
+/// What is at each host's name below the domain, by Route 53's own word.
+pub type Zone = BTreeMap<Name, Observed>;
+
+/// Who sweeps, and what is his to sweep.
+#[derive(Clone, Debug)]
+pub struct Sweeper {
+    /// This host's instance.
+    pub me: InstanceId,
+    /// Its role: hosts of the other role are swept by their own agents, which have the permission.
+    pub role: Role,
+    /// Its region.
+    pub region: String,
+    /// Its account, if it is known.
+    pub account: Option<String>,
+    /// The domain below which the fleet's names are.
+    pub domain: Name,
+    /// How the fleet's names are made; none where this host has a fixed one.
+    pub template: Option<HostTemplate>,
+    /// How old an ownership TXT has to be, in seconds.
+    pub grace: u64,
+}
+
+/// What EC2 said of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is terminated.
+    Terminated,
+    /// EC2 does not know it.
+    Absent,
+    /// It is in this other state.
+    There(String),
+}
+
+/// Answers to one round of questions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// What was said of each instance that was asked about, by its region.
+    pub instances: BTreeMap<(String, InstanceId), Seen>,
+    /// The regions that could not be asked, and why.
+    pub silent: BTreeMap<String, String>,
+}
+
+/// All that EC2 said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The looks so far; each was some time after the one before.
+    pub looks: Vec<Look>,
+    /// Which living instances have an address, or why that could not be found out.
+    pub holders: BTreeMap<IpAddr, Result<BTreeSet<InstanceId>, String>>,
+}
+
+/// Which instance something is said to belong to.
+struct Claim<'a> {
+    instance: &'a InstanceId,
+    region: &'a str,
+    account: Option<&'a str>,
+}
+
+impl Sweeper {
+    /// What is to be said of each name with an ownership TXT of this role at `now`, in seconds since 1970. See the
+    /// module's tables.
+    pub fn hosts(&self, zone: &Zone, evidence: &Evidence, now: u64) -> Vec<Finding> {
+        let hosts = zone.iter().filter_map(|(name, observed)| Some((name, observed, self.owner(observed)?)));
+        let findings = hosts.map(|(name, observed, owner)| {
+            let verdict = self.host(zone, name, observed, &owner, evidence, now);
+            let sets = observed.addresses.iter().cloned().chain(observed.label.clone()).collect();
+            let is_usual = self.made_for(name).is_some();
+            let (instance, region) = (Some(owner.instance), owner.region);
+            Finding { name: name.clone(), instance, region, verdict, sets, is_usual }
+        });
+        findings.collect()
+    }
+
+    /// What is to be said of the entries with these host names that no ownership TXT of this role leads to. See the module's
+    /// table.
+    pub fn entries(&self, zone: &Zone, names: &BTreeSet<Name>, evidence: &Evidence) -> Vec<Finding> {
+        let below = names.iter().filter(|name| name.is_within(&self.domain));
+        let orphans = below.filter(|name| zone.get(name).and_then(|observed| self.owner(observed)).is_none());
+        let findings = orphans.map(|name| {
+            let made_for = self.made_for(name);
+            let region = made_for.as_ref().and_then(|(_, region)| region.clone());
+            let region = region.unwrap_or_else(|| self.region.clone());
+            let verdict = match (&made_for, zone.get(name).map(|observed| observed.holder(&self.me))) {
+                (_, Some(Holder::Other(refusal))) => Verdict::Leave(Reason::Others(refusal)),
+                (Some((instance, _)), None) => {
+                    self.instance(&Claim { instance, region: &region, account: None }, evidence)
+                }
+                (None, None) | (_, Some(Holder::Nobody | Holder::Me(_))) => Verdict::Leave(Reason::Unusual),
+            };
+            let instance = made_for.map(|(instance, _)| instance);
+            Finding { name: name.clone(), instance, region, verdict, sets: Vec::new(), is_usual: true }
+        });
+        findings.collect()
+    }
+
+    /// How many hosts of this role have a name.
+    pub fn count(&self, zone: &Zone) -> usize {
+        zone.values().filter(|observed| self.owner(observed).is_some()).count()
+    }
+
+    /// Whose a name is by its ownership TXT, whatever else is there.
+    fn owner(&self, observed: &Observed) -> Option<Owner> {
+        let label = Observed { addresses: Vec::new(), alien: None, ..observed.clone() };
+        let owner = match label.holder(&self.me) {
+            Holder::Me(owner) => owner,
+            Holder::Other(Refusal::Owner(owner)) => *owner,
+            Holder::Nobody | Holder::Other(_) => return None,
+        };
+        (owner.role == self.role.as_str()).then_some(owner)
+    }
+
+    fn made_for(&self, name: &Name) -> Option<(InstanceId, Option<String>)> {
+        self.template.as_ref()?.instance(name, &self.domain)
+    }
+
+    fn host(
+        &self,
+        zone: &Zone,
+        name: &Name,
+        observed: &Observed,
+        owner: &Owner,
+        evidence: &Evidence,
+        now: u64,
+    ) -> Verdict {
+        if let Some(alien) = &observed.alien {
+            return Verdict::Leave(Reason::Others(Refusal::Alien(alien.clone())));
+        }
+        if let Some((instance, _)) = self.made_for(name).filter(|(made_for, _)| *made_for != owner.instance) {
+            return Verdict::Leave(Reason::Misnamed(instance));
+        }
+        let account = owner.account.as_deref();
+        let claim = Claim { instance: &owner.instance, region: &owner.region, account };
+        let verdict = self.instance(&claim, evidence);
+        let is_young = owner.since.saturating_add(self.grace) > now;
+        match verdict {
+            Verdict::Leave(_) => verdict,
+            _ if is_young => Verdict::Leave(Reason::Young),
+            Verdict::Gone(_) => held(zone, observed, evidence).unwrap_or(verdict),
+            Verdict::Ask | Verdict::AskAgain => verdict,
+        }
+    }
+
+    /// Whether an instance is gone. See the module's table.
+    fn instance(&self, claim: &Claim<'_>, evidence: &Evidence) -> Verdict {
+        if *claim.instance == self.me {
+            return Verdict::Leave(Reason::Own);
+        }
+        if claim.account.is_some() && claim.account != self.account.as_deref() {
+            let account = claim.account.unwrap_or_default().to_owned();
+            return Verdict::Leave(Reason::OtherAccount(account));
+        }
+        if !is_region(claim.region) {
+            return Verdict::Leave(Reason::NoRegion);
+        }
+        let key = (claim.region.to_owned(), claim.instance.clone());
+        let mut gone = Vec::new();
+        for look in &evidence.looks {
+            if let Some(why) = look.silent.get(claim.region) {
+                return Verdict::Leave(Reason::Silent { region: claim.region.to_owned(), why: why.clone() });
+            }
+            match look.instances.get(&key) {
+                Some(Seen::There(state)) => return Verdict::Leave(Reason::There(state.clone())),
+                Some(Seen::Absent) if claim.account.is_none() => {
+                    return Verdict::Leave(Reason::UnknownAccount);
+                }
+                Some(seen) => gone.push(seen),
+                // Its TXT came after the questions were asked.
+                None => {}
+            }
+        }
+        match gone.as_slice() {
+            [] => Verdict::Ask,
+            [_] => Verdict::AskAgain,
+            [.., last] => Verdict::Gone((*last).clone()),
+        }
+    }
+}
+
+/// Why the addresses at a gone host's name speak against deleting them, if they do. See the module's table.
+fn held(zone: &Zone, observed: &Observed, evidence: &Evidence) -> Option<Verdict> {
+    let reason = observed.ip_addresses().into_iter().find_map(|address| {
+        let holders = match evidence.holders.get(&address) {
+            Some(Ok(holders)) => holders,
+            Some(Err(why)) => return Some(Reason::NotKnown(address, why.clone())),
+            None => return Some(Reason::NotKnown(address, "it came while EC2 was asked".to_owned())),
+        };
+        let holder = holders.iter().find(|holder| !is_named(zone, holder, address))?;
+        Some(Reason::Held(address, holder.clone()))
+    });
+    reason.map(Verdict::Leave)
+}
+
+/// Whether an instance has a name of its own with that address.
+fn is_named(zone: &Zone, instance: &InstanceId, address: IpAddr) -> bool {
+    zone.values().any(|observed| {
+        matches!(observed.holder(instance), Holder::Me(_)) && observed.ip_addresses().contains(&address)
+    })
+}
+
+/// The instances to ask EC2 about, by region.
+pub fn questions(findings: &[Finding]) -> BTreeMap<String, BTreeSet<InstanceId>> {
+    let mut questions: BTreeMap<String, BTreeSet<InstanceId>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
+        questions.entry(finding.region.clone()).or_default().extend(finding.instance.clone());
+    }
+    questions
+}
+
+/// The addresses whose holders to ask EC2 for, by region: those at the names that may have to go.
+pub fn addresses(findings: &[Finding]) -> BTreeMap<String, BTreeSet<IpAddr>> {
+    let mut addresses: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
+        let values = finding.sets.iter().flat_map(|set: &RecordSet| &set.values);
+        addresses
+            .entry(finding.region.clone())
+            .or_default()
+            .extend(values.filter_map(|value| value.parse::<IpAddr>().ok()));
+    }
+    addresses.retain(|_, addresses| !addresses.is_empty());
+    addresses
+}
+
+#[cfg(test)]
+#[path = "sweep/tests.rs"]
+mod tests;

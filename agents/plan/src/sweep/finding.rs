@@ -1,0 +1,133 @@
+//! What a sweep says of one host.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::Seen;
+use crate::dns::Refusal;
+use crate::instance::InstanceId;
+use crate::record::{Name, RecordSet};
+
+/// What is to be said of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The host's name.
+    pub name: Name,
+    /// The instance that the name is said to belong to, if it is.
+    pub instance: Option<InstanceId>,
+    /// The region of that instance.
+    pub region: String,
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// The host's record sets, all of which go or none.
+    pub sets: Vec<RecordSet>,
+    /// Whether the name is made by the fleet's template.
+    pub is_usual: bool,
+}
+
+/// What is to be done about a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// EC2 is to be asked.
+    Ask,
+    /// EC2 says that the instance is gone and is to be asked again, some time later.
+    AskAgain,
+    /// The instance is gone, as EC2 has said last: everything at the name goes.
+    Gone(Seen),
+    /// It is left alone.
+    Leave(Reason),
+}
+
+/// Why a name is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is this host's own.
+    Own,
+    /// Its ownership TXT is younger than the grace period.
+    Young,
+    /// Its instance is in this state.
+    There(String),
+    /// Its instance is of this account, which is not this host's.
+    OtherAccount(String),
+    /// EC2 does not know its instance, and nothing says that this is its account.
+    UnknownAccount,
+    /// Its ownership TXT names no region.
+    NoRegion,
+    /// EC2 in this region could not be asked.
+    Silent {
+        /// The region.
+        region: String,
+        /// What answered.
+        why: String,
+    },
+    /// The name is made for this instance, and the ownership TXT names another.
+    Misnamed(InstanceId),
+    /// A living instance has this address and no other name for it.
+    Held(IpAddr, InstanceId),
+    /// Who has this address is not known: why.
+    NotKnown(IpAddr, String),
+    /// The host name of an entry that is no host's of this fleet.
+    Unusual,
+    /// It is not the agents'.
+    Others(Refusal),
+}
+
+impl Verdict {
+    /// Whether EC2 has to be asked before anything can be said.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Ask | Self::AskAgain)
+    }
+
+    /// Whether everything at the name goes.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone(_))
+    }
+
+    /// Whether this is what is to be said of a host that is well.
+    pub fn is_well(&self) -> bool {
+        matches!(self, Self::Leave(Reason::Own | Reason::Young | Reason::There(_)))
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask => f.write_str("left alone: it came while EC2 was asked"),
+            Self::AskAgain => f.write_str("left alone: EC2 has said only once that its instance is gone"),
+            Self::Gone(Seen::Absent) => f.write_str("gone: EC2 does not know its instance any more"),
+            Self::Gone(_) => f.write_str("gone: its instance is terminated"),
+            Self::Leave(reason) => write!(f, "left alone: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("it is this host's own"),
+            Self::Young => f.write_str("its ownership TXT is younger than sweep.grace"),
+            Self::There(state) => write!(f, "its instance is {state}"),
+            Self::OtherAccount(account) => {
+                write!(f, "its instance is of the account {account}, which this host cannot ask")
+            }
+            Self::UnknownAccount => f.write_str(
+                "EC2 does not know its instance, and nothing says that it was of this account; if it is gone, delete this by hand",
+            ),
+            Self::NoRegion => f.write_str("its ownership TXT names no region"),
+            Self::Silent { region, why } => write!(f, "EC2 in {region} could not be asked: {why}"),
+            Self::Misnamed(instance) => {
+                write!(f, "its name is made for {instance}, and its ownership TXT names another instance")
+            }
+            Self::Held(address, instance) => write!(
+                f,
+                "its instance is gone, but it leads to {address} of {instance}, which has no other name for it; \
+                 if nobody needs this name, delete it by hand"
+            ),
+            Self::NotKnown(address, why) => {
+                write!(f, "its instance is gone, but who has {address} now is not known: {why}")
+            }
+            Self::Unusual => f.write_str("no host of this fleet is called so"),
+            Self::Others(refusal) => refusal.fmt(f),
+        }
+    }
+}

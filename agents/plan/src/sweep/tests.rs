@@ -1,0 +1,542 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::dns::{Change, ChangeBatch, Source};
+use crate::record::RecordType;
+use crate::table;
+
+const ME: &str = "i-0123456789abcdef0";
+const OTHER: &str = "i-0fedcba9876543210";
+const THIRD: &str = "i-00000000000000003";
+const REGION: &str = "eu-central-1";
+const ACCOUNT: &str = "123456789012";
+const NOW: u64 = 1_800_000_000;
+const ADDRESS: &str = "203.0.113.7";
+
+fn id(text: &str) -> InstanceId {
+    InstanceId::parse(text).unwrap()
+}
+
+fn sweeper() -> Sweeper {
+    Sweeper {
+        me: id(ME),
+        role: Role::Bbb,
+        region: REGION.into(),
+        account: Some(ACCOUNT.into()),
+        domain: Name::host("example.org").unwrap(),
+        template: Some(HostTemplate::parse("vc-{instance}").unwrap()),
+        grace: 3600,
+    }
+}
+
+fn name_of(instance: &str) -> Name {
+    Name::host(&format!("vc-{}.example.org", instance.trim_start_matches("i-"))).unwrap()
+}
+
+fn owner(instance: &str) -> Owner {
+    let owner = Owner::new(Role::Bbb, id(instance), REGION.into(), NOW - 7200);
+    Owner { account: Some(ACCOUNT.into()), ..owner }
+}
+
+fn observed(name: &Name, a: Option<&str>, aaaa: Option<&str>, label: Option<String>) -> Observed {
+    let a = a.map(|address| RecordSet::a(name.clone(), 60, address.parse().unwrap()));
+    let aaaa = aaaa.map(|address| RecordSet::aaaa(name.clone(), 60, address.parse().unwrap()));
+    Observed {
+        addresses: a.into_iter().chain(aaaa).collect(),
+        label: label.map(|text| RecordSet::txt(name.ownership(), 60, text)),
+        ..Observed::nothing(Source::Api)
+    }
+}
+
+/// One look at one instance of this region, as a cell of a table names it.
+fn look(instance: &str, cell: &str) -> Option<Look> {
+    let seen = match cell {
+        "nothing" => return None,
+        "denied" => {
+            let silent = BTreeMap::from([(REGION.to_owned(), "denied".to_owned())]);
+            return Some(Look { silent, ..Look::default() });
+        }
+        "terminated" => Seen::Terminated,
+        "absent" => Seen::Absent,
+        state => Seen::There(state.to_owned()),
+    };
+    let instances = BTreeMap::from([((REGION.to_owned(), id(instance)), seen)]);
+    Some(Look { instances, ..Look::default() })
+}
+
+fn said(instance: &str, first: &str, then: &str) -> Evidence {
+    let looks = [first, then].into_iter().filter_map(|cell| look(instance, cell)).collect();
+    Evidence { looks, holders: BTreeMap::from([(ADDRESS.parse().unwrap(), Ok(BTreeSet::new()))]) }
+}
+
+fn words(finding: &Finding, gone: &str) -> String {
+    match &finding.verdict {
+        Verdict::Ask => "ask".into(),
+        Verdict::AskAgain => "ask again".into(),
+        Verdict::Gone(_) => gone.into(),
+        Verdict::Leave(reason) => format!("leave: {}", reason_words(reason)),
+    }
+}
+
+fn reason_words(reason: &Reason) -> String {
+    match reason {
+        Reason::Own => "this host's own".into(),
+        Reason::Young => "young".into(),
+        Reason::There(state) => state.clone(),
+        Reason::OtherAccount(account) => {
+            assert_eq!(account, "999999999999");
+            "other account".into()
+        }
+        Reason::UnknownAccount => "unknown account".into(),
+        Reason::NoRegion => "no region".into(),
+        Reason::Silent { region, why } => {
+            assert_eq!(region, REGION);
+            why.clone()
+        }
+        Reason::Misnamed(instance) => {
+            assert_eq!(*instance, id(THIRD));
+            "misnamed".into()
+        }
+        Reason::Held(address, instance) => {
+            assert_eq!((address.to_string().as_str(), instance), (ADDRESS, &id(THIRD)));
+            "held".into()
+        }
+        Reason::NotKnown(..) => "not known".into(),
+        Reason::Unusual => "no name of ours".into(),
+        Reason::Others(Refusal::NoOwner) => "no owner".into(),
+        Reason::Others(Refusal::Alien(what)) => what.clone(),
+        Reason::Others(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn instances_by_the_table() {
+    for [label, written, first, then, expected] in table::rows(include_str!("../tables/sweep-instances.md")) {
+        let (mut owner, mut name) = (owner(OTHER), name_of(OTHER));
+        match label.as_str() {
+            "this host's own" => (owner.instance, name) = (id(ME), name_of(ME)),
+            "i-other's" => {}
+            "i-other's, without the account" => owner.account = None,
+            "i-other's, of another account" => owner.account = Some("999999999999".into()),
+            "i-other's, of a region that is none" => owner.region = "x.example.com/".into(),
+            "i-other's, at the name of i-third" => name = name_of(THIRD),
+            unknown => panic!("unknown cell {unknown}"),
+        }
+        owner.since = match written.as_str() {
+            "long ago" => NOW - 3600,
+            "just now" => NOW - 3599,
+            unknown => panic!("unknown cell {unknown}"),
+        };
+        let zone =
+            Zone::from([(name.clone(), observed(&name, Some(ADDRESS), None, Some(owner.to_string())))]);
+        let findings = sweeper().hosts(&zone, &said(OTHER, &first, &then), NOW);
+        assert_eq!(findings.len(), 1);
+        assert_eq!(words(&findings[0], "delete"), expected, "{label}, {written}, {first}, {then}");
+    }
+}
+
+#[test]
+fn records_by_the_table() {
+    for [addresses, label, expected] in table::rows(include_str!("../tables/sweep-records.md")) {
+        let name = name_of(OTHER);
+        let mut evidence = said(OTHER, "terminated", "absent");
+        evidence.holders.insert("2001:db8::7".parse().unwrap(), Ok(BTreeSet::new()));
+        let (a, aaaa) = match addresses.as_str() {
+            "A and AAAA" => (Some(ADDRESS), Some("2001:db8::7")),
+            "none" | "a CNAME" => (None, None),
+            _ => (Some(ADDRESS), None),
+        };
+        let text = match label.as_str() {
+            "the gone host's" => Some(owner(OTHER).to_string()),
+            "the gone host's, of the other role" => {
+                Some(Owner { role: "turn".into(), ..owner(OTHER) }.to_string())
+            }
+            "unreadable" => Some("v=spf1 -all".into()),
+            "none" => None,
+            unknown => panic!("unknown cell {unknown}"),
+        };
+        let mut zone = Zone::from([(name.clone(), observed(&name, a, aaaa, text))]);
+        let holder = evidence.holders.get_mut(&ADDRESS.parse::<IpAddr>().unwrap()).unwrap();
+        match addresses.as_str() {
+            "A of a living host with a name of its own" => {
+                *holder = Ok(BTreeSet::from([id(THIRD)]));
+                let third = name_of(THIRD);
+                let there = observed(&third, Some(ADDRESS), None, Some(owner(THIRD).to_string()));
+                zone.insert(third, there);
+            }
+            "A of a living host without any other name" => {
+                *holder = Ok(BTreeSet::from([id(THIRD)]));
+                // Somebody else's name with that address does not count.
+                let foreign = Name::host("www.example.org").unwrap();
+                zone.insert(foreign.clone(), observed(&foreign, Some(ADDRESS), None, None));
+            }
+            "A about which EC2 could not be asked" => *holder = Err("denied".into()),
+            "A about which EC2 was not asked" => evidence.holders.clear(),
+            "a CNAME" => zone.get_mut(&name).unwrap().alien = Some("a CNAME".into()),
+            "A and AAAA" | "only A" | "none" => {}
+            unknown => panic!("unknown cell {unknown}"),
+        }
+        let findings = sweeper().hosts(&zone, &evidence, NOW);
+        let finding = findings.iter().find(|finding| finding.name == name);
+        let decision = finding.map_or("not looked at".into(), |finding| {
+            let deletes = finding.sets.iter().map(|set| format!("DELETE {}", set.kind));
+            words(finding, &deletes.collect::<Vec<_>>().join(", "))
+        });
+        assert_eq!(decision, expected, "{addresses}, {label}");
+    }
+}
+
+#[test]
+fn entries_by_the_table() {
+    for [host, records, first, then, expected] in table::rows(include_str!("../tables/sweep-entries.md")) {
+        let (name, instance) = match host.as_str() {
+            "made for i-other" => (name_of(OTHER), OTHER),
+            "made for this host" => (name_of(ME), ME),
+            "below the domain, made for nobody" => (Name::host("meet.example.org").unwrap(), OTHER),
+            "outside the domain" => (Name::host("vc-0fedcba9876543210.example.com").unwrap(), OTHER),
+            unknown => panic!("unknown cell {unknown}"),
+        };
+        let zone = match records.as_str() {
+            "none" => Zone::new(),
+            "an A without ownership TXT" => {
+                Zone::from([(name.clone(), observed(&name, Some(ADDRESS), None, None))])
+            }
+            "an A of i-other's" => {
+                let there = observed(&name, Some(ADDRESS), None, Some(owner(OTHER).to_string()));
+                Zone::from([(name.clone(), there)])
+            }
+            unknown => panic!("unknown cell {unknown}"),
+        };
+        let evidence = said(instance, &first, &then);
+        let findings = sweeper().entries(&zone, &BTreeSet::from([name.clone()]), &evidence);
+        let decision = match findings.as_slice() {
+            [finding] => {
+                assert_eq!(finding.sets, []);
+                words(finding, "remove")
+            }
+            [] if sweeper().hosts(&zone, &evidence, NOW).iter().any(|host| host.verdict.is_gone()) => {
+                "goes with its record sets".into()
+            }
+            [] => "not looked at".into(),
+            more => panic!("{more:?}"),
+        };
+        assert_eq!(decision, expected, "{host}, {records}, {first}, {then}");
+    }
+}
+
+#[test]
+fn only_what_is_open_is_asked() {
+    let names = [ME, OTHER, THIRD].map(name_of);
+    let mut labels = [ME, OTHER, THIRD].map(owner);
+    labels[2].since = NOW;
+    let zone: Zone = names
+        .iter()
+        .zip(labels)
+        .map(|(name, owner)| {
+            (name.clone(), observed(name, Some(ADDRESS), Some("2001:db8::7"), Some(owner.to_string())))
+        })
+        .collect();
+    let findings = sweeper().hosts(&zone, &Evidence::default(), NOW);
+    assert_eq!(questions(&findings), BTreeMap::from([(REGION.to_owned(), BTreeSet::from([id(OTHER)]))]));
+    let asked = [ADDRESS, "2001:db8::7"].map(|text| text.parse().unwrap());
+    assert_eq!(addresses(&findings), BTreeMap::from([(REGION.to_owned(), BTreeSet::from(asked))]));
+}
+
+#[test]
+fn a_host_with_a_fixed_name_knows_no_names_of_others_but_by_their_txt() {
+    let sweeper = Sweeper { template: None, ..sweeper() };
+    let evidence = said(OTHER, "terminated", "terminated");
+    let found = sweeper.entries(&Zone::new(), &BTreeSet::from([name_of(OTHER)]), &evidence);
+    assert_eq!(words(&found[0], "remove"), "leave: no name of ours");
+    let name = name_of(OTHER);
+    let zone = Zone::from([(name.clone(), observed(&name, None, None, Some(owner(OTHER).to_string())))]);
+    assert!(sweeper.hosts(&zone, &evidence, NOW)[0].verdict.is_gone());
+}
+
+fn gone(number: usize, is_usual: bool) -> Finding {
+    let instance = id(&format!("i-{number:017x}"));
+    let name = name_of(instance.as_str());
+    let label = Owner { instance: instance.clone(), ..owner(OTHER) }.to_string();
+    let there = observed(&name, Some(ADDRESS), Some("2001:db8::7"), Some(label));
+    let sets = there.addresses.into_iter().chain(there.label).collect();
+    let (instance, verdict) = (Some(instance), Verdict::Gone(Seen::Absent));
+    Finding { name, instance, region: REGION.into(), verdict, sets, is_usual }
+}
+
+#[test]
+fn many_values_are_spread_over_batches_too() {
+    let many = (0..20).map(|number| format!("1.1.1.{number}")).collect();
+    let host = |number| {
+        let mut host = gone(number, true);
+        host.sets[0].values = BTreeSet::clone(&many);
+        host
+    };
+    let hosts: Vec<Finding> = (0..100).map(host).collect();
+    for (_, ChangeBatch(changes)) in batches(&hosts.iter().collect::<Vec<_>>(), false) {
+        let values: usize = changes.iter().map(|change| change.set().values.len()).sum();
+        assert!(values <= 1000, "{values}");
+    }
+}
+
+#[test]
+fn hosts_share_batches_within_the_limits_of_route_53() {
+    let hosts: Vec<Finding> = (0..500).map(|number| gone(number, true)).collect();
+    let hosts: Vec<&Finding> = hosts.iter().collect();
+    let batches = batches(&hosts, false);
+    for (_, ChangeBatch(changes)) in &batches {
+        let characters: usize = changes
+            .iter()
+            .flat_map(|change| &change.set().values)
+            .map(|value| value.len() + if value.contains('=') { 2 } else { 0 })
+            .sum();
+        assert!(changes.len() <= 1000 && characters <= 32_000, "{} {characters}", changes.len());
+        assert_eq!(changes.len() % 3, 0, "a host's record sets stay together");
+    }
+    assert_eq!(batches.iter().map(|(hosts, _)| hosts.len()).sum::<usize>(), 500);
+    // 500 hosts are 1,500 record sets, which come on five pages of 300.
+    assert!(batches.len() <= 5 + 1, "{}", batches.len());
+    assert_eq!(super::batches(&hosts, true).len(), 500);
+}
+
+#[test]
+fn an_unusual_name_has_a_batch_of_its_own() {
+    let hosts = [gone(1, true), gone(2, true), gone(3, false), gone(4, true), gone(5, true)];
+    let hosts: Vec<&Finding> = hosts.iter().collect();
+    let sizes: Vec<usize> = batches(&hosts, false).iter().map(|(hosts, _)| hosts.len()).collect();
+    assert_eq!(sizes, [2, 1, 2]);
+}
+
+/// A host as it really is, and what is left of it in the zone.
+#[derive(Clone, Debug)]
+struct Truth {
+    /// `running`, `terminated`, `absent`, ...
+    state: &'static str,
+    account: Option<&'static str>,
+    region: &'static str,
+    age: u64,
+    role: Role,
+    label: bool,
+    a: bool,
+    aaaa: bool,
+    entry: bool,
+    alien: bool,
+}
+
+impl Truth {
+    fn is_of_this_account(&self) -> bool {
+        self.account != Some("999999999999")
+    }
+
+    fn is_provably_gone(&self) -> bool {
+        let asked = self.region == REGION && self.is_of_this_account();
+        let known = self.state == "terminated" || self.state == "absent" && self.account.is_some();
+        asked && known && self.age >= 3600 && self.role == Role::Bbb && self.label && !self.alien
+    }
+}
+
+fn truths() -> impl Strategy<Value = Vec<Truth>> {
+    let states = vec!["running", "stopped", "pending", "shutting-down", "terminated", "absent"];
+    let truth = (
+        prop::sample::select(states),
+        prop::sample::select(vec![Some(ACCOUNT), Some("999999999999"), None]),
+        prop::sample::select(vec![REGION, REGION, "us-east-1"]),
+        prop::sample::select(vec![0u64, 3599, 3600, 1_000_000]),
+        prop::sample::select(vec![Role::Bbb, Role::Bbb, Role::Turn]),
+        prop::array::uniform5(any::<bool>()),
+    );
+    let truth = truth.prop_map(|(state, account, region, age, role, [label, a, aaaa, entry, alien])| Truth {
+        state,
+        account,
+        region,
+        age,
+        role,
+        label,
+        a,
+        aaaa,
+        entry,
+        alien,
+    });
+    prop::collection::vec(truth, 0..12)
+}
+
+fn instance(number: usize) -> InstanceId {
+    id(&format!("i-{:017x}", number + 100))
+}
+
+/// The first host is the sweeper itself.
+fn zone_of(truths: &[Truth]) -> Zone {
+    let hosts = truths.iter().enumerate().map(|(number, truth)| {
+        let instance = if number == 0 { id(ME) } else { instance(number) };
+        let name = name_of(instance.as_str());
+        let owner = Owner {
+            account: truth.account.map(str::to_owned),
+            ..Owner::new(truth.role, instance, truth.region.into(), NOW - truth.age)
+        };
+        let a = truth.a.then(|| format!("203.0.113.{number}"));
+        let aaaa = truth.aaaa.then(|| format!("2001:db8::{number}"));
+        let label = truth.label.then(|| owner.to_string());
+        let mut there = observed(&name, a.as_deref(), aaaa.as_deref(), label);
+        there.alien = truth.alien.then(|| "a CNAME".into());
+        (name, there)
+    });
+    hosts.filter(|(_, there)| *there != Observed::nothing(Source::Api)).collect()
+}
+
+fn entries_of(truths: &[Truth]) -> BTreeSet<Name> {
+    let entries = truths.iter().enumerate().filter(|(_, truth)| truth.entry);
+    let mut names: BTreeSet<Name> = entries
+        .map(|(number, _)| match number {
+            0 => name_of(ME),
+            number => name_of(instance(number).as_str()),
+        })
+        .collect();
+    names.insert(Name::host("bbb.elsewhere.org").unwrap());
+    names
+}
+
+/// What EC2 of this region answers truthfully; it may not be asked elsewhere.
+fn ask(truths: &[Truth], findings: &[Finding]) -> Look {
+    let mut look = Look::default();
+    for (region, instances) in questions(findings) {
+        if region != REGION {
+            look.silent.insert(region, "denied".into());
+            continue;
+        }
+        for asked in instances {
+            let truth = truths.iter().enumerate().find(|(number, _)| instance(*number) == asked);
+            let (_, truth) = truth.expect("only what exists is asked about");
+            assert!(!truth.label || truth.is_of_this_account(), "another account's is not asked about");
+            let seen = match truth.state {
+                _ if !truth.is_of_this_account() || truth.region != REGION => Seen::Absent,
+                "terminated" => Seen::Terminated,
+                "absent" => Seen::Absent,
+                state => Seen::There(state.into()),
+            };
+            look.instances.insert((region.clone(), asked), seen);
+        }
+    }
+    look
+}
+
+/// The findings of a whole sweep over this zone.
+fn sweep(truths: &[Truth], zone: &Zone, entries: &BTreeSet<Name>) -> Vec<Finding> {
+    let sweeper = sweeper();
+    let mut evidence = Evidence::default();
+    let judge = |evidence: &Evidence| {
+        let mut findings = sweeper.hosts(zone, evidence, NOW);
+        findings.extend(sweeper.entries(zone, entries, evidence));
+        findings
+    };
+    for _ in 0..2 {
+        let findings = judge(&evidence);
+        for address in addresses(&findings).into_values().flatten() {
+            evidence.holders.insert(address, Ok(BTreeSet::new()));
+        }
+        evidence.looks.push(ask(truths, &findings));
+    }
+    judge(&evidence)
+}
+
+/// Applies a batch as Route 53 does: all of it or nothing.
+fn apply(zone: &mut Zone, ChangeBatch(changes): &ChangeBatch) -> bool {
+    let mut after = zone.clone();
+    for change in changes {
+        let Change::Delete(set) = change else { return false };
+        let name = set.name.owned().unwrap_or_else(|| set.name.clone());
+        let Some(there) = after.get_mut(&name) else { return false };
+        let had = match set.kind {
+            RecordType::Txt => there.label.take_if(|label| label == set).is_some(),
+            _ => {
+                let before = there.addresses.len();
+                there.addresses.retain(|address| address != set);
+                there.addresses.len() < before
+            }
+        };
+        if !had {
+            return false;
+        }
+        if *there == Observed::nothing(Source::Api) {
+            after.remove(&name);
+        }
+    }
+    *zone = after;
+    true
+}
+
+/// Carries findings out; what somebody else has changed meanwhile is done host by host.
+fn carry_out(zone: &mut Zone, entries: &mut BTreeSet<Name>, findings: &[Finding]) {
+    let gone: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict.is_gone()).collect();
+    entries.retain(|entry| !gone.iter().any(|finding| finding.name == *entry));
+    let with_records: Vec<&Finding> = gone.into_iter().filter(|finding| !finding.sets.is_empty()).collect();
+    for (hosts, batch) in batches(&with_records, false) {
+        if !apply(zone, &batch) {
+            for (_, batch) in batches(&hosts, true) {
+                apply(zone, &batch);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn all_that_is_provably_gone_goes_and_nothing_else(truths in truths()) {
+        let (mut zone, mut entries) = (zone_of(&truths), entries_of(&truths));
+        let (zone_before, entries_before) = (zone.clone(), entries.clone());
+        let findings = sweep(&truths, &zone, &entries);
+        carry_out(&mut zone, &mut entries, &findings);
+        for (number, truth) in truths.iter().enumerate() {
+            let name = if number == 0 { name_of(ME) } else { name_of(instance(number).as_str()) };
+            let goes = number > 0 && truth.is_provably_gone();
+            match goes {
+                true => prop_assert!(!zone.contains_key(&name) && !entries.contains(&name)),
+                false => prop_assert_eq!(zone.get(&name), zone_before.get(&name), "{:?}", truth),
+            }
+            // An entry without any record set goes when its instance is terminated, whatever its role and age.
+            let ours = truth.is_of_this_account() && truth.region == REGION;
+            let bare = !zone_before.contains_key(&name) && number > 0 && truth.state == "terminated" && ours;
+            let has_entry = entries_before.contains(&name) && !goes && !bare;
+            prop_assert_eq!(entries.contains(&name), has_entry, "{:?}", truth);
+        }
+        prop_assert!(entries.contains(&Name::host("bbb.elsewhere.org").unwrap()));
+        let again = sweep(&truths, &zone, &entries);
+        prop_assert!(!again.iter().any(|finding| finding.verdict.is_gone()), "nothing is left to do");
+    }
+
+    /// Two who have read the same carry it out one after the other, one of them perhaps only in part.
+    #[test]
+    fn two_at_once_come_to_the_same_end(truths in truths(), done in 0usize..12) {
+        let (mut zone, mut entries) = (zone_of(&truths), entries_of(&truths));
+        let findings = sweep(&truths, &zone, &entries);
+        let (mut alone, mut entries_alone) = (zone.clone(), entries.clone());
+        carry_out(&mut alone, &mut entries_alone, &findings);
+        carry_out(&mut zone, &mut entries, &findings[..done.min(findings.len())]);
+        carry_out(&mut zone, &mut entries, &findings);
+        prop_assert_eq!((zone, entries), (alone, entries_alone));
+    }
+
+    /// Whatever was read, a name that has been changed since is not touched.
+    #[test]
+    fn what_has_changed_meanwhile_stays(truths in truths()) {
+        let zone = zone_of(&truths);
+        let findings = sweep(&truths, &zone, &entries_of(&truths));
+        let mut now = zone;
+        for there in now.values_mut() {
+            let renewed = there.label.as_ref().and_then(|label| Owner::parse(label.values.first()?));
+            let Some(renewed) = renewed else { continue };
+            let label = there.label.as_mut().unwrap();
+            label.values = BTreeSet::from([Owner { since: NOW, ..renewed }.to_string()]);
+        }
+        let before = now.clone();
+        carry_out(&mut now, &mut BTreeSet::new(), &findings);
+        prop_assert_eq!(now, before);
+    }
+
+    #[test]
+    fn seen_once_is_not_enough(truths in truths()) {
+        let zone = zone_of(&truths);
+        let open = sweeper().hosts(&zone, &Evidence::default(), NOW);
+        let evidence = Evidence { looks: vec![ask(&truths, &open)], ..Evidence::default() };
+        let findings = sweeper().hosts(&zone, &evidence, NOW);
+        prop_assert!(!findings.iter().any(|finding| finding.verdict.is_gone()));
+    }
+}

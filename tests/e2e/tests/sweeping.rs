@@ -1,0 +1,90 @@
+//! The service takes its turns to sweep, by a clock that is moved by hand; and none unless it is told to.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod hours;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use e2e::{Rig, label, skipped};
+use sandbox::cloud::Options;
+use sandbox::http::ServiceName::{Ec2, Route53};
+use sandbox::route53::RecordType;
+use sandbox::scalelite::ServerState;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+/// Set for the process that is the service.
+const VARIABLE: &str = "SWEEPING_HOURS";
+/// A host that EC2 does not know any more.
+const DEAD: &str = "i-00000000deadbeef0";
+
+/// A cloud in which no timer is under way (see `hours`), with the debris of a host.
+async fn fleet() -> Rig {
+    let mut options = Options::with_tls();
+    (options.scalelite.processing, options.route53.processing) = (Duration::ZERO, Duration::ZERO);
+    let rig = Rig::start(options).await;
+    let name = format!("vc-{}.{}", DEAD.trim_start_matches("i-"), rig.cloud.zone_name);
+    rig.put(RecordType::A, &name, &["198.51.100.1"]);
+    rig.put(RecordType::Txt, &format!("_agent.{name}"), &[&label("bbb", DEAD, "1767225600")]);
+    let url = format!("https://{name}/bigbluebutton/api");
+    rig.cloud.scalelite.add_server(&url, "its secret", ServerState::Enabled);
+    rig
+}
+
+/// Lets the service live for an hour with these settings more. Returns what it logged.
+async fn an_hour(rig: &Rig, settings: &[(&str, &str)]) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["the_service_of_that_hour", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env_clear().envs(rig.agent.environment()).envs(settings.iter().copied()).env(VARIABLE, "1");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut service = command.spawn().unwrap();
+    let (mut stdin, stdout) = (service.stdin.take().unwrap(), service.stdout.take().unwrap());
+    let mut stderr = service.stderr.take().unwrap();
+    let log = tokio::spawn(async move {
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).await.unwrap();
+        log
+    });
+    let mut lines = BufReader::new(stdout).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.starts_with(hours::MARK) {
+            stdin.write_all(b"go on\n").await.unwrap();
+        }
+    }
+    log.await.unwrap()
+}
+
+#[test]
+#[ignore = "the other tests run it, in a process of its own"]
+fn the_service_of_that_hour() {
+    match std::env::var(VARIABLE) {
+        Ok(hours) => hours::pass(hours.parse().unwrap()),
+        Err(_) => skipped("this is a part of the other tests"),
+    }
+}
+
+/// Hosts wait at most twice the interval, and the first turn in a small zone is always taken.
+#[tokio::test]
+async fn a_host_that_takes_turns_removes_what_another_left() {
+    let rig = fleet().await;
+    let settings = [("BBB_AGENT_SWEEP_ENABLED", "true"), ("BBB_AGENT_SWEEP_INTERVAL", "600")];
+    let log = an_hour(&rig, &settings).await;
+    assert_eq!(rig.records(), rig.registered_now(), "{log}");
+    assert_eq!(rig.entry().state, ServerState::Enabled, "{log}");
+    assert_eq!(rig.cloud.scalelite.servers().len(), 1, "{log}");
+    assert!(log.contains("is gone, and nothing of it is left"), "{log}");
+    assert_eq!(rig.batches().len(), 2, "its own registration, and this");
+}
+
+#[tokio::test]
+async fn no_host_takes_turns_unless_it_is_told_to() {
+    let rig = fleet().await;
+    let (records, before) = (rig.records(), rig.cloud.scalelite.servers().len());
+    let log = an_hour(&rig, &[]).await;
+    assert!(records.iter().all(|record| rig.records().contains(record)), "{log}");
+    assert_eq!(rig.cloud.scalelite.servers().len(), before + 1, "its own came: {log}");
+    assert_eq!(rig.calls(Route53), ["ChangeResourceRecordSets"]);
+    assert_eq!(rig.calls(Ec2), [""; 0]);
+}
