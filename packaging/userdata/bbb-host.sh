@@ -16,35 +16,45 @@ bbb_release=jammy-300              # with BigBlueButton 3.0, on Ubuntu 22.04
 bbb_installer=https://raw.githubusercontent.com/bigbluebutton/bbb-install/v3.0.x-release/bbb-install.sh
 # ---
 
+# again COMMAND: mirrors, the network, the role's keys and whoever else installs at boot may need some minutes.
+again() {
+    local attempt
+    for attempt in $(seq 30); do
+        if "$@"; then return; fi
+        echo "attempt $attempt failed: $*" >&2
+        sleep 10
+    done
+    return 1
+}
+
 # install.sh itself has to come from somewhere before it can fetch the rest, and a private bucket needs signed requests.
 # Here the aws CLI does that, which Ubuntu's images do not have. Better is an image that has the CLI, or install.sh, or the
 # agent's package already: a boot then depends on fewer mirrors. install.sh needs no CLI: it signs its requests itself.
 if ! command -v aws >/dev/null; then
-    if apt-cache show awscli >/dev/null 2>&1 || { apt-get -qq update && apt-cache show awscli >/dev/null 2>&1; }; then
-        apt-get -qq -o DPkg::Lock::Timeout=300 install -y awscli
+    again apt-get -qq update
+    if apt-cache show awscli >/dev/null 2>&1; then
+        again apt-get -qq -o DPkg::Lock::Timeout=300 install -y awscli
     else
         snap install aws-cli --classic # Ubuntu 24.04 has no package of it
         PATH=$PATH:/snap/bin
     fi
 fi
-
-# The network and the role's keys may not be there yet: tried for about five minutes.
-for attempt in $(seq 30); do
-    if aws s3 cp --only-show-errors --region "$region" "s3://$bucket/agents/install.sh" /root/install.sh; then break; fi
-    if [ "$attempt" = 30 ]; then
-        echo "cannot fetch s3://$bucket/agents/install.sh: see above; does the instance role have s3:GetObject on it?" >&2
-        exit 1
-    fi
-    sleep 10
-done
+again aws s3 cp --only-show-errors --region "$region" "s3://$bucket/agents/install.sh" /root/install.sh
 
 # Returns when the host's name is live on every name server. From then on the service looks after it, and joins Scalelite
 # by itself once BigBlueButton answers. --hostname: BigBlueButton's installer asks for a host that knows its name.
 # For releases that are signed add: --public-key RW... (and apt-get install minisign before). To stay on one: --version.
-sh /root/install.sh --role bbb --bucket "$bucket" --region "$region" --zone-id "$zone_id" --domain "$domain" \
+sh /root/install.sh --wait 1800 --role bbb --bucket "$bucket" --region "$region" --zone-id "$zone_id" --domain "$domain" \
     --scalelite-url "$scalelite_url" --scalelite-secret "$scalelite_secret" --hostname
 
 # What follows is the host's own: storage for recordings, BigBlueButton, its scripts. The certificate is asked for the name
 # that was registered above.
-wget -qO /root/bbb-install.sh "$bbb_installer"
+# The agent needs nothing of what follows. If it fails: repair it, and run this file again (/var/lib/cloud/instance/scripts/part-001).
+# The installer asks the metadata service for the addresses in a way that a host with IMDSv2 only refuses, and would then
+# announce the private one to everybody: it is told them.
+metadata() { printf 'header = "X-aws-ec2-metadata-token: %s"' "$token" | curl -sfK - "http://169.254.169.254/latest/meta-data/$1"; }
+token=$(curl -sfX PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
+IP=$(metadata public-ipv4) INTERNAL_IP=$(metadata local-ipv4)
+export IP INTERNAL_IP
+again wget -qO /root/bbb-install.sh "$bbb_installer"
 bash /root/bbb-install.sh -v "$bbb_release" -s "$(hostname)" -e "$operator_email"

@@ -8,30 +8,100 @@ bucket=bbb-sources                 # where packaging/publish has put the agents
 region=eu-central-1                # of the bucket
 zone_id=Z0123456789ABCDEFGHIJ
 domain=bbb.example.org
+# Where the secret is that coturn shares with BigBlueButton, and its key in there; never the secret itself.
+turn_secret=Turn
+turn_secret_key=turnkeyvalue
+operator_email=operator@example.org
 # ---
+
+# again COMMAND: mirrors, the network, the role's keys and whoever else installs at boot may need some minutes.
+again() {
+    local attempt
+    for attempt in $(seq 30); do
+        if "$@"; then return; fi
+        echo "attempt $attempt failed: $*" >&2
+        sleep 10
+    done
+    return 1
+}
 
 # install.sh itself has to come from somewhere before it can fetch the rest: see bbb-host.sh beside this file.
 if ! command -v aws >/dev/null; then
-    if apt-cache show awscli >/dev/null 2>&1 || { apt-get -qq update && apt-cache show awscli >/dev/null 2>&1; }; then
-        apt-get -qq -o DPkg::Lock::Timeout=300 install -y awscli
+    again apt-get -qq update
+    if apt-cache show awscli >/dev/null 2>&1; then
+        again apt-get -qq -o DPkg::Lock::Timeout=300 install -y awscli
     else
         snap install aws-cli --classic # Ubuntu 24.04 has no package of it
         PATH=$PATH:/snap/bin
     fi
 fi
-
-# The network and the role's keys may not be there yet: tried for about five minutes.
-for attempt in $(seq 30); do
-    if aws s3 cp --only-show-errors --region "$region" "s3://$bucket/agents/install.sh" /root/install.sh; then break; fi
-    if [ "$attempt" = 30 ]; then
-        echo "cannot fetch s3://$bucket/agents/install.sh: see above; does the instance role have s3:GetObject on it?" >&2
-        exit 1
-    fi
-    sleep 10
-done
+again aws s3 cp --only-show-errors --region "$region" "s3://$bucket/agents/install.sh" /root/install.sh
 
 # Returns when the host's name is live on every name server; the service looks after it from then on.
-sh /root/install.sh --role turn --bucket "$bucket" --region "$region" --zone-id "$zone_id" --domain "$domain" --hostname
+sh /root/install.sh --wait 1800 --role turn --bucket "$bucket" --region "$region" --zone-id "$zone_id" --domain "$domain" \
+    --hostname --set metrics.certificate=127.0.0.1:443
 
-# What follows is the host's own: coturn with its settings (/etc/turnserver.conf: realm, certificate, shared secret).
-apt-get -qq -o DPkg::Lock::Timeout=300 install -y coturn
+# The agent needs nothing of what follows. If it fails: repair it, and run this file again (/var/lib/cloud/instance/scripts/part-001).
+# coturn, with a certificate of Let's Encrypt's: ports 80 and 443 (TCP), 3478 (TCP and UDP) and 32769-65535 (UDP) have to be open.
+again apt-get -qq update
+again apt-get -qq -o DPkg::Lock::Timeout=300 install -y coturn certbot
+metadata() { printf 'header = "X-aws-ec2-metadata-token: %s"' "$token" | curl -sfK - "http://169.254.169.254/latest/meta-data/$1"; }
+token=$(curl -sfX PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
+public=$(metadata public-ipv4) private=$(metadata local-ipv4)
+
+# At each renewal coturn gets what its user can read, and is started again.
+install -d -o turnserver -g turnserver -m 700 /etc/turnserver
+install -d /etc/letsencrypt/renewal-hooks/deploy
+cat >/etc/letsencrypt/renewal-hooks/deploy/coturn <<'HOOK'
+#!/bin/sh
+set -e
+install -o turnserver -g turnserver -m 400 "$RENEWED_LINEAGE/fullchain.pem" "$RENEWED_LINEAGE/privkey.pem" /etc/turnserver/
+systemctl restart coturn
+HOOK
+chmod 755 /etc/letsencrypt/renewal-hooks/deploy/coturn
+
+# 127.0.0.1 is where turn-agent asks whether coturn is there. Nothing private is relayed to: the hosts of a fleet are reached
+# by their public addresses.
+(
+    umask 077
+    cat >/etc/turnserver.conf <<CONF
+listening-ip=$private
+listening-ip=127.0.0.1
+relay-ip=$private
+external-ip=$public/$private
+listening-port=3478
+tls-listening-port=443
+min-port=32769
+max-port=65535
+fingerprint
+use-auth-secret
+realm=$domain
+cert=/etc/turnserver/fullchain.pem
+pkey=/etc/turnserver/privkey.pem
+no-tlsv1
+no-tlsv1_1
+no-cli
+no-multicast-peers
+denied-peer-ip=0.0.0.0-0.255.255.255
+denied-peer-ip=10.0.0.0-10.255.255.255
+denied-peer-ip=100.64.0.0-100.127.255.255
+denied-peer-ip=127.0.0.0-127.255.255.255
+denied-peer-ip=169.254.0.0-169.254.255.255
+denied-peer-ip=172.16.0.0-172.31.255.255
+denied-peer-ip=192.168.0.0-192.168.255.255
+denied-peer-ip=::1
+denied-peer-ip=fc00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+denied-peer-ip=fe80::-febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+CONF
+    # Through a pipe: on no command line.
+    aws secretsmanager get-secret-value --region "$region" --secret-id "$turn_secret" --query SecretString --output text |
+        python3 -c 'import json, sys; print("static-auth-secret=" + json.load(sys.stdin)[sys.argv[1]])' "$turn_secret_key" \
+            >>/etc/turnserver.conf
+)
+chown turnserver:turnserver /etc/turnserver.conf
+install -d /etc/systemd/system/coturn.service.d
+printf '[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n' >/etc/systemd/system/coturn.service.d/port-443.conf
+systemctl daemon-reload
+again certbot certonly --standalone --non-interactive --agree-tos --keep-until-expiring -m "$operator_email" -d "$(hostname)"
+# A certificate that was there already has not called the hook.
+RENEWED_LINEAGE=/etc/letsencrypt/live/$(hostname) /etc/letsencrypt/renewal-hooks/deploy/coturn

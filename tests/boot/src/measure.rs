@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::guest::until;
-use crate::stage::{Role, Stage, WITHOUT_CLI};
+use crate::stage::{INSTALL_BBB, Role, Stage, WITHOUT_CLI};
 use crate::world::World;
 use crate::{Outcome, say};
 
@@ -58,7 +58,7 @@ pub(crate) async fn measure(world: &World, runs: usize) -> Outcome {
         let (code, said) = stage.install_again(&guest, &[]).await?;
         crate::ensure(code == 0, || format!("install.sh ended with {code}:\n{said}"))?;
         install.1.add(began);
-        guest.run("install-bbb", &["-s", &stage.name()]).await?;
+        guest.run("sh", &["-c", INSTALL_BBB]).await?;
         stage.joined().await?;
         guest.power_off().await?;
         stage.gone()?;

@@ -13,6 +13,10 @@ use crate::guest::{Guest, until};
 use crate::world::World;
 use crate::{Outcome, cloud, ensure};
 
+/// Installs BBB as the shipped UserData does: it has to be told the host's address.
+pub(crate) const INSTALL_BBB: &str =
+    "IP=$(getent ahostsv4 \"$(hostname)\" | sed -n '1s/ .*//p') install-bbb -s \"$(hostname)\"\n";
+
 /// Where the disk has install.sh: what UserData runs.
 const INSTALLER: &str = "/opt/install.sh";
 /// How UserData begins for a host whose image has install.sh, but not the AWS CLI: then install.sh signs its requests itself.
@@ -66,7 +70,7 @@ impl<'a> Stage<'a> {
     fn user_data(&self) -> String {
         let install = self.install(&[]).join(" ");
         let bbb = match self.role {
-            Role::Bbb => "install-bbb -s \"$(hostname)\"\n",
+            Role::Bbb => INSTALL_BBB,
             Role::Turn => "",
         };
         format!("{WITHOUT_CLI}{install}\n{bbb}")
@@ -88,7 +92,14 @@ impl<'a> Stage<'a> {
                 values.extend([("scalelite_url", url.as_str()), ("scalelite_secret", secret.as_str())]);
                 include_str!("../../../packaging/userdata/bbb-host.sh").to_owned()
             }
-            Role::Turn => include_str!("../../../packaging/userdata/turn-host.sh").to_owned(),
+            Role::Turn => {
+                // Any secret that this cloud has does for coturn's.
+                values.extend([
+                    ("turn_secret", SCALELITE_SECRET_ID),
+                    ("turn_secret_key", SCALELITE_SECRET_KEY),
+                ]);
+                include_str!("../../../packaging/userdata/turn-host.sh").to_owned()
+            }
         };
         for (variable, value) in values {
             text = fill(&text, variable, value)?;
