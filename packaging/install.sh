@@ -134,9 +134,11 @@ toml_value() {
 }
 
 toml_text() {
-    printf '"'
-    printf '%s' "$1" | sed 's/[\\"]/\\&/g'
-    printf '"'
+    quoted=$1
+    case $1 in
+        *[\\\"]*) quoted=$(printf '%s' "$1" | sed 's/[\\"]/\\&/g') ;;
+    esac
+    printf '"%s"' "$quoted"
 }
 
 validate() {
