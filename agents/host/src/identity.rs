@@ -48,7 +48,7 @@ impl Host {
 
     /// The server URL that its BBB has unless BBB's own settings say otherwise.
     pub fn server_url(&self) -> String {
-        format!("https://{}/bigbluebutton/api", self.name)
+        server_url(&self.name)
     }
 
     /// What its name should look like when registered at `now`, in seconds since 1970. Fails without any address.
@@ -64,6 +64,11 @@ impl Host {
         let owner = Owner { account: self.account.clone(), ..owner };
         Ok(Desired { name: self.name.clone(), ttl, ipv4: self.ipv4, ipv6: self.ipv6, owner })
     }
+}
+
+/// The server URL of a host with this name, as its BBB has it unless its settings say otherwise.
+pub fn server_url(name: &Name) -> String {
+    format!("https://{name}/bigbluebutton/api")
 }
 
 /// Reads the host's identity and addresses, waiting for the metadata service until `deadline`.

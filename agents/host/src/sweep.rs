@@ -12,7 +12,7 @@ use tracing::info;
 
 use crate::config::settings::Naming;
 use crate::execute::{Executor, Outcome};
-use crate::identity::Host;
+use crate::identity::{Host, server_url};
 use crate::naming::words_of;
 use crate::pace::Pace;
 use crate::pool::Pool;
@@ -82,14 +82,12 @@ pub async fn sweep_unless(
 ) -> Result<Swept, Failure> {
     let sweep = Sweep::prepare(session, host, executor).await?;
     let mut zone = Zone::new();
-    let mut next = sweep.page(Cursor::start(&sweep.sweeper.domain), &mut zone).await?;
+    let next = sweep.page(Cursor::start(&sweep.sweeper.domain), &mut zone).await?;
     let hosts = sweep.sweeper.count(&zone);
     if next.is_some() && !goes_on(hosts) {
         return Ok(Swept::Peeked(hosts));
     }
-    while let Some(cursor) = next {
-        next = sweep.page(cursor, &mut zone).await?;
-    }
+    sweep.rest(next, &mut zone).await?;
     sweep.whole(zone).await.map(Swept::Whole)
 }
 
@@ -156,11 +154,16 @@ impl<'a> Sweep<'a> {
     /// Lists the zone.
     async fn list(&self) -> Result<Zone, Failure> {
         let mut zone = Zone::new();
-        let mut next = Some(Cursor::start(&self.sweeper.domain));
-        while let Some(cursor) = next {
-            next = self.page(cursor, &mut zone).await?;
-        }
+        self.rest(Some(Cursor::start(&self.sweeper.domain)), &mut zone).await?;
         Ok(zone)
+    }
+
+    /// Reads the zone from here to its end.
+    async fn rest(&self, mut next: Option<Cursor>, zone: &mut Zone) -> Result<(), Failure> {
+        while let Some(cursor) = next {
+            next = self.page(cursor, zone).await?;
+        }
+        Ok(())
     }
 
     /// Reads a page of the zone and tells where the next one begins.
@@ -222,7 +225,7 @@ impl<'a> Sweep<'a> {
     /// Ends the entries of a host that is gone.
     async fn leave(&self, name: &Name) -> Result<(), Failure> {
         let Some(scalelite) = &self.scalelite else { return Ok(()) };
-        let (url, secret) = (format!("https://{name}/bigbluebutton/api"), SecretString::default());
+        let (url, secret) = (server_url(name), SecretString::default());
         let deadline = self.deadline.min(within(self.session.settings.timeouts.deregister));
         let pool = Pool { scalelite, url: &url, secret: &secret, executor: self.executor, deadline };
         pool.leave().await.map(drop)

@@ -8,7 +8,6 @@ mod hours;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::process::Stdio;
 use std::time::Duration;
 
 use e2e::{Rig, skipped};
@@ -16,8 +15,6 @@ use sandbox::cloud::Options;
 use sandbox::http::ServiceName::{
     self, AutoScaling, Bbb, CloudWatch, Ec2, Imds, Route53, Scalelite, SecretsManager,
 };
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
 
 const HOURS: usize = 24;
 /// How much the resident memory may grow after the first two hours, in KiB.
@@ -128,22 +125,10 @@ async fn day() -> (Vec<Hour>, String) {
     (options.scalelite.processing, options.route53.processing) = (Duration::ZERO, Duration::ZERO);
     let rig = Rig::start(options).await;
     rig.drop_in("metrics", "[metrics]\nenabled = true\n");
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["the_service_of_that_day", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
-    command.env_clear().envs(rig.agent.environment()).env(VARIABLE, HOURS.to_string());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut service = command.spawn().unwrap();
-    let (mut stdin, stdout) = (service.stdin.take().unwrap(), service.stdout.take().unwrap());
-    let mut stderr = service.stderr.take().unwrap();
-    let log = tokio::spawn(async move {
-        let mut log = String::new();
-        stderr.read_to_string(&mut log).await.unwrap();
-        log
-    });
-    let mut lines = BufReader::new(stdout).lines();
+    let mut command = hours::program();
+    command.envs(rig.agent.environment()).env(VARIABLE, HOURS.to_string());
     let mut hours = Vec::new();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        let Some(figures) = line.strip_prefix(hours::MARK) else { continue };
+    let log = hours::watch(command, "the_service_of_that_day", async |figures| {
         let figures: Vec<u64> = figures.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
         let (calls, questions) = (rig.cloud.journal.tally(), rig.cloud.dns.queries().len());
         hours.push(Hour { calls, questions, memory: [figures[1], figures[2]] });
@@ -152,9 +137,9 @@ async fn day() -> (Vec<Hour>, String) {
         rig.cloud.scalelite.poll().await;
         rig.cloud.journal.clear();
         rig.cloud.dns.clear_queries();
-        stdin.write_all(b"go on\n").await.unwrap();
-    }
-    (hours, log.await.unwrap())
+    })
+    .await;
+    (hours, log)
 }
 
 fn table(hours: &[Hour]) -> String {

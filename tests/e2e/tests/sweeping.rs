@@ -4,7 +4,6 @@
 
 mod hours;
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use e2e::{Rig, label, skipped};
@@ -12,8 +11,6 @@ use sandbox::cloud::Options;
 use sandbox::http::ServiceName::{Ec2, Route53};
 use sandbox::route53::RecordType;
 use sandbox::scalelite::ServerState;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
 
 /// Set for the process that is the service.
 const VARIABLE: &str = "SWEEPING_HOURS";
@@ -35,25 +32,9 @@ async fn fleet() -> Rig {
 
 /// Lets the service live for an hour with these settings more. Returns what it logged.
 async fn an_hour(rig: &Rig, settings: &[(&str, &str)]) -> String {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["the_service_of_that_hour", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
-    command.env_clear().envs(rig.agent.environment()).envs(settings.iter().copied()).env(VARIABLE, "1");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut service = command.spawn().unwrap();
-    let (mut stdin, stdout) = (service.stdin.take().unwrap(), service.stdout.take().unwrap());
-    let mut stderr = service.stderr.take().unwrap();
-    let log = tokio::spawn(async move {
-        let mut log = String::new();
-        stderr.read_to_string(&mut log).await.unwrap();
-        log
-    });
-    let mut lines = BufReader::new(stdout).lines();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        if line.starts_with(hours::MARK) {
-            stdin.write_all(b"go on\n").await.unwrap();
-        }
-    }
-    log.await.unwrap()
+    let mut command = hours::program();
+    command.envs(rig.agent.environment()).envs(settings.iter().copied()).env(VARIABLE, "1");
+    hours::watch(command, "the_service_of_that_hour", async |_| {}).await
 }
 
 #[test]

@@ -157,36 +157,31 @@ fn install(settings: &str, command: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// The words of what a script does to install an agent: from below its settings to the end of the command that runs
-/// `install.sh`, without comments.
-fn installing(script: &str) -> String {
+/// What a script does from below its settings on, word by word, without comments.
+fn body(script: &str) -> String {
     let (_, body) = script.split_once("\n# ---\n").expect("the end of the settings");
-    let mut lines = Vec::new();
-    let mut installs = false;
-    for line in body.lines().filter(|line| !line.trim_start().starts_with('#')) {
-        lines.push(line.trim_end_matches('\\'));
-        installs |= line.starts_with("sh /root/install.sh ");
-        if installs && !line.ends_with('\\') {
-            break;
-        }
-    }
-    assert!(installs, "{script}");
+    let lines = body.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let lines: Vec<&str> = lines.map(|line| line.trim_end_matches('\\')).collect();
     lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// What a template does and its example does not: a version as a parameter, and a host without BBB.
+const TEMPLATES_OWN: [(&str, &str); 2] =
+    [(" --version \"$version\"", ".yaml"), (" if [ \"$bbb_release\" = none ]; then exit; fi", "fleet.yaml")];
+
 #[test]
-fn user_data_installs_as_the_examples_do() {
+fn user_data_does_what_the_examples_do() {
     for (path, agent, _) in FLEETS {
         let template = template(path);
         let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
-        let script = text(&launch["UserData"]["Fn::Base64"]);
+        let mut script = body(&text(&launch["UserData"]["Fn::Base64"]));
+        for (own, of) in TEMPLATES_OWN {
+            assert_eq!(script.matches(own).count(), usize::from(path.ends_with(of)), "{path}: {own}");
+            script = script.replace(own, "");
+        }
         let example = read(&format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
-        assert!(installing(&script).contains(" --version \"$version\""), "{path}");
-        assert_eq!(
-            installing(&script).replace(" --version \"$version\"", ""),
-            installing(&example),
-            "{path}"
-        );
+        assert!(example.contains("\nsh /root/install.sh "), "{example}");
+        assert_eq!(script, body(&example), "{path}");
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::os::unix::process::parent_id;
+use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Parser;
@@ -21,11 +22,13 @@ use host::log::{self, Level};
 use host::session::Session;
 use plan::instance::Role;
 use signal_hook_tokio::Signals;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
 
 /// What a line with figures begins with; other lines are the test harness's.
-pub(crate) const MARK: &str = "hour";
+const MARK: &str = "hour";
 
 /// The shortest interval of the default settings.
 const STEP: Duration = Duration::from_secs(2);
@@ -43,6 +46,35 @@ const AGENT: Agent = Agent {
 struct Flags {
     #[command(flatten)]
     common: Common,
+}
+
+/// Runs this test program's ignored test of that name, which calls [`pass`], in a process with this command's environment
+/// alone. After each hour `passed` gets its figures; then it may go on. Returns what the service logged.
+pub(crate) async fn watch(mut command: Command, test: &str, mut passed: impl AsyncFnMut(&str)) -> String {
+    command.args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut service = command.spawn().unwrap();
+    let (mut stdin, stdout) = (service.stdin.take().unwrap(), service.stdout.take().unwrap());
+    let mut stderr = service.stderr.take().unwrap();
+    let log = tokio::spawn(async move {
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).await.unwrap();
+        log
+    });
+    let mut lines = BufReader::new(stdout).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let Some(figures) = line.strip_prefix(MARK) else { continue };
+        passed(figures).await;
+        stdin.write_all(b"go on\n").await.unwrap();
+    }
+    log.await.unwrap()
+}
+
+/// This test program, with an environment of its own.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env_clear();
+    command
 }
 
 /// Is the service for so many hours. After each it writes a line `hour N TOTAL ANONYMOUS` with its resident memory in KiB, and
