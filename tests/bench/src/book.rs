@@ -47,7 +47,7 @@ pub(crate) fn keep(
     fs::create_dir_all(directory())?;
     fs::write(directory().join(date).with_extension("toml"), toml::to_string_pretty(&kept)?)?;
     let Machine { cpu, cores, memory, kernel, compiler, agents } = machine;
-    let Effort { runs, seconds, reactions, sweeps } = effort;
+    let Effort { runs, seconds, reactions, sweeps, .. } = effort;
     let text = format!(
         "# Figures of {date}\n\n\
          {agents}; {compiler}.\n\

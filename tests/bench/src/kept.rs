@@ -96,10 +96,13 @@ impl fmt::Display for Worse {
     }
 }
 
-/// What is worse than kept or than aimed at. Figures that are new have nothing to be compared with.
-pub fn compare(kept: &BTreeMap<String, f64>, figures: &[Figure]) -> Vec<Worse> {
+/// What is worse than kept or than aimed at. Figures that are new have nothing to be compared with; those that are not there
+/// any more are worse only when everything was to be measured (`whole`).
+pub fn compare(kept: &BTreeMap<String, f64>, figures: &[Figure], whole: bool) -> Vec<Worse> {
     let today = ratios(figures);
+    let measured = |name: &str| figures.iter().any(|figure| figure.name == name);
     let ratios = kept.iter().filter_map(|(name, before)| match today.get(name) {
+        None if !whole && !measured(name) => None,
         None => Some(Worse::Missing { name: name.clone(), before: *before }),
         Some(now) if *now > before * TOLERANCE => {
             Some(Worse::Ratio { name: name.clone(), before: *before, now: *now })
@@ -132,9 +135,9 @@ mod tests {
     #[test]
     fn a_ratio_may_grow_by_a_quarter() {
         for (value, worse) in [(1600, 0), (2000, 0), (2480, 0), (2500, 0), (2520, 1)] {
-            assert_eq!(compare(&kept(2.0), &[figure(value, 1000)]).len(), worse, "{value}");
+            assert_eq!(compare(&kept(2.0), &[figure(value, 1000)], true).len(), worse, "{value}");
         }
-        let worse = compare(&kept(2.0), &[figure(2520, 1000)]);
+        let worse = compare(&kept(2.0), &[figure(2520, 1000)], false);
         assert_eq!(worse, [Worse::Ratio { name: "register: wall".to_owned(), before: 2.0, now: 2.52 }]);
         let said: Vec<String> = worse.iter().map(ToString::to_string).collect();
         assert_eq!(said, ["register: wall: 2.52 x its floor, kept are 2.00 x: 26 % worse"]);
@@ -142,28 +145,31 @@ mod tests {
 
     #[test]
     fn only_ratios_are_compared() {
-        assert_eq!(compare(&kept(2.0), &[figure(2_000_000, 1_000_000)]), [], "a machine that is slow");
+        assert_eq!(compare(&kept(2.0), &[figure(2_000_000, 1_000_000)], true), [], "a machine that is slow");
     }
 
     #[test]
     fn what_is_not_measured_any_more_is_worse_and_what_is_new_is_not() {
         let missing = [Worse::Missing { name: "register: wall".to_owned(), before: 2.0 }];
-        assert_eq!(compare(&kept(2.0), &[]), missing);
-        assert_eq!(compare(&kept(2.0), &[figure(2, 0)]), missing, "a floor of zero is none");
+        assert_eq!(compare(&kept(2.0), &[], true), missing);
+        assert_eq!(compare(&kept(2.0), &[], false), [], "it was not to be measured");
         let bare = Figure { floor: None, ..figure(2, 1) };
-        assert_eq!(compare(&kept(2.0), &[bare]), missing);
-        assert_eq!(compare(&BTreeMap::new(), &[figure(9, 1)]), []);
+        for whole in [true, false] {
+            assert_eq!(compare(&kept(2.0), &[figure(2, 0)], whole), missing, "a floor of zero is none");
+            assert_eq!(compare(&kept(2.0), std::slice::from_ref(&bare), whole), missing);
+            assert_eq!(compare(&BTreeMap::new(), &[figure(9, 1)], whole), []);
+        }
     }
 
     #[test]
     fn aims_are_compared_whatever_is_kept() {
         let aimed = |aim| figure(3000, 1000).aim(aim);
-        assert_eq!(compare(&kept(3.0), &[aimed(Aim::Times(3.0))]), []);
+        assert_eq!(compare(&kept(3.0), &[aimed(Aim::Times(3.0))], true), []);
         for (aim, said) in [
             (Aim::Times(2.5), "register: wall: 3.00 x its floor misses its aim, at most 2.5 x"),
             (Aim::AtMost(2000), "register: wall: 3.00 ms misses its aim, at most 2.00 ms"),
         ] {
-            let worse = compare(&kept(3.0), &[aimed(aim)]);
+            let worse = compare(&kept(3.0), &[aimed(aim)], true);
             assert_eq!(worse.iter().map(ToString::to_string).collect::<Vec<_>>(), [said]);
         }
     }

@@ -13,3 +13,4 @@ pub mod figures;
 pub mod kept;
 pub mod measure;
 pub mod script;
+pub mod storm;

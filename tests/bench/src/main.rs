@@ -15,12 +15,15 @@ mod service;
 mod today;
 
 use std::io::Write;
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
 
 use bench::arguments::{Arguments, Effort, USAGE};
 use bench::figures::{self, Figure};
 use bench::kept::compare;
+use bench::storm;
 use sandbox::clock::{Clock, iso8601};
+use tokio::process::Command;
 
 use crate::agents::Agents;
 use crate::rig::Rig;
@@ -51,6 +54,12 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
     // What cannot be read is said before anything takes time.
     let kept = arguments.compare.as_ref().map(book::open).transpose()?;
     let agents = agents::find()?;
+    if agents.are_debug_builds() {
+        if arguments.keep {
+            return Err("figures of development builds are not kept: they say nothing about a release".into());
+        }
+        say("THESE ARE DEVELOPMENT BUILDS: times and sizes say nothing about a release");
+    }
     let machine = machine::this(&agents.bbb_agent())?;
     let date = iso8601(Clock::default().seconds()).chars().take(10).collect::<String>();
     let load = machine::load()?;
@@ -58,16 +67,13 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
     let (figures, trusted) = runtime.block_on(measure(&agents, arguments.effort))?;
     let conditions =
         format!("Load before: {load}; TLS to all but the metadata, {trusted} certificate authorities");
-    if agents.are_debug_builds() {
-        say("THESE ARE DEVELOPMENT BUILDS: times and sizes say nothing about a release");
-    }
     say(&format!("{} on {}; {conditions}\n\n{}", machine.agents, machine.cpu, figures::table(&figures)));
     if arguments.keep {
         let table = book::keep(&date, &machine, arguments.effort, &conditions, &figures)?;
         say(&format!("kept in {table}"));
     }
     let Some((file, kept)) = kept else { return Ok(true) };
-    let worse = compare(&kept.ratios, &figures);
+    let worse = compare(&kept.ratios, &figures, arguments.effort.whole);
     for worse in &worse {
         say(&format!("WORSE  {worse}"));
     }
@@ -100,7 +106,23 @@ async fn measure(agents: &Agents, effort: Effort) -> Result<(Vec<Figure>, usize)
         figures.push(rig.undone(effort.reactions, systemd, deregister).await?);
     }
     figures.extend(rig.idle(&Rig::start(agents).await?, effort.seconds).await?);
+    if effort.whole {
+        figures.extend(rush().await?);
+    }
     Ok((figures, rig.trusted))
+}
+
+/// Many hosts that boot at once; nothing where that program is not part of the checkout.
+async fn rush() -> Result<Vec<Figure>, Error> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../storm");
+    if !program.is_file() {
+        return Ok(Vec::new());
+    }
+    // It fails when an aim is missed, which the figures say too.
+    let output = Command::new(&program).arg("--json").stderr(Stdio::null()).output().await?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    storm::figures(&said)
+        .map_err(|error| format!("tests/storm --json said no figures: {error}: {said}").into())
 }
 
 /// Says something on standard output.
