@@ -14,7 +14,7 @@ pub struct Effort {
     pub seconds: u64,
     /// Runs of the service for each reaction: each takes seconds.
     pub reactions: usize,
-    /// Runs of each sweep: each waits for a second.
+    /// Runs of a sweep that waits for a second in each.
     pub sweeps: usize,
     /// Whether everything is measured: the storm, which takes two minutes, too.
     pub whole: bool,
@@ -22,9 +22,9 @@ pub struct Effort {
 
 impl Effort {
     /// About nine minutes.
-    const WHOLE: Self = Self { runs: 30, seconds: 300, reactions: 20, sweeps: 10, whole: true };
+    const WHOLE: Self = Self { runs: 100, seconds: 300, reactions: 20, sweeps: 20, whole: true };
     /// About two minutes.
-    const QUICK: Self = Self { runs: 10, seconds: 60, reactions: 5, sweeps: 5, whole: false };
+    const QUICK: Self = Self { runs: 50, seconds: 60, reactions: 5, sweeps: 8, whole: false };
 }
 
 /// What figures are compared with.

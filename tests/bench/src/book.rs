@@ -53,7 +53,7 @@ pub(crate) fn keep(
          {agents}; {compiler}.\n\
          {cpu}, {cores} cores, {memory} MiB; Linux {kernel}.\n\
          {conditions}.\n\n\
-         {runs} runs of each command, {sweeps} of each sweep, {reactions} of each reaction, {seconds} s of the service while \
+         {runs} runs of each command, {sweeps} of the sweep that waits, {reactions} of each reaction, {seconds} s of the service while \
          nothing happens; medians.\n\n{}",
         figures::table(measured)
     );

@@ -12,10 +12,10 @@ use crate::Error;
 use crate::record::{Births, Runs};
 use crate::rig::Rig;
 
-/// The most that wall time may be of the floor's.
-const RATIO: f64 = 2.5;
-/// CPU time, in microseconds.
-const CPU: u64 = 30_000;
+/// The aims for a command: see [`Case::aims`].
+const QUICK: (f64, u64) = (2.5, 30_000);
+/// Those for a sweep, which nobody waits for: it has to understand the whole zone, and the floor looks at no answer.
+const SWEEP: (f64, u64) = (4.0, 100_000);
 /// Memory, in bytes.
 const PEAK: u64 = 16 * 1024 * 1024;
 /// Wall time of a command that asks nobody, in microseconds.
@@ -53,10 +53,12 @@ pub(crate) struct Case {
     scalelite: Option<u64>,
     /// How many hosts have a name afterwards.
     leaves: u8,
+    /// The most that it may take: of the floor's wall time, and of CPU time in microseconds.
+    aims: (f64, u64),
 }
 
 /// The commands that are measured beside the floor.
-pub(crate) const CASES: [Case; 5] = [
+pub(crate) const CASES: [Case; 7] = [
     Case {
         name: "register --only dns, clean boot",
         arguments: &["register", "--only", "dns"],
@@ -65,6 +67,7 @@ pub(crate) const CASES: [Case; 5] = [
         route53: 1,
         scalelite: Some(0),
         leaves: 1,
+        aims: QUICK,
     },
     Case {
         name: "register, clean host",
@@ -74,6 +77,7 @@ pub(crate) const CASES: [Case; 5] = [
         route53: 1,
         scalelite: Some(4),
         leaves: 1,
+        aims: QUICK,
     },
     Case {
         name: "register, second time",
@@ -83,6 +87,7 @@ pub(crate) const CASES: [Case; 5] = [
         route53: 0,
         scalelite: Some(1),
         leaves: 1,
+        aims: QUICK,
     },
     Case {
         name: "status",
@@ -92,6 +97,7 @@ pub(crate) const CASES: [Case; 5] = [
         route53: 0,
         scalelite: Some(1),
         leaves: 1,
+        aims: QUICK,
     },
     Case {
         name: "deregister",
@@ -102,11 +108,8 @@ pub(crate) const CASES: [Case; 5] = [
         // Two looks around disable, panic, delete.
         scalelite: Some(5),
         leaves: 0,
+        aims: QUICK,
     },
-];
-
-/// The sweeps: fewer runs, because each that finds something waits for `sweep.pause`.
-pub(crate) const SWEEPS: [Case; 2] = [
     Case {
         name: "sweep, 200 hosts, no debris",
         arguments: &["sweep"],
@@ -115,6 +118,7 @@ pub(crate) const SWEEPS: [Case; 2] = [
         route53: PAGES,
         scalelite: Some(1),
         leaves: HOSTS,
+        aims: SWEEP,
     },
     Case {
         name: "sweep, 200 hosts, 10 of them dead",
@@ -125,6 +129,7 @@ pub(crate) const SWEEPS: [Case; 2] = [
         route53: 2 * PAGES + 1,
         scalelite: None,
         leaves: HOSTS - DEAD,
+        aims: SWEEP,
     },
 ];
 
@@ -179,7 +184,7 @@ impl Case {
     /// All that is said of it.
     pub(crate) fn figures(&self, measured: &Measured) -> Vec<Figure> {
         let Measured { agent, floor, asked, births } = measured;
-        let mut figures = process(self.name, agent, floor, Aim::Times(RATIO));
+        let mut figures = process(self.name, agent, floor, Aim::Times(self.aims.0), self.aims.1);
         figures.extend(births.map(|births| births.figures(self.name)).into_iter().flatten());
         for (service, calls) in asked {
             let aim = match service {
@@ -195,7 +200,7 @@ impl Case {
 }
 
 /// What a process costs beside its floor.
-fn process(name: &str, agent: &Runs, floor: &Runs, wall: Aim) -> Vec<Figure> {
+fn process(name: &str, agent: &Runs, floor: &Runs, wall: Aim, cpu: u64) -> Vec<Figure> {
     let figure = |what: &str, unit, value| Figure::new(format!("{name}: {what}"), unit, value);
     vec![
         figure("wall", Unit::Microseconds, agent.wall(0.5))
@@ -205,14 +210,14 @@ fn process(name: &str, agent: &Runs, floor: &Runs, wall: Aim) -> Vec<Figure> {
         figure("CPU", Unit::Microseconds, agent.cpu(0.5))
             .late(agent.cpu(0.9))
             .floor(floor.cpu(0.5))
-            .aim(Aim::AtMost(CPU)),
+            .aim(Aim::AtMost(cpu)),
         figure("peak memory", Unit::Bytes, agent.peak()).floor(floor.peak()).aim(Aim::AtMost(PEAK)),
     ]
 }
 
 /// What is said of `--version`, which asks nobody. Its floor is a program that starts and ends.
 pub(crate) fn version(agent: &Runs, floor: &Runs, births: Option<Births>) -> Vec<Figure> {
-    let mut figures = process("--version", agent, floor, Aim::AtMost(START));
+    let mut figures = process("--version", agent, floor, Aim::AtMost(START), QUICK.1);
     figures.extend(births.map(|births| births.figures("--version")).into_iter().flatten());
     figures
 }

@@ -88,16 +88,14 @@ async fn measure(agents: &Agents, effort: Effort) -> Result<(Vec<Figure>, usize)
     figures.extend(rig.version(effort.runs).await?);
     let mut deregister = 0;
     for case in &commands::CASES {
-        let measured = rig.case(case, effort.runs).await?;
+        let runs = if case.waits > 0 { effort.sweeps } else { effort.runs };
+        let measured = rig.case(case, runs).await?;
         figures.extend(case.figures(&measured));
         match case.arguments {
             ["register", "--only", "dns"] => figures.extend(rig.today(&measured).await?),
             ["deregister"] => deregister = measured.floor.wall(0.5),
             _ => {}
         }
-    }
-    for case in &commands::SWEEPS {
-        figures.extend(case.figures(&rig.case(case, effort.sweeps).await?));
     }
     for change in [Change::Terminated, Change::Spot] {
         figures.push(rig.cordoned(change, effort.reactions).await?);
