@@ -28,7 +28,7 @@ pub(crate) fn open(against: &Against) -> Result<(String, Kept), Error> {
 /// The file of the latest day.
 fn newest() -> Result<PathBuf, Error> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory()).map_err(|error| format!("tests/bench/figures: {error}"))? {
+    for entry in fs::read_dir(directory()).map_err(|error| format!("tests/bench/figures: {error}; --keep writes the first ones"))? {
         files.push(entry?.path());
     }
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));

@@ -10,6 +10,7 @@ use sandbox::scalelite::ServerState;
 
 use crate::Error;
 use crate::record::{Births, Runs};
+use crate::replay::Recording;
 use crate::rig::Rig;
 
 /// The aims for a command: see [`Case::aims`].
@@ -153,6 +154,9 @@ pub(crate) struct Measured {
     /// Requests of one run.
     pub(crate) asked: Vec<(ServiceName, u64)>,
     pub(crate) births: Option<Births>,
+    /// What the floor does, and what has to be there before.
+    pub(crate) recording: Recording,
+    pub(crate) situation: Situation,
 }
 
 impl Case {
@@ -183,7 +187,7 @@ impl Case {
 
     /// All that is said of it.
     pub(crate) fn figures(&self, measured: &Measured) -> Vec<Figure> {
-        let Measured { agent, floor, asked, births } = measured;
+        let Measured { agent, floor, asked, births, .. } = measured;
         let mut figures = process(self.name, agent, floor, Aim::Times(self.aims.0), self.aims.1);
         figures.extend(births.map(|births| births.figures(self.name)).into_iter().flatten());
         for (service, calls) in asked {

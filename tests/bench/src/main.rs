@@ -86,22 +86,23 @@ async fn measure(agents: &Agents, effort: Effort) -> Result<(Vec<Figure>, usize)
     let rig = Rig::start(agents).await?;
     let mut figures = agents.figures()?;
     figures.extend(rig.version(effort.runs).await?);
-    let mut deregister = 0;
+    let mut deregister = None;
     for case in &commands::CASES {
         let runs = if case.waits > 0 { effort.sweeps } else { effort.runs };
         let measured = rig.case(case, runs).await?;
         figures.extend(case.figures(&measured));
         match case.arguments {
             ["register", "--only", "dns"] => figures.extend(rig.today(&measured).await?),
-            ["deregister"] => deregister = measured.floor.wall(0.5),
+            ["deregister"] => deregister = Some(measured),
             _ => {}
         }
     }
     for change in [Change::Terminated, Change::Spot] {
         figures.push(rig.cordoned(change, effort.reactions).await?);
     }
+    let deregister = deregister.ok_or("deregister was not measured")?;
     for systemd in [true, false] {
-        figures.push(rig.undone(effort.reactions, systemd, deregister).await?);
+        figures.push(rig.undone(effort.reactions, systemd, &deregister).await?);
     }
     figures.extend(rig.idle(&Rig::start(agents).await?, effort.seconds).await?);
     if effort.whole {

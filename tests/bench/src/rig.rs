@@ -92,8 +92,7 @@ impl Rig {
             let run = self.measure(&self.agent, case.arguments).await?;
             case.ended_well(self)?;
             let agent_run = Run { wall: run.wall.saturating_sub(case.waits), ..run };
-            situation.establish(self)?;
-            let floor_run = self.floor(&recording.script(&self.authorities)?).await?;
+            let floor_run = self.replay(&recording, &situation).await?;
             case.ended_well(self)?;
             if number >= DISCARDED {
                 agent.add(agent_run);
@@ -103,8 +102,12 @@ impl Rig {
         situation.establish(self)?;
         let births = self.births(case.arguments).await;
         let asked = SERVICES.map(|service| (service, recording.asked(service)));
-        let asked = asked.into_iter().filter(|(_, calls)| *calls > 0).collect();
-        Ok(Measured { agent, floor, asked, births })
+        // None to Route 53 is worth a row.
+        let asked = asked
+            .into_iter()
+            .filter(|(service, calls)| *calls > 0 || *service == ServiceName::Route53)
+            .collect();
+        Ok(Measured { agent, floor, asked, births, recording, situation })
     }
 
     /// One run, with all that it asks.
@@ -153,6 +156,12 @@ impl Rig {
         let sets = self.cloud.route53.records(&self.cloud.zone_id).unwrap_or_default();
         let own = |set: &RecordSet| !matches!(set.record_type, RecordType::Ns | RecordType::Soa);
         sets.into_iter().filter(own).collect()
+    }
+
+    /// One run of the floor, with what a command asked.
+    pub(crate) async fn replay(&self, recording: &Recording, situation: &Situation) -> Result<Run, Error> {
+        situation.establish(self)?;
+        self.floor(&recording.script(&self.authorities)?).await
     }
 
     /// One run of the floor.

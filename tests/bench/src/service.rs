@@ -11,6 +11,7 @@ use sandbox::fleet::LifecycleState;
 use sandbox::http::ServiceName;
 use tokio::time::sleep;
 
+use crate::commands::Measured;
 use crate::daemon::{Daemon, Usage};
 use crate::rig::{Rig, beside};
 use crate::{DISCARDED, Error};
@@ -154,9 +155,14 @@ impl Rig {
         }
     }
 
-    /// From SIGTERM to the host disabled in Scalelite and its record gone. The floor is `deregister`'s, in microseconds:
-    /// a program that has yet to start and makes a few calls more.
-    pub(crate) async fn undone(&self, runs: usize, systemd: bool, floor: u64) -> Result<Figure, Error> {
+    /// From SIGTERM to the host disabled in Scalelite and its record gone. The floor is that of `deregister`, in turn: a
+    /// program that has yet to start and makes a few calls more.
+    pub(crate) async fn undone(
+        &self,
+        runs: usize,
+        systemd: bool,
+        deregister: &Measured,
+    ) -> Result<Figure, Error> {
         let bin = self.directory.path().join("bin");
         std::fs::create_dir_all(&bin)?;
         std::fs::write(bin.join("systemctl"), SYSTEMCTL)?;
@@ -164,7 +170,7 @@ impl Rig {
         let path = format!("{}:/usr/bin:/bin", bin.display());
         let environment = [("PATH", path.as_str()), ("INVOCATION_ID", "0123456789abcdef0123456789abcdef")];
         let environment = if systemd { environment.as_slice() } else { &[] };
-        let mut times = Vec::new();
+        let (mut times, mut floors) = (Vec::new(), Vec::new());
         for number in 0..runs + DISCARDED {
             let service = self.serving(environment).await?;
             self.cloud.journal.clear();
@@ -174,12 +180,15 @@ impl Rig {
                 self.cloud.journal.reached(ServiceName::Scalelite, "updateServer", 1),
                 self.cloud.journal.reached(ServiceName::Route53, "ChangeResourceRecordSets", 1),
             );
-            if number >= DISCARDED {
-                times.push(microseconds(started)?);
-            }
+            let time = microseconds(started)?;
             service.end().await?;
             if !self.records().is_empty() {
                 return Err("the service has left its record sets".into());
+            }
+            let floor = self.replay(&deregister.recording, &deregister.situation).await?;
+            if number >= DISCARDED {
+                times.push(time);
+                floors.push(floor.wall);
             }
         }
         let name = if systemd {
@@ -187,7 +196,7 @@ impl Rig {
         } else {
             "SIGTERM without systemd: until undone"
         };
-        Ok(reaction(name, &times, UNDO).floor(floor))
+        Ok(reaction(name, &times, UNDO).floor(quantile(&floors, 0.5)))
     }
 
     /// A service that has just come into service on a clean host.
