@@ -27,8 +27,9 @@ pub(crate) fn open(against: &Against) -> Result<(String, Kept), Error> {
 
 /// The file of the latest day.
 fn newest() -> Result<PathBuf, Error> {
+    let none = |error| format!("tests/bench/figures: {error}; --keep writes the first ones");
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory()).map_err(|error| format!("tests/bench/figures: {error}; --keep writes the first ones"))? {
+    for entry in fs::read_dir(directory()).map_err(none)? {
         files.push(entry?.path());
     }
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
