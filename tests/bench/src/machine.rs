@@ -20,7 +20,8 @@ pub(crate) fn this(agent: &Path) -> Result<Machine, Error> {
         cpu: field("/proc/cpuinfo", "model name")?,
         cores: std::thread::available_parallelism()?.get(),
         memory: memory / 1024,
-        kernel: field("/proc/sys/kernel/osrelease", "")?,
+        // Without what its distributor has added.
+        kernel: field("/proc/sys/kernel/osrelease", "")?.split('-').next().unwrap_or_default().to_owned(),
         compiler: first_line(Command::new("rustc").arg("--version"))?,
         agents: first_line(Command::new(agent).arg("--version"))?,
     })
