@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use crate::ec2::Ec2;
 use crate::execute::{Executor, Outcome};
 use crate::identity::Host;
-use crate::pace::Pace;
+use crate::pace::{Pace, Queued};
 use crate::report::{self, Exit, Failure};
 use crate::resolver::{Answer, NameServers};
 use crate::route53::{ChangeId, Error, HostedZone};
@@ -83,10 +83,10 @@ impl Zone {
         &self,
         desired: &Desired,
         executor: &Executor,
-        deadline: Instant,
+        queued: &mut Queued,
     ) -> Result<Named, Failure> {
         let plan = async |observed: &Observed| Ok(dns::register(desired, observed));
-        match self.settle(&desired.name, plan, executor, deadline).await? {
+        match self.settle(&desired.name, plan, executor, queued).await? {
             Settled::Nothing { sent: false } => Ok(Named::Already),
             Settled::Nothing { sent: true } => Ok(Named::Confirmed),
             Settled::Changed(id) => Ok(Named::Changed(id)),
@@ -107,7 +107,7 @@ impl Zone {
             let held = held_by_others(observed, host, ec2, deadline).await?;
             Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held))
         };
-        match self.settle(&host.name, plan, executor, deadline).await? {
+        match self.settle(&host.name, plan, executor, &mut Queued::once(deadline)).await? {
             Settled::Nothing { sent: false } => Ok(Unnamed::Already),
             // The answer was lost, but the record sets are gone.
             Settled::Nothing { sent: true } => Ok(Unnamed::Changed(None)),
@@ -125,17 +125,16 @@ impl Zone {
         name: &Name,
         plan: impl AsyncFn(&Observed) -> Result<Decision, Failure>,
         executor: &Executor,
-        deadline: Instant,
+        queued: &mut Queued,
     ) -> Result<Settled, Failure> {
         let mut source = Source::Dns;
-        let mut pace = Pace::remote(deadline);
         let mut conflicts = 0;
         let mut sent = false;
         loop {
             let observed = match self.observe(name, source).await {
                 Ok(observed) => observed,
                 Err(error) => {
-                    retry_or_fail(&mut pace, name, error).await?;
+                    retry_or_fail(queued, name, error).await?;
                     continue;
                 }
             };
@@ -149,6 +148,7 @@ impl Zone {
                 }
                 Decision::Change(batch) => batch,
             };
+            queued.turn()?;
             match executor
                 .run("change", &format!("Route 53: {}", words(&batch)), self.api.change(&batch))
                 .await?
@@ -166,7 +166,7 @@ impl Zone {
                 }
                 Outcome::Ran(Err(error)) => {
                     sent = true;
-                    retry_or_fail(&mut pace, name, error).await?;
+                    retry_or_fail(queued, name, error).await?;
                 }
             }
         }
@@ -326,10 +326,10 @@ async fn held_by_others(
     Ok(held)
 }
 
-async fn retry_or_fail(pace: &mut Pace, name: &Name, error: Error) -> Result<(), Failure> {
-    match error.is_retryable() {
-        true => pace.again(&format!("DNS name {name}"), &error).await,
-        false => Err(failed(name, &error)),
+async fn retry_or_fail(queued: &mut Queued, name: &Name, error: Error) -> Result<(), Failure> {
+    match error.passing() {
+        Some(refusal) => queued.again(&format!("DNS name {name}"), &error, refusal).await,
+        None => Err(failed(name, &error)),
     }
 }
 
