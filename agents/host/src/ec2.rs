@@ -1,6 +1,7 @@
 //! EC2's API, as far as a host needs it to know about other hosts. One call each, no retry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::net::IpAddr;
 
 use aws_sdk_ec2::types::{Filter, Instance, InstanceStateName};
@@ -13,8 +14,10 @@ use crate::aws;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("EC2 DescribeInstances: {message}")]
 pub struct Error {
-    message: String,
-    retryable: bool,
+    /// What answered.
+    pub message: String,
+    /// Whether asking again may help.
+    pub retryable: bool,
 }
 
 impl Error {
@@ -26,6 +29,15 @@ impl Error {
 
 /// Most values of a filter (DescribeInstances).
 pub const VALUES: usize = 200;
+
+/// What the loops ask EC2 in a region. [`Ec2`] is the real one.
+pub trait Instances {
+    /// Which instances of this account and region, other than terminated ones, have this address.
+    fn holders(&self, address: IpAddr) -> impl Future<Output = Result<BTreeSet<String>, Error>>;
+
+    /// What has become of these instances, [`VALUES`] at most.
+    fn seen(&self, asked: &[InstanceId]) -> impl Future<Output = Result<BTreeMap<InstanceId, Seen>, Error>>;
+}
 
 /// EC2 in the region that the instances in question are in.
 #[derive(Clone, Debug)]
@@ -41,17 +53,6 @@ impl Ec2 {
         Self { client: aws_sdk_ec2::Client::from_conf(config) }
     }
 
-    /// Which instances of this account and region, other than terminated ones, have this address (DescribeInstances).
-    pub async fn holders(&self, address: IpAddr) -> Result<BTreeSet<String>, Error> {
-        let filter = match address {
-            IpAddr::V4(v4) if v4.is_private() => "private-ip-address",
-            IpAddr::V4(_) => "ip-address",
-            IpAddr::V6(_) => "network-interface.ipv6-addresses.ipv6-address",
-        };
-        let instances = self.describe(filter, vec![address.to_string()]).await?;
-        Ok(instances.iter().filter_map(|instance| instance.instance_id().map(str::to_owned)).collect())
-    }
-
     /// The Auto Scaling group that an instance's tags name (DescribeInstances): `None` when EC2 does not know the instance
     /// (yet), `Some(None)` outside a group.
     pub async fn group_name(&self, instance: &InstanceId) -> Result<Option<Option<String>>, Error> {
@@ -61,17 +62,6 @@ impl Ec2 {
             tag.value().map(str::to_owned)
         };
         Ok(instances.first().map(group))
-    }
-
-    /// What has become of these instances, [`VALUES`] at most (DescribeInstances).
-    pub async fn seen(&self, asked: &[InstanceId]) -> Result<BTreeMap<InstanceId, Seen>, Error> {
-        let values = asked.iter().map(|id| id.as_str().to_owned()).collect();
-        let instances = self.describe("instance-id", values).await?;
-        let seen = asked.iter().map(|id| {
-            let instance = instances.iter().find(|instance| instance.instance_id() == Some(id.as_str()));
-            (id.clone(), instance.map_or(Seen::Absent, state))
-        });
-        Ok(seen.collect())
     }
 
     /// The instances that a filter lets through: an unknown one gives fewer rows, where asking by id gives an error.
@@ -93,6 +83,30 @@ impl Ec2 {
                 return Ok(instances);
             }
         }
+    }
+}
+
+impl Instances for Ec2 {
+    /// DescribeInstances.
+    async fn holders(&self, address: IpAddr) -> Result<BTreeSet<String>, Error> {
+        let filter = match address {
+            IpAddr::V4(v4) if v4.is_private() => "private-ip-address",
+            IpAddr::V4(_) => "ip-address",
+            IpAddr::V6(_) => "network-interface.ipv6-addresses.ipv6-address",
+        };
+        let instances = self.describe(filter, vec![address.to_string()]).await?;
+        Ok(instances.iter().filter_map(|instance| instance.instance_id().map(str::to_owned)).collect())
+    }
+
+    /// DescribeInstances.
+    async fn seen(&self, asked: &[InstanceId]) -> Result<BTreeMap<InstanceId, Seen>, Error> {
+        let values = asked.iter().map(|id| id.as_str().to_owned()).collect();
+        let instances = self.describe("instance-id", values).await?;
+        let seen = asked.iter().map(|id| {
+            let instance = instances.iter().find(|instance| instance.instance_id() == Some(id.as_str()));
+            (id.clone(), instance.map_or(Seen::Absent, state))
+        });
+        Ok(seen.collect())
     }
 }
 

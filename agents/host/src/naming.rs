@@ -9,24 +9,24 @@ use plan::record::Name;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::ec2::Ec2;
+use crate::ec2::Instances;
 use crate::execute::{Executor, Outcome};
 use crate::identity::Host;
 use crate::pace::{Pace, Queued};
 use crate::report::{self, Exit, Failure};
-use crate::resolver::{Answer, NameServers};
-use crate::route53::{ChangeId, Error, HostedZone};
+use crate::resolver::{Answer, Authorities, NameServers};
+use crate::route53::{ChangeId, Error, HostedZone, RecordSets};
 
 /// How often a change may lose the race against somebody else's before a person should look.
 const CONFLICTS: u32 = 5;
 
 /// A zone with its two faces: the API, which writes, and the authoritative servers, which are read.
 #[derive(Debug)]
-pub struct Zone {
+pub struct Zone<A = HostedZone, S = NameServers> {
     /// Route 53's API.
-    pub api: HostedZone,
+    pub api: A,
     /// The authoritative servers, or why they are not asked.
-    pub servers: Result<NameServers, String>,
+    pub servers: Result<S, String>,
 }
 
 /// How a host's name came to be as desired.
@@ -77,7 +77,7 @@ enum Settled {
     Refused(dns::Refusal),
 }
 
-impl Zone {
+impl<A: RecordSets, S: Authorities> Zone<A, S> {
     /// Makes the host's name as desired.
     pub async fn register(
         &self,
@@ -99,7 +99,7 @@ impl Zone {
     pub async fn deregister(
         &self,
         host: &Host,
-        ec2: &Ec2,
+        ec2: &impl Instances,
         executor: &Executor,
         deadline: Instant,
     ) -> Result<Unnamed, Failure> {
@@ -295,7 +295,7 @@ fn behind(answers: &[Answer], wanted: impl Fn(&Observed) -> bool) -> Option<Stri
 async fn held_by_others(
     observed: &Observed,
     host: &Host,
-    ec2: &Ec2,
+    ec2: &impl Instances,
     deadline: Instant,
 ) -> Result<BTreeSet<IpAddr>, Failure> {
     let mut held = BTreeSet::new();

@@ -1,5 +1,6 @@
 //! The host's place in Scalelite's pool: observe, plan (`plan::membership`), execute, until nothing is left to do.
 
+use std::future::Future;
 use std::time::Duration;
 
 use plan::membership::{self, Action, Desired, Entry, State, Target};
@@ -10,7 +11,7 @@ use crate::bbb::Bbb;
 use crate::execute::{Executor, Outcome};
 use crate::pace::Pace;
 use crate::report::{Exit, Failure};
-use crate::scalelite::{Error, Scalelite, Update};
+use crate::scalelite::{Error, Management, Scalelite, Update};
 
 /// How often panicking one entry is tried. Each refusal drops one meeting record of the entry (observed on Scalelite
 /// 1.8.5), so this is also how many meetings one host may have had.
@@ -30,9 +31,9 @@ pub struct Standing {
 
 /// The host as Scalelite knows it, with the means to change that.
 #[derive(Debug)]
-pub struct Pool<'a> {
+pub struct Pool<'a, M = Scalelite> {
     /// Scalelite's management API.
-    pub scalelite: &'a Scalelite,
+    pub scalelite: &'a M,
     /// The host's server URL, normalised.
     pub url: &'a str,
     /// The secret of BBB on this host. Leaving needs none: it may be empty then.
@@ -43,22 +44,28 @@ pub struct Pool<'a> {
     pub deadline: Instant,
 }
 
-/// The entries of the host with this URL (normalised), compared with it and with the secret of BBB on the host.
-pub async fn entries(scalelite: &Scalelite, url: &str, secret: &SecretString) -> Result<Vec<Entry>, Error> {
-    let own = scalelite.servers().await?.own(url)?;
-    Ok(own.iter().map(|server| server.entry(url, secret)).collect())
+/// Who knows what runs on the host: BBB.
+pub trait Meetings {
+    /// How many meetings run on the host; `None` when BBB does not say.
+    fn running(&self) -> impl Future<Output = Option<u32>>;
 }
 
-impl Pool<'_> {
+impl Meetings for Bbb {
+    async fn running(&self) -> Option<u32> {
+        u32::try_from(self.meetings().await.ok()?.len()).ok()
+    }
+}
+
+impl<M: Management> Pool<'_, M> {
     /// Makes the host take meetings through exactly one entry, as desired.
-    pub async fn join(&self, desired: &Desired, bbb: &Bbb) -> Result<Standing, Failure> {
+    pub async fn join(&self, desired: &Desired, bbb: &impl Meetings) -> Result<Standing, Failure> {
         let plan =
             async |entries: &[Entry], _| membership::join(desired, entries, running(bbb, entries).await);
         self.settle(plan, desired).await
     }
 
     /// Looks after the host's entry as desired, in the state that it has. A missing one is not added.
-    pub async fn keep(&self, desired: &Desired, bbb: &Bbb) -> Result<Standing, Failure> {
+    pub async fn keep(&self, desired: &Desired, bbb: &impl Meetings) -> Result<Standing, Failure> {
         let plan = async |entries: &[Entry], _| {
             let meetings = running(bbb, entries).await;
             membership::keep(desired, entries, meetings)
@@ -130,7 +137,7 @@ impl Pool<'_> {
             if rounds >= ROUNDS {
                 pace.again("Scalelite", &"this host's entry does not stay as it was set").await?;
             }
-            let entries = match entries(self.scalelite, self.url, self.secret).await {
+            let entries = match self.scalelite.entries(self.url, self.secret).await {
                 Ok(entries) => entries,
                 Err(error) => {
                     *last = Some(error.to_string());
@@ -186,17 +193,16 @@ impl Pool<'_> {
         match action {
             Action::Add => {
                 let tag = desired.tag.as_deref();
-                let server = self.scalelite.add(self.url, self.secret, desired.multiplier, tag).await?;
-                return Ok(Some(server.id));
+                return self.scalelite.add(self.url, self.secret, desired.multiplier, tag).await.map(Some);
             }
             Action::Update(target, update) => {
                 let secret = update.secret.then_some(self.secret);
                 let update = Update { secret, tag: update.tag.as_deref(), multiplier: update.multiplier };
                 self.scalelite.update(&id(target), update).await?;
             }
-            Action::Enable(target) => self.scalelite.enable(&id(target)).await.map(drop)?,
-            Action::Cordon(target) => self.scalelite.cordon(&id(target)).await.map(drop)?,
-            Action::Disable(target) => self.scalelite.disable(&id(target)).await.map(drop)?,
+            Action::Enable(target) => self.scalelite.enable(&id(target)).await?,
+            Action::Cordon(target) => self.scalelite.cordon(&id(target)).await?,
+            Action::Disable(target) => self.scalelite.disable(&id(target)).await?,
             Action::Panic(target) => self.panic(&id(target)).await?,
             Action::Delete(target) => self.scalelite.delete(&id(target)).await?,
         }
@@ -230,10 +236,9 @@ impl Pool<'_> {
 
 /// How many meetings run on the host; `None` when BBB does not say, and when it is not asked: only superfluous entries
 /// need to know.
-async fn running(bbb: &Bbb, entries: &[Entry]) -> Option<u32> {
+async fn running(bbb: &impl Meetings, entries: &[Entry]) -> Option<u32> {
     if membership::kept(entries).1.is_empty() {
         return None;
     }
-    let meetings = bbb.meetings().await.ok()?;
-    u32::try_from(meetings.len()).ok()
+    bbb.running().await
 }

@@ -7,6 +7,7 @@
 mod apex;
 mod wire;
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -94,6 +95,12 @@ struct Server {
     problem: Option<names::Error>,
 }
 
+/// The authoritative servers of a zone, as the loops ask them. [`NameServers`] are the real ones.
+pub trait Authorities {
+    /// Asks every server, all at once, for the addresses at a name and for its ownership TXT.
+    fn ask_all(&self, name: &Name) -> impl Future<Output = Vec<Answer>>;
+}
+
 /// The authoritative servers of a zone.
 #[derive(Clone, Debug)]
 pub struct NameServers {
@@ -127,16 +134,17 @@ impl NameServers {
         self.servers.iter().map(Server::with_addresses).collect()
     }
 
-    /// Asks every server, all at once, for the addresses at a name and for its ownership TXT.
-    pub async fn ask_all(&self, name: &Name) -> Vec<Answer> {
-        join_all(self.servers.iter().map(|server| server.observe(name))).await
-    }
-
     /// What all servers that answered agree on; `None` when none answered or two differ.
     pub fn agreed(answers: &[Answer]) -> Option<Observed> {
         let mut observed = answers.iter().filter_map(|answer| answer.result.as_ref().ok());
         let first = observed.next()?;
         observed.all(|other| other == first).then(|| first.clone())
+    }
+}
+
+impl Authorities for NameServers {
+    async fn ask_all(&self, name: &Name) -> Vec<Answer> {
+        join_all(self.servers.iter().map(|server| server.observe(name))).await
     }
 }
 

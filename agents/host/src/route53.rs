@@ -1,7 +1,9 @@
-//! Route 53's API, as far as a host's own name needs it. Each method is one call (`read` two at most); none retries.
+//! Route 53's API, as far as a host's own name and the sweep need it. Each method is one call (`read` two at most); none
+//! retries.
 
 mod listing;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,11 +13,35 @@ use aws_sdk_route53::types as r53;
 use plan::backoff::Refusal;
 use plan::dns::{Change, ChangeBatch, Observed, Source, address_type};
 use plan::record::{Name, RecordSet, RecordType, normalise_value, quote_txt};
+use plan::sweep::Zone;
 use thiserror::Error;
 
-pub use self::listing::{Cursor, Page};
+pub use self::listing::Cursor;
 
 use crate::aws;
+
+/// The record sets of a hosted zone: what the loops need of Route 53. [`HostedZone`] is the real one.
+pub trait RecordSets {
+    /// Reads what is at a host's name and at its ownership name.
+    fn read(&self, name: &Name) -> impl Future<Output = Result<Observed, Error>>;
+
+    /// Reads a page of what is at the domain and below it into `zone`, and tells where the next one begins.
+    fn page(
+        &self,
+        domain: &Name,
+        from: Cursor,
+        zone: &mut Zone,
+    ) -> impl Future<Output = Result<Option<Cursor>, Error>>;
+
+    /// Applies a batch, all or nothing.
+    fn change(&self, batch: &ChangeBatch) -> impl Future<Output = Result<ChangeId, Error>>;
+
+    /// Whether all servers have an accepted batch.
+    fn is_in_sync(&self, change: &ChangeId) -> impl Future<Output = Result<bool, Error>>;
+
+    /// How many calls were made through this and its clones: the whole account shares a small budget.
+    fn calls(&self) -> u32;
+}
 
 /// A hosted zone.
 #[derive(Clone, Debug)]
@@ -38,7 +64,7 @@ pub struct Description {
 
 /// A batch that Route 53 accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangeId(String);
+pub struct ChangeId(pub String);
 
 /// Why Route 53 did not do as asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -89,24 +115,6 @@ impl HostedZone {
         Self { client: aws_sdk_route53::Client::new(config), id: id.to_owned(), calls: Arc::default() }
     }
 
-    /// How many calls were made through this and its clones: the whole account shares a small budget.
-    pub fn calls(&self) -> u32 {
-        self.calls.load(Ordering::Relaxed)
-    }
-
-    /// Reads what is at a host's name and at its ownership name (ListResourceRecordSets).
-    pub async fn read(&self, name: &Name) -> Result<Observed, Error> {
-        let (sets, complete) = self.list(name).await?;
-        let mut observed = Observed::nothing(Source::Api);
-        let ownership = name.ownership();
-        let seen = sets.iter().any(|set| Name::remote(&set.name) == ownership);
-        let more = if seen || complete { Vec::new() } else { self.list(&ownership).await?.0 };
-        for set in sets.iter().chain(&more) {
-            sort_in(&mut observed, name, &ownership, set);
-        }
-        Ok(observed)
-    }
-
     /// The first page of record sets from a name on, and whether it is the last. The order is by labels from the
     /// right, so a name's own sets come first and everything below it follows.
     async fn list(&self, from: &Name) -> Result<(Vec<r53::ResourceRecordSet>, bool), Error> {
@@ -115,30 +123,6 @@ impl HostedZone {
         let page = request.start_record_name(from.as_str()).max_items(PAGE).send().await;
         let page = page.map_err(|error| self.failed("ListResourceRecordSets", &error))?;
         Ok((page.resource_record_sets, !page.is_truncated))
-    }
-
-    /// Applies a batch, all or nothing (ChangeResourceRecordSets).
-    pub async fn change(&self, ChangeBatch(changes): &ChangeBatch) -> Result<ChangeId, Error> {
-        self.count();
-        let changes: Vec<r53::Change> =
-            changes.iter().map(wire).collect::<Result<_, _>>().map_err(|error| self.invalid(&error))?;
-        let batch = r53::ChangeBatch::builder()
-            .set_changes(Some(changes))
-            .build()
-            .map_err(|error| self.invalid(&error))?;
-        let request = self.client.change_resource_record_sets().hosted_zone_id(&self.id).change_batch(batch);
-        match request.send().await {
-            Ok(accepted) => Ok(ChangeId(accepted.change_info.map(|info| info.id).unwrap_or_default())),
-            Err(error) => Err(self.change_failed(&error)),
-        }
-    }
-
-    /// Whether all servers have an accepted batch (GetChange).
-    pub async fn is_in_sync(&self, ChangeId(id): &ChangeId) -> Result<bool, Error> {
-        self.count();
-        let change =
-            self.client.get_change().id(id).send().await.map_err(|error| self.failed("GetChange", &error))?;
-        Ok(change.change_info.is_some_and(|info| info.status == r53::ChangeStatus::Insync))
     }
 
     /// What the zone is (GetHostedZone).
@@ -191,6 +175,54 @@ impl HostedZone {
     fn invalid(&self, error: &aws_sdk_route53::error::BuildError) -> Error {
         let (zone, message) = (self.id.clone(), error.to_string());
         Error::Failed { action: "ChangeResourceRecordSets", zone, message, passing: None }
+    }
+}
+
+impl RecordSets for HostedZone {
+    /// ListResourceRecordSets, once or twice.
+    async fn read(&self, name: &Name) -> Result<Observed, Error> {
+        let (sets, complete) = self.list(name).await?;
+        let mut observed = Observed::nothing(Source::Api);
+        let ownership = name.ownership();
+        let seen = sets.iter().any(|set| Name::remote(&set.name) == ownership);
+        let more = if seen || complete { Vec::new() } else { self.list(&ownership).await?.0 };
+        for set in sets.iter().chain(&more) {
+            sort_in(&mut observed, name, &ownership, set);
+        }
+        Ok(observed)
+    }
+
+    /// ListResourceRecordSets.
+    async fn page(&self, domain: &Name, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Error> {
+        Ok(self.listed(domain, from).await?.read_into(zone))
+    }
+
+    /// ChangeResourceRecordSets.
+    async fn change(&self, ChangeBatch(changes): &ChangeBatch) -> Result<ChangeId, Error> {
+        self.count();
+        let changes: Vec<r53::Change> =
+            changes.iter().map(wire).collect::<Result<_, _>>().map_err(|error| self.invalid(&error))?;
+        let batch = r53::ChangeBatch::builder()
+            .set_changes(Some(changes))
+            .build()
+            .map_err(|error| self.invalid(&error))?;
+        let request = self.client.change_resource_record_sets().hosted_zone_id(&self.id).change_batch(batch);
+        match request.send().await {
+            Ok(accepted) => Ok(ChangeId(accepted.change_info.map(|info| info.id).unwrap_or_default())),
+            Err(error) => Err(self.change_failed(&error)),
+        }
+    }
+
+    /// GetChange.
+    async fn is_in_sync(&self, ChangeId(id): &ChangeId) -> Result<bool, Error> {
+        self.count();
+        let change =
+            self.client.get_change().id(id).send().await.map_err(|error| self.failed("GetChange", &error))?;
+        Ok(change.change_info.is_some_and(|info| info.status == r53::ChangeStatus::Insync))
+    }
+
+    fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Relaxed)
     }
 }
 

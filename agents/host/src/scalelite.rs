@@ -9,7 +9,11 @@ mod error;
 mod raw;
 mod server;
 
-use plan::membership::normalise_url;
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use plan::membership::{Entry, normalise_url};
+use plan::record::Name;
 use reqwest::RequestBuilder;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use secrecy::zeroize::Zeroizing;
@@ -26,6 +30,44 @@ use crate::bbb::{Algorithm, transport};
 
 const PATH: &str = "/scalelite/api";
 const JSON: &str = "application/json";
+
+/// Scalelite's management API as the loops need it. [`Scalelite`] is the real one.
+pub trait Management {
+    /// The entries of the host with this URL (normalised), compared with it and with the secret of BBB on the host.
+    fn entries(&self, url: &str, secret: &SecretString) -> impl Future<Output = Result<Vec<Entry>, Error>>;
+
+    /// The host names of all entries.
+    fn names(&self) -> impl Future<Output = Result<BTreeSet<Name>, Error>>;
+
+    /// Adds a host, which is disabled at first; its entry's id. Adding a URL again makes a duplicate, or with
+    /// `SERVER_ID_IS_HOSTNAME` an error. After [`Error::Conflict`] and [`Error::Transport`] it may be there or not.
+    fn add(
+        &self,
+        url: &str,
+        bbb_secret: &SecretString,
+        multiplier: Option<f64>,
+        tag: Option<&str>,
+    ) -> impl Future<Output = Result<String, Error>>;
+
+    /// Changes attributes of an entry. A URL cannot be changed: Scalelite silently ignores it.
+    fn update(&self, id: &str, update: Update<'_>) -> impl Future<Output = Result<(), Error>>;
+
+    /// Lets Scalelite place meetings there, from the next poll on that finds it online.
+    fn enable(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
+
+    /// Places new meetings elsewhere; running ones can still be joined.
+    fn cordon(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
+
+    /// Places new meetings elsewhere and lets nobody join the running ones.
+    fn disable(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
+
+    /// Ends and forgets the entry's meetings and disables it. [`Error::PanicIncomplete`] means: call again, as often as
+    /// there may be meetings.
+    fn panic(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
+
+    /// Removes the entry, without a look at its meetings; one that is not there (any more) is as good as deleted.
+    fn delete(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
+}
 
 /// A client for one Scalelite. It neither waits nor retries: callers list the servers and plan again.
 #[derive(Clone, Debug)]
@@ -97,64 +139,6 @@ impl Scalelite {
         self.exchange(self.client.get(self.url(CALL)), action, false).await?.listing()
     }
 
-    /// Adds a host, which is disabled at first. Adding a URL again makes a duplicate, or with
-    /// `SERVER_ID_IS_HOSTNAME` an error. After [`Error::Conflict`] and [`Error::Transport`] it may be there or not.
-    pub async fn add(
-        &self,
-        url: &str,
-        bbb_secret: &SecretString,
-        multiplier: Option<f64>,
-        tag: Option<&str>,
-    ) -> Result<Server, Error> {
-        let server = Attributes {
-            url: Some(url),
-            secret: Some(bbb_secret),
-            tag,
-            load_multiplier: multiplier,
-            ..Attributes::default()
-        };
-        let action = format!("add {url} to Scalelite at {}", self.base);
-        self.post("addServer", action, &Body { id: None, server: Some(server) }).await?.server()
-    }
-
-    /// Changes attributes of an entry. A URL cannot be changed: Scalelite silently ignores it.
-    pub async fn update(&self, id: &str, update: Update<'_>) -> Result<(), Error> {
-        let Update { secret, tag, multiplier } = update;
-        let server = Attributes { secret, tag, load_multiplier: multiplier, ..Attributes::default() };
-        self.change(id, "update", server).await
-    }
-
-    /// Lets Scalelite place meetings there, from the next poll on that finds it online.
-    pub async fn enable(&self, id: &str) -> Result<(), Error> {
-        self.set_state(id, "enable").await
-    }
-
-    /// Places new meetings elsewhere; running ones can still be joined.
-    pub async fn cordon(&self, id: &str) -> Result<(), Error> {
-        self.set_state(id, "cordon").await
-    }
-
-    /// Places new meetings elsewhere and lets nobody join the running ones.
-    pub async fn disable(&self, id: &str) -> Result<(), Error> {
-        self.set_state(id, "disable").await
-    }
-
-    /// Ends and forgets the entry's meetings and disables it. [`Error::PanicIncomplete`] means: call again, as often as
-    /// there may be meetings.
-    pub async fn panic(&self, id: &str) -> Result<(), Error> {
-        let answer = self.act(id, "panicServer", "end the meetings of").await?;
-        match answer.panic_incomplete() {
-            Some(message) => Err(Error::PanicIncomplete { id: id.to_owned(), message }),
-            None => answer.json::<Done>().map(drop),
-        }
-    }
-
-    /// Removes the entry, without a look at its meetings; one that is not there (any more) is as good as deleted.
-    pub async fn delete(&self, id: &str) -> Result<(), Error> {
-        let answer = self.act(id, "deleteServer", "delete").await?;
-        if answer.is_unknown_server() { Ok(()) } else { answer.json::<Done>().map(drop) }
-    }
-
     async fn set_state(&self, id: &str, state: &'static str) -> Result<(), Error> {
         self.change(id, state, Attributes { state: Some(state), ..Attributes::default() }).await
     }
@@ -204,5 +188,68 @@ impl Scalelite {
 
     fn url(&self, call: &str) -> String {
         format!("{}{PATH}/{call}?{}", self.base, Algorithm::Sha256.sign(call, "", &self.secret))
+    }
+}
+
+impl Management for Scalelite {
+    async fn entries(&self, url: &str, secret: &SecretString) -> Result<Vec<Entry>, Error> {
+        let own = self.servers().await?.own(url)?;
+        Ok(own.iter().map(|server| server.entry(url, secret)).collect())
+    }
+
+    async fn names(&self) -> Result<BTreeSet<Name>, Error> {
+        Ok(self.servers().await?.names())
+    }
+
+    async fn add(
+        &self,
+        url: &str,
+        bbb_secret: &SecretString,
+        multiplier: Option<f64>,
+        tag: Option<&str>,
+    ) -> Result<String, Error> {
+        let server = Attributes {
+            url: Some(url),
+            secret: Some(bbb_secret),
+            tag,
+            load_multiplier: multiplier,
+            ..Attributes::default()
+        };
+        let action = format!("add {url} to Scalelite at {}", self.base);
+        self.post("addServer", action, &Body { id: None, server: Some(server) })
+            .await?
+            .server()
+            .map(|server| server.id)
+    }
+
+    async fn update(&self, id: &str, update: Update<'_>) -> Result<(), Error> {
+        let Update { secret, tag, multiplier } = update;
+        let server = Attributes { secret, tag, load_multiplier: multiplier, ..Attributes::default() };
+        self.change(id, "update", server).await
+    }
+
+    async fn enable(&self, id: &str) -> Result<(), Error> {
+        self.set_state(id, "enable").await
+    }
+
+    async fn cordon(&self, id: &str) -> Result<(), Error> {
+        self.set_state(id, "cordon").await
+    }
+
+    async fn disable(&self, id: &str) -> Result<(), Error> {
+        self.set_state(id, "disable").await
+    }
+
+    async fn panic(&self, id: &str) -> Result<(), Error> {
+        let answer = self.act(id, "panicServer", "end the meetings of").await?;
+        match answer.panic_incomplete() {
+            Some(message) => Err(Error::PanicIncomplete { id: id.to_owned(), message }),
+            None => answer.json::<Done>().map(drop),
+        }
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Error> {
+        let answer = self.act(id, "deleteServer", "delete").await?;
+        if answer.is_unknown_server() { Ok(()) } else { answer.json::<Done>().map(drop) }
     }
 }

@@ -3,6 +3,8 @@
 mod asking;
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
 
 use plan::record::Name;
 use plan::sweep::{self, Evidence, Finding, Sweeper, Verdict, Zone};
@@ -11,14 +13,15 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use crate::config::settings::Naming;
+use crate::ec2::{Ec2, Instances};
 use crate::execute::{Executor, Outcome};
 use crate::identity::{Host, server_url};
 use crate::naming::words_of;
 use crate::pace::Pace;
 use crate::pool::Pool;
 use crate::report::{Exit, Failure};
-use crate::route53::{Cursor, Error, HostedZone};
-use crate::scalelite::Scalelite;
+use crate::route53::{Cursor, Error, HostedZone, RecordSets};
+use crate::scalelite::{Management, Scalelite};
 use crate::session::{Session, now, within};
 
 /// How often a batch may lose the race against somebody else's change: the next sweep does the rest.
@@ -48,14 +51,76 @@ pub enum Swept {
     Peeked(usize),
 }
 
-/// The fleet's zone and its Scalelite, as a sweep works on them.
-struct Sweep<'a> {
+/// What a sweep works on: the fleet's zone, its Scalelite, and EC2 in each region. [`Reach`] is the real one.
+pub trait World {
+    /// Route 53.
+    type Zone: RecordSets;
+    /// Scalelite.
+    type Scalelite: Management;
+    /// EC2 in one region.
+    type Ec2: Instances;
+
+    /// The zone.
+    fn zone(&self) -> &Self::Zone;
+
+    /// Scalelite, if there is one: asked for once a whole sweep begins, because its secret has to be fetched.
+    fn scalelite(&self, deadline: Instant) -> impl Future<Output = Result<Option<Self::Scalelite>, Failure>>;
+
+    /// EC2 in a region.
+    fn ec2(&self, region: &str) -> impl Future<Output = Result<Self::Ec2, Failure>>;
+
+    /// The time, in seconds since 1970.
+    fn now(&self) -> u64;
+}
+
+/// The real world, as this host reaches it.
+struct Reach<'a> {
     session: &'a Session,
     host: &'a Host,
+    zone: HostedZone,
+}
+
+impl World for Reach<'_> {
+    type Zone = HostedZone;
+    type Scalelite = Scalelite;
+    type Ec2 = Ec2;
+
+    fn zone(&self) -> &HostedZone {
+        &self.zone
+    }
+
+    async fn scalelite(&self, deadline: Instant) -> Result<Option<Scalelite>, Failure> {
+        self.session.scalelite(self.host, deadline).await
+    }
+
+    async fn ec2(&self, region: &str) -> Result<Ec2, Failure> {
+        self.session.ec2_in(region, self.host).await
+    }
+
+    fn now(&self) -> u64 {
+        now()
+    }
+}
+
+/// How long the parts of a sweep may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The whole, without the pause.
+    pub whole: Duration,
+    /// Between the two times that EC2 is asked.
+    pub pause: Duration,
+    /// Ending the entries of one host.
+    pub leave: Duration,
+}
+
+/// One sweep.
+#[derive(Debug)]
+pub struct Sweep<'a, W: World> {
+    world: W,
     executor: &'a Executor,
     sweeper: Sweeper,
-    zone: HostedZone,
-    scalelite: Option<Scalelite>,
+    limits: Limits,
+    scalelite: Option<W::Scalelite>,
     deadline: Instant,
     trouble: Vec<Failure>,
 }
@@ -68,9 +133,7 @@ struct Situation {
 
 /// Sweeps the whole zone once. Any number of sweeps may be under way at once, on one host or on many.
 pub async fn sweep(session: &Session, host: &Host, executor: &Executor) -> Result<Report, Failure> {
-    let sweep = Sweep::prepare(session, host, executor).await?;
-    let zone = sweep.list().await?;
-    sweep.whole(zone).await
+    prepare(session, host, executor).await?.run().await
 }
 
 /// The same, but when there are more pages than one, `goes_on` is asked with the number of hosts on the first.
@@ -80,7 +143,7 @@ pub async fn sweep_unless(
     executor: &Executor,
     goes_on: impl FnOnce(usize) -> bool,
 ) -> Result<Swept, Failure> {
-    let sweep = Sweep::prepare(session, host, executor).await?;
+    let sweep = prepare(session, host, executor).await?;
     let mut zone = Zone::new();
     let next = sweep.page(Cursor::start(&sweep.sweeper.domain), &mut zone).await?;
     let hosts = sweep.sweeper.count(&zone);
@@ -107,17 +170,36 @@ fn sweeper(session: &Session, host: &Host) -> Sweeper {
     }
 }
 
-impl<'a> Sweep<'a> {
-    async fn prepare(session: &'a Session, host: &'a Host, executor: &'a Executor) -> Result<Self, Failure> {
-        let deadline = within(session.settings.timeouts.sweep);
-        let zone = session.hosted_zone(host).await?;
-        let sweeper = sweeper(session, host);
-        let (trouble, scalelite) = (Vec::new(), None);
-        Ok(Self { session, host, executor, sweeper, zone, scalelite, deadline, trouble })
+async fn prepare<'a>(
+    session: &'a Session,
+    host: &'a Host,
+    executor: &'a Executor,
+) -> Result<Sweep<'a, Reach<'a>>, Failure> {
+    let zone = session.hosted_zone(host).await?;
+    let settings = &session.settings;
+    let limits = Limits {
+        whole: settings.timeouts.sweep,
+        pause: settings.sweep.pause,
+        leave: settings.timeouts.deregister,
+    };
+    Ok(Sweep::new(Reach { session, host, zone }, sweeper(session, host), limits, executor))
+}
+
+impl<'a, W: World> Sweep<'a, W> {
+    /// Nothing is asked yet.
+    pub fn new(world: W, sweeper: Sweeper, limits: Limits, executor: &'a Executor) -> Self {
+        let deadline = within(limits.whole);
+        Self { world, executor, sweeper, limits, scalelite: None, deadline, trouble: Vec::new() }
+    }
+
+    /// Sweeps the whole zone once.
+    pub async fn run(self) -> Result<Report, Failure> {
+        let zone = self.list().await?;
+        self.whole(zone).await
     }
 
     async fn whole(mut self, zone: Zone) -> Result<Report, Failure> {
-        self.scalelite = self.session.scalelite(self.host, self.deadline).await?;
+        self.scalelite = self.world.scalelite(self.deadline).await?;
         let mut seen = Situation { zone, entries: self.entries().await? };
         let mut evidence = Evidence::default();
         self.look(&self.findings(&seen, &evidence), &mut evidence).await?;
@@ -134,18 +216,18 @@ impl<'a> Sweep<'a> {
         }
         let findings = self.findings(&seen, &evidence);
         let removed = self.remove(&findings, &seen.entries, &evidence).await?;
-        let (hosts, calls) = (self.sweeper.count(&seen.zone), self.zone.calls());
+        let (hosts, calls) = (self.sweeper.count(&seen.zone), self.world.zone().calls());
         Ok(Report { findings, removed, trouble: self.trouble, hosts, calls })
     }
 
     fn findings(&self, seen: &Situation, evidence: &Evidence) -> Vec<Finding> {
-        let mut findings = self.sweeper.hosts(&seen.zone, evidence, now());
+        let mut findings = self.sweeper.hosts(&seen.zone, evidence, self.world.now());
         findings.extend(self.sweeper.entries(&seen.zone, &seen.entries, evidence));
         findings
     }
 
     async fn pause(&mut self, suspects: usize) {
-        let pause = self.session.settings.sweep.pause;
+        let pause = self.limits.pause;
         info!("EC2 says of {suspects} hosts that they are gone; it is asked again in {} s", pause.as_secs());
         sleep(pause).await;
         self.deadline += pause;
@@ -170,8 +252,8 @@ impl<'a> Sweep<'a> {
     async fn page(&self, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Failure> {
         let mut pace = Pace::remote(self.deadline);
         loop {
-            match self.zone.page(&self.sweeper.domain, from.clone()).await {
-                Ok(page) => return Ok(page.read_into(zone)),
+            match self.world.zone().page(&self.sweeper.domain, from.clone(), zone).await {
+                Ok(next) => return Ok(next),
                 Err(error) => retry_or_fail(&mut pace, "listing the zone", &error).await?,
             }
         }
@@ -182,8 +264,8 @@ impl<'a> Sweep<'a> {
         let Some(scalelite) = &self.scalelite else { return Ok(BTreeSet::new()) };
         let mut pace = Pace::remote(self.deadline);
         loop {
-            match scalelite.servers().await {
-                Ok(listing) => return Ok(listing.names()),
+            match scalelite.names().await {
+                Ok(names) => return Ok(names),
                 Err(error) if error.is_retryable() => {
                     pace.again("listing Scalelite's servers", &error).await?;
                 }
@@ -226,7 +308,7 @@ impl<'a> Sweep<'a> {
     async fn leave(&self, name: &Name) -> Result<(), Failure> {
         let Some(scalelite) = &self.scalelite else { return Ok(()) };
         let (url, secret) = (server_url(name), SecretString::default());
-        let deadline = self.deadline.min(within(self.session.settings.timeouts.deregister));
+        let deadline = self.deadline.min(within(self.limits.leave));
         let pool = Pool { scalelite, url: &url, secret: &secret, executor: self.executor, deadline };
         pool.leave().await.map(drop)
     }
@@ -254,7 +336,7 @@ impl<'a> Sweep<'a> {
             if lost.is_empty() {
                 return Ok(failed);
             }
-            let there = self.sweeper.hosts(&self.list().await?, evidence, now());
+            let there = self.sweeper.hosts(&self.list().await?, evidence, self.world.now());
             let there = there.into_iter().filter(|finding| lost.contains(&finding.name));
             // What has come there meanwhile was never judged.
             let kept;
@@ -276,7 +358,7 @@ impl<'a> Sweep<'a> {
         let what = format!("Route 53: delete the record sets of {names}");
         let mut pace = Pace::remote(self.deadline);
         loop {
-            let changed = self.executor.run("change", &what, self.zone.change(batch)).await?;
+            let changed = self.executor.run("change", &what, self.world.zone().change(batch)).await?;
             match changed {
                 Outcome::Shown | Outcome::Ran(Ok(_)) => return Ok(true),
                 Outcome::Ran(Err(error @ Error::Conflict { .. })) => {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use host::names::{self, SystemResolver};
-use host::resolver::{Answer, Error, NameServers};
+use host::resolver::{Answer, Authorities, Error, NameServers};
 use plan::dns::{Observed, Source};
 use plan::record::{Name, RecordSet, RecordType};
 use sandbox::cloud::{Cloud, Options};

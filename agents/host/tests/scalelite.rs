@@ -6,7 +6,7 @@ mod served;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use host::scalelite::{Error, Scalelite, Server, Update};
+use host::scalelite::{Error, Management, Scalelite, Server, Update};
 use plan::membership::State;
 use sandbox::bbb::Network;
 use sandbox::bbb::checksum::Algorithm;
@@ -71,21 +71,22 @@ async fn a_host_comes_and_goes() {
     let secret = SecretString::from(HOST_SECRET);
     assert!(own(&pool.client).await.unwrap().is_empty());
 
-    let added = pool.client.add(URL, &secret, Some(2.5), Some("big")).await.unwrap();
+    let id = pool.client.add(URL, &secret, Some(2.5), Some("big")).await.unwrap();
+    let listed = own(&pool.client).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    let added = &listed[0];
     assert_eq!(
         (added.url.as_str(), added.state, added.load, added.online),
         (URL, State::Disabled, None, false)
     );
     assert_eq!((added.multiplier, added.tag.as_deref()), (Some(2.5), Some("big")));
     assert_eq!(pool.stand_in.servers()[0].secret.expose(), HOST_SECRET);
-    let listed = own(&pool.client).await.unwrap();
-    assert_eq!(listed.len(), 1);
     let entry = listed[0].entry(URL, &secret);
-    assert_eq!((entry.id.as_str(), entry.secret_matches), (added.id.as_str(), true));
+    assert_eq!((entry.id.as_str(), entry.secret_matches), (id.as_str(), true));
     assert!(!listed[0].entry(URL, &"another".into()).secret_matches);
     assert!(!listed[0].entry(URL, &format!("{HOST_SECRET}x").into()).secret_matches);
 
-    let id = added.id.as_str();
+    let id = id.as_str();
     pool.client.enable(id).await.unwrap();
     assert_eq!(state(&pool.client).await, State::Enabled);
     pool.client.cordon(id).await.unwrap();
@@ -145,9 +146,9 @@ async fn the_address_may_be_given_in_many_ways() {
 #[tokio::test]
 async fn old_versions_have_no_tags_or_no_api() {
     let old = pool_with(Config { version: (1, 5, 1), ..Config::new(SECRET) }).await;
-    let added = old.client.add(URL, &HOST_SECRET.into(), None, Some("ignored")).await.unwrap();
-    assert_eq!(added.tag, None);
-    assert_eq!(added.multiplier, Some(1.0));
+    old.client.add(URL, &HOST_SECRET.into(), None, Some("ignored")).await.unwrap();
+    let listed = own(&old.client).await.unwrap();
+    assert_eq!((&listed[0].tag, listed[0].multiplier), (&None, Some(1.0)));
 
     let older = pool_with(Config { version: (1, 5, 0), ..Config::new(SECRET) }).await;
     let error = older.client.servers().await.unwrap_err();
@@ -467,7 +468,7 @@ async fn nothing_secret_is_logged_at_any_level() {
     let pool = pool().await;
     let secret = HOST_SECRET.into();
     let added = pool.client.add(URL, &secret, None, None).await.unwrap();
-    pool.client.update(&added.id, Update { secret: Some(&secret), ..Update::default() }).await.unwrap();
+    pool.client.update(&added, Update { secret: Some(&secret), ..Update::default() }).await.unwrap();
     tracing::info!("{:?} {:?} {:?}", pool.client, pool.client.servers().await.unwrap(), added);
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("the log works") && text.contains("Scalelite {"), "{text}");

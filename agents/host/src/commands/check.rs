@@ -11,7 +11,8 @@ use crate::bbb::Bbb;
 use crate::identity::Host;
 use crate::naming::Zone;
 use crate::report::{self, Exit, Failure};
-use crate::route53::Error;
+use crate::resolver::Authorities;
+use crate::route53::{Error, RecordSets};
 use crate::session::{Session, within};
 
 /// How one check ended.

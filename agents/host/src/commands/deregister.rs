@@ -9,6 +9,7 @@ use crate::identity::Host;
 use crate::naming::Unnamed;
 use crate::pool::Pool;
 use crate::report::{self, Exit, Failure, say};
+use crate::route53::RecordSets;
 use crate::session::{Session, within};
 
 /// What `deregister` is asked for.

@@ -13,6 +13,7 @@ use crate::naming::Named;
 use crate::pace::{Pace, Queued};
 use crate::pool::{Pool, Standing};
 use crate::report::{self, Exit, Failure, say};
+use crate::route53::RecordSets;
 use crate::session::{Session, now, within};
 
 /// What `register` is asked for.

@@ -20,7 +20,7 @@ pub struct Cursor {
 
 /// One page of a zone.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Page {
+pub(super) struct Page {
     sets: Vec<r53::ResourceRecordSet>,
     next: Option<Cursor>,
 }
@@ -34,7 +34,7 @@ impl Cursor {
 
 impl HostedZone {
     /// Reads a page of what is at the domain and below it (ListResourceRecordSets).
-    pub async fn page(&self, domain: &Name, from: Cursor) -> Result<Page, Error> {
+    pub(super) async fn listed(&self, domain: &Name, from: Cursor) -> Result<Page, Error> {
         self.count();
         let request = self.client.list_resource_record_sets().hosted_zone_id(&self.id).max_items(PAGE);
         let request = request.start_record_name(from.name).set_start_record_type(from.kind);
@@ -55,7 +55,7 @@ impl HostedZone {
 impl Page {
     /// Puts what is on this page where it belongs; a host's record sets may be spread over two pages. Tells where the next
     /// page begins, unless this is the last with anything below the domain.
-    pub fn read_into(self, zone: &mut Zone) -> Option<Cursor> {
+    pub(super) fn read_into(self, zone: &mut Zone) -> Option<Cursor> {
         for set in &self.sets {
             let at = Name::remote(&set.name);
             let host = at.owned().filter(|_| set.r#type == r53::RrType::Txt).unwrap_or(at);

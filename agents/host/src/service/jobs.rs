@@ -17,10 +17,10 @@ use crate::identity::Host;
 use crate::interrupt::Interrupt;
 use crate::naming::{Named, Standing, Unnamed, Zone};
 use crate::pace::Queued;
-use crate::pool::{self, Pool, Standing as Place};
+use crate::pool::{Pool, Standing as Place};
 use crate::report::{Exit, Failure};
-use crate::route53::ChangeId;
-use crate::scalelite::Scalelite;
+use crate::route53::{ChangeId, RecordSets};
+use crate::scalelite::{Management, Scalelite};
 use crate::session::{Session, now, within};
 
 /// How long one attempt may take: then its trouble is told, and the state machine decides when to try again.
@@ -201,7 +201,7 @@ impl Attempt<'_> {
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
-        let entries = pool::entries(&scalelite, &url, &SecretString::default()).await.map_err(|error| {
+        let entries = scalelite.entries(&url, &SecretString::default()).await.map_err(|error| {
             let exit = if error.is_retryable() { Exit::TryAgain } else { Exit::Failed };
             Failure::new(exit, format!("Scalelite entry {url}")).because(error)
         })?;

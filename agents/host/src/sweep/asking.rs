@@ -9,8 +9,8 @@ use plan::instance::InstanceId;
 use plan::sweep::{self, Evidence, Finding, Look, Verdict};
 use tokio::time::Instant;
 
-use super::Sweep;
-use crate::ec2::{self, Ec2};
+use super::{Sweep, World};
+use crate::ec2::{self, Instances};
 use crate::pace::Pace;
 use crate::report::{Exit, Failure};
 use crate::session::within;
@@ -18,7 +18,7 @@ use crate::session::within;
 /// How long a region that is not the host's own may take: there may be none of that name, and then nobody answers.
 const ELSEWHERE: Duration = Duration::from_secs(20);
 
-impl Sweep<'_> {
+impl<W: World> Sweep<'_, W> {
     /// Asks about the instances of which that has to be known, and adds the answers to the evidence.
     pub(super) async fn look(
         &mut self,
@@ -32,7 +32,7 @@ impl Sweep<'_> {
                 Ok(seen) => look.instances.extend(seen.instances),
                 Err(failure) => {
                     look.silent.insert(region.clone(), failure.headline());
-                    if region == self.host.region {
+                    if region == self.sweeper.region {
                         self.trouble.push(failure);
                     }
                 }
@@ -44,7 +44,7 @@ impl Sweep<'_> {
 
     /// What EC2 in a region says of instances, or why it could not be asked.
     async fn seen(&self, region: &str, instances: &[InstanceId]) -> Result<Result<Look, Failure>, Failure> {
-        let ec2 = self.session.ec2_in(region, self.host).await?;
+        let ec2 = self.world.ec2(region).await?;
         let mut look = Look::default();
         for asked in instances.chunks(ec2::VALUES) {
             match self.patiently(region, async || ec2.seen(asked).await).await {
@@ -67,7 +67,7 @@ impl Sweep<'_> {
         let suspects: Vec<Finding> =
             findings.iter().filter(|finding| finding.verdict == Verdict::AskAgain).cloned().collect();
         for (region, addresses) in sweep::addresses(&suspects) {
-            let ec2 = self.session.ec2_in(&region, self.host).await?;
+            let ec2 = self.world.ec2(&region).await?;
             for address in addresses {
                 let holders = self.holders(&ec2, &region, address).await;
                 evidence.holders.insert(address, holders);
@@ -79,7 +79,7 @@ impl Sweep<'_> {
     /// Who has an address, or why that is not known.
     async fn holders(
         &self,
-        ec2: &Ec2,
+        ec2: &impl Instances,
         region: &str,
         address: IpAddr,
     ) -> Result<BTreeSet<InstanceId>, String> {
@@ -96,7 +96,7 @@ impl Sweep<'_> {
         ask: impl AsyncFn() -> Result<T, ec2::Error>,
     ) -> Result<T, Failure> {
         let what = format!("EC2 in {region}");
-        let patience: Instant = match region == self.host.region {
+        let patience: Instant = match region == self.sweeper.region {
             true => self.deadline,
             false => self.deadline.min(within(ELSEWHERE)),
         };

@@ -18,8 +18,10 @@ use crate::config::settings;
 use crate::control;
 use crate::identity::Host;
 use crate::naming::{Zone, words_of};
-use crate::pool;
 use crate::report::Failure;
+use crate::resolver::Authorities;
+use crate::route53::RecordSets;
+use crate::scalelite::Management;
 use crate::session::{Session, now, within};
 
 /// What BBB's settings on this host say; none on a TURN host.
@@ -354,7 +356,7 @@ async fn entries(
     let ask = async {
         let client = session.scalelite(host, deadline).await.map_err(|failure| failure.headline())?;
         let Some(client) = client else { return Ok(Vec::new()) };
-        pool::entries(&client, &url, &secret).await.map_err(|error| error.to_string())
+        client.entries(&url, &secret).await.map_err(|error| error.to_string())
     };
     timeout(session.settings.timeouts.status, ask)
         .await
