@@ -1,15 +1,22 @@
 //! What a storm came to.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use sandbox::route53::Call;
+use serde_json::{Value, json};
+
+use crate::Options;
+
+const THROTTLED: &str = "Throttling";
+const BUSY: &str = "PriorRequestNotComplete";
 
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    /// How many hosts there were.
-    pub hosts: u16,
+    /// What kind of storm it was.
+    pub options: Options,
     /// The least time in which they can be registered.
     pub least: Duration,
     /// How many names have an address.
@@ -70,8 +77,158 @@ impl Phase {
         self.calls.values().sum()
     }
 
-    /// How many of them were refused with this code.
-    pub fn refused(&self, code: &str) -> usize {
-        self.calls.iter().filter(|((_, refusal), _)| refusal == code).map(|(_, count)| count).sum()
+    /// What part of them was refused with this code.
+    pub fn share(&self, code: &str) -> f64 {
+        let refused: usize =
+            self.calls.iter().filter(|((_, refusal), _)| refusal == code).map(|(_, count)| count).sum();
+        refused as f64 / self.total().max(1) as f64
     }
+}
+
+/// One figure with what it should be.
+#[derive(Clone, Debug)]
+pub struct Aim {
+    /// What it is.
+    pub name: &'static str,
+    /// What it came to.
+    pub value: String,
+    /// What it should be; empty when nothing is aimed at.
+    pub aim: String,
+    /// Whether it is.
+    pub met: bool,
+}
+
+impl Aim {
+    fn new(name: &'static str, value: impl ToString, aim: impl ToString, met: bool) -> Self {
+        Self { name, value: value.to_string(), aim: aim.to_string(), met }
+    }
+
+    fn equal(name: &'static str, value: usize, aim: usize) -> Self {
+        Self::new(name, value, aim, value == aim)
+    }
+
+    fn none(name: &'static str, value: impl ToString) -> Self {
+        Self::new(name, value, "", true)
+    }
+}
+
+impl Figures {
+    fn hosts(&self) -> usize {
+        usize::from(self.options.hosts)
+    }
+
+    fn ratio(&self) -> f64 {
+        // Where the burst is enough for all there is no least time to compare with.
+        if self.least.is_zero() { 0.0 } else { self.boot.time.as_secs_f64() / self.least.as_secs_f64() }
+    }
+
+    /// The time may be this many times the least one. Each host draws its moment by itself, so the last one comes late by
+    /// chance, which weighs more the fewer there are.
+    fn tolerance(&self) -> f64 {
+        if self.options.hosts >= 500 { 1.15 } else { 1.5 }
+    }
+
+    /// Every figure, with its aim.
+    pub fn aims(&self) -> Vec<Aim> {
+        let (hosts, boot, ratio) = (self.hosts(), &self.boot, self.ratio());
+        let calls = boot.total() as f64 / hosts as f64;
+        let throttled = boot.share(THROTTLED);
+        let time =
+            format!("{:.1} s = {ratio:.2} x {:.1} s", boot.time.as_secs_f64(), self.least.as_secs_f64());
+        let mut aims = vec![
+            Aim::equal("hosts registered", self.registered, hosts),
+            Aim::equal("registered twice", self.doubled, 0),
+            Aim::new("live on every name server", yes(self.live), yes(true), self.live),
+            Aim::equal("hosts enabled in Scalelite", self.enabled, hosts),
+            Aim::equal("entries in Scalelite", self.entries, hosts),
+            Aim::new(
+                "time, of the least for this quota",
+                time,
+                format!("<= {} x", self.tolerance()),
+                ratio <= self.tolerance(),
+            ),
+            Aim::new("Route 53 calls for each host", format!("{calls:.2}"), "< 1.3", calls < 1.3),
+            Aim::new("of these throttled", percent(throttled), "< 20 %", throttled < 0.2),
+            Aim::none("of these in the middle of another change", percent(boot.share(BUSY))),
+            Aim::none("until the last takes meetings", format!("{:.1} s", self.joined.as_secs_f64())),
+        ];
+        if let Some(left) = &self.left {
+            aims.extend(self.leaving(left));
+        }
+        aims
+    }
+
+    fn leaving(&self, left: &Left) -> [Aim; 5] {
+        let patience = self.options.leave.unwrap_or_default().as_secs_f64();
+        // What does not pass in the time that the hosts have is left to the sweep; a tenth of what could pass may be, too.
+        let pass = f64::from(self.options.quota.capacity) + self.options.quota.per_second * patience;
+        let most = (self.hosts() as f64 - 0.9 * pass).max(0.0).floor() as usize;
+        let calls = left.phase.total() as f64 / self.hosts() as f64;
+        [
+            Aim::none("leaving: time", format!("{:.1} s of {patience} s", left.phase.time.as_secs_f64())),
+            Aim::new(
+                "leaving: names left to the sweep",
+                left.names,
+                format!("<= {most}"),
+                left.names <= most,
+            ),
+            Aim::equal("leaving: entries left to the sweep", left.entries, 0),
+            Aim::none("leaving: Route 53 calls for each host", format!("{calls:.2}")),
+            Aim::none("leaving: of these throttled", percent(left.phase.share(THROTTLED))),
+        ]
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let Options { hosts, quota, spread, processes, .. } = &self.options;
+        let mut text = format!(
+            "{hosts} hosts at once, {processes} of them processes of their own; {} Route 53 calls a second and {} saved up; dns.spread {spread} s\n",
+            quota.per_second, quota.capacity
+        );
+        for Aim { name, value, aim, met } in self.aims() {
+            let verdict = if met { "" } else { "   MISSED" };
+            let _ = writeln!(text, "{}", format!("  {name:<42} {value:<26} {aim}{verdict}").trim_end());
+        }
+        text
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let hosts = self.hosts() as f64;
+        let phase = |phase: &Phase| {
+            json!({
+                "seconds": phase.time.as_secs_f64(),
+                "calls_per_host": phase.total() as f64 / hosts,
+                "throttled": phase.share(THROTTLED),
+                "busy": phase.share(BUSY),
+            })
+        };
+        json!({
+            "hosts": self.options.hosts,
+            "rate": self.options.quota.per_second,
+            "burst": self.options.quota.capacity,
+            "spread": self.options.spread,
+            "registered": self.registered,
+            "doubled": self.doubled,
+            "live": self.live,
+            "enabled": self.enabled,
+            "entries": self.entries,
+            "least_seconds": self.least.as_secs_f64(),
+            "ratio": self.ratio(),
+            "joined_seconds": self.joined.as_secs_f64(),
+            "boot": phase(&self.boot),
+            "left": self.left.as_ref().map(|left| {
+                json!({"calls": phase(&left.phase), "names": left.names, "entries": left.entries})
+            }),
+            "aims_met": self.aims().iter().all(|aim| aim.met),
+        })
+    }
+}
+
+fn yes(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
 }

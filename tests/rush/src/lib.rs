@@ -15,7 +15,7 @@ use sandbox::cloud::Cloud;
 use sandbox::route53::{Action, BucketSize, RecordType};
 use sandbox::scalelite::ServerState;
 
-pub use figures::{Figures, Phase};
+pub use figures::{Aim, Figures, Left, Phase};
 
 use fleet::Fleet;
 
@@ -54,6 +54,15 @@ impl Options {
     }
 }
 
+/// What `dns.spread` should be for so many hosts, as the README says, in seconds.
+pub fn recommended(hosts: u16, quota: BucketSize) -> u64 {
+    if u32::from(hosts) <= quota.capacity {
+        return 0;
+    }
+    // The cast saturates; there are no fractions of a second in the setting.
+    (f64::from(hosts) / quota.per_second).ceil() as u64
+}
+
 /// Lets it happen. `crowd` is the program that is [`crowd::serve`].
 pub async fn storm(options: &Options, crowd: &Path) -> Result<Figures, Error> {
     let mut fleet = Fleet::prepare(options, crowd).await?;
@@ -67,7 +76,7 @@ pub async fn storm(options: &Options, crowd: &Path) -> Result<Figures, Error> {
     fleet.registered().await?;
     let boot = Phase::of(&fleet.cloud.route53.calls(), began);
     let mut figures = Figures {
-        hosts: options.hosts,
+        options: options.clone(),
         least: options.least(),
         registered: addresses(&fleet.cloud),
         doubled: doubled(&fleet.cloud),
@@ -87,7 +96,7 @@ pub async fn storm(options: &Options, crowd: &Path) -> Result<Figures, Error> {
         let (before, began) = (fleet.cloud.route53.calls().len(), Instant::now());
         fleet.leave().await?;
         let calls = fleet.cloud.route53.calls().split_off(before);
-        figures.left = Some(figures::Left {
+        figures.left = Some(Left {
             phase: Phase::of(&calls, began),
             names: addresses(&fleet.cloud),
             entries: fleet.cloud.scalelite.servers().len(),
