@@ -196,7 +196,11 @@ impl Figures {
     pub fn json(&self) -> Value {
         let hosts = self.hosts() as f64;
         let phase = |phase: &Phase| {
+            let calls = phase.calls.iter().map(|((operation, refusal), count)| {
+                (format!("{operation} {refusal}").trim_end().to_owned(), Value::from(*count))
+            });
             json!({
+                "calls": calls.collect::<serde_json::Map<_, _>>(),
                 "seconds": phase.time.as_secs_f64(),
                 "calls_per_host": phase.total() as f64 / hosts,
                 "throttled": phase.share(THROTTLED),
