@@ -9,7 +9,7 @@ use host::cli::Common;
 use host::config::settings;
 use host::imds::Imds;
 use host::interrupt::Interrupt;
-use host::log::{self, Level};
+use host::report::Exit;
 use host::service;
 use host::session::Session;
 use plan::instance::Role;
@@ -48,7 +48,7 @@ struct Flags {
     common: Common,
 }
 
-/// Is the hosts that standard input names, one JSON object a line, from [`GO`] to SIGTERM.
+/// Is the hosts that standard input names, one JSON object a line, from the word `go` to SIGTERM.
 pub fn serve() -> Result<(), Error> {
     let mut lines = std::io::stdin().lock().lines();
     let mut places = Vec::new();
@@ -58,9 +58,6 @@ pub fn serve() -> Result<(), Error> {
             break;
         }
         places.push(serde_json::from_str(&line)?);
-    }
-    if std::env::var_os("RUSH_LOG").is_some() {
-        log::start(AGENT.name, Level::Info);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let hosts = LocalSet::new();
@@ -88,8 +85,11 @@ fn service(place: &Place) -> Result<impl Future<Output = ()> + use<>, Error> {
     let session = Session::on_host_of(Imds::new(&place.imds)?, AGENT, settings, interrupt);
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     Ok(async move {
-        if let Err(failure) = service::run(session, common, signals).await {
-            let _ = writeln!(std::io::stderr(), "{config}: {failure}");
+        match service::run(session, common, signals).await {
+            Ok(_) => {}
+            // There was no time to leave, for many of them: that is counted at the cloud.
+            Err(failure) if failure.exit == Exit::TryAgain => {}
+            Err(failure) => drop(writeln!(std::io::stderr(), "{config}: {failure}")),
         }
     })
 }

@@ -99,15 +99,15 @@ pub struct Aim {
 }
 
 impl Aim {
-    fn new(name: &'static str, value: impl ToString, aim: impl ToString, met: bool) -> Self {
-        Self { name, value: value.to_string(), aim: aim.to_string(), met }
+    fn new(name: &'static str, value: String, aim: &str, met: bool) -> Self {
+        Self { name, value, aim: aim.to_owned(), met }
     }
 
     fn equal(name: &'static str, value: usize, aim: usize) -> Self {
-        Self::new(name, value, aim, value == aim)
+        Self::new(name, value.to_string(), &aim.to_string(), value == aim)
     }
 
-    fn none(name: &'static str, value: impl ToString) -> Self {
+    fn none(name: &'static str, value: String) -> Self {
         Self::new(name, value, "", true)
     }
 }
@@ -138,13 +138,13 @@ impl Figures {
         let mut aims = vec![
             Aim::equal("hosts registered", self.registered, hosts),
             Aim::equal("registered twice", self.doubled, 0),
-            Aim::new("live on every name server", yes(self.live), yes(true), self.live),
+            Aim::new("live on every name server", yes(self.live).to_owned(), yes(true), self.live),
             Aim::equal("hosts enabled in Scalelite", self.enabled, hosts),
             Aim::equal("entries in Scalelite", self.entries, hosts),
             Aim::new(
                 "time, of the least for this quota",
                 time,
-                format!("<= {} x", self.tolerance()),
+                &format!("<= {} x", self.tolerance()),
                 ratio <= self.tolerance(),
             ),
             Aim::new("Route 53 calls for each host", format!("{calls:.2}"), "< 1.3", calls < 1.3),
@@ -168,8 +168,8 @@ impl Figures {
             Aim::none("leaving: time", format!("{:.1} s of {patience} s", left.phase.time.as_secs_f64())),
             Aim::new(
                 "leaving: names left to the sweep",
-                left.names,
-                format!("<= {most}"),
+                left.names.to_string(),
+                &format!("<= {most}"),
                 left.names <= most,
             ),
             Aim::equal("leaving: entries left to the sweep", left.entries, 0),

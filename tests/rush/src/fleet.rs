@@ -66,7 +66,12 @@ impl Fleet {
             stdin.write_all(format!("{GO}\n").as_bytes()).await?;
         }
         for (agent, process) in &mut self.single {
-            *process = Some(agent.command(&["register", "--wait"]).stdout(Stdio::null()).spawn()?);
+            *process = Some(
+                agent
+                    .command(&["register", "--wait", "--log-level", "error"])
+                    .stdout(Stdio::null())
+                    .spawn()?,
+            );
         }
         Ok(())
     }
@@ -92,7 +97,8 @@ impl Fleet {
             kill_process(id.ok_or("a crowd has ended")?, Signal::TERM)?;
         }
         for (agent, _) in &self.single {
-            leaving.push(agent.command(&["deregister"]).stdout(Stdio::null()).spawn()?);
+            leaving
+                .push(agent.command(&["deregister", "--log-level", "error"]).stdout(Stdio::null()).spawn()?);
         }
         for process in self.crowds.iter_mut().chain(&mut leaving) {
             // What it could not undo is counted.
