@@ -160,9 +160,9 @@ impl Figures {
 
     fn leaving(&self, left: &Left) -> [Aim; 5] {
         let patience = self.options.leave.unwrap_or_default().as_secs_f64();
-        // What does not pass in the time that the hosts have is left to the sweep; a tenth of what could pass may be, too.
+        // What does not pass in the time that the hosts have is left to the sweep; a fifth of what could pass may be, too.
         let pass = f64::from(self.options.quota.capacity) + self.options.quota.per_second * patience;
-        let most = (self.hosts() as f64 - 0.9 * pass).max(0.0).floor() as usize;
+        let most = (self.hosts() as f64 - 0.8 * pass).max(0.0).floor() as usize;
         let calls = left.phase.total() as f64 / self.hosts() as f64;
         [
             Aim::none("leaving: time", format!("{:.1} s of {patience} s", left.phase.time.as_secs_f64())),

@@ -25,9 +25,10 @@ struct Arguments {
     /// dns.spread in seconds; by default what the README recommends for so many hosts
     #[arg(long)]
     spread: Option<u64>,
-    /// How many of the hosts are processes of `bbb-agent register --wait`
-    #[arg(long, default_value_t = 8)]
-    processes: u16,
+    /// How many of the hosts are processes of `bbb-agent register --wait`, which waits for no turn (default: 8, but no more
+    /// than a twentieth)
+    #[arg(long)]
+    processes: Option<u16>,
     /// timeouts.register in seconds
     #[arg(long, default_value_t = 300)]
     timeout: u64,
@@ -77,7 +78,7 @@ fn options(arguments: &Arguments) -> Options {
         hosts: arguments.hosts,
         quota,
         spread: arguments.spread.unwrap_or_else(|| rush::recommended(arguments.hosts, quota)),
-        processes: arguments.processes.min(arguments.hosts),
+        processes: arguments.processes.unwrap_or(8.min(arguments.hosts / 20)).min(arguments.hosts),
         propagation: Duration::from_secs(1),
         patience: Duration::from_secs(arguments.timeout),
         leave: arguments.leave.then(|| Duration::from_secs(arguments.leave_timeout)),
