@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use plan::backoff::Refusal;
 use plan::dns::{self, ChangeBatch, Decision, Desired, Holder, Liveness, Observed, Source};
 use plan::record::Name;
 use tokio::time::Instant;
@@ -149,10 +150,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
                 Decision::Change(batch) => batch,
             };
             queued.turn()?;
-            match executor
-                .run("change", &format!("Route 53: {}", words(&batch)), self.api.change(&batch))
-                .await?
-            {
+            match self.change(name, &batch, executor, queued).await? {
                 Outcome::Shown => return Ok(Settled::Planned),
                 Outcome::Ran(Ok(id)) => return Ok(Settled::Changed(id)),
                 Outcome::Ran(Err(error @ Error::Conflict { .. })) => {
@@ -168,6 +166,26 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
                     sent = true;
                     retry_or_fail(queued, name, error).await?;
                 }
+            }
+        }
+    }
+
+    /// Sends a batch until it is not throttled any more. Nothing was changed meanwhile by it, and if somebody else has changed
+    /// something Route 53 refuses it: so nothing is read in between, which could cost further calls.
+    async fn change(
+        &self,
+        name: &Name,
+        batch: &ChangeBatch,
+        executor: &Executor,
+        queued: &mut Queued,
+    ) -> Result<Outcome<Result<ChangeId, Error>>, Failure> {
+        let what = format!("Route 53: {}", words(batch));
+        loop {
+            match executor.run("change", &what, self.api.change(batch)).await? {
+                Outcome::Ran(Err(error)) if error.passing() == Some(Refusal::Throttled) => {
+                    retry_or_fail(queued, name, error).await?;
+                }
+                outcome => return Ok(outcome),
             }
         }
     }
