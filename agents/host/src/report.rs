@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Exit codes. They are part of the interface: scripts and units branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,12 +100,13 @@ pub struct Failure {
     what: String,
     cause: Option<String>,
     advice: Option<String>,
+    turn: Option<Duration>,
 }
 
 impl Failure {
     /// What was tried, on which object.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), cause: None, advice: None }
+        Self { exit, what: what.into(), cause: None, advice: None, turn: None }
     }
 
     /// The same with another exit code.
@@ -126,6 +128,18 @@ impl Failure {
             Some(cause) => format!("{}: {cause}", self.what),
             None => self.what.clone(),
         }
+    }
+
+    /// When it is this host's turn to try again, from now on.
+    #[must_use]
+    pub fn at(mut self, turn: Duration) -> Self {
+        self.turn = Some(turn);
+        self
+    }
+
+    /// When it is this host's turn to try again, if it has to wait for others.
+    pub fn turn(&self) -> Option<Duration> {
+        self.turn
     }
 
     /// What the person can do about it.
