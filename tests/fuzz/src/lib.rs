@@ -1,0 +1,35 @@
+//! Coverage-guided fuzzing of everything in the agents that reads what others have written.
+//!
+//! A *target* reads arbitrary bytes as one kind of outside data and asserts what has to hold whatever they are: not only
+//! that nothing panics, but what an answer may make of the host. Each has a corpus of real answers, and of inputs that once
+//! were findings, in `corpus/<target>`. `tests/fuzz/run` lets libFuzzer look for further ones; `cargo test` replays the corpora.
+
+mod names;
+
+/// Asserts what has to hold for any input.
+pub type Check = fn(&[u8]);
+
+/// One kind of outside data.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, on the command line and as the directory of its corpus.
+    pub name: &'static str,
+    /// What has to hold.
+    pub check: Check,
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    target("ownership", names::ownership),
+    target("txt", names::txt),
+    target("host-name", names::host_name),
+];
+
+const fn target(name: &'static str, check: Check) -> Target {
+    Target { name, check }
+}
+
+/// The input as text. What is no UTF-8 stays out where the agents too would refuse it before the parser sees it.
+fn text(input: &[u8]) -> Option<&str> {
+    std::str::from_utf8(input).ok()
+}
