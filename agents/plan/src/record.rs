@@ -125,14 +125,17 @@ fn check_label(name: &str, label: &str) -> Result<(), InvalidName> {
     Ok(())
 }
 
-/// `\ooo` becomes the character with that octal code; everything else stays.
+/// `\ooo` becomes the character with that octal code; everything else stays. Names are shown to people, so what is no
+/// printable ASCII stays an escape, and a control character becomes one.
 fn unescape_octal(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find('\\') {
         let (before, escape) = rest.split_at(start);
-        result.push_str(before);
-        match escape.get(1..4).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+        push_shown(&mut result, before);
+        let digits = escape.get(1..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code.filter(|code| matches!(code, b' '..=b'~')) {
             Some(code) => {
                 result.push(char::from(code));
                 rest = escape.get(4..).unwrap_or_default();
@@ -143,8 +146,19 @@ fn unescape_octal(text: &str) -> String {
             }
         }
     }
-    result.push_str(rest);
+    push_shown(&mut result, rest);
     result
+}
+
+fn push_shown(result: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            _ if !c.is_control() => result.push(c),
+            _ => {
+                c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| result.push_str(&format!("\\{byte:03o}")))
+            }
+        }
+    }
 }
 
 /// How host names are made: a text with `{instance}` (the instance id without `i-`) and, if wanted, `{region}`.
@@ -434,6 +448,8 @@ mod tests {
     fn remote_names() {
         assert_eq!(Name::remote("\\052.Example.org.").as_str(), "*.example.org");
         assert_eq!(Name::remote("a\\b").as_str(), "a\\b");
+        assert_eq!(Name::remote("\\033[2J.\u{1b}\u{9b}").as_str(), "\\033[2j.\\033\\302\\233");
+        assert_eq!(Name::remote("\\+52").as_str(), "\\+52");
         assert_eq!(Name::remote("\\").as_str(), "\\");
         assert_eq!(Name::remote("x\\777ü.org").as_str(), "x\\777ü.org");
     }

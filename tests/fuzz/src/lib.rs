@@ -4,6 +4,7 @@
 //! that nothing panics, but what an answer may make of the host. Each has a corpus of real answers, and of inputs that once
 //! were findings, in `corpus/<target>`. `tests/fuzz/run` lets libFuzzer look for further ones; `cargo test` replays the corpora.
 
+mod imds;
 mod names;
 
 /// Asserts what has to hold for any input.
@@ -20,6 +21,10 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    target("imds-identity", imds::identity),
+    target("imds-notices", imds::notices),
+    target("imds-values", imds::values),
+    target("imds-credentials", imds::credentials),
     target("ownership", names::ownership),
     target("txt", names::txt),
     target("host-name", names::host_name),
@@ -32,4 +37,25 @@ const fn target(name: &'static str, check: Check) -> Target {
 /// The input as text. What is no UTF-8 stays out where the agents too would refuse it before the parser sees it.
 fn text(input: &[u8]) -> Option<&str> {
     std::str::from_utf8(input).ok()
+}
+
+/// Stands for a secret in a document.
+const MARK: &str = "MARKED-e5a1c09d";
+
+/// The input with [`MARK`] wherever it has a `$`: so the corpora and libFuzzer's changes put it anywhere.
+fn marked(input: &[u8]) -> Vec<u8> {
+    let pieces: Vec<&[u8]> = input.split(|byte| *byte == b'$').collect();
+    pieces.join(MARK.as_bytes())
+}
+
+/// A text for a person's terminal or log: a line that ends, without control characters.
+fn check_shown(text: &str) {
+    assert!(!text.contains(char::is_control), "{text:?}");
+}
+
+/// An error for a person: such a text, not endless, and without the secret that the input held.
+fn check_error(text: &str) {
+    check_shown(text);
+    assert!(text.chars().count() < 1500, "{text:?}");
+    assert!(!text.contains(MARK), "{text:?}");
 }

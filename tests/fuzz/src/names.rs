@@ -4,7 +4,7 @@ use plan::instance::InstanceId;
 use plan::ownership::{Owner, is_account};
 use plan::record::{HostTemplate, Name, RecordType, is_region, normalise_value, quote_txt, unquote_txt};
 
-use crate::text;
+use crate::{check_shown, text};
 
 /// An ownership label is somebody's only with a whole instance id in it, and says the same when it is written again.
 pub(crate) fn ownership(input: &[u8]) {
@@ -13,6 +13,7 @@ pub(crate) fn ownership(input: &[u8]) {
     assert!(text.contains("heritage=bbb-agents"));
     assert!(text.contains(owner.instance.as_str()));
     check_instance(&owner.instance);
+    check_shown(&owner.to_string());
     assert!(owner.account.as_deref().is_none_or(is_account));
     assert_eq!(Owner::parse(&owner.to_string()), Some(owner));
 }
@@ -35,6 +36,7 @@ pub(crate) fn txt(input: &[u8]) {
 pub(crate) fn host_name(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let remote = Name::remote(text);
+    check_shown(remote.as_str());
     assert_eq!(remote.as_str(), remote.as_str().to_ascii_lowercase());
     assert_eq!(remote.ownership().owned(), Some(remote.clone()));
     let domain = Name::host("example.org");
