@@ -15,6 +15,7 @@ use thiserror::Error;
 pub use self::listing::{Cursor, Page};
 
 use crate::aws;
+use crate::bbb::envelope::clean;
 
 /// A hosted zone.
 #[derive(Clone, Debug)]
@@ -153,17 +154,7 @@ impl HostedZone {
         let Some(messages) = refused_batch(error) else {
             return self.failed("ChangeResourceRecordSets", error);
         };
-        // The wording is the only thing that tells a lost race from a batch that can never be applied.
-        let lost_race = ["already exists", "was not found", "do not match the current values"];
-        if lost_race.iter().any(|words| messages.contains(words)) {
-            return Error::Conflict { zone: self.id.clone(), message: messages };
-        }
-        Error::Failed {
-            action: "ChangeResourceRecordSets",
-            zone: self.id.clone(),
-            message: messages,
-            retryable: false,
-        }
+        refusal(&self.id, &messages)
     }
 
     fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
@@ -181,6 +172,17 @@ impl HostedZone {
     }
 }
 
+/// What it means for a zone's batch that Route 53 refused it with these messages.
+pub fn refusal(zone: &str, messages: &str) -> Error {
+    let (zone, message) = (zone.to_owned(), clean(messages));
+    // The wording is the only thing that tells a lost race from a batch that can never be applied.
+    let lost_race = ["already exists", "was not found", "do not match the current values"];
+    if lost_race.iter().any(|words| messages.contains(words)) {
+        return Error::Conflict { zone, message };
+    }
+    Error::Failed { action: "ChangeResourceRecordSets", zone, message, retryable: false }
+}
+
 /// What Route 53 has against a batch. It answers in one of two shapes: `<ErrorResponse>` with the code
 /// `InvalidChangeBatch`, which the SDK reads, and the documented `<InvalidChangeBatch><Messages>`, in which the SDK finds
 /// no code (seen in aws-sdk-route53 1.132).
@@ -190,6 +192,11 @@ fn refused_batch(error: &SdkError<ChangeResourceRecordSetsError>) -> Option<Stri
         return Some(invalid.messages().iter().cloned().chain(message).collect::<Vec<_>>().join("; "));
     }
     let body = error.raw_response().and_then(|response| response.body().bytes())?;
+    messages(body)
+}
+
+/// The messages in a documented `<InvalidChangeBatch>`; `None` when the body is something else.
+pub fn messages(body: &[u8]) -> Option<String> {
     let document = roxmltree::Document::parse(std::str::from_utf8(body).ok()?).ok()?;
     let root = document.root_element();
     let texts = root.descendants().filter(|node| node.tag_name().name() == "Message");

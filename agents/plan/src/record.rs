@@ -132,7 +132,7 @@ fn unescape_octal(text: &str) -> String {
     let mut rest = text;
     while let Some(start) = rest.find('\\') {
         let (before, escape) = rest.split_at(start);
-        push_shown(&mut result, before);
+        result.push_str(&shown(before));
         let digits = escape.get(1..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
         let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
         match code.filter(|code| matches!(code, b' '..=b'~')) {
@@ -146,19 +146,21 @@ fn unescape_octal(text: &str) -> String {
             }
         }
     }
-    push_shown(&mut result, rest);
+    result.push_str(&shown(rest));
     result
 }
 
-fn push_shown(result: &mut String, text: &str) {
+/// A text as people may see it: control characters become escapes.
+fn shown(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
     for c in text.chars() {
-        match c {
-            _ if !c.is_control() => result.push(c),
-            _ => {
-                c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| result.push_str(&format!("\\{byte:03o}")))
-            }
+        if c.is_control() {
+            c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| result.push_str(&format!("\\{byte:03o}")));
+        } else {
+            result.push(c);
         }
     }
+    result
 }
 
 /// How host names are made: a text with `{instance}` (the instance id without `i-`) and, if wanted, `{region}`.
@@ -326,7 +328,7 @@ impl RecordSet {
 
 impl fmt::Display for RecordSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values: Vec<&str> = self.values.iter().map(String::as_str).collect();
+        let values: Vec<String> = self.values.iter().map(|value| shown(value)).collect();
         write!(f, "{} {} {} {}", self.kind, self.name, self.ttl, values.join(" "))
     }
 }

@@ -4,8 +4,18 @@
 //! that nothing panics, but what an answer may make of the host. Each has a corpus of real answers, and of inputs that once
 //! were findings, in `corpus/<target>`. `tests/fuzz/run` lets libFuzzer look for further ones; `cargo test` replays the corpora.
 
+mod bbb;
+mod config;
+mod control;
 mod imds;
+mod local;
 mod names;
+mod scalelite;
+mod secrets;
+mod zone;
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 /// Asserts what has to hold for any input.
 pub type Check = fn(&[u8]);
@@ -21,13 +31,34 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    target("bbb-checksums", bbb::checksums),
+    target("bbb-meetings", bbb::meetings),
+    target("bbb-properties", bbb::property_file),
+    target("bbb-version", bbb::version),
+    target("certificate", local::certificate_end),
+    target("config-file", config::file),
+    target("config-overrides", config::overrides),
+    target("config-secret", config::secret),
+    target("control-reply", control::reply),
+    target("control-request", control::request),
+    target("dns", zone::dns),
+    target("host-name", names::host_name),
+    target("imds-credentials", imds::credentials),
     target("imds-identity", imds::identity),
     target("imds-notices", imds::notices),
     target("imds-values", imds::values),
-    target("imds-credentials", imds::credentials),
     target("ownership", names::ownership),
+    target("redis", local::redis_answers),
+    target("route53-refusal", zone::refused_batch),
+    target("scalelite-done", scalelite::done),
+    target("scalelite-listing", scalelite::listing),
+    target("scalelite-server", scalelite::server),
+    target("secret-json", secrets::json),
+    target("secret-reference", secrets::reference),
+    target("stun", local::stun_answers),
+    target("systemd-jobs", local::systemd_jobs),
     target("txt", names::txt),
-    target("host-name", names::host_name),
+    target("url", local::url),
 ];
 
 const fn target(name: &'static str, check: Check) -> Target {
@@ -58,4 +89,12 @@ fn check_error(text: &str) {
     check_shown(text);
     assert!(text.chars().count() < 1500, "{text:?}");
     assert!(!text.contains(MARK), "{text:?}");
+}
+
+/// The result of something that has all that it reads at hand, so that it never waits.
+fn now<T>(work: impl Future<Output = T>) -> T {
+    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("it waits for more than the input"),
+    }
 }
