@@ -21,7 +21,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// These problems. Some quote what is configured, and people see them on a terminal: control characters become escapes.
-    fn new(problems: Vec<String>) -> Self {
+    fn new(problems: &[String]) -> Self {
         let shown = |problem: &String| {
             let escaped =
                 |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };

@@ -198,7 +198,7 @@ impl Imds {
 
     async fn fetch(&self, path: &str, token: &SecretString) -> Result<reqwest::Response, Error> {
         let mut header = HeaderValue::from_str(token.expose_secret())
-            .map_err(|_| invalid(TOKEN, "it does not fit into a header".to_owned()))?;
+            .map_err(|_| invalid(TOKEN, "it does not fit into a header"))?;
         // Kept out of the HTTP library's logs.
         header.set_sensitive(true);
         send(self.request(Method::GET, path)?.header("X-aws-ec2-metadata-token", header)).await
@@ -218,15 +218,15 @@ impl Imds {
         if response.status() != StatusCode::OK {
             return Err(refusal(TOKEN, response.status()));
         }
-        let text = String::from_utf8(body(TOKEN, response).await?)
-            .map_err(|_| invalid(TOKEN, "it is not text".to_owned()))?;
+        let text =
+            String::from_utf8(body(TOKEN, response).await?).map_err(|_| invalid(TOKEN, "it is not text"))?;
         let token = SecretString::from(text.trim());
         *cached = Some(token.clone());
         Ok(token)
     }
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Error> {
-        let url = self.base.join(path).map_err(|error| invalid(path, error.to_string()))?;
+        let url = self.base.join(path).map_err(|error| invalid(path, &error.to_string()))?;
         Ok(self.http.request(method, url))
     }
 }
@@ -238,7 +238,7 @@ async fn send(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Err
 async fn body(path: &str, response: reqwest::Response) -> Result<Vec<u8>, Error> {
     http::read_body(response, BODY_LIMIT).await.map_err(|error| match error {
         ReadError::Transport(words) => Error::Unreachable(words),
-        too_long @ ReadError::TooLong(_) => invalid(path, too_long.to_string()),
+        too_long @ ReadError::TooLong(_) => invalid(path, &too_long.to_string()),
     })
 }
 
@@ -249,6 +249,6 @@ fn refusal(path: &str, status: StatusCode) -> Error {
     }
 }
 
-fn invalid(path: &str, what: String) -> Error {
-    Error::Invalid { path: clean(path), what: clean(&what) }
+fn invalid(path: &str, what: &str) -> Error {
+    Error::Invalid { path: clean(path), what: clean(what) }
 }

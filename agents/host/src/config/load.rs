@@ -129,7 +129,7 @@ impl Loader {
     fn end(self) -> Result<Raw, ConfigError> {
         match self.problems.is_empty() {
             true => Ok(self.raw),
-            false => Err(ConfigError::new(self.problems)),
+            false => Err(ConfigError::new(&self.problems)),
         }
     }
 

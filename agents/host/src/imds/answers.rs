@@ -79,9 +79,9 @@ pub fn identity(path: &str, body: &[u8]) -> Result<Identity, Error> {
     }
     let document: Document = json(path, body)?;
     let instance =
-        InstanceId::parse(&document.instance_id).map_err(|error| invalid(path, error.to_string()))?;
+        InstanceId::parse(&document.instance_id).map_err(|error| invalid(path, &error.to_string()))?;
     if !is_region(&document.region) {
-        return Err(invalid(path, format!("{:?} is not a region", document.region)));
+        return Err(invalid(path, &format!("{:?} is not a region", document.region)));
     }
     Ok(Identity {
         instance,
@@ -127,7 +127,7 @@ pub fn maintenance(path: &str, body: &[u8]) -> Result<Vec<Maintenance>, Error> {
     let events: Vec<Event> = json(path, body)?;
     let understood = events.into_iter().map(|Event { code, state, not_before }| {
         let not_before = time::scheduled_event(&not_before);
-        let not_before = not_before.map_err(|error| invalid(path, error.to_string()))?;
+        let not_before = not_before.map_err(|error| invalid(path, &error.to_string()))?;
         Ok(Maintenance { code: plain(path, code)?, state: plain(path, state)?, not_before })
     });
     understood.collect()
@@ -136,7 +136,7 @@ pub fn maintenance(path: &str, body: &[u8]) -> Result<Vec<Maintenance>, Error> {
 /// An address alone.
 pub fn address<A: std::str::FromStr + Into<IpAddr>>(path: &str, body: &[u8]) -> Result<A, Error> {
     let text = text(path, body)?;
-    text.parse().map_err(|_| invalid(path, format!("{text:?} is not an address")))
+    text.parse().map_err(|_| invalid(path, &format!("{text:?} is not an address")))
 }
 
 /// A word or a name alone, such as a state.
@@ -151,7 +151,7 @@ pub fn role(path: &str, body: &[u8]) -> Result<Option<String>, Error> {
     let usual = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     match first {
         Some(role) if !role.chars().all(usual) || matches!(role, "." | "..") => {
-            Err(invalid(path, format!("{role:?} is not the name of a role")))
+            Err(invalid(path, &format!("{role:?} is not the name of a role")))
         }
         role => Ok(role.map(str::to_owned)),
     }
@@ -170,7 +170,7 @@ pub fn credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
     }
     // serde_json quotes parts of what it cannot read, and this is a secret: only the place is told.
     let answer: Answer = serde_json::from_slice(body).map_err(|error| {
-        invalid(path, format!("not the expected JSON at line {} column {}", error.line(), error.column()))
+        invalid(path, &format!("not the expected JSON at line {} column {}", error.line(), error.column()))
     })?;
     match answer {
         Answer {
@@ -188,31 +188,31 @@ pub fn credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
         Answer { code: Some(code), .. }
             if code != "Success" && code.bytes().all(|byte| byte.is_ascii_alphabetic()) =>
         {
-            Err(invalid(path, format!("no credentials, but the code {code:?}")))
+            Err(invalid(path, &format!("no credentials, but the code {code:?}")))
         }
-        _ => Err(invalid(path, "incomplete credentials".to_owned())),
+        _ => Err(invalid(path, "incomplete credentials")),
     }
 }
 
 fn text<'a>(path: &str, body: &'a [u8]) -> Result<&'a str, Error> {
-    std::str::from_utf8(body).map(str::trim).map_err(|_| invalid(path, "it is not text".to_owned()))
+    std::str::from_utf8(body).map(str::trim).map_err(|_| invalid(path, "it is not text"))
 }
 
 /// A text that people may be shown.
 fn plain(path: &str, text: String) -> Result<String, Error> {
     if text.contains(char::is_control) {
-        return Err(invalid(path, format!("{text:?} has control characters")));
+        return Err(invalid(path, &format!("{text:?} has control characters")));
     }
     Ok(text)
 }
 
 fn json<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| invalid(path, error.to_string()))
+    serde_json::from_slice(body).map_err(|error| invalid(path, &error.to_string()))
 }
 
 /// Seconds since 1970 of a time such as `2026-01-31T23:59:59Z`.
 fn rfc3339(path: &str, text: &str) -> Result<u64, Error> {
     let seconds = DateTime::from_str(text, Format::DateTime).ok().map(|time| time.secs());
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    seconds.ok_or_else(|| invalid(path, format!("{text:?} is not a time such as 2026-01-31T23:59:59Z")))
+    seconds.ok_or_else(|| invalid(path, &format!("{text:?} is not a time such as 2026-01-31T23:59:59Z")))
 }
