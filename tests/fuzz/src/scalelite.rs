@@ -70,5 +70,11 @@ fn answer(input: &[u8], changing: bool) -> Option<Answer> {
 }
 
 fn read<T>(answer: Result<T, Error>) -> Option<T> {
-    answer.inspect_err(|error| check_error(&error.to_string())).ok()
+    let refused = |error: &Error| {
+        let text = error.to_string();
+        // Scalelite's own words are passed on, whatever they are.
+        let worded = matches!(error, Error::Refused { .. } | Error::Http { .. } | Error::Conflict { .. });
+        check_error(&if worded { text.replace(MARK, "") } else { text });
+    };
+    answer.inspect_err(refused).ok()
 }
