@@ -1,5 +1,6 @@
 //! The BigBlueButton on this host: what its property files say ([`read_installation`]) and its API ([`Bbb`]).
 
+pub mod answer;
 pub mod checksum;
 pub(crate) mod envelope;
 mod files;
@@ -8,14 +9,12 @@ pub mod properties;
 pub mod reader;
 pub(crate) mod transport;
 
-use reqwest::StatusCode;
-use roxmltree::Node;
 use secrecy::SecretString;
 
 pub use self::checksum::Algorithm;
 pub use self::installation::{Installation, NotReady, PropertyFiles, read_installation};
 
-use self::envelope::child;
+use self::answer::Answer;
 
 /// A client for the API of one BBB host. It neither waits nor retries: callers observe again.
 #[derive(Clone, Debug)]
@@ -163,27 +162,13 @@ impl Bbb {
 
     /// Asks for the version: a cheap check that needs no secret.
     pub async fn version(&self) -> Result<Version, Error> {
-        const CALL: &str = "its version";
-        self.call(CALL, &self.api, |response| {
-            let api = child(response, "version").ok_or("no version")?;
-            Ok(Version { api: api.to_owned(), bbb: child(response, "bbbVersion").map(str::to_owned) })
-        })
-        .await
+        self.call("its version", &self.api).await?.version()
     }
 
     /// All meetings that run on the host, breakout rooms included.
     pub async fn meetings(&self) -> Result<Vec<Meeting>, Error> {
         const CALL: &str = "getMeetings";
-        self.call(CALL, &self.url(CALL, ""), |response| {
-            match response.children().find(|node| node.has_tag_name("meetings")) {
-                Some(list) => {
-                    list.children().filter(|node| node.has_tag_name("meeting")).map(meeting).collect()
-                }
-                None if child(response, "messageKey") == Some("noMeetings") => Ok(Vec::new()),
-                None => Err("no list of meetings"),
-            }
-        })
-        .await
+        self.call(CALL, &self.url(CALL, "")).await?.meetings()
     }
 
     /// Writes into the public chat of a running meeting, as plain text (`sendChatMessage`, since BBB 3.0; BBB's
@@ -196,7 +181,7 @@ impl Bbb {
         sender: &str,
     ) -> Result<(), Error> {
         let query = checksum::query(&[("meetingID", meeting_id), ("message", message), ("userName", sender)]);
-        self.call(CHAT, &self.url(CHAT, &query), |_| Ok(())).await
+        self.call(CHAT, &self.url(CHAT, &query)).await?.done()
     }
 
     /// A URL with its checksum: a credential for this call.
@@ -204,12 +189,7 @@ impl Bbb {
         format!("{}/{call}?{}", self.api, self.checksum.sign(call, query, &self.secret))
     }
 
-    async fn call<T>(
-        &self,
-        call: &'static str,
-        url: &str,
-        read: impl FnOnce(Node<'_, '_>) -> Result<T, &'static str>,
-    ) -> Result<T, Error> {
+    async fn call(&self, call: &'static str, url: &str) -> Result<Answer, Error> {
         let api = self.api.clone();
         let (status, body) = match transport::exchange(self.client.get(url)).await {
             Ok(answer) => answer,
@@ -219,52 +199,6 @@ impl Bbb {
             Err(failure) if failure.refused => return Err(Error::NotReady { api, words: failure.words }),
             Err(failure) => return Err(Error::Transport { api, call, words: failure.words }),
         };
-        // The other calls are in every BBB, and a 404 means that none is there.
-        if status == StatusCode::NOT_FOUND && call == CHAT {
-            return Err(Error::Unsupported { api, call, words: format!("HTTP status {status}") });
-        }
-        if let Some(words) = not_ready(status) {
-            return Err(Error::NotReady { api, words: format!("{words} ({status})") });
-        }
-        if status != StatusCode::OK {
-            return Err(Error::Unexpected { api, call, what: format!("HTTP status {status}") });
-        }
-        let text = envelope::text(&body);
-        let unexpected = |what: &str| Error::Unexpected { api: api.clone(), call, what: what.to_owned() };
-        let document = envelope::parse(&text).map_err(|what| unexpected(&what))?;
-        match envelope::open(&document).map_err(unexpected)? {
-            Ok(response) => read(response).map_err(unexpected),
-            Err(refusal) if refusal.key == "unsupportedRequest" => {
-                Err(Error::Unsupported { api: api.clone(), call, words: refusal.message })
-            }
-            Err(refusal) => {
-                Err(Error::Refused { api: api.clone(), call, key: refusal.key, message: refusal.message })
-            }
-        }
+        Ok(Answer::new(api, call, status, body))
     }
-}
-
-/// What nginx answers in BBB's place. A missing location (404) is among them because BBB answers for every path below
-/// `/bigbluebutton/api` itself: nginx then lacks the part of its configuration that comes with BBB.
-fn not_ready(status: StatusCode) -> Option<&'static str> {
-    match status {
-        StatusCode::NOT_FOUND => Some("the web server does not know BigBlueButton's API"),
-        _ if status.is_server_error() => Some("it is starting, stopped or broken"),
-        _ => None,
-    }
-}
-
-fn meeting(node: Node<'_, '_>) -> Result<Meeting, &'static str> {
-    // Absent and zero differ: who takes an unreadable meeting for an empty one ends it.
-    let participants = number(node, "participantCount")?.ok_or("a meeting without participantCount")?;
-    let id = child(node, "meetingID").ok_or("a meeting without meetingID")?.to_owned();
-    let breakout = child(node, "isBreakout") == Some("true");
-    // These are for people's eyes only: that they cannot be read must not keep the meeting from being seen.
-    let figure = |name| number(node, name).ok().flatten();
-    let (voices, videos) = (figure("voiceParticipantCount"), figure("videoCount"));
-    Ok(Meeting { id, participants, voices, videos, breakout })
-}
-
-fn number<T: std::str::FromStr>(node: Node<'_, '_>, name: &str) -> Result<Option<T>, &'static str> {
-    child(node, name).map(str::parse).transpose().map_err(|_| "a meeting with a number that is none")
 }

@@ -104,7 +104,7 @@ impl ServerCertVerifier for Anybody {
 
 /// The end of a certificate's validity (RFC 5280, 4.1), in seconds since 1970: the second time of
 /// `Certificate { TBSCertificate { [0] version, serial, signature, issuer, Validity { notBefore, notAfter }, ... }, ... }`.
-fn not_after(certificate: &[u8]) -> der::Result<u64> {
+pub fn not_after(certificate: &[u8]) -> der::Result<u64> {
     let mut reader = SliceReader::new(certificate)?;
     reader.sequence(|certificate| {
         let end = certificate.sequence::<_, _, der::Error>(|tbs| {

@@ -19,6 +19,18 @@ pub struct ConfigError {
     pub problems: Vec<String>,
 }
 
+impl ConfigError {
+    /// These problems. Some quote what is configured, and people see them on a terminal: control characters become escapes.
+    fn new(problems: &[String]) -> Self {
+        let shown = |problem: &String| {
+            let escaped =
+                |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            problem.chars().map(escaped).collect()
+        };
+        Self { problems: problems.iter().map(shown).collect() }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.problems.join("\n"))

@@ -5,7 +5,7 @@
 //! is listed in a thread of its own: one in tokio's pool would keep the agent from ending.
 
 mod files;
-mod redis;
+pub mod redis;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

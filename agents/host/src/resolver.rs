@@ -213,10 +213,27 @@ async fn observe(address: SocketAddr, server: &str, name: &Name) -> Result<Obser
 }
 
 /// What is at one name, of one type.
-#[derive(Debug, Default)]
-struct Found {
-    set: Option<RecordSet>,
-    alien: Option<String>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The record set.
+    pub set: Option<RecordSet>,
+    /// Something that the agents never write there, in words.
+    pub alien: Option<String>,
+}
+
+/// What a packet from a server says about a name, if it is the answer with this id to the question for it.
+pub fn understand(
+    packet: &[u8],
+    id: u16,
+    server: &str,
+    name: &Name,
+    kind: RecordType,
+) -> Option<Result<Found, Error>> {
+    let wire_name = absolute(name).ok()?;
+    let mut question = wire::question(&wire_name, wire_type(kind));
+    question.metadata.id = id;
+    let answer = wire::accept(packet, &question).ok()?;
+    Some(read(&answer, server, name, &wire_name, kind))
 }
 
 async fn question(address: SocketAddr, server: &str, name: &Name, kind: RecordType) -> Result<Found, Error> {

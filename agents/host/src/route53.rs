@@ -19,6 +19,7 @@ use thiserror::Error;
 pub use self::listing::Cursor;
 
 use crate::aws;
+use crate::bbb::envelope::clean;
 
 /// The record sets of a hosted zone: what the loops need of Route 53. [`HostedZone`] is the real one.
 pub trait RecordSets {
@@ -146,17 +147,7 @@ impl HostedZone {
         let Some(messages) = refused_batch(error) else {
             return self.failed("ChangeResourceRecordSets", error);
         };
-        // The wording is the only thing that tells a lost race from a batch that can never be applied.
-        let lost_race = ["already exists", "was not found", "do not match the current values"];
-        if lost_race.iter().any(|words| messages.contains(words)) {
-            return Error::Conflict { zone: self.id.clone(), message: messages };
-        }
-        Error::Failed {
-            action: "ChangeResourceRecordSets",
-            zone: self.id.clone(),
-            message: messages,
-            passing: None,
-        }
+        refusal(&self.id, &messages)
     }
 
     fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
@@ -226,6 +217,17 @@ impl RecordSets for HostedZone {
     }
 }
 
+/// What it means for a zone's batch that Route 53 refused it with these messages.
+pub fn refusal(zone: &str, messages: &str) -> Error {
+    let (zone, message) = (zone.to_owned(), clean(messages));
+    // The wording is the only thing that tells a lost race from a batch that can never be applied.
+    let lost_race = ["already exists", "was not found", "do not match the current values"];
+    if lost_race.iter().any(|words| messages.contains(words)) {
+        return Error::Conflict { zone, message };
+    }
+    Error::Failed { action: "ChangeResourceRecordSets", zone, message, passing: None }
+}
+
 /// What Route 53 has against a batch. It answers in one of two shapes: `<ErrorResponse>` with the code
 /// `InvalidChangeBatch`, which the SDK reads, and the documented `<InvalidChangeBatch><Messages>`, in which the SDK finds
 /// no code (seen in aws-sdk-route53 1.132).
@@ -235,6 +237,11 @@ fn refused_batch(error: &SdkError<ChangeResourceRecordSetsError>) -> Option<Stri
         return Some(invalid.messages().iter().cloned().chain(message).collect::<Vec<_>>().join("; "));
     }
     let body = error.raw_response().and_then(|response| response.body().bytes())?;
+    messages(body)
+}
+
+/// The messages in a documented `<InvalidChangeBatch>`; `None` when the body is something else.
+pub fn messages(body: &[u8]) -> Option<String> {
     let document = roxmltree::Document::parse(std::str::from_utf8(body).ok()?).ok()?;
     let root = document.root_element();
     let texts = root.descendants().filter(|node| node.tag_name().name() == "Message");

@@ -4,7 +4,7 @@
 //! no nonce and no expiry, so a URL with its query is a credential for that call: none leaves this module. A body holds
 //! the secrets of all hosts: none is ever logged.
 
-mod answer;
+pub mod answer;
 mod error;
 mod raw;
 mod server;
@@ -16,10 +16,8 @@ use plan::membership::{Entry, normalise_url};
 use plan::record::Name;
 use reqwest::RequestBuilder;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 pub use self::error::Error;
 pub use self::server::{Listing, Server};
@@ -116,13 +114,6 @@ struct Body<'a> {
     server: Option<Attributes<'a>>,
 }
 
-/// The answer to `deleteServer` and `panicServer`. Its value is a sentence in some versions, so only its key counts.
-#[derive(Deserialize)]
-struct Done {
-    #[serde(rename = "success")]
-    _success: IgnoredAny,
-}
-
 impl Scalelite {
     /// A client for the Scalelite at `base`, e.g. `https://scalelite.example.org`, with or without `/scalelite/api`.
     /// `secret` is the load balancer's own (`LOADBALANCER_SECRET`), not a tenant's and not a host's.
@@ -173,7 +164,7 @@ impl Scalelite {
     ) -> Result<Answer, Error> {
         // Without this header an uncaught error comes as an empty page.
         match transport::exchange(request.header(ACCEPT, JSON)).await {
-            Ok((status, body)) => Ok(Answer { action, changing, status, body: Zeroizing::new(body) }),
+            Ok((status, body)) => Ok(Answer::new(action, changing, status.as_u16(), body)),
             Err(transport::Failure { distrusted: true, words, .. }) => {
                 Err(Error::Distrusted { action, words })
             }
@@ -244,12 +235,12 @@ impl Management for Scalelite {
         let answer = self.act(id, "panicServer", "end the meetings of").await?;
         match answer.panic_incomplete() {
             Some(message) => Err(Error::PanicIncomplete { id: id.to_owned(), message }),
-            None => answer.json::<Done>().map(drop),
+            None => answer.done(),
         }
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
         let answer = self.act(id, "deleteServer", "delete").await?;
-        if answer.is_unknown_server() { Ok(()) } else { answer.json::<Done>().map(drop) }
+        if answer.is_unknown_server() { Ok(()) } else { answer.done() }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub use self::manager::pick;
+
 use aws_sdk_secretsmanager::Client;
 use secrecy::SecretString;
 

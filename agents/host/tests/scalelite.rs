@@ -395,8 +395,8 @@ async fn answers_that_are_none_are_refused_without_quoting_them() {
         ("application/json", raw(r#""id":"1","secret":"marked""#), "unknown state: null"),
         (
             "application/json",
-            entry(good.0, good.1, good.2, good.3, ",\"tag\":{}"),
-            "an entry (1) with an unknown tag: {}",
+            entry(good.0, good.1, good.2, good.3, ",\"tag\":{\"secret\":\"marked\"}"),
+            "an entry (1) with an unknown tag: an object",
         ),
         ("application/json", "{\"marked\":[]}".into(), "unknown shape (line 1"),
         ("application/json", "\"marked\"".into(), "unknown shape"),

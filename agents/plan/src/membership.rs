@@ -287,28 +287,39 @@ pub fn host_of(url: &str) -> Option<&str> {
 }
 
 /// A BBB or Scalelite URL in a form in which equal ones compare equal: scheme and host in lower case, no default port,
-/// no final slash. `None` when it is not an http or https URL with a host. User names, queries and fragments have no
+/// no final slash. `None` when it is not an http or https URL with a host, or has a port that is none. User names, queries and fragments have no
 /// place in a server URL and make it `None` too.
 pub fn normalise_url(url: &str) -> Option<String> {
     let (scheme, rest) = url.trim().split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     let default_port = match scheme.as_str() {
-        "http" => ":80",
-        "https" => ":443",
+        "http" => 80,
+        "https" => 443,
         _ => return None,
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let authority = authority.to_ascii_lowercase();
-    let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+    let (host, port) = host_and_port(&authority)?;
     let unusual = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '?' | '#' | '\\');
-    if authority.is_empty()
-        || authority.starts_with(':')
-        || authority.contains(unusual)
-        || path.contains(unusual)
-    {
+    if host.is_empty() || host.contains(unusual) || path.contains(unusual) {
         return None;
     }
-    Some(format!("{scheme}://{authority}{}", path.trim_end_matches('/')))
+    let port = port.filter(|port| *port != default_port).map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{scheme}://{host}{port}{}", path.trim_end_matches('/')))
+}
+
+fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let bracket = authority.find(']').filter(|_| authority.starts_with('['));
+    let end = bracket.map(|at| at + 1).or_else(|| authority.find(':')).unwrap_or(authority.len());
+    let (host, rest) = authority.split_at(end);
+    match rest.strip_prefix(':') {
+        None if !rest.is_empty() => None,
+        None | Some("") => Some((host, None)),
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some((host, Some(port.parse().ok()?)))
+        }
+        Some(_) => None,
+    }
 }
 
 #[cfg(test)]

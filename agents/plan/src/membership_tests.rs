@@ -140,6 +140,8 @@ fn urls() {
         "https://bbb.example.org/bigbluebutton/api/",
         "HTTPS://BBB.example.org:443/bigbluebutton/api",
         " https://bbb.example.org/bigbluebutton/api ",
+        "https://bbb.example.org:/bigbluebutton/api",
+        "https://bbb.example.org:0443/bigbluebutton/api",
     ];
     for url in same {
         assert_eq!(normalise_url(url).as_deref(), Some(same[0]));
@@ -159,6 +161,10 @@ fn urls() {
         "https://u@h/",
         "https://h/a b",
         "https://h/?x",
+        "https://h:port/",
+        "https://h:65536/",
+        "https://h:80:80/",
+        "https://[2001:db8::1]x/",
     ] {
         assert_eq!(normalise_url(url), None, "{url}");
     }

@@ -7,6 +7,7 @@
 //! | heritage `bbb-agents`, a valid instance | that instance's |
 //! | another heritage, no heritage, no valid instance | not ours, whatever else it says |
 //! | no account, or none of 12 digits | that instance's all the same: the first versions wrote none |
+//! | a role or a region that is no word | as if it were not there: whoever can write to the zone writes what people are shown |
 //! | further keys | ignored, so that later versions can add some |
 
 use std::fmt;
@@ -47,9 +48,9 @@ impl Owner {
             return None;
         }
         Some(Self {
-            role: field("role").unwrap_or_default().to_owned(),
+            role: word(field("role")),
             instance: InstanceId::parse(field("instance")?).ok()?,
-            region: field("region").unwrap_or_default().to_owned(),
+            region: word(field("region")),
             account: field("account").filter(|text| is_account(text)).map(str::to_owned),
             since: field("since").and_then(|text| text.parse().ok()).unwrap_or(0),
         })
@@ -65,6 +66,12 @@ impl fmt::Display for Owner {
         }
         write!(f, ",since={since}")
     }
+}
+
+/// Letters, digits and hyphens; else nothing.
+fn word(text: Option<&str>) -> String {
+    let plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    text.filter(plain).unwrap_or_default().to_owned()
 }
 
 /// Whether a text is the id of an AWS account: 12 digits.
@@ -87,6 +94,15 @@ mod tests {
         assert_eq!(owner.to_string(), text);
         assert_eq!(Owner::parse(text), Some(owner.clone()));
         assert_eq!(Owner::parse(&format!("{text},later=1")), Some(owner));
+    }
+
+    #[test]
+    fn what_is_shown_holds_no_control_characters() {
+        let text = "heritage=bbb-agents,role=b\u{1b}[2J,instance=i-1a2b3c4d,region=eu-central-1\n,since=7";
+        assert_eq!(
+            Owner::parse(text).unwrap().to_string(),
+            "heritage=bbb-agents,role=,instance=i-1a2b3c4d,region=,since=7"
+        );
     }
 
     #[test]

@@ -125,14 +125,17 @@ fn check_label(name: &str, label: &str) -> Result<(), InvalidName> {
     Ok(())
 }
 
-/// `\ooo` becomes the character with that octal code; everything else stays.
+/// `\ooo` becomes the character with that octal code; everything else stays. Names are shown to people, so what is no
+/// printable ASCII stays an escape, and a control character becomes one.
 fn unescape_octal(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find('\\') {
         let (before, escape) = rest.split_at(start);
-        result.push_str(before);
-        match escape.get(1..4).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+        result.push_str(&shown(before));
+        let digits = escape.get(1..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code.filter(|code| matches!(code, b' '..=b'~')) {
             Some(code) => {
                 result.push(char::from(code));
                 rest = escape.get(4..).unwrap_or_default();
@@ -143,7 +146,20 @@ fn unescape_octal(text: &str) -> String {
             }
         }
     }
-    result.push_str(rest);
+    result.push_str(&shown(rest));
+    result
+}
+
+/// A text as people may see it: control characters become escapes.
+fn shown(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| result.push_str(&format!("\\{byte:03o}")));
+        } else {
+            result.push(c);
+        }
+    }
     result
 }
 
@@ -312,7 +328,7 @@ impl RecordSet {
 
 impl fmt::Display for RecordSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values: Vec<&str> = self.values.iter().map(String::as_str).collect();
+        let values: Vec<String> = self.values.iter().map(|value| shown(value)).collect();
         write!(f, "{} {} {} {}", self.kind, self.name, self.ttl, values.join(" "))
     }
 }
@@ -434,6 +450,8 @@ mod tests {
     fn remote_names() {
         assert_eq!(Name::remote("\\052.Example.org.").as_str(), "*.example.org");
         assert_eq!(Name::remote("a\\b").as_str(), "a\\b");
+        assert_eq!(Name::remote("\\033[2J.\u{1b}\u{9b}").as_str(), "\\033[2j.\\033\\302\\233");
+        assert_eq!(Name::remote("\\+52").as_str(), "\\+52");
         assert_eq!(Name::remote("\\").as_str(), "\\");
         assert_eq!(Name::remote("x\\777ü.org").as_str(), "x\\777ü.org");
     }

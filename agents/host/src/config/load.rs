@@ -78,25 +78,33 @@ pub fn load(
 ) -> Result<Raw, ConfigError> {
     let mut loader = Loader { role: agent.role, raw: Raw::default(), problems: Vec::new() };
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
-    let variable = format!("{}CONFIG", agent.environment_prefix);
-    let chosen = flags.file.clone().or_else(|| environment.get(&variable).map(PathBuf::from));
+    let chosen = flags.file.clone().or_else(|| environment.get(&file_variable(agent)).map(PathBuf::from));
     let file = chosen.clone().unwrap_or_else(|| agent.config_file());
     loader.file(&file, chosen.is_some());
     for drop_in in loader.drop_ins(&file.with_file_name("config.d")) {
         loader.file(&drop_in, true);
     }
-    for (name, text) in environment.iter().filter(|(name, _)| name.starts_with(agent.environment_prefix)) {
-        if *name != variable {
-            loader.variable(agent.environment_prefix, name, text);
-        }
-    }
-    for setting in &flags.set {
-        loader.flag(setting);
-    }
-    match loader.problems.is_empty() {
-        true => Ok(loader.raw),
-        false => Err(ConfigError { problems: loader.problems }),
-    }
+    loader.overrides(agent, &environment, &flags.set);
+    loader.end()
+}
+
+/// The same for one file with this text, whatever is there under its path.
+pub fn load_text(
+    agent: &Agent,
+    file: &Path,
+    text: &str,
+    environment: &BTreeMap<String, String>,
+    set: &[String],
+) -> Result<Raw, ConfigError> {
+    let mut loader = Loader { role: agent.role, raw: Raw::default(), problems: Vec::new() };
+    loader.text(file, text);
+    loader.overrides(agent, environment, set);
+    loader.end()
+}
+
+/// The variable that names the file.
+fn file_variable(agent: &Agent) -> String {
+    format!("{}CONFIG", agent.environment_prefix)
 }
 
 struct Loader {
@@ -106,6 +114,25 @@ struct Loader {
 }
 
 impl Loader {
+    /// What is stronger than any file: environment variables, then flags.
+    fn overrides(&mut self, agent: &Agent, environment: &BTreeMap<String, String>, set: &[String]) {
+        let (prefix, file) = (agent.environment_prefix, file_variable(agent));
+        for (name, text) in environment.iter().filter(|(name, _)| name.starts_with(prefix) && **name != file)
+        {
+            self.variable(prefix, name, text);
+        }
+        for setting in set {
+            self.flag(setting);
+        }
+    }
+
+    fn end(self) -> Result<Raw, ConfigError> {
+        match self.problems.is_empty() {
+            true => Ok(self.raw),
+            false => Err(ConfigError::new(&self.problems)),
+        }
+    }
+
     fn drop_ins(&mut self, directory: &Path) -> Vec<PathBuf> {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
@@ -131,10 +158,14 @@ impl Loader {
                 return;
             }
         };
-        match DeTable::parse(&text) {
-            Ok(table) => self.table(path, &text, "", table.get_ref()),
+        self.text(path, &text);
+    }
+
+    fn text(&mut self, path: &Path, text: &str) {
+        match DeTable::parse(text) {
+            Ok(table) => self.table(path, text, "", table.get_ref()),
             Err(error) => {
-                let line = error.span().map_or(1, |span| line_of(&text, span.start));
+                let line = error.span().map_or(1, |span| line_of(text, span.start));
                 self.problems.push(format!("{}:{line}: is not TOML: {}", path.display(), error.message()));
             }
         }
@@ -241,9 +272,12 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 /// ` (did you mean ...?)` when something known is close enough to be a slip of the pen.
 fn suggestion(wrong: &str, known: impl Iterator<Item = String>) -> String {
-    let closest = known.map(|name| (distance(wrong, &name), name)).min();
-    match closest {
-        Some((slips, name)) if slips <= 3 => format!(" (did you mean {name}?)"),
+    const SLIPS: usize = 3;
+    // The distance of long texts takes long, and is at least the difference of their lengths.
+    let length = wrong.chars().count();
+    let similar = known.filter(|name| name.chars().count().abs_diff(length) <= SLIPS);
+    match similar.map(|name| (distance(wrong, &name), name)).min() {
+        Some((slips, name)) if slips <= SLIPS => format!(" (did you mean {name}?)"),
         _ => String::new(),
     }
 }

@@ -208,7 +208,7 @@ pub fn check(agent: &Agent, raw: &Raw) -> Result<Settings, ConfigError> {
     let settings = checker.settings();
     match settings {
         Some(settings) if checker.problems.is_empty() => Ok(settings),
-        _ => Err(ConfigError { problems: checker.problems }),
+        _ => Err(ConfigError::new(&checker.problems)),
     }
 }
 

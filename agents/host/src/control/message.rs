@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
+use crate::bbb::envelope::clean;
 use crate::cli::Only;
 
 /// The version of the protocol. It changes when a peer of the version before would misunderstand.
@@ -107,7 +108,7 @@ pub enum Error {
     #[error("a message that breaks off")]
     CutOff,
     /// It is no message of any version.
-    #[error("a message that makes no sense: {0}")]
+    #[error("a message that makes no sense: {}", clean(&.0.to_string()))]
     Garbage(serde_json::Error),
     /// It is a message of another version.
     #[error("it speaks version {theirs} of the control protocol, not {PROTOCOL}")]
@@ -130,14 +131,14 @@ struct Header {
 }
 
 /// A message as a line, its end included.
-pub(super) fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Error> {
+pub fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(&Message { protocol: PROTOCOL, body }).map_err(Error::Garbage)?;
     line.push(b'\n');
     if line.len() > LIMIT { Err(Error::TooLong) } else { Ok(line) }
 }
 
 /// The next message; `None` when the peer has closed the connection.
-pub(super) async fn receive<T: DeserializeOwned>(
+pub async fn receive<T: DeserializeOwned>(
     from: &mut (impl AsyncBufRead + Unpin),
 ) -> Result<Option<T>, Error> {
     let mut line = Vec::new();

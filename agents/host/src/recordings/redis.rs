@@ -9,7 +9,7 @@ use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -25,35 +25,37 @@ const MAX_MEMBERS: usize = 1000;
 /// The jobs in all queues of recordings, and those that a worker has in hand. None where nobody listens: then there is no BBB. Else the reason, for a person,
 /// without anything that the other side sent but Redis' word for an error.
 pub(super) async fn jobs(server: SocketAddr) -> Result<u64, String> {
-    let why = match timeout(PATIENCE, ask(server)).await {
+    let asked = async { ask(TcpStream::connect(server).await?).await };
+    let why = match timeout(PATIENCE, asked).await {
         Ok(Ok(jobs)) => return Ok(jobs),
         Ok(Err(Problem::Lost(error))) if error.kind() == ErrorKind::ConnectionRefused => return Ok(0),
-        Ok(Err(Problem::Lost(error))) => error.to_string(),
-        Ok(Err(Problem::Refused(word))) if word == "NOAUTH" => "it wants a password".to_owned(),
-        Ok(Err(Problem::Refused(word))) => format!("it answered {word}"),
-        Ok(Err(Problem::Garbage)) => "the answer is none that Redis gives".to_owned(),
+        Ok(Err(problem)) => problem.to_string(),
         Err(_) => "no answer in time".to_owned(),
     };
     Err(format!("BBB's queued jobs are not counted: Redis at {server}: {why}"))
 }
 
-enum Problem {
+/// Why the jobs are not counted.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
     /// The connection failed.
-    Lost(Error),
+    #[error("{0}")]
+    Lost(#[from] Error),
     /// Redis said no, with this word.
+    #[error("{}", refusal(.0))]
     Refused(String),
     /// The answer is no Redis'.
+    #[error("the answer is none that Redis gives")]
     Garbage,
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        Self::Lost(error)
-    }
+fn refusal(word: &str) -> String {
+    if word == "NOAUTH" { "it wants a password".to_owned() } else { format!("it answered {word}") }
 }
 
-async fn ask(server: SocketAddr) -> Result<u64, Problem> {
-    let mut redis = BufReader::new(TcpStream::connect(server).await?);
+/// Counts the jobs by way of this connection; nothing limits the time that this takes but the caller.
+pub async fn ask(connection: impl AsyncRead + AsyncWrite + Unpin) -> Result<u64, Problem> {
+    let mut redis = BufReader::new(connection);
     let mut jobs = 0u64;
     for queue in members(&mut redis, "resque:queues").await?.iter().filter(|queue| queue.starts_with("rap:"))
     {
@@ -68,7 +70,10 @@ async fn ask(server: SocketAddr) -> Result<u64, Problem> {
 }
 
 /// The members of a set.
-async fn members(redis: &mut BufReader<TcpStream>, set: &str) -> Result<Vec<String>, Problem> {
+async fn members<C: AsyncRead + AsyncWrite + Unpin>(
+    redis: &mut BufReader<C>,
+    set: &str,
+) -> Result<Vec<String>, Problem> {
     question(redis, &["SMEMBERS", set]).await?;
     let count = usize::try_from(number(redis, '*').await?).ok().filter(|count| *count <= MAX_MEMBERS);
     let mut members = Vec::new();
@@ -79,7 +84,10 @@ async fn members(redis: &mut BufReader<TcpStream>, set: &str) -> Result<Vec<Stri
 }
 
 /// Sends a command as Redis' clients do: an array of texts with their lengths.
-async fn question(redis: &mut BufReader<TcpStream>, words: &[&str]) -> Result<(), Problem> {
+async fn question<C: AsyncRead + AsyncWrite + Unpin>(
+    redis: &mut BufReader<C>,
+    words: &[&str],
+) -> Result<(), Problem> {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         request += &format!("${}\r\n{word}\r\n", word.len());
@@ -89,7 +97,7 @@ async fn question(redis: &mut BufReader<TcpStream>, words: &[&str]) -> Result<()
 }
 
 /// A line with a number after this mark.
-async fn number(redis: &mut BufReader<TcpStream>, mark: char) -> Result<u64, Problem> {
+async fn number(redis: &mut BufReader<impl AsyncRead + Unpin>, mark: char) -> Result<u64, Problem> {
     let line = line(redis).await?;
     if let Some(refusal) = line.strip_prefix('-') {
         let word = refusal.split(' ').next().unwrap_or_default();
@@ -100,7 +108,7 @@ async fn number(redis: &mut BufReader<TcpStream>, mark: char) -> Result<u64, Pro
 }
 
 /// A text with its length before it.
-async fn text(redis: &mut BufReader<TcpStream>) -> Result<String, Problem> {
+async fn text(redis: &mut BufReader<impl AsyncRead + Unpin>) -> Result<String, Problem> {
     let length = number(redis, '$').await?;
     if length > MAX_LINE {
         return Err(Problem::Garbage);
@@ -114,7 +122,7 @@ async fn text(redis: &mut BufReader<TcpStream>) -> Result<String, Problem> {
     }
 }
 
-async fn line(redis: &mut BufReader<TcpStream>) -> Result<String, Problem> {
+async fn line(redis: &mut BufReader<impl AsyncRead + Unpin>) -> Result<String, Problem> {
     let mut line = Vec::new();
     redis.take(MAX_LINE + 2).read_until(b'\n', &mut line).await?;
     if line.is_empty() {

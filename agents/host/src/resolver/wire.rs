@@ -17,13 +17,19 @@ const RETRANSMIT_AFTER: [Duration; 2] = [Duration::from_millis(400), Duration::f
 /// Without EDNS a server sends at most 512 bytes by UDP (RFC 1035, 4.2.1); more room costs nothing.
 const UDP_BUFFER: usize = 4096;
 
-/// Asks one server, without desiring recursion. The answer matches the question, its id, and the server asked.
-pub(super) async fn ask(server: SocketAddr, name: &Name, kind: RecordType) -> io::Result<Message> {
+/// A question that does not desire recursion, with an id of its own.
+pub(super) fn question(name: &Name, kind: RecordType) -> Message {
     let mut query = Query::query(name.clone(), kind);
     query.set_query_class(DNSClass::IN);
     let mut question = Message::query();
     question.metadata.recursion_desired = false;
     question.add_query(query);
+    question
+}
+
+/// Asks one server. The answer matches the question, its id, and the server asked.
+pub(super) async fn ask(server: SocketAddr, name: &Name, kind: RecordType) -> io::Result<Message> {
+    let question = question(name, kind);
     let packet = question.to_vec().map_err(io::Error::other)?;
     let deadline = Instant::now() + TIMEOUT;
     let exchange = async {
@@ -56,8 +62,7 @@ async fn receive(socket: &UdpSocket, question: &Message) -> io::Result<Message> 
     let mut buffer = vec![0; UDP_BUFFER];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        let answer = buffer.get(..length).and_then(|packet| Message::from_vec(packet).ok());
-        if let Some(answer) = answer.filter(|answer| belongs(answer, question)) {
+        if let Some(Ok(answer)) = buffer.get(..length).map(|packet| accept(packet, question)) {
             return Ok(answer);
         }
     }
@@ -69,12 +74,17 @@ async fn by_tcp(server: SocketAddr, question: &Message, packet: &[u8]) -> io::Re
     stream.write_all(&[&length.to_be_bytes(), packet].concat()).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
-    let answer = Message::from_vec(&answer)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    accept(&answer, question)
+}
+
+/// The answer in a packet, if it is one to this question.
+pub(super) fn accept(packet: &[u8], question: &Message) -> io::Result<Message> {
+    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let answer = Message::from_vec(packet).map_err(|error| invalid(error.to_string()))?;
     if belongs(&answer, question) {
         Ok(answer)
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not to our question"))
+        Err(invalid("the answer is not to our question".to_owned()))
     }
 }
 
@@ -91,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    fn question() -> Message {
+    fn our_question() -> Message {
         let mut message = Message::query();
         message.add_query(Query::query(Name::from_str("vc-1.example.org.").unwrap(), RecordType::A));
         message
@@ -99,7 +109,7 @@ mod tests {
 
     #[test]
     fn only_the_answer_to_our_question_belongs() {
-        let question = question();
+        let question = our_question();
         let answer = question.clone().into_response();
         assert!(belongs(&answer, &question));
         assert!(!belongs(&question, &question), "our own question, sent back");

@@ -1,9 +1,8 @@
 //! What Scalelite's answers mean. The HTTP status alone does not say it: see `scalelite::Error`.
 
-use reqwest::StatusCode;
 use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::raw::{Item, Raw};
 use super::{Error, Listing, Server};
@@ -18,15 +17,18 @@ const CONFLICT: &str = "Servers list concurrently modified";
 const PANIC_INCOMPLETE: &str = "Couldn't disable server";
 
 /// A whole answer to one call. The body is wiped at the end: it holds the secrets of all hosts.
-pub(super) struct Answer {
-    /// What was asked, for errors.
-    pub(super) action: String,
-    /// Whether the call changes anything.
-    pub(super) changing: bool,
-    /// The HTTP status.
-    pub(super) status: StatusCode,
-    /// The body.
-    pub(super) body: Zeroizing<Vec<u8>>,
+pub struct Answer {
+    action: String,
+    changing: bool,
+    status: u16,
+    body: Zeroizing<Vec<u8>>,
+}
+
+/// The answer to `deleteServer` and `panicServer`. Its value is a sentence in some versions, so only its key counts.
+#[derive(Deserialize)]
+struct Done {
+    #[serde(rename = "success")]
+    _success: IgnoredAny,
 }
 
 /// An error that Scalelite words itself (a string), or one of Rails (`{"status":500,"error":"..."}`).
@@ -36,9 +38,15 @@ struct Worded {
 }
 
 impl Answer {
+    /// The answer to `action`, in words for errors, that came with this HTTP status and body; `changing` tells whether the
+    /// call was one that changes anything.
+    pub fn new(action: String, changing: bool, status: u16, body: Vec<u8>) -> Self {
+        Self { action, changing, status, body: Zeroizing::new(body) }
+    }
+
     /// The value inside a good answer.
-    pub(super) fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        if !self.status.is_success() {
+    fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        if !(200..300).contains(&self.status) {
             return Err(self.failure());
         }
         // serde's own words may quote the value that it does not like, which may be a secret: only where goes out.
@@ -55,23 +63,22 @@ impl Answer {
 
     /// Whether this says that the pool is empty.
     fn is_empty_pool(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND && self.words().is_some_and(|words| words == EMPTY_POOL)
+        self.status == 404 && self.words().is_some_and(|words| words == EMPTY_POOL)
     }
 
     /// Whether this says that there is no such entry. A proxy's 404 does not.
-    pub(super) fn is_unknown_server(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND
-            && self.words().is_some_and(|words| words.starts_with(UNKNOWN_SERVER))
+    pub fn is_unknown_server(&self) -> bool {
+        self.status == 404 && self.words().is_some_and(|words| words.starts_with(UNKNOWN_SERVER))
     }
 
     /// Whether this says that not all meetings of an entry could be ended, in Scalelite's words.
-    pub(super) fn panic_incomplete(&self) -> Option<String> {
-        let words = self.words().filter(|_| self.status == StatusCode::BAD_REQUEST)?;
+    pub fn panic_incomplete(&self) -> Option<String> {
+        let words = self.words().filter(|_| self.status == 400)?;
         words.starts_with(PANIC_INCOMPLETE).then_some(words)
     }
 
     /// The list of entries inside.
-    pub(super) fn listing(self) -> Result<Listing, Error> {
+    pub fn listing(self) -> Result<Listing, Error> {
         let action = self.action.clone();
         if self.is_empty_pool() {
             return Ok(Listing { action, items: Vec::new() });
@@ -80,11 +87,16 @@ impl Answer {
     }
 
     /// The one entry inside.
-    pub(super) fn server(self) -> Result<Server, Error> {
+    pub fn server(self) -> Result<Server, Error> {
         let action = self.action.clone();
         let Item(entry) = self.json()?;
         let server = entry.ok_or_else(|| "not an entry".to_owned()).and_then(Raw::server);
         server.map_err(|what| Error::Unexpected { action, what })
+    }
+
+    /// Whether it says that what was asked is done.
+    pub fn done(self) -> Result<(), Error> {
+        self.json::<Done>().map(drop)
     }
 
     fn unexpected(&self, what: String) -> Error {
@@ -92,7 +104,7 @@ impl Answer {
     }
 
     fn failure(&self) -> Error {
-        let (action, status, words) = (self.action.clone(), self.status.as_u16(), self.words());
+        let (action, status, words) = (self.action.clone(), self.status, self.words());
         match (words, status) {
             (Some(message), 400) if message == CONFLICT => Error::Conflict { action, status, message },
             (_, 500) if self.changing => Error::Conflict {

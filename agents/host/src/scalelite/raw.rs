@@ -88,7 +88,13 @@ impl Raw {
 }
 
 fn unknown(key: &str, value: &Value) -> String {
-    format!("an unknown {key}: {}", clean(&value.to_string()))
+    // What is in them is nobody's to know: it may be whole entries, with their secrets.
+    let shown = match value {
+        Value::Object(_) => "an object".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        scalar => clean(&scalar.to_string()),
+    };
+    format!("an unknown {key}: {shown}")
 }
 
 /// A JSON number, or one in a string (Scalelite writes multipliers so); none for null and for what is not finite.

@@ -53,8 +53,8 @@ impl From<String> for Text {
     }
 }
 
-/// The text of one key. The errors do not quote the JSON parser, which may quote the secret.
-fn pick(text: &str, key: &str) -> Result<SecretString, String> {
+/// The text of one key of a secret that is a JSON object, or what is wrong with it. The errors do not quote the JSON parser, which may quote the secret.
+pub fn pick(text: &str, key: &str) -> Result<SecretString, String> {
     let mut object: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|_| {
         format!(
             "its text is not a JSON object, so it has no key {key}; leave #{key} out to use the whole text"

@@ -1,0 +1,218 @@
+//! What the metadata service's answers say. Each function takes what was asked, for the error, and the body. No error holds
+//! more than a line of an answer, and none anything of credentials.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use plan::instance::InstanceId;
+use plan::ownership::is_account;
+use plan::record::is_region;
+use plan::time;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{Error, invalid};
+
+/// Who this instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The instance id.
+    pub instance: InstanceId,
+    /// E.g. `eu-central-1`. It becomes part of the names of the servers that are asked, so it has that form.
+    pub region: String,
+    /// The AWS account, 12 digits, where the document has one.
+    pub account: Option<String>,
+    /// E.g. `eu-central-1a`.
+    pub availability_zone: String,
+    /// E.g. `c5.xlarge`.
+    pub instance_type: String,
+    /// The primary private address.
+    pub private_ipv4: Ipv4Addr,
+}
+
+/// EC2 will take this spot instance back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpotNotice {
+    /// `terminate`, `stop` or `hibernate`.
+    pub action: String,
+    /// When, in seconds since 1970.
+    pub time: u64,
+}
+
+/// EC2 has planned something for this instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// `instance-reboot`, `system-reboot`, `system-maintenance`, `instance-retirement` or `instance-stop`.
+    pub code: String,
+    /// `active` while it is to come or under way, else `completed` or `canceled`.
+    pub state: String,
+    /// The earliest time at which it begins, in seconds since 1970.
+    pub not_before: u64,
+}
+
+/// The credentials of the instance's role.
+#[derive(Debug)]
+pub struct RoleCredentials {
+    /// The public part.
+    pub access_key_id: String,
+    /// What requests are signed with.
+    pub secret_access_key: SecretString,
+    /// What makes the two valid.
+    pub session_token: SecretString,
+    /// RFC 3339.
+    pub expiration: String,
+}
+
+/// The identity document.
+pub fn identity(path: &str, body: &[u8]) -> Result<Identity, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Document {
+        instance_id: String,
+        region: String,
+        account_id: Option<String>,
+        availability_zone: String,
+        instance_type: String,
+        private_ip: Ipv4Addr,
+    }
+    let document: Document = json(path, body)?;
+    let instance =
+        InstanceId::parse(&document.instance_id).map_err(|error| invalid(path, &error.to_string()))?;
+    if !is_region(&document.region) {
+        return Err(invalid(path, &format!("{:?} is not a region", document.region)));
+    }
+    Ok(Identity {
+        instance,
+        region: document.region,
+        account: document.account_id.filter(|text| is_account(text)),
+        availability_zone: plain(path, document.availability_zone)?,
+        instance_type: plain(path, document.instance_type)?,
+        private_ipv4: document.private_ip,
+    })
+}
+
+/// A spot instance's notice.
+pub fn spot_notice(path: &str, body: &[u8]) -> Result<SpotNotice, Error> {
+    #[derive(Deserialize)]
+    struct Notice {
+        action: String,
+        time: String,
+    }
+    let Notice { action, time } = json(path, body)?;
+    Ok(SpotNotice { action: plain(path, action)?, time: rfc3339(path, &time)? })
+}
+
+/// When a rebalance recommendation was made, in seconds since 1970.
+pub fn rebalance_notice(path: &str, body: &[u8]) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Recommendation {
+        notice_time: String,
+    }
+    let Recommendation { notice_time } = json(path, body)?;
+    rfc3339(path, &notice_time)
+}
+
+/// The scheduled events, in the service's order.
+pub fn maintenance(path: &str, body: &[u8]) -> Result<Vec<Maintenance>, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Event {
+        code: String,
+        state: String,
+        not_before: String,
+    }
+    let events: Vec<Event> = json(path, body)?;
+    let understood = events.into_iter().map(|Event { code, state, not_before }| {
+        let not_before = time::scheduled_event(&not_before);
+        let not_before = not_before.map_err(|error| invalid(path, &error.to_string()))?;
+        Ok(Maintenance { code: plain(path, code)?, state: plain(path, state)?, not_before })
+    });
+    understood.collect()
+}
+
+/// An address alone.
+pub fn address<A: std::str::FromStr + Into<IpAddr>>(path: &str, body: &[u8]) -> Result<A, Error> {
+    let text = text(path, body)?;
+    text.parse().map_err(|_| invalid(path, &format!("{text:?} is not an address")))
+}
+
+/// A word or a name alone, such as a state.
+pub fn line(path: &str, body: &[u8]) -> Result<String, Error> {
+    plain(path, text(path, body)?.to_owned())
+}
+
+/// The name of the instance's role: the first line; `None` where there is none.
+pub fn role(path: &str, body: &[u8]) -> Result<Option<String>, Error> {
+    let first = text(path, body)?.lines().next().map(str::trim).filter(|role| !role.is_empty());
+    // IAM's rule for the names of roles: what else stands there must not become part of what is asked next.
+    let usual = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    match first {
+        Some(role) if !role.chars().all(usual) || matches!(role, "." | "..") => {
+            Err(invalid(path, &format!("{role:?} is not the name of a role")))
+        }
+        role => Ok(role.map(str::to_owned)),
+    }
+}
+
+/// A role's credentials.
+pub fn credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        code: Option<String>,
+        access_key_id: Option<String>,
+        secret_access_key: Option<String>,
+        token: Option<String>,
+        expiration: Option<String>,
+    }
+    // serde_json quotes parts of what it cannot read, and this is a secret: only the place is told.
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| {
+        invalid(path, &format!("not the expected JSON at line {} column {}", error.line(), error.column()))
+    })?;
+    match answer {
+        Answer {
+            code: Some(code),
+            access_key_id: Some(access_key_id),
+            secret_access_key: Some(secret_access_key),
+            token: Some(session_token),
+            expiration: Some(expiration),
+        } if code == "Success" => {
+            let secret_access_key = SecretString::from(secret_access_key);
+            let session_token = SecretString::from(session_token);
+            Ok(RoleCredentials { access_key_id, secret_access_key, session_token, expiration })
+        }
+        // E.g. AssumeRoleUnauthorizedAccess: the role does not trust EC2. What is no such word may be anything.
+        Answer { code: Some(code), .. }
+            if code != "Success" && code.bytes().all(|byte| byte.is_ascii_alphabetic()) =>
+        {
+            Err(invalid(path, &format!("no credentials, but the code {code:?}")))
+        }
+        _ => Err(invalid(path, "incomplete credentials")),
+    }
+}
+
+fn text<'a>(path: &str, body: &'a [u8]) -> Result<&'a str, Error> {
+    std::str::from_utf8(body).map(str::trim).map_err(|_| invalid(path, "it is not text"))
+}
+
+/// A text that people may be shown.
+fn plain(path: &str, text: String) -> Result<String, Error> {
+    if text.contains(char::is_control) {
+        return Err(invalid(path, &format!("{text:?} has control characters")));
+    }
+    Ok(text)
+}
+
+fn json<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| invalid(path, &error.to_string()))
+}
+
+/// Seconds since 1970 of a time such as `2026-01-31T23:59:59Z`.
+fn rfc3339(path: &str, text: &str) -> Result<u64, Error> {
+    let seconds = DateTime::from_str(text, Format::DateTime).ok().map(|time| time.secs());
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    seconds.ok_or_else(|| invalid(path, &format!("{text:?} is not a time such as 2026-01-31T23:59:59Z")))
+}

@@ -1,0 +1,90 @@
+//! What others on this host say: systemd, Redis, the TURN server, whoever shows a certificate, a BBB or the operator by a URL.
+
+use std::io;
+
+use host::certificate;
+use host::recordings::redis::{self, Problem};
+use plan::jobs;
+use plan::lifecycle::StopCause;
+use plan::membership::{host_of, normalise_url};
+use plan::record::Name;
+use plan::stun;
+
+use crate::{check_error, now, text};
+
+/// A host that goes down is one only where systemd has a job that says so.
+pub(crate) fn systemd_jobs(input: &[u8]) {
+    let printed = String::from_utf8_lossy(input);
+    let jobs = jobs::parse(&printed);
+    assert!(jobs.len() <= printed.lines().count());
+    assert!(jobs.iter().all(|job| job.unit.contains('.') && !job.kind.contains([' ', '\t', '\n'])));
+    let cause = jobs::stop_cause(&jobs, "bbb-agent.service");
+    let says = |words: &[&str]| words.iter().any(|word| printed.contains(word));
+    match cause {
+        StopCause::PowerOff => assert!(says(&["poweroff.target", "halt.target"])),
+        StopCause::Reboot => assert!(says(&["reboot.target", "kexec.target"])),
+        StopCause::Restart => assert!(says(&["bbb-agent.service"]) && says(&["restart"])),
+        StopCause::Stop => {}
+    }
+    let powered_off = format!("{printed}\n1 poweroff.target start waiting\n");
+    assert_eq!(jobs::stop_cause(&jobs::parse(&powered_off), "bbb-agent.service"), StopCause::PowerOff);
+}
+
+/// Jobs are counted from whole answers only, and nothing of Redis' but a word is in an error.
+pub(crate) fn redis_answers(input: &[u8]) {
+    match now(redis::ask(tokio::io::join(input, tokio::io::sink()))) {
+        Ok(jobs) => {
+            let lines =
+                |mark| input.split(|byte| *byte == b'\n').filter(|line| line.starts_with(mark)).count();
+            assert!(lines(b"*") >= 2, "queues and workers were listed");
+            assert!(jobs == 0 || lines(b":") > 0, "{jobs}");
+        }
+        Err(Problem::Lost(error)) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
+        Err(problem) => {
+            let words = problem.to_string();
+            check_error(&words);
+            assert!(words.len() < 60, "{words}");
+        }
+    }
+}
+
+/// Only a whole answer with the request's own id counts. The first 12 bytes of an input are that id.
+pub(crate) fn stun_answers(input: &[u8]) {
+    let Some((id, datagram)) = input.split_first_chunk::<12>() else { return };
+    if stun::answers(datagram, *id) {
+        assert!(datagram.starts_with(&[1, 0x01]) || datagram.starts_with(&[1, 0x11]));
+        assert_eq!(datagram.get(8..20), Some(id.as_slice()));
+        let mut other = *id;
+        other[0] ^= 1;
+        assert!(!stun::answers(datagram, other));
+    }
+    assert!(!stun::answers(&stun::request(*id), *id), "an echo is no answer");
+    let answer = [&[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], id.as_slice()].concat();
+    assert!(stun::answers(&answer, *id));
+}
+
+/// A certificate ends before the year 10000, or cannot be read.
+pub(crate) fn certificate_end(input: &[u8]) {
+    match certificate::not_after(input) {
+        Ok(seconds) => assert!(seconds < 253_402_300_800),
+        Err(error) => check_error(&error.to_string()),
+    }
+}
+
+/// A URL in its normal form stays as it is, and leads to the host that it is taken for.
+pub(crate) fn url(input: &[u8]) {
+    let Some(text) = text(input) else { return };
+    let Some(normal) = normalise_url(text) else { return };
+    assert_eq!(normalise_url(&normal), Some(normal.clone()));
+    let Some(host) = host_of(&normal) else { return };
+    if let Ok(followed) = reqwest::Url::parse(&normal) {
+        assert!(followed.username().is_empty() && followed.password().is_none(), "{normal}");
+        assert!(followed.query().is_none() && followed.fragment().is_none(), "{normal}");
+    }
+    // A name that is none of ours may be written otherwise (%41, \u{fc}), or be no name at all; ours may not.
+    if !Name::host(host).is_ok_and(|name| name.as_str() == host && name.as_str().ends_with(".example.org")) {
+        return;
+    }
+    let followed = reqwest::Url::parse(&normal).unwrap();
+    assert_eq!(followed.host_str(), Some(host), "{normal}");
+}

@@ -1,0 +1,31 @@
+//! Secrets and where they are.
+
+use host::secrets::{SecretReference, pick};
+
+use crate::{MARK, check_error, marked, text};
+
+/// A reference says the same when it is written again; what is none is not shown, as it may be the secret itself.
+pub(crate) fn reference(input: &[u8]) {
+    let Some(text) = text(input) else { return };
+    match SecretReference::parse(text) {
+        Ok(reference) => {
+            assert!(!reference.to_string().contains(char::is_control));
+            assert_eq!(SecretReference::parse(&reference.to_string()), Ok(reference));
+        }
+        Err(error) => check_error(&error.to_string()),
+    }
+    let hidden =
+        [format!("{MARK}{text}"), format!("file:{MARK}{text}"), format!("secretsmanager:{MARK}\n{text}")];
+    for text in hidden {
+        check_error(&SecretReference::parse(&text).unwrap_err().to_string());
+    }
+}
+
+/// No error about a secret's JSON holds anything of it.
+pub(crate) fn json(input: &[u8]) {
+    let marked = marked(input);
+    let Some(text) = text(&marked) else { return };
+    if let Err(why) = pick(text, "LOADBALANCER_SECRET") {
+        check_error(&why);
+    }
+}
