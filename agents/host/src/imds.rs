@@ -12,6 +12,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use plan::instance::InstanceId;
 use plan::ownership::is_account;
+use plan::record::is_region;
 use plan::time;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
@@ -182,6 +183,10 @@ impl Imds {
         let document: Document = json(DOCUMENT, &self.required(DOCUMENT).await?)?;
         let instance =
             InstanceId::parse(&document.instance_id).map_err(|error| invalid(DOCUMENT, error.to_string()))?;
+        // It becomes a part of names: of the host's, of its label's fields, of those of AWS endpoints.
+        if !is_region(&document.region) {
+            return Err(invalid(DOCUMENT, format!("{:?} is not a region", document.region)));
+        }
         Ok(Identity {
             instance,
             region: document.region,
@@ -273,7 +278,7 @@ impl Imds {
 
     async fn address<A: std::str::FromStr + Into<IpAddr>>(&self, path: &str) -> Result<Option<A>, Error> {
         let Some(text) = self.text(path).await? else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| invalid(path, format!("{text:?} is not an address")))
+        text.parse().map(Some).map_err(|_| invalid(path, "it is not an address".to_owned()))
     }
 
     async fn text(&self, path: &str) -> Result<Option<String>, Error> {
@@ -357,7 +362,8 @@ fn refusal(path: &str, status: StatusCode) -> Error {
 }
 
 fn invalid(path: &str, what: String) -> Error {
-    Error::Invalid { path: path.to_owned(), what }
+    // It may quote what came.
+    Error::Invalid { path: path.to_owned(), what: clean(&what) }
 }
 
 fn json<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, Error> {
