@@ -18,6 +18,7 @@ use thiserror::Error;
 pub use self::listing::Cursor;
 
 use crate::aws;
+use crate::bbb::envelope::{self, clean};
 
 /// The record sets of a hosted zone: what the loops need of Route 53. [`HostedZone`] is the real one.
 pub trait RecordSets {
@@ -219,14 +220,16 @@ impl RecordSets for HostedZone {
 fn refused_batch(error: &SdkError<ChangeResourceRecordSetsError>) -> Option<String> {
     if let Some(ChangeResourceRecordSetsError::InvalidChangeBatch(invalid)) = error.as_service_error() {
         let message = invalid.message().map(str::to_owned);
-        return Some(invalid.messages().iter().cloned().chain(message).collect::<Vec<_>>().join("; "));
+        return Some(clean(
+            &invalid.messages().iter().cloned().chain(message).collect::<Vec<_>>().join("; "),
+        ));
     }
     let body = error.raw_response().and_then(|response| response.body().bytes())?;
-    let document = roxmltree::Document::parse(std::str::from_utf8(body).ok()?).ok()?;
+    let document = envelope::parse(std::str::from_utf8(body).ok()?).ok()?;
     let root = document.root_element();
     let texts = root.descendants().filter(|node| node.tag_name().name() == "Message");
     let messages: Vec<&str> = texts.filter_map(|node| node.text()).collect();
-    (root.tag_name().name() == "InvalidChangeBatch").then(|| messages.join("; "))
+    (root.tag_name().name() == "InvalidChangeBatch").then(|| clean(&messages.join("; ")))
 }
 
 /// Puts a record set from Route 53 where it belongs: at the host's name, at the ownership name, or nowhere.
