@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use self::listing::Cursor;
 
 use crate::aws;
-use crate::bbb::envelope::clean;
+use crate::bbb::envelope::{self, clean};
 
 /// The record sets of a hosted zone: what the loops need of Route 53. [`HostedZone`] is the real one.
 pub trait RecordSets {
@@ -242,7 +242,7 @@ fn refused_batch(error: &SdkError<ChangeResourceRecordSetsError>) -> Option<Stri
 
 /// The messages in a documented `<InvalidChangeBatch>`; `None` when the body is something else.
 pub fn messages(body: &[u8]) -> Option<String> {
-    let document = roxmltree::Document::parse(std::str::from_utf8(body).ok()?).ok()?;
+    let document = envelope::parse(std::str::from_utf8(body).ok()?).ok()?;
     let root = document.root_element();
     let texts = root.descendants().filter(|node| node.tag_name().name() == "Message");
     let messages: Vec<&str> = texts.filter_map(|node| node.text()).collect();

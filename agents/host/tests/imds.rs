@@ -277,7 +277,7 @@ async fn answers_that_make_no_sense() {
     assert_eq!(
         error.to_string(),
         "the instance metadata service's answer to meta-data/public-ipv4 is not usable: \
-         \"not an address\" is not an address"
+         it is not an address"
     );
     assert!(!error.is_retryable());
 

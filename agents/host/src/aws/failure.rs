@@ -19,10 +19,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use crate::bbb::envelope::clean;
 use crate::http::{chain, is_distrust, known_cause, layers};
-
-/// Longest message of a service that is shown, in characters.
-const MESSAGE_LIMIT: usize = 400;
 
 /// Codes of throttling, by all the names that AWS services use (the SDK's list, aws-runtime's `THROTTLING_ERRORS`, whose
 /// `PriorRequestNotComplete`, `TransactionInProgressException` and `RequestTimeout` are none).
@@ -126,17 +124,20 @@ where
 }
 
 fn service_words(code: Option<&str>, message: Option<&str>, status: u16) -> String {
-    let Some(code) = code else { return format!("HTTP status {status}") };
+    let Some(code) = code.map(clean) else {
+        return match status {
+            200..=299 => format!("an answer that is none of AWS (HTTP status {status})"),
+            _ => format!("HTTP status {status}"),
+        };
+    };
     // These quote the canonical request, or the Authorization header.
     if code.contains("Signature") || code.contains("AuthenticationToken") {
         return format!(
             "{code}: the request's signature was not accepted; are the clock and the credentials right?"
         );
     }
-    let line = message.unwrap_or_default().lines().next().unwrap_or_default().trim();
-    let shown: String = line.chars().take(MESSAGE_LIMIT).collect();
-    let more = if shown.len() < line.len() { "..." } else { "" };
-    if shown.is_empty() { code.to_owned() } else { format!("{code}: {shown}{more}") }
+    let line = clean(message.unwrap_or_default().trim_start().lines().next().unwrap_or_default());
+    if line.is_empty() { code } else { format!("{code}: {line}") }
 }
 
 fn undelivered_words(error: &(dyn StdError + 'static)) -> String {
@@ -204,8 +205,9 @@ mod tests {
         );
         assert_eq!(service_words(None, Some("ignored"), 502), "HTTP status 502");
         assert_eq!(service_words(Some("Throttling"), None, 400), "Throttling");
-        let long = service_words(Some("X"), Some(&"é".repeat(MESSAGE_LIMIT + 1)), 400);
-        assert_eq!(long.chars().count(), "X: ".len() + MESSAGE_LIMIT + "...".len());
+        assert_eq!(service_words(None, None, 200), "an answer that is none of AWS (HTTP status 200)");
+        let escape = service_words(Some("Bad\u{1b}[2JCode"), Some("\u{1b}]0;title\u{7}words"), 400);
+        assert_eq!(escape, "Bad [2JCode: ]0;title words");
     }
 
     #[test]

@@ -3,10 +3,15 @@
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-/// More nodes than any real answer within the body's limit; less than what would fill the memory.
-const MAX_NODES: u32 = 1_000_000;
+/// More of `<` and more of `=` than the answer of a host with thousands of people has. The parser sets about 70 bytes aside
+/// for each of them before it reads anything.
+const MAX_MARKS: usize = 150_000;
+/// The same for elements and texts together.
+const MAX_NODES: u32 = 150_000;
+/// Real answers have none. The parser compares each attribute of an element with all others of it.
+const MAX_ATTRIBUTES: usize = 1_000;
 /// Enough of a remote message to understand it, in characters.
-const MAX_MESSAGE: usize = 300;
+const MAX_MESSAGE: usize = 400;
 
 /// A `FAILED` answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +31,49 @@ pub(crate) fn text(body: &[u8]) -> String {
 
 /// Parses the text; in the error it says where it is not well-formed, never with the content.
 pub(crate) fn parse(text: &str) -> Result<Document<'_>, String> {
+    if is_excessive(text) {
+        return Err("more XML than any real answer has".to_owned());
+    }
     let options = ParsingOptions { nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).map_err(|error| {
         let position = error.pos();
         format!("not well-formed XML at line {}, column {}", position.row, position.col)
     })
+}
+
+/// Whether the parser would need much memory or much time for this, whatever it is.
+pub(crate) fn is_excessive(text: &str) -> bool {
+    let many = |mark: u8| text.bytes().filter(|byte| *byte == mark).nth(MAX_MARKS).is_some();
+    many(b'<') || many(b'=') || attributes(text) > MAX_ATTRIBUTES
+}
+
+/// How many attributes all tags have together, up to where the text stops to be well-formed, as the parser does there too.
+fn attributes(text: &str) -> usize {
+    let mut count = 0;
+    let mut rest = text;
+    while let Some((_, markup)) = rest.split_once('<') {
+        let opaque = [("!--", "-->"), ("![CDATA[", "]]>"), ("?", "?>")];
+        let opaque = opaque.iter().find_map(|(begin, end)| Some((markup.strip_prefix(begin)?, *end)));
+        rest = match opaque {
+            Some((inside, end)) => inside.split_once(end).map_or("", |(_, rest)| rest),
+            None => after_tag(markup, &mut count),
+        };
+    }
+    count
+}
+
+/// What comes after a tag, whose attributes are counted: a value may hold the character that ends a tag.
+fn after_tag<'a>(mut tag: &'a str, count: &mut usize) -> &'a str {
+    while let Some(at) = tag.find(['>', '"', '\'']) {
+        let (mark, rest) = tag.split_at(at + 1);
+        if mark.ends_with('>') {
+            return rest;
+        }
+        *count += 1;
+        let quote = if mark.ends_with('"') { '"' } else { '\'' };
+        tag = rest.split_once(quote).map_or("", |(_, rest)| rest);
+    }
+    ""
 }
 
 /// The envelope's root on success, the refusal inside on failure, and why it is no such envelope.
@@ -99,7 +142,30 @@ mod tests {
         assert!(!parse(bomb).unwrap_err().contains("marked"));
         assert!(!parse("<a>&marked;</a>").unwrap_err().contains("marked"));
         assert!(parse(&"<a>".repeat(100_000)).is_err());
-        assert!(parse(&format!("<a>{}</a>", "<b/>".repeat(1_000_001))).is_err());
+        assert!(parse(&format!("<a>{}</a>", "<b/>".repeat(MAX_MARKS))).is_err());
+        assert!(parse(&format!("<a>{}</a>", "=".repeat(MAX_MARKS + 1))).is_err());
+    }
+
+    #[test]
+    fn attributes_are_counted_where_there_are_some() {
+        let rows = [
+            ("<a/>", 0),
+            ("<a b='' c=\"\"/>", 2),
+            ("<a b='>' c=\">'\">d='' \"</a>", 2),
+            ("<?xml version='1.0'?><a b=''/>", 1),
+            ("<?p \"?><!-- ' --><a><![CDATA[<b c=''>\"]]><d e=''/></a>", 1),
+            ("<a b='", 1),
+            ("<!-- <a b=''/>", 0),
+        ];
+        for (text, count) in rows {
+            assert_eq!(attributes(text), count, "{text}");
+        }
+        let element = |count| {
+            let many: String = (0..count).map(|number| format!(" a{number}=''")).collect();
+            format!("<a{many}/>")
+        };
+        assert!(parse(&element(MAX_ATTRIBUTES)).is_ok());
+        assert_eq!(parse(&element(MAX_ATTRIBUTES + 1)).unwrap_err(), "more XML than any real answer has");
     }
 
     #[test]

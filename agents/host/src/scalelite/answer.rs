@@ -4,7 +4,7 @@ use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::raw::{Item, Raw};
+use super::raw::{Item, Items, Raw};
 use super::{Error, Listing, Server};
 use crate::bbb::envelope;
 
@@ -83,7 +83,8 @@ impl Answer {
         if self.is_empty_pool() {
             return Ok(Listing { action, items: Vec::new() });
         }
-        Ok(Listing { action, items: self.json()? })
+        let Items(items) = self.json()?;
+        Ok(Listing { action, items })
     }
 
     /// The one entry inside.

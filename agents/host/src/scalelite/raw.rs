@@ -7,36 +7,43 @@ use std::marker::PhantomData;
 use plan::membership::{State, host_of, normalise_url};
 use secrecy::SecretString;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::Server;
 use crate::bbb::envelope::clean;
 
+/// More entries than any pool has; a list of nothings could have millions.
+const MAX_ITEMS: usize = 10_000;
+
 /// An entry before its values are understood. Unknown keys are fine: newer versions have more.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Raw {
-    id: Value,
-    url: Value,
+    id: Plain,
+    url: Plain,
     secret: Secret,
-    state: Value,
-    load: Value,
-    load_multiplier: Value,
-    online: Value,
+    state: Plain,
+    load: Plain,
+    load_multiplier: Plain,
+    online: Plain,
     /// A null is an empty tag; only where the key is missing there are no tags.
     #[serde(deserialize_with = "present")]
-    tag: Option<Value>,
+    tag: Option<Plain>,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Plain>, D::Error> {
+    Plain::deserialize(deserializer).map(Some)
 }
 
 /// A place in the list: an entry, or something that is none.
 #[derive(Debug, Default)]
 pub(super) struct Item(pub(super) Option<Raw>);
+
+/// A value of JSON, but of a list or an object only that it is one: they could be of any size.
+#[derive(Debug, Default)]
+struct Plain(Value);
 
 /// A text, or nothing usable.
 #[derive(Debug, Default)]
@@ -45,7 +52,7 @@ struct Secret(Option<SecretString>);
 impl Raw {
     /// The name of the host that this entry leads to.
     pub(super) fn host(&self) -> Option<String> {
-        self.url.as_str().and_then(normalise_url).as_deref().and_then(host_of).map(str::to_owned)
+        self.url.0.as_str().and_then(normalise_url).as_deref().and_then(host_of).map(str::to_owned)
     }
 
     /// Whether this is an entry of the host with this name.
@@ -56,6 +63,8 @@ impl Raw {
     /// Understands the values, or says which one of which entry it cannot.
     pub(super) fn server(self) -> Result<Server, String> {
         let Self { id, url, secret, state, load, load_multiplier, online, tag } = self;
+        let (Plain(id), Plain(url), Plain(state), Plain(online)) = (id, url, state, online);
+        let (Plain(load), Plain(load_multiplier), tag) = (load, load_multiplier, tag.map(|Plain(tag)| tag));
         let Some(name) = id.as_str() else { return Err(format!("an entry with {}", unknown("id", &id))) };
         let strange = |key, value: &Value| format!("an entry ({}) with {}", clean(name), unknown(key, value));
         let text = |key, value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| strange(key, value));
@@ -114,9 +123,24 @@ trait Lenient: Default {
         Self::default()
     }
 
+    /// Of a null, a truth value or a number; of a list or an object that is passed over, an empty one.
+    fn of_other(_: Value) -> Self {
+        Self::default()
+    }
+
     fn of_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Self::default())
+        Ok(Self::of_other(Value::Object(serde_json::Map::new())))
+    }
+}
+
+impl Lenient for Plain {
+    fn of_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    fn of_other(value: Value) -> Self {
+        Self(value)
     }
 }
 
@@ -132,6 +156,12 @@ impl Lenient for Item {
     }
 }
 
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue(PhantomData))
+    }
+}
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyValue(PhantomData))
@@ -141,6 +171,37 @@ impl<'de> Deserialize<'de> for Secret {
 impl<'de> Deserialize<'de> for Item {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyValue(PhantomData))
+    }
+}
+
+/// The whole list of them.
+#[derive(Debug)]
+pub(super) struct Items(pub(super) Vec<Item>);
+
+impl<'de> Deserialize<'de> for Items {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(SomeItems)
+    }
+}
+
+struct SomeItems;
+
+impl<'de> Visitor<'de> for SomeItems {
+    type Value = Items;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MAX_ITEMS} entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            if items.len() == MAX_ITEMS {
+                return Err(de::Error::invalid_length(MAX_ITEMS + 1, &self));
+            }
+            items.push(item);
+        }
+        Ok(Items(items))
     }
 }
 
@@ -154,23 +215,23 @@ impl<'de, T: Lenient> Visitor<'de> for AnyValue<T> {
     }
 
     fn visit_unit<E>(self) -> Result<T, E> {
-        Ok(T::default())
+        Ok(T::of_other(Value::Null))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_bool<E>(self, truth: bool) -> Result<T, E> {
+        Ok(T::of_other(truth.into()))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_i64<E>(self, number: i64) -> Result<T, E> {
+        Ok(T::of_other(number.into()))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_u64<E>(self, number: u64) -> Result<T, E> {
+        Ok(T::of_other(number.into()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_f64<E>(self, number: f64) -> Result<T, E> {
+        Ok(T::of_other(number.into()))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<T, E> {
@@ -179,7 +240,7 @@ impl<'de, T: Lenient> Visitor<'de> for AnyValue<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<T, A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(T::default())
+        Ok(T::of_other(Value::Array(Vec::new())))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {

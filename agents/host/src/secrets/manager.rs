@@ -22,9 +22,12 @@ pub(super) async fn read(
 ) -> Result<SecretString, Error> {
     let answer = client.get_secret_value().secret_id(id).send().await;
     let answer = answer.map_err(|error| failure(reference, &error))?;
-    let text = answer.secret_string.map(Zeroizing::new).ok_or_else(|| {
-        Error::unusable(reference, "it is stored as binary; store it as text (SecretString) instead")
-    })?;
+    let why = match answer.secret_binary {
+        Some(_) => "it is stored as binary; store it as text (SecretString) instead",
+        None => "the answer has no value; is this the address of AWS?",
+    };
+    let text = answer.secret_string.map(Zeroizing::new);
+    let text = text.ok_or_else(|| Error::unusable(reference, why))?;
     let secret = match key {
         Some(key) => pick(&text, key).map_err(|why| Error::unusable(reference, why))?,
         None => text.trim_end_matches(['\r', '\n']).into(),
