@@ -17,7 +17,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
 
-pub use failure::{explain, is_retryable};
+pub use failure::{explain, is_retryable, is_throttled};
 
 use self::connector::Connector;
 use crate::http::{self, Limits, Tls, TlsError};

@@ -14,6 +14,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use crate::report::visible_line;
+
 /// What is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -63,12 +65,12 @@ pub const HOST: &str = "whose";
 /// Fields that repeat for a program what the line says.
 const REPEATED: [&str; 3] = ["action", "state", "reason"];
 
-/// A field for a person.
+/// A field for a person: what others have said must not look like another line.
 fn write(to: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     match field.name() {
-        "message" => write!(to, "{value:?}"),
+        "message" => to.write_str(&visible_line(&format!("{value:?}"))),
         name if REPEATED.contains(&name) => Ok(()),
-        name => write!(to, " {name}={value:?}"),
+        name => write!(to, " {name}={}", visible_line(&format!("{value:?}"))),
     }
 }
 

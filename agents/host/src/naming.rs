@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use plan::backoff::Refusal;
 use plan::dns::{self, ChangeBatch, Decision, Desired, Holder, Liveness, Observed, Source};
 use plan::record::Name;
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use tracing::{debug, info, warn};
 use crate::ec2::Instances;
 use crate::execute::{Executor, Outcome};
 use crate::identity::Host;
-use crate::pace::Pace;
+use crate::pace::{Pace, Queued};
 use crate::report::{self, Exit, Failure};
 use crate::resolver::{Answer, Authorities, NameServers};
 use crate::route53::{ChangeId, Error, HostedZone, RecordSets};
@@ -83,10 +84,10 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         &self,
         desired: &Desired,
         executor: &Executor,
-        deadline: Instant,
+        queued: &mut Queued,
     ) -> Result<Named, Failure> {
         let plan = async |observed: &Observed| Ok(dns::register(desired, observed));
-        match self.settle(&desired.name, plan, executor, deadline).await? {
+        match self.settle(&desired.name, plan, executor, queued).await? {
             Settled::Nothing { sent: false } => Ok(Named::Already),
             Settled::Nothing { sent: true } => Ok(Named::Confirmed),
             Settled::Changed(id) => Ok(Named::Changed(id)),
@@ -107,7 +108,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
             let held = held_by_others(observed, host, ec2, deadline).await?;
             Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held))
         };
-        match self.settle(&host.name, plan, executor, deadline).await? {
+        match self.settle(&host.name, plan, executor, &mut Queued::once(deadline)).await? {
             Settled::Nothing { sent: false } => Ok(Unnamed::Already),
             // The answer was lost, but the record sets are gone.
             Settled::Nothing { sent: true } => Ok(Unnamed::Changed(None)),
@@ -125,17 +126,16 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         name: &Name,
         plan: impl AsyncFn(&Observed) -> Result<Decision, Failure>,
         executor: &Executor,
-        deadline: Instant,
+        queued: &mut Queued,
     ) -> Result<Settled, Failure> {
         let mut source = Source::Dns;
-        let mut pace = Pace::remote(deadline);
         let mut conflicts = 0;
         let mut sent = false;
         loop {
             let observed = match self.observe(name, source).await {
                 Ok(observed) => observed,
                 Err(error) => {
-                    retry_or_fail(&mut pace, name, error).await?;
+                    retry_or_fail(queued, name, error).await?;
                     continue;
                 }
             };
@@ -149,10 +149,8 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
                 }
                 Decision::Change(batch) => batch,
             };
-            match executor
-                .run("change", &format!("Route 53: {}", words(&batch)), self.api.change(&batch))
-                .await?
-            {
+            queued.turn()?;
+            match self.change(name, &batch, executor, queued).await? {
                 Outcome::Shown => return Ok(Settled::Planned),
                 Outcome::Ran(Ok(id)) => return Ok(Settled::Changed(id)),
                 Outcome::Ran(Err(error @ Error::Conflict { .. })) => {
@@ -166,8 +164,28 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
                 }
                 Outcome::Ran(Err(error)) => {
                     sent = true;
-                    retry_or_fail(&mut pace, name, error).await?;
+                    retry_or_fail(queued, name, error).await?;
                 }
+            }
+        }
+    }
+
+    /// Sends a batch until it is not throttled any more. Nothing was changed meanwhile by it, and if somebody else has changed
+    /// something Route 53 refuses it: so nothing is read in between, which could cost further calls.
+    async fn change(
+        &self,
+        name: &Name,
+        batch: &ChangeBatch,
+        executor: &Executor,
+        queued: &mut Queued,
+    ) -> Result<Outcome<Result<ChangeId, Error>>, Failure> {
+        let what = format!("Route 53: {}", words(batch));
+        loop {
+            match executor.run("change", &what, self.api.change(batch)).await? {
+                Outcome::Ran(Err(error)) if error.passing() == Some(Refusal::Throttled) => {
+                    retry_or_fail(queued, name, error).await?;
+                }
+                outcome => return Ok(outcome),
             }
         }
     }
@@ -326,10 +344,10 @@ async fn held_by_others(
     Ok(held)
 }
 
-async fn retry_or_fail(pace: &mut Pace, name: &Name, error: Error) -> Result<(), Failure> {
-    match error.is_retryable() {
-        true => pace.again(&format!("DNS name {name}"), &error).await,
-        false => Err(failed(name, &error)),
+async fn retry_or_fail(queued: &mut Queued, name: &Name, error: Error) -> Result<(), Failure> {
+    match error.passing() {
+        Some(refusal) => queued.again(&format!("DNS name {name}"), &error, refusal).await,
+        None => Err(failed(name, &error)),
     }
 }
 

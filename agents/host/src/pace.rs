@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use plan::backoff::Backoff;
+use plan::backoff::{Backoff, Queue, Refusal};
 use tokio::time::Instant;
 
 use crate::report::{Exit, Failure};
@@ -33,16 +33,7 @@ impl Pace {
 
     /// Waits before the next try; gives up when the deadline would pass.
     pub async fn again(&mut self, what: &str, error: &dyn Display) -> Result<(), Failure> {
-        match self.wait() {
-            None => Err(Failure::new(Exit::TryAgain, format!("{what}: gave up waiting"))
-                .because(error)
-                .advise("run the same command again; it goes on where this one stopped")),
-            Some(wait) => {
-                tracing::warn!("{what}: {error}; trying again in {:.1} s", wait.as_secs_f64());
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
-        }
+        sleep(what, error, self.wait()).await
     }
 
     /// Waits before looking again, for something that is expected to take a while. `false` once the deadline is over.
@@ -61,4 +52,65 @@ impl Pace {
         let wait = self.backoff.next(fastrand::f64()).min(left);
         (!left.is_zero()).then_some(wait)
     }
+}
+
+/// The same for Route 53, whose budget all hosts of an account share: what is waited for, and how long, is decided by
+/// [`Queue`].
+#[derive(Clone, Debug)]
+pub struct Queued {
+    deadline: Instant,
+    queue: Queue,
+    /// Whether whoever has to wait for other hosts is told so, and does not wait here.
+    calls_back: bool,
+}
+
+impl Queued {
+    /// For whoever has until `deadline` and no other chance: it waits for no turn, and after a refusal within that time.
+    pub fn once(deadline: Instant) -> Self {
+        Self { deadline, queue: Queue::new(Duration::ZERO), calls_back: false }
+    }
+
+    /// For the service, which tries again and again, each time until `deadline` and with the queue as it was left by the try
+    /// before. When it has to wait for other hosts, the failure says when to come back ([`Failure::turn`]).
+    pub fn again_and_again(deadline: Instant, queue: Queue) -> Self {
+        Self { deadline, queue, calls_back: true }
+    }
+
+    /// The queue as this try leaves it.
+    pub fn into_queue(self) -> Queue {
+        self.queue
+    }
+
+    /// Before a change: whether it is this host's turn.
+    pub fn turn(&mut self) -> Result<(), Failure> {
+        let wait = self.queue.turn(fastrand::f64());
+        match self.calls_back && !wait.is_zero() {
+            true => {
+                Err(Failure::new(Exit::TryAgain, "waiting for its turn to register (dns.spread)").at(wait))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Waits before the next try; gives up when the deadline would pass.
+    pub async fn again(&mut self, what: &str, error: &dyn Display, refusal: Refusal) -> Result<(), Failure> {
+        if self.calls_back && refusal == Refusal::Throttled {
+            let wait = self.queue.after(refusal, Duration::MAX, fastrand::f64());
+            return Err(Failure::new(Exit::TryAgain, what).because(error).at(wait));
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let wait = self.queue.after(refusal, left, fastrand::f64());
+        sleep(what, error, (!left.is_zero()).then_some(wait)).await
+    }
+}
+
+async fn sleep(what: &str, error: &dyn Display, wait: Option<Duration>) -> Result<(), Failure> {
+    let Some(wait) = wait else {
+        return Err(Failure::new(Exit::TryAgain, format!("{what}: gave up waiting"))
+            .because(error)
+            .advise("run the same command again; it goes on where this one stopped"));
+    };
+    tracing::warn!("{what}: {error}; trying again in {:.1} s", wait.as_secs_f64());
+    tokio::time::sleep(wait).await;
+    Ok(())
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Exit codes. They are part of the interface: scripts and units branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,12 +100,13 @@ pub struct Failure {
     what: String,
     cause: Option<String>,
     advice: Option<String>,
+    turn: Option<Duration>,
 }
 
 impl Failure {
     /// What was tried, on which object.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), cause: None, advice: None }
+        Self { exit, what: what.into(), cause: None, advice: None, turn: None }
     }
 
     /// The same with another exit code.
@@ -128,6 +130,18 @@ impl Failure {
         }
     }
 
+    /// When it is this host's turn to try again, from now on.
+    #[must_use]
+    pub fn at(mut self, turn: Duration) -> Self {
+        self.turn = Some(turn);
+        self
+    }
+
+    /// When it is this host's turn to try again, if it has to wait for others.
+    pub fn turn(&self) -> Option<Duration> {
+        self.turn
+    }
+
     /// What the person can do about it.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
@@ -148,7 +162,7 @@ impl fmt::Display for Failure {
 
 /// Says something that is welcome but not the point of the command: a full disk or a closed pipe is no reason to fail.
 pub fn say(line: impl fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{}", visible(&line.to_string()));
 }
 
 /// Says what the command exists to say: if that cannot be written, the command has failed.
@@ -165,13 +179,23 @@ pub fn done(text: impl fmt::Display) -> Result<Exit, Failure> {
 
 /// Tells what went wrong: a [`Failure`], as the last thing a command says, or what the service says of one.
 pub fn complain(agent: &str, failure: impl fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{agent}: {failure}");
+    let _ = writeln!(std::io::stderr(), "{agent}: {}", visible(&failure.to_string()));
+}
+
+/// A text as it may go to a terminal: what others have said may hold characters that would steer it.
+pub fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
+
+/// The same in one line, which cannot look like two.
+pub fn visible_line(text: &str) -> String {
+    visible(text).replace('\n', " ")
 }
 
 /// Replaces a line on a terminal; elsewhere nothing is shown, because a log has no use for progress.
 pub fn progress(line: &str) {
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
+        let _ = write!(std::io::stderr(), "\r\x1b[2K{}", visible_line(line));
     }
 }
 
@@ -183,6 +207,13 @@ pub fn progress_done() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_say_does_not_steer_a_terminal() {
+        let told = "i-0\u{1b}[2J\u{9b}31m\r\u{7}\u{8}é\nbbb-agent: all is well";
+        assert_eq!(visible(told), "i-0 [2J 31m   é\nbbb-agent: all is well");
+        assert_eq!(visible_line(told), "i-0 [2J 31m   é bbb-agent: all is well");
+    }
 
     #[test]
     fn every_code_has_its_way_back() {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aws_sdk_route53::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecordSetsError;
 use aws_sdk_route53::types as r53;
+use plan::backoff::Refusal;
 use plan::dns::{Change, ChangeBatch, Observed, Source, address_type};
 use plan::record::{Name, RecordSet, RecordType, normalise_value, quote_txt};
 use plan::sweep::Zone;
@@ -86,15 +87,23 @@ pub enum Error {
         zone: String,
         /// What answered.
         message: String,
-        /// Whether trying again may help.
-        retryable: bool,
+        /// What kind of refusal it is, where trying again may help.
+        passing: Option<Refusal>,
     },
 }
 
 impl Error {
     /// Whether trying again may help; for a conflict only after reading anew.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Failed { retryable: true, .. })
+        self.passing().is_some()
+    }
+
+    /// What kind of refusal it is, where trying again may help.
+    pub fn passing(&self) -> Option<Refusal> {
+        match self {
+            Self::Failed { passing, .. } => *passing,
+            Self::Conflict { .. } => None,
+        }
     }
 }
 
@@ -147,7 +156,7 @@ impl HostedZone {
             action: "ChangeResourceRecordSets",
             zone: self.id.clone(),
             message: messages,
-            retryable: false,
+            passing: None,
         }
     }
 
@@ -156,13 +165,17 @@ impl HostedZone {
         action: &'static str,
         error: &SdkError<E>,
     ) -> Error {
-        let zone = self.id.clone();
-        Error::Failed { action, zone, message: aws::explain(error), retryable: aws::is_retryable(error) }
+        let passing = match (aws::is_throttled(error), aws::is_retryable(error)) {
+            (true, _) => Some(Refusal::Throttled),
+            (false, true) => Some(Refusal::Passing),
+            (false, false) => None,
+        };
+        Error::Failed { action, zone: self.id.clone(), message: aws::explain(error), passing }
     }
 
     fn invalid(&self, error: &aws_sdk_route53::error::BuildError) -> Error {
         let (zone, message) = (self.id.clone(), error.to_string());
-        Error::Failed { action: "ChangeResourceRecordSets", zone, message, retryable: false }
+        Error::Failed { action: "ChangeResourceRecordSets", zone, message, passing: None }
     }
 }
 

@@ -376,6 +376,15 @@ impl Service {
                 let action = format!("{job:?}").to_lowercase();
                 match kind {
                     TroubleKind::Waiting => info!(state, action, reason = words.as_str(), "waiting: {words}"),
+                    TroubleKind::Turn(wait) => {
+                        info!(
+                            state,
+                            action,
+                            reason = words.as_str(),
+                            "{words}; next try in {} s",
+                            wait.as_secs()
+                        );
+                    }
                     _ => warn!(state, action, reason = words.as_str(), "{words}; it is tried again"),
                 }
                 self.complaints.retain(|(former, _)| *former != job);

@@ -51,13 +51,18 @@ impl Session {
     pub fn new(agent: Agent, settings: Settings, interrupt: Interrupt) -> Result<Self, Failure> {
         let imds =
             Imds::from_env().map_err(|error| Failure::new(Exit::Usage, "metadata service").because(error))?;
+        Ok(Self::on_host_of(imds, agent, settings, interrupt))
+    }
+
+    /// The same on the host that this metadata service is for, whatever the environment names.
+    pub fn on_host_of(imds: Imds, agent: Agent, settings: Settings, interrupt: Interrupt) -> Self {
         let tls = Tls::new(settings.ca_bundle.clone());
         let spool = settings
             .bbb
             .as_ref()
             .map(|bbb| Spool::new(bbb.recordings.clone(), recordings::SENDER.into(), bbb.redis));
         let (names, aws) = (SystemResolver::new(), OnceCell::new());
-        Ok(Self { agent, settings, interrupt, tls, names, imds, aws, spool })
+        Self { agent, settings, interrupt, tls, names, imds, aws, spool }
     }
 
     /// The metadata service.

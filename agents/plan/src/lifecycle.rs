@@ -281,6 +281,8 @@ pub enum TroubleKind {
     Passing,
     /// It will fail again until somebody changes something.
     Lasting,
+    /// Whoever did the job knows when it is this host's turn again: after this time.
+    Turn(Duration),
     /// The machine itself cancelled it.
     Cancelled,
 }

@@ -2,10 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use bench::figures::{Aim, Figure, Unit};
+
 use crate::Error;
+use crate::rig::beside;
 
 /// Larger than any release, smaller than any development build of the agents, in bytes.
 const DEBUG_SIZE: u64 = 30 * 1024 * 1024;
+
+/// The size of a binary, in bytes.
+const SIZE: u64 = 8 * 1024 * 1024;
 
 /// The binaries.
 pub(crate) struct Agents {
@@ -24,6 +30,15 @@ impl Agents {
     /// bbb-agent's path.
     pub(crate) fn bbb_agent(&self) -> PathBuf {
         self.directory.join("bbb-agent")
+    }
+
+    /// Their sizes, beside that of the floor: a static program with a TLS client and nothing else.
+    pub(crate) fn figures(&self) -> Result<Vec<Figure>, Error> {
+        let floor = std::fs::metadata(beside("floor")?)?.len();
+        let figure = |(name, size): &(&str, u64)| {
+            Figure::new(format!("{name}: size"), Unit::Bytes, *size).floor(floor).aim(Aim::AtMost(SIZE))
+        };
+        Ok(self.sizes.iter().map(figure).collect())
     }
 }
 

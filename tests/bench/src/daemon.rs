@@ -1,36 +1,42 @@
 //! A program that goes on: what the kernel says about it, signals, its end.
 
-use std::process::Stdio;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::ChildStderr;
+use tokio::task::spawn_blocking;
+use wait4::Wait4;
 
 use crate::Error;
-
-/// The kernel counts CPU time for `/proc` in hundredths of a second (`USER_HZ`, proc(5)).
-const TICK_MICROSECONDS: u64 = 10_000;
 
 /// What the kernel says about a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
-    /// CPU time in user and kernel mode, in microseconds.
-    pub(crate) cpu: u64,
     /// The memory that it has now, in bytes.
     pub(crate) resident: u64,
     /// The most memory that it had at once, in bytes.
     pub(crate) peak: u64,
+    /// How many threads it has now.
+    pub(crate) threads: u64,
+    /// How many children it has now.
+    pub(crate) children: u64,
 }
 
 /// A process; it is killed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Daemon(Child);
+pub(crate) struct Daemon(Option<Child>);
 
 impl Daemon {
     /// Starts a command. With `until`, returns once a line with this text came on its standard error.
     pub(crate) async fn start(mut command: Command, until: Option<&str>) -> Result<Self, Error> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().ok_or("no standard error")?).lines();
+        let stderr = child.stderr.take();
+        let daemon = Self(Some(child));
+        let stderr = ChildStderr::from_std(stderr.ok_or("no standard error")?)?;
+        let mut lines = BufReader::new(stderr).lines();
         let mut said = Vec::new();
         if let Some(until) = until {
             while !said.last().is_some_and(|line: &String| line.contains(until)) {
@@ -40,46 +46,75 @@ impl Daemon {
         }
         // Whoever writes must find a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self(child))
+        Ok(daemon)
     }
 
     /// What the kernel says about it now.
     pub(crate) fn usage(&self) -> Result<Usage, Error> {
         let id = self.id()?;
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // The name may contain anything; what follows it does not. utime and stime are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(") ").ok_or("/proc/PID/stat is of another kind")?;
-        let mut cpu = 0;
-        for field in fields.split(' ').skip(11).take(2) {
-            cpu += field.parse::<u64>()? * TICK_MICROSECONDS;
-        }
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let memory = |name| -> Result<u64, Error> {
+        let field = |name| -> Result<u64, Error> {
             let value = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such field")?;
-            Ok(value.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+            Ok(value.trim().trim_end_matches(" kB").parse()?)
         };
-        Ok(Usage { cpu, resident: memory("VmRSS:")?, peak: memory("VmHWM:")? })
+        let mut children = 0;
+        for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
+            let list = std::fs::read_to_string(task?.path().join("children"))?;
+            children += u64::try_from(list.split_whitespace().count())?;
+        }
+        let (resident, peak) = (field("VmRSS:")? * 1024, field("VmHWM:")? * 1024);
+        Ok(Usage { resident, peak, threads: field("Threads:")?, children })
     }
 
-    /// Sends SIGTERM. Starting the shell for that takes one or two milliseconds.
-    pub(crate) async fn terminate(&self) -> Result<(), Error> {
-        let id = self.id()?.to_string();
-        let status = Command::new("/bin/sh").args(["-c", "kill -s TERM \"$0\"", &id]).status().await?;
-        if status.success() { Ok(()) } else { Err(format!("cannot send a signal to {id}").into()) }
+    /// The CPU time of the threads that it has, in microseconds; all that it used, as long as no thread has ended.
+    pub(crate) fn cpu(&self) -> Result<u64, Error> {
+        let mut nanoseconds = 0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.id()?))? {
+            // Of the scheduler, so exact: other files count in hundredths of a second (proc(5)).
+            let spent = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            nanoseconds += spent.split(' ').next().ok_or("an empty schedstat")?.parse::<u64>()?;
+        }
+        Ok(nanoseconds / 1000)
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) -> Result<(), Error> {
+        let id = Pid::from_raw(i32::try_from(self.id()?)?).ok_or("no process has the number zero")?;
+        Ok(kill_process(id, Signal::TERM)?)
     }
 
     /// Waits until it ends well.
-    pub(crate) async fn end(mut self) -> Result<(), Error> {
-        let status = self.0.wait().await?;
+    pub(crate) async fn end(self) -> Result<(), Error> {
+        let (status, _) = self.wait().await?;
         if status.success() { Ok(()) } else { Err(format!("the service ended with {status}").into()) }
     }
 
-    /// Ends it at once.
-    pub(crate) async fn kill(mut self) -> Result<(), Error> {
-        Ok(self.0.kill().await?)
+    /// Ends it at once. Returns the CPU time that it used in all its life, in microseconds.
+    pub(crate) async fn kill(mut self) -> Result<u64, Error> {
+        self.0.as_mut().ok_or("it has ended")?.kill()?;
+        match self.wait().await? {
+            (status, cpu) if status.signal() == Some(Signal::KILL.as_raw()) => Ok(cpu),
+            (status, _) => Err(format!("it had ended before, with {status}").into()),
+        }
+    }
+
+    async fn wait(mut self) -> Result<(std::process::ExitStatus, u64), Error> {
+        let child = self.0.take().ok_or("it has ended")?;
+        let ended = spawn_blocking(move || child.wait4()).await??;
+        Ok((ended.status, u64::try_from((ended.rusage.utime + ended.rusage.stime).as_micros())?))
     }
 
     fn id(&self) -> Result<u32, Error> {
-        self.0.id().ok_or_else(|| "it has ended".into())
+        self.0.as_ref().map(Child::id).ok_or_else(|| "it has ended".into())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

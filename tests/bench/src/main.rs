@@ -1,63 +1,127 @@
-//! `bench [RUNS [SECONDS]]`: what the agents cost, beside the least that any program would need for the same requests.
+//! `bench`: what the agents cost, beside the least that any program would need for the same requests.
 //!
 //! All services are the embedded cloud's, on loopback, with TLS; so times are those of the agent and the stand-ins, and
 //! a network would add the same to both columns. Run it by `tests/benchmark`, which builds what it needs.
 
 mod agents;
+mod book;
+mod commands;
 mod daemon;
+mod machine;
 mod record;
-mod requests;
+mod replay;
 mod rig;
 mod service;
-mod table;
+mod today;
 
 use std::io::Write;
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+
+use bench::arguments::{Arguments, Effort, USAGE};
+use bench::figures::{self, Figure};
+use bench::kept::compare;
+use bench::storm;
+use sandbox::clock::{Clock, iso8601};
+use tokio::process::Command;
+
+use crate::agents::Agents;
+use crate::rig::Rig;
+use crate::service::Change;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs that are not counted: files are read into the page cache, the sandbox allocates.
 const DISCARDED: usize = 3;
-const DEFAULT_RUNS: usize = 30;
-/// How long the service is watched while nothing happens.
-const DEFAULT_SECONDS: u64 = 600;
-/// Runs of the service for each reaction: each takes seconds.
-const REACTIONS: usize = 20;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
+    let Some(arguments) = Arguments::read(std::env::args().skip(1)) else {
+        say(USAGE);
+        return ExitCode::from(2);
+    };
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             say(&format!("bench: {error}"));
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
 
-fn run() -> Result<(), Error> {
-    let mut arguments = std::env::args().skip(1);
-    let usage = "usage: bench [RUNS [SECONDS]]";
-    let runs = arguments.next().map_or(Ok(DEFAULT_RUNS), |runs| runs.parse()).map_err(|_| usage)?;
-    let seconds =
-        arguments.next().map_or(Ok(DEFAULT_SECONDS), |seconds| seconds.parse()).map_err(|_| usage)?;
+/// Measures, prints, keeps and compares. Whether nothing is worse than it should be.
+fn run(arguments: &Arguments) -> Result<bool, Error> {
+    // What cannot be read is said before anything takes time.
+    let kept = arguments.compare.as_ref().map(book::open).transpose()?;
     let agents = agents::find()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let rig = rig::Rig::start(&agents).await?;
-        let mut rows = vec![rig.version(runs).await?];
-        for case in rig::CASES {
-            rows.push(rig.case(case, runs).await?);
+    if agents.are_debug_builds() {
+        if arguments.keep {
+            return Err("figures of development builds are not kept: they say nothing about a release".into());
         }
-        table::print(&agents, &rig, &rows, runs);
-        let reactions = runs.min(REACTIONS);
-        let reactions = [
-            rig.cordoned(reactions).await?,
-            rig.undone(reactions, true).await?,
-            rig.undone(reactions, false).await?,
-        ];
-        table::service(&rig.idle(seconds).await?, &reactions);
-        Ok(())
-    })
+        say("THESE ARE DEVELOPMENT BUILDS: times and sizes say nothing about a release");
+    }
+    let machine = machine::this(&agents.bbb_agent())?;
+    let date = iso8601(Clock::default().seconds()).chars().take(10).collect::<String>();
+    let load = machine::load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (figures, trusted) = runtime.block_on(measure(&agents, arguments.effort))?;
+    let conditions =
+        format!("Load before: {load}; TLS to all but the metadata, {trusted} certificate authorities");
+    say(&format!("{} on {}; {conditions}\n\n{}", machine.agents, machine.cpu, figures::table(&figures)));
+    if arguments.keep {
+        let table = book::keep(&date, &machine, arguments.effort, &conditions, &figures)?;
+        say(&format!("kept in {table}"));
+    }
+    let Some((file, kept)) = kept else { return Ok(true) };
+    let worse = compare(&kept.ratios, &figures, arguments.effort.whole);
+    for worse in &worse {
+        say(&format!("WORSE  {worse}"));
+    }
+    say(&format!("{} figures are worse than they should be, compared with {file}", worse.len()));
+    Ok(worse.is_empty())
+}
+
+/// All figures, and how many certificate authorities are trusted.
+async fn measure(agents: &Agents, effort: Effort) -> Result<(Vec<Figure>, usize), Error> {
+    let rig = Rig::start(agents).await?;
+    let mut figures = agents.figures()?;
+    figures.extend(rig.version(effort.runs).await?);
+    let mut deregister = None;
+    for case in &commands::CASES {
+        let runs = if case.waits > 0 { effort.sweeps } else { effort.runs };
+        let measured = rig.case(case, runs).await?;
+        figures.extend(case.figures(&measured));
+        match case.arguments {
+            ["register", "--only", "dns"] => figures.extend(rig.today(&measured).await?),
+            ["deregister"] => deregister = Some(measured),
+            _ => {}
+        }
+    }
+    for change in [Change::Terminated, Change::Spot] {
+        figures.push(rig.cordoned(change, effort.reactions).await?);
+    }
+    let deregister = deregister.ok_or("deregister was not measured")?;
+    for systemd in [true, false] {
+        figures.push(rig.undone(effort.reactions, systemd, &deregister).await?);
+    }
+    figures.extend(rig.idle(&Rig::start(agents).await?, effort.seconds).await?);
+    if effort.whole {
+        figures.extend(rush().await?);
+    }
+    Ok((figures, rig.trusted))
+}
+
+/// Many hosts that boot at once; nothing where that program is not part of the checkout.
+async fn rush() -> Result<Vec<Figure>, Error> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../storm");
+    if !program.is_file() {
+        return Ok(Vec::new());
+    }
+    // It fails when an aim is missed, which the figures say too.
+    let output = Command::new(&program).arg("--json").stderr(Stdio::null()).output().await?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    storm::figures(&said)
+        .map_err(|error| format!("tests/storm --json said no figures: {error}: {said}").into())
 }
 
 /// Says something on standard output.

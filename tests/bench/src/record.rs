@@ -1,5 +1,6 @@
-//! What was measured.
+//! What was measured of a program.
 
+use bench::figures::{Aim, Figure, Unit};
 use bench::measure::{Run, quantile};
 
 /// All runs of one program.
@@ -31,28 +32,46 @@ impl Runs {
     }
 }
 
-/// One row of the table.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    /// The command line.
-    pub(crate) name: String,
-    /// The agent.
-    pub(crate) agent: Runs,
-    /// The floor; none for a command that asks nothing.
-    pub(crate) floor: Option<Runs>,
-    /// What it asked; none for a command that asks nothing.
-    pub(crate) asked: Option<Asked>,
-    /// How many processes it was; none when that cannot be counted here.
-    pub(crate) processes: Option<usize>,
+/// What a process came to consist of, itself included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Births {
+    pub(crate) processes: u64,
+    pub(crate) threads: u64,
 }
 
-/// Requests by kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
-    pub(crate) imds: usize,
-    pub(crate) dns: usize,
-    pub(crate) route53: usize,
-    pub(crate) secrets: usize,
-    pub(crate) bbb: usize,
-    pub(crate) scalelite: usize,
+impl Births {
+    /// In the trace of strace, restricted to the calls that make processes and threads.
+    pub(crate) fn in_trace(trace: &str) -> Self {
+        // strace splits calls that overlap: the second half has no flags.
+        let births = trace.lines().filter(|line| !line.contains("resumed"));
+        let births = births.filter(|line| line.contains("fork(") || line.contains("clone"));
+        births.fold(Self { processes: 1, threads: 1 }, |before, line| match line.contains("CLONE_THREAD") {
+            true => Self { threads: before.threads + 1, ..before },
+            false => Self { processes: before.processes + 1, ..before },
+        })
+    }
+
+    pub(crate) fn figures(self, name: &str) -> [Figure; 2] {
+        [
+            Figure::new(format!("{name}: processes"), Unit::Count, self.processes).aim(Aim::AtMost(1)),
+            Figure::new(format!("{name}: threads"), Unit::Count, self.threads),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Births;
+
+    #[test]
+    fn processes_and_threads_are_told_apart() {
+        let trace = "\
+12 clone3({flags=CLONE_VM|CLONE_THREAD|CLONE_SETTLS, child_tid=0x7f} <unfinished ...>
+13 vfork( <unfinished ...>
+12 <... clone3 resumed> => {parent_tid=[14]}, 88) = 14
+13 <... vfork resumed>) = 15
+";
+        assert_eq!(Births::in_trace(trace), Births { processes: 2, threads: 2 });
+        assert_eq!(Births::in_trace(""), Births { processes: 1, threads: 1 });
+    }
 }

@@ -1,50 +1,40 @@
 //! A cloud with one host, an agent on it, and the runs of both programs in turn.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bench::figures::Figure;
 use bench::measure::Run;
+use bench::script::Script;
 use sandbox::cloud::{Cloud, Host, Options, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
 use sandbox::http::ServiceName;
 use sandbox::route53::{RecordSet, RecordType};
 use tokio::process::Command;
 
 use crate::agents::Agents;
-use crate::record::{Asked, Row, Runs};
-use crate::requests::Recording;
+use crate::commands::{self, Case, Measured, Situation};
+use crate::record::{Births, Runs};
+use crate::replay::Recording;
 use crate::{DISCARDED, Error};
 
 /// Where Debian and Ubuntu have the authorities that a host trusts; reading them is part of what a real host does.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// One command to measure.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Case {
-    name: &'static str,
-    arguments: &'static [&'static str],
-    /// Whether the host is neither in DNS nor in Scalelite before each run; else it is in both.
-    clean: bool,
-}
-
-/// The commands that are measured beside the floor.
-pub(crate) const CASES: [Case; 3] = [
-    Case { name: "register --only dns, clean boot", arguments: &["register", "--only", "dns"], clean: true },
-    Case { name: "register, clean host (full join)", arguments: &["register"], clean: true },
-    Case { name: "register, second time", arguments: &["register"], clean: false },
-];
+/// Whose calls are shown.
+const SERVICES: [ServiceName; 3] = [ServiceName::Route53, ServiceName::Ec2, ServiceName::Scalelite];
 
 pub(crate) struct Rig {
     pub(crate) cloud: Arc<Cloud>,
     pub(crate) host: Arc<Host>,
     pub(crate) agent: PathBuf,
     pub(crate) environment: Vec<(String, String)>,
-    authorities: PathBuf,
+    pub(crate) authorities: PathBuf,
     /// How many authorities there are.
     pub(crate) trusted: usize,
-    bbb_secret: String,
-    scalelite_secret: String,
+    pub(crate) bbb_secret: String,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -55,7 +45,6 @@ impl Rig {
         options.scalelite.processing = Duration::ZERO;
         options.route53.processing = Duration::ZERO;
         let bbb_secret = options.host.secret.clone();
-        let scalelite_secret = options.scalelite.secret.expose().to_owned();
         let cloud = Cloud::start(options).await?;
         // The runs follow each other faster than an account may change its zones.
         cloud.route53.set_throttle(None);
@@ -73,68 +62,84 @@ impl Rig {
         environment.retain(|(name, _)| name != "SSL_CERT_FILE");
         environment.push(("BBB_AGENT_CONFIG".to_owned(), config.display().to_string()));
         let agent = agents.bbb_agent();
-        Ok(Self {
-            cloud,
-            host,
-            agent,
-            environment,
-            authorities,
-            trusted,
-            bbb_secret,
-            scalelite_secret,
-            directory,
-        })
+        Ok(Self { cloud, host, agent, environment, authorities, trusted, bbb_secret, directory })
     }
 
-    /// `--version`, which asks nobody.
-    pub(crate) async fn version(&self, runs: usize) -> Result<Row, Error> {
-        let mut agent = Runs::default();
-        for number in 0..runs + DISCARDED {
-            let run = self.measure(&self.agent, &["--version"]).await?;
-            if number >= DISCARDED {
-                agent.add(run);
-            }
-        }
-        let processes = self.processes(&["--version"]).await;
-        Ok(Row { name: "--version".to_owned(), agent, floor: None, asked: None, processes })
-    }
-
-    /// A command and its floor, in turn.
-    pub(crate) async fn case(&self, case: Case, runs: usize) -> Result<Row, Error> {
-        self.clean()?;
-        if !case.clean {
-            self.measure(&self.agent, case.arguments).await?;
-        }
-        self.cloud.journal.clear();
-        self.cloud.dns.clear_queries();
-        self.measure(&self.agent, case.arguments).await?;
-        let recording = self.recording();
-        let floor_program = beside("floor")?;
-        let script = self.directory.path().join("script.json");
-        let script_argument = script.display().to_string();
+    /// `--version`, which asks nobody, and a floor that has nothing to do.
+    pub(crate) async fn version(&self, runs: usize) -> Result<Vec<Figure>, Error> {
+        let arguments = ["--version"];
+        let script =
+            Script { authorities: self.authorities.clone(), connections: Vec::new(), steps: Vec::new() };
         let (mut agent, mut floor) = (Runs::default(), Runs::default());
         for number in 0..runs + DISCARDED {
-            self.prepare(case)?;
-            let agent_run = self.measure(&self.agent, case.arguments).await?;
-            self.prepare(case)?;
-            std::fs::write(&script, serde_json::to_vec(&recording.script(&self.authorities)?)?)?;
-            let floor_run = self.measure(&floor_program, &[&script_argument]).await?;
+            let agent_run = self.measure(&self.agent, &arguments).await?;
+            let floor_run = self.floor(&script).await?;
             if number >= DISCARDED {
                 agent.add(agent_run);
                 floor.add(floor_run);
             }
         }
-        self.prepare(case)?;
-        let processes = self.processes(case.arguments).await;
-        let asked = Some(asked(&recording));
-        Ok(Row { name: case.name.to_owned(), agent, floor: Some(floor), asked, processes })
+        Ok(commands::version(&agent, &floor, self.births(&arguments).await))
     }
 
-    fn prepare(&self, case: Case) -> Result<(), Error> {
-        if case.clean { self.clean() } else { Ok(()) }
+    /// A command and its floor, in turn.
+    pub(crate) async fn case(&self, case: &Case, runs: usize) -> Result<Measured, Error> {
+        let situation = case.situation(self).await?;
+        let recording = self.record(case, &situation).await?;
+        let (mut agent, mut floor) = (Runs::default(), Runs::default());
+        for number in 0..runs + DISCARDED {
+            situation.establish(self)?;
+            let run = self.measure(&self.agent, case.arguments).await?;
+            case.ended_well(self)?;
+            let agent_run = Run { wall: run.wall.saturating_sub(case.waits), ..run };
+            let floor_run = self.replay(&recording, &situation).await?;
+            case.ended_well(self)?;
+            if number >= DISCARDED {
+                agent.add(agent_run);
+                floor.add(floor_run);
+            }
+        }
+        situation.establish(self)?;
+        let births = self.births(case.arguments).await;
+        let asked = SERVICES.map(|service| (service, recording.asked(service)));
+        // None to Route 53 is worth a row.
+        let asked = asked
+            .into_iter()
+            .filter(|(service, calls)| *calls > 0 || *service == ServiceName::Route53)
+            .collect();
+        Ok(Measured { agent, floor, asked, births, recording, situation })
     }
 
-    /// Takes the host out of DNS and Scalelite, behind the services' backs.
+    /// One run, with all that it asks.
+    async fn record(&self, case: &Case, situation: &Situation) -> Result<Recording, Error> {
+        situation.establish(self)?;
+        let servers = || self.cloud.scalelite.servers().into_iter();
+        let entries: BTreeMap<String, String> = servers().map(|server| (server.id, server.url)).collect();
+        self.cloud.dns.clear_queries();
+        self.cloud.journal.keep_requests();
+        self.measure(&self.agent, case.arguments).await?;
+        Ok(Recording {
+            cloud: Arc::clone(&self.cloud),
+            host: Arc::clone(&self.host),
+            requests: self.cloud.journal.take_requests(),
+            queries: self.cloud.dns.queries(),
+            added: servers().map(|server| server.id).filter(|id| !entries.contains_key(id)).collect(),
+            entries,
+        })
+    }
+
+    /// Runs the agent to its end, which has to be a good one.
+    pub(crate) async fn agent_once(&self, arguments: &[&str]) -> Result<(), Error> {
+        self.measure(&self.agent, arguments).await.map(drop)
+    }
+
+    /// What is in the zone and in Scalelite now.
+    pub(crate) fn situation(&self) -> Situation {
+        let entries = self.cloud.scalelite.servers().into_iter().map(|server| server.url).collect();
+        Situation { records: self.records(), entries }
+    }
+
+    /// Takes all hosts out of DNS and Scalelite, behind the services' backs.
     pub(crate) fn clean(&self) -> Result<(), Error> {
         for set in self.records() {
             if !self.cloud.route53.remove(&self.cloud.zone_id, &set.name, set.record_type, None) {
@@ -153,21 +158,33 @@ impl Rig {
         sets.into_iter().filter(own).collect()
     }
 
-    fn recording(&self) -> Recording {
-        Recording {
-            cloud: Arc::clone(&self.cloud),
-            host: Arc::clone(&self.host),
-            entries: self.cloud.journal.entries(),
-            queries: self.cloud.dns.queries(),
-            records: self.records(),
-            bbb_secret: self.bbb_secret.clone(),
-            scalelite_secret: self.scalelite_secret.clone(),
-        }
+    /// One run of the floor, with what a command asked.
+    pub(crate) async fn replay(&self, recording: &Recording, situation: &Situation) -> Result<Run, Error> {
+        situation.establish(self)?;
+        self.floor(&recording.script(&self.authorities)?).await
+    }
+
+    /// One run of the floor.
+    async fn floor(&self, script: &Script) -> Result<Run, Error> {
+        let path = self.directory.path().join("script.json");
+        std::fs::write(&path, serde_json::to_vec(script)?)?;
+        self.measure(&beside("floor")?, &[&path.display().to_string()]).await
     }
 
     async fn measure(&self, program: &Path, arguments: &[&str]) -> Result<Run, Error> {
+        self.measure_with(program, arguments, &[]).await
+    }
+
+    /// Measures a program that ends well, with this environment beside the cloud's.
+    pub(crate) async fn measure_with(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<Run, Error> {
         let mut command = Command::new(beside("measure")?);
         command.arg(program).args(arguments).env_clear().envs(self.environment.iter().cloned());
+        command.envs(environment.iter().cloned());
         let output = command.output().await?;
         let what = || format!("{} {}", program.display(), arguments.join(" "));
         let run: Run = serde_json::from_slice(&output.stdout)
@@ -181,8 +198,8 @@ impl Rig {
         }
     }
 
-    /// How many processes a command is, as strace sees them; none without strace.
-    async fn processes(&self, arguments: &[&str]) -> Option<usize> {
+    /// How many processes and threads a command is, as strace sees them; none without strace.
+    async fn births(&self, arguments: &[&str]) -> Option<Births> {
         let trace = self.directory.path().join("trace");
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-e", "trace=clone,clone3,fork,vfork", "-o"]).arg(&trace);
@@ -192,22 +209,7 @@ impl Rig {
         }
         let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().await.ok()?;
         let trace = std::fs::read_to_string(trace).ok().filter(|_| status.success())?;
-        let births = trace.lines().filter(|line| line.contains("fork(") || line.contains("clone"));
-        // strace splits calls that overlap: the second half has no flags.
-        let children = births.filter(|line| !line.contains("CLONE_THREAD") && !line.contains("resumed"));
-        Some(1 + children.count())
-    }
-}
-
-fn asked(recording: &Recording) -> Asked {
-    let count = |service| recording.entries.iter().filter(|entry| entry.service == service).count();
-    Asked {
-        imds: count(ServiceName::Imds),
-        dns: recording.queries.len(),
-        route53: count(ServiceName::Route53),
-        secrets: count(ServiceName::SecretsManager),
-        bbb: count(ServiceName::Bbb),
-        scalelite: count(ServiceName::Scalelite),
+        Some(Births::in_trace(&trace))
     }
 }
 
@@ -223,7 +225,7 @@ fn configuration(cloud: &Cloud, host: &Host) -> Result<String, Error> {
         "[tls]\nca_bundle = \"{}\"\n\n[dns]\nzone_id = \"{}\"\ndomain = \"{}\"\nservers = [{}]\n\n[scalelite]\nurl = \"{}\"\n\
          secret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\n\n\
          [bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n\n\
-         [recordings]\ndirectory = \"{}\"\nredis = \"{}\"\n\n[service]\ndirectory = \"{}\"\n",
+         [recordings]\ndirectory = \"{}\"\nredis = \"{}\"\n\n[service]\ndirectory = \"{}\"\n\n[sweep]\npause = 1\n",
         authority.display(),
         cloud.zone_id,
         cloud.zone_name,

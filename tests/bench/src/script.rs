@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 pub const TOKEN: &str = "{token}";
 /// In a request: the id of the Scalelite entry, from the answer to the request that has [`Keep::Id`].
 pub const ID: &str = "{id}";
-/// How long such an id is, in bytes: a UUID.
-pub const ID_LENGTH: usize = 36;
 
 /// The requests of one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]

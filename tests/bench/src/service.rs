@@ -1,55 +1,64 @@
 //! The service: what it costs while nothing happens, and how soon it reacts.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bench::figures::{Aim, Figure, Unit};
+use bench::measure::quantile;
 use sandbox::cloud::{Cloud, Options};
 use sandbox::fleet::LifecycleState;
 use sandbox::http::ServiceName;
-use tokio::process::Command;
 use tokio::time::sleep;
 
+use crate::commands::Measured;
 use crate::daemon::{Daemon, Usage};
 use crate::rig::{Rig, beside};
 use crate::{DISCARDED, Error};
 
 /// How often the metadata service is asked by default: the change comes at any time in between.
 const POLL: Duration = Duration::from_secs(2);
+/// From the change to the cordon, in microseconds.
+const CORDON: u64 = 2_000_000;
+/// From SIGTERM to all undone, in microseconds.
+const UNDO: u64 = 300_000;
+
+/// Memory of the service, in bytes.
+const RESIDENT: u64 = 12 * 1024 * 1024;
+/// CPU time of the service in a second, in microseconds: 0.1 % of a core.
+const CPU_SHARE: u64 = 1_000;
+/// What may be asked in an hour; the rest is shown without an aim.
+const HOURLY: [(ServiceName, u64); 4] = [
+    (ServiceName::Route53, 0),
+    (ServiceName::Ec2, 0),
+    (ServiceName::AutoScaling, 0),
+    (ServiceName::CloudWatch, 60),
+];
+const SHOWN: [ServiceName; 4] =
+    [ServiceName::SecretsManager, ServiceName::Scalelite, ServiceName::Bbb, ServiceName::Imds];
 
 const SYSTEMCTL: &str = "#!/bin/sh\n\
     echo '   1 poweroff.target          start   waiting'\n\
     echo '   2 bbb-agent.service        stop    waiting'\n";
 
-/// The service and its floor over some time in which nothing happened.
-#[derive(Clone, Debug)]
-pub(crate) struct Idle {
-    /// How long, in seconds.
-    pub(crate) seconds: u64,
-    pub(crate) agent: Usage,
-    pub(crate) floor: Usage,
-    /// Requests of the service, and its questions to the name servers.
-    pub(crate) calls: BTreeMap<ServiceName, usize>,
-    pub(crate) questions: usize,
-}
-
-/// Times from a cause to its effect, in microseconds.
-#[derive(Clone, Debug)]
-pub(crate) struct Reaction {
-    pub(crate) name: &'static str,
-    pub(crate) times: Vec<u64>,
-    /// What the median should be below, in microseconds.
-    pub(crate) aim: u64,
+/// A change of the metadata that the service answers with a cordon.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    /// The group ends the host.
+    Terminated,
+    /// EC2 takes the spot instance back.
+    Spot,
 }
 
 impl Rig {
-    /// Lets the service and its floor run at the same time, without anything happening.
-    pub(crate) async fn idle(&self, seconds: u64) -> Result<Idle, Error> {
+    /// Lets the service, the service without metrics and the floor run at the same time, without anything happening.
+    pub(crate) async fn idle(&self, plain: &Rig, seconds: u64) -> Result<Vec<Figure>, Error> {
         self.cloud.journal.clear();
         let agent = self.serving(&[]).await?;
         // The last of the questions that are asked once.
         self.cloud.journal.reached(ServiceName::AutoScaling, "", 1).await;
-        // In a cloud of its own: whose requests they are could not be told.
+        let without = plain.serving(&[("BBB_AGENT_METRICS_ENABLED", "false")]).await?;
+        // In clouds of their own: whose requests they are could not be told.
         let cloud = Cloud::start(Options::default()).await?;
         let mut command = Command::new(beside("poll")?);
         command.arg(cloud.imds_address().to_string()).env_clear();
@@ -57,41 +66,103 @@ impl Rig {
         cloud.journal.reached(ServiceName::Imds, "maintenance", 1).await;
         self.cloud.journal.clear();
         self.cloud.dns.clear_queries();
-        let before = (agent.usage()?, floor.usage()?);
-        sleep(Duration::from_secs(seconds)).await;
-        let after = (agent.usage()?, floor.usage()?);
-        let mut calls = BTreeMap::new();
-        for entry in self.cloud.journal.entries() {
-            *calls.entry(entry.service).or_insert(0) += 1;
+        let daemons = [agent, without, floor];
+        let mut before = Vec::new();
+        for daemon in &daemons {
+            before.push(daemon.cpu()?);
         }
-        let questions = self.cloud.dns.queries().len();
-        agent.kill().await?;
-        floor.kill().await?;
-        let between = |before: Usage, after: Usage| Usage { cpu: after.cpu - before.cpu, ..after };
-        let (agent, floor) = (between(before.0, after.0), between(before.1, after.1));
-        Ok(Idle { seconds, agent, floor, calls, questions })
+        sleep(Duration::from_secs(seconds)).await;
+        let mut figures = self.hourly(seconds);
+        let (mut shares, mut usages) = (Vec::new(), Vec::new());
+        for (daemon, before) in daemons.into_iter().zip(before) {
+            usages.push(daemon.usage()?);
+            shares.push((daemon.kill().await? - before) / seconds);
+        }
+        let ([agent, without, floor], [usage, _, bare]) = (shares.as_slice(), usages.as_slice()) else {
+            return Err("three programs were measured".into());
+        };
+        let share = |what: &str, share: &u64| {
+            let figure = Figure::new(format!("idle: {what}"), Unit::Share, *share);
+            figure.floor(*floor).aim(Aim::AtMost(CPU_SHARE))
+        };
+        let mut all = vec![share("CPU", agent), share("CPU without metrics", without)];
+        all.extend(memory(*usage, *bare));
+        all.append(&mut figures);
+        Ok(all)
     }
 
-    /// From the target state turning `Terminated` to the cordon arriving at Scalelite.
-    pub(crate) async fn cordoned(&self, runs: usize) -> Result<Reaction, Error> {
-        let mut times = Vec::new();
+    /// Calls in an hour, from those in so many seconds.
+    fn hourly(&self, seconds: u64) -> Vec<Figure> {
+        let entries = self.cloud.journal.entries();
+        let figure = |name: &str, count: usize| {
+            let hourly = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(3600) / seconds;
+            Figure::new(format!("idle: {name} an hour"), Unit::Count, hourly)
+        };
+        let made = |service: ServiceName| {
+            let count = entries.iter().filter(|entry| entry.service == service).count();
+            figure(&format!("{service:?} calls"), count)
+        };
+        let aimed = HOURLY.iter().map(|(service, most)| made(*service).aim(Aim::AtMost(*most)));
+        let mut figures: Vec<Figure> = aimed.chain(SHOWN.map(made)).collect();
+        figures.push(figure("DNS questions", self.cloud.dns.queries().len()));
+        figures
+    }
+
+    /// From a change of the metadata to the cordon arriving at Scalelite. The floor is when the metadata was asked next.
+    pub(crate) async fn cordoned(&self, change: Change, runs: usize) -> Result<Figure, Error> {
+        let (mut times, mut asked) = (Vec::new(), Vec::new());
         for number in 0..runs {
             let service = self.serving(&[]).await?;
             // At every time between two polls, so that the runs cover them evenly.
             sleep(POLL * u32::try_from(number)? / u32::try_from(runs)?).await;
             self.cloud.journal.clear();
             let started = Instant::now();
-            self.cloud.fleet.terminate(self.host.id())?;
-            self.cloud.journal.reached(ServiceName::Scalelite, "updateServer", 1).await;
-            times.push(microseconds(started)?);
+            let key = self.change(change)?;
+            let journal = &self.cloud.journal;
+            let poll = async {
+                journal.reached(ServiceName::Imds, key, 1).await;
+                microseconds(started)
+            };
+            let cordon = async {
+                journal.reached(ServiceName::Scalelite, "updateServer", 1).await;
+                microseconds(started)
+            };
+            let (poll, cordon) = tokio::join!(poll, cordon);
+            asked.push(poll?);
+            times.push(cordon?);
             service.kill().await?;
             self.cloud.fleet.set_lifecycle_state(self.host.id(), LifecycleState::InService)?;
+            self.cloud.fleet.change(self.host.id(), |instance| instance.facts.spot = None)?;
         }
-        Ok(Reaction { name: "Terminated at IMDS to cordon", times, aim: 2_000_000 })
+        let name = match change {
+            Change::Terminated => "group ends the host: until cordoned",
+            Change::Spot => "spot notice: until cordoned",
+        };
+        Ok(reaction(name, &times, CORDON).floor(quantile(&asked, 0.5)))
     }
 
-    /// From SIGTERM to the host disabled in Scalelite and its record gone.
-    pub(crate) async fn undone(&self, runs: usize, systemd: bool) -> Result<Reaction, Error> {
+    /// Makes the change and tells by which key the service gets to know it.
+    fn change(&self, change: Change) -> Result<&'static str, Error> {
+        match change {
+            Change::Terminated => {
+                self.cloud.fleet.terminate(self.host.id())?;
+                Ok("target-lifecycle-state")
+            }
+            Change::Spot => {
+                self.cloud.interrupt(self.host.id(), "terminate", Duration::from_secs(120))?;
+                Ok("spot/instance-action")
+            }
+        }
+    }
+
+    /// From SIGTERM to the host disabled in Scalelite and its record gone. The floor is that of `deregister`, in turn: a
+    /// program that has yet to start and makes a few calls more.
+    pub(crate) async fn undone(
+        &self,
+        runs: usize,
+        systemd: bool,
+        deregister: &Measured,
+    ) -> Result<Figure, Error> {
         let bin = self.directory.path().join("bin");
         std::fs::create_dir_all(&bin)?;
         std::fs::write(bin.join("systemctl"), SYSTEMCTL)?;
@@ -99,26 +170,33 @@ impl Rig {
         let path = format!("{}:/usr/bin:/bin", bin.display());
         let environment = [("PATH", path.as_str()), ("INVOCATION_ID", "0123456789abcdef0123456789abcdef")];
         let environment = if systemd { environment.as_slice() } else { &[] };
-        let mut times = Vec::new();
+        let (mut times, mut floors) = (Vec::new(), Vec::new());
         for number in 0..runs + DISCARDED {
             let service = self.serving(environment).await?;
             self.cloud.journal.clear();
             let started = Instant::now();
-            service.terminate().await?;
+            service.terminate()?;
             tokio::join!(
                 self.cloud.journal.reached(ServiceName::Scalelite, "updateServer", 1),
                 self.cloud.journal.reached(ServiceName::Route53, "ChangeResourceRecordSets", 1),
             );
-            if number >= DISCARDED {
-                times.push(microseconds(started)?);
-            }
+            let time = microseconds(started)?;
             service.end().await?;
             if !self.records().is_empty() {
                 return Err("the service has left its record sets".into());
             }
+            let floor = self.replay(&deregister.recording, &deregister.situation).await?;
+            if number >= DISCARDED {
+                times.push(time);
+                floors.push(floor.wall);
+            }
         }
-        let name = if systemd { "SIGTERM (power off) to undone" } else { "SIGTERM (no systemd) to undone" };
-        Ok(Reaction { name, times, aim: 300_000 })
+        let name = if systemd {
+            "SIGTERM at power-off: until undone"
+        } else {
+            "SIGTERM without systemd: until undone"
+        };
+        Ok(reaction(name, &times, UNDO).floor(quantile(&floors, 0.5)))
     }
 
     /// A service that has just come into service on a clean host.
@@ -133,6 +211,23 @@ impl Rig {
             .envs(environment.iter().copied());
         Daemon::start(command, Some("-> serving")).await
     }
+}
+
+fn memory(agent: Usage, floor: Usage) -> [Figure; 4] {
+    let figure = |what: &str, unit, value| Figure::new(format!("idle: {what}"), unit, value);
+    [
+        figure("resident memory", Unit::Bytes, agent.resident)
+            .floor(floor.resident)
+            .aim(Aim::AtMost(RESIDENT)),
+        figure("peak memory", Unit::Bytes, agent.peak).floor(floor.peak).aim(Aim::AtMost(RESIDENT)),
+        figure("processes", Unit::Count, 1 + agent.children).aim(Aim::AtMost(1)),
+        figure("threads", Unit::Count, agent.threads),
+    ]
+}
+
+fn reaction(name: &str, times: &[u64], aim: u64) -> Figure {
+    let figure = Figure::new(name, Unit::Microseconds, quantile(times, 0.5));
+    figure.late(quantile(times, 0.9)).aim(Aim::AtMost(aim))
 }
 
 fn microseconds(since: Instant) -> Result<u64, Error> {

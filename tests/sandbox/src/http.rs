@@ -231,6 +231,7 @@ impl Server {
     async fn act(&self, request: Request) -> Result<Response, ConnectionClosed> {
         let service = (self.route)(&request);
         let (name, action) = (service.name(), service.action(&request));
+        self.journal.arrived(name, &request);
         let result = match self.faults.take(name, &action) {
             None => Ok(service.answer(&request).await),
             Some(Fault::Error { status, code }) => Ok(service.error(status, &code)),

@@ -1,11 +1,13 @@
-//! What was asked of the cloud: every request with its service, action and status, to be counted and waited for.
+//! What was asked of the cloud: every request with its service, action and status, to be counted and waited for; whole
+//! requests where somebody wants to make them again.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::http::ServiceName;
+use crate::http::{Request, ServiceName};
 
 /// One request that reached the cloud.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,40 +20,65 @@ pub struct Entry {
     pub status: Option<u16>,
 }
 
+/// Whole requests, while somebody wants them.
+type Kept = Arc<Mutex<Option<Vec<(ServiceName, Request)>>>>;
+
 /// All requests since the start or the last [`Journal::clear`]. Clones share one list.
 #[derive(Clone, Debug)]
-pub struct Journal(watch::Sender<Vec<Entry>>);
+pub struct Journal {
+    entries: watch::Sender<Vec<Entry>>,
+    kept: Kept,
+}
 
 impl Default for Journal {
     fn default() -> Self {
-        Self(watch::Sender::new(Vec::new()))
+        Self { entries: watch::Sender::new(Vec::new()), kept: Arc::default() }
     }
 }
 
 impl Journal {
+    /// Notes a request that has arrived.
+    pub(crate) fn arrived(&self, service: ServiceName, request: &Request) {
+        if let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            kept.push((service, request.clone()));
+        }
+    }
+
+    /// Notes what became of a request.
     pub(crate) fn record(&self, service: ServiceName, action: &str, status: Option<u16>) {
-        self.0.send_modify(|entries| entries.push(Entry { service, action: action.to_owned(), status }));
+        self.entries
+            .send_modify(|entries| entries.push(Entry { service, action: action.to_owned(), status }));
     }
 
     /// Everything so far.
     pub fn entries(&self) -> Vec<Entry> {
-        self.0.borrow().clone()
+        self.entries.borrow().clone()
     }
 
     /// Forgets everything so far.
     pub fn clear(&self) {
-        self.0.send_modify(Vec::clear);
+        self.entries.send_modify(Vec::clear);
+    }
+
+    /// Keeps whole requests from now on, with the credentials and secrets that are in them.
+    pub fn keep_requests(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// The requests since [`Journal::keep_requests`], in the order in which they arrived; keeps no more of them.
+    pub fn take_requests(&self) -> Vec<(ServiceName, Request)> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 
     /// How many requests had this service and an action containing this text.
     pub fn count(&self, service: ServiceName, action: &str) -> usize {
-        count(&self.0.borrow(), service, action)
+        count(&self.entries.borrow(), service, action)
     }
 
     /// Requests per service and action, for reports.
     pub fn tally(&self) -> BTreeMap<(ServiceName, String), usize> {
         let mut tally = BTreeMap::new();
-        for entry in self.0.borrow().iter() {
+        for entry in self.entries.borrow().iter() {
             *tally.entry((entry.service, entry.action.clone())).or_default() += 1;
         }
         tally
@@ -60,7 +87,7 @@ impl Journal {
     /// Returns once at least `times` such requests were made.
     pub async fn reached(&self, service: ServiceName, action: &str, times: usize) {
         // The sender lives in self, so waiting cannot fail.
-        let _ = self.0.subscribe().wait_for(|entries| count(entries, service, action) >= times).await;
+        let _ = self.entries.subscribe().wait_for(|entries| count(entries, service, action) >= times).await;
     }
 }
 

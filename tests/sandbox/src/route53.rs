@@ -15,6 +15,7 @@
 //! their propagation says, and the change is `INSYNC` when all have it.
 
 mod batch;
+mod call;
 mod clock;
 mod list;
 mod name;
@@ -33,6 +34,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 pub use batch::{Action, Change};
+pub use call::Call;
 pub use clock::{BucketSize, Clock, Throttle};
 pub use name::DnsName;
 pub use record::{Alias, RecordSet, RecordType, Routing};
@@ -108,6 +110,7 @@ struct State {
     zones: Arc<Zones>,
     version: u64,
     accepted: Vec<Accepted>,
+    calls: Vec<Call>,
     next_change: u64,
     /// The bucket for requests and the one for record changes.
     buckets: Option<(Bucket, Bucket)>,
@@ -133,6 +136,7 @@ impl Route53 {
             zones: Arc::new(zones),
             version: 0,
             accepted: Vec::new(),
+            calls: Vec::new(),
             next_change: 1,
             buckets: full_buckets(options.throttle, &options.clock),
             busy: BTreeSet::new(),
@@ -162,6 +166,11 @@ impl Route53 {
     /// Every batch accepted so far, in order.
     pub fn changes(&self) -> Vec<Accepted> {
         self.state().accepted.clone()
+    }
+
+    /// Every request so far, in the order of the answers; planned faults are none.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
     }
 
     /// Whether every name server has an accepted change; none when there is no such change.
@@ -433,7 +442,11 @@ impl Service for Route53 {
 
     fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response> {
         Box::pin(async move {
-            self.serve(request).await.unwrap_or_else(|refusal| refusal.into_response(self.refusal_shape))
+            let (at, operation) = (self.clock.now(), Operation::of(request).name());
+            let result = self.serve(request).await;
+            let refusal = result.as_ref().err().map(|refusal| refusal.code().to_owned());
+            self.state().calls.push(Call { at, operation, refusal });
+            result.unwrap_or_else(|refusal| refusal.into_response(self.refusal_shape))
         })
     }
 

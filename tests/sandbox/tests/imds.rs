@@ -253,3 +253,21 @@ async fn the_role_has_keys_that_change_when_they_end() {
     assert_ne!(read().await["AccessKeyId"], first["AccessKeyId"]);
     assert_eq!(host.meta(&token, "iam/security-credentials/another").await.0, 404);
 }
+
+#[tokio::test]
+async fn whole_requests_are_kept_while_somebody_wants_them() {
+    let host = Host::start().await;
+    let journal = &host.cloud.journal;
+    host.token("60").await;
+    assert!(journal.take_requests().is_empty(), "nobody wanted it");
+    journal.keep_requests();
+    let token = host.token("61").await;
+    host.get(&token, "/latest/meta-data/public-ipv4").await;
+    let kept = journal.take_requests();
+    let paths: Vec<&str> = kept.iter().map(|(_, request)| request.path.as_str()).collect();
+    assert_eq!(paths, ["/latest/api/token", "/latest/meta-data/public-ipv4"]);
+    assert_eq!(kept[0].1.header("x-aws-ec2-metadata-token-ttl-seconds"), "61");
+    assert_eq!(kept[1].1.header("x-aws-ec2-metadata-token"), token);
+    host.token("62").await;
+    assert!(journal.take_requests().is_empty(), "nobody wants it any more");
+}

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | no connection, no answer in time, an answer that cannot be read | later |
 //! | 5xx, 429 | later |
-//! | throttling by any of its names (HTTP status 400 too), `PriorRequestNotComplete` | later |
+//! | throttling by any of its names (HTTP status 400 too) | later, and there are others who want the same |
+//! | `PriorRequestNotComplete` and others that say that the service is busy | later |
 //! | no credentials (yet) | later |
 //! | the clocks differ | later: a booting host's clock may still be corrected |
 //! | an expired token | later: every call looks for credentials anew |
@@ -21,13 +22,12 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use crate::bbb::envelope::clean;
 use crate::http::{chain, is_distrust, known_cause, layers};
 
-/// Codes of throttling, by all the names that AWS services use (the SDK's list, aws-runtime's `THROTTLING_ERRORS`), and
-/// of a zone that is still busy with another change.
-const BUSY: [&str; 16] = [
+/// Codes of throttling, by all the names that AWS services use (the SDK's list, aws-runtime's `THROTTLING_ERRORS`, whose
+/// `PriorRequestNotComplete`, `TransactionInProgressException` and `RequestTimeout` are none).
+const THROTTLED: [&str; 13] = [
     "BandwidthLimitExceeded",
     "EC2ThrottledException",
     "LimitExceededException",
-    "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestThrottled",
@@ -38,9 +38,10 @@ const BUSY: [&str; 16] = [
     "ThrottlingException",
     "TooManyRequests",
     "TooManyRequestsException",
-    "TransactionInProgressException",
-    "RequestTimeout",
 ];
+
+/// Codes of a service that is busy for a moment, such as a zone with another change.
+const BUSY: [&str; 3] = ["PriorRequestNotComplete", "TransactionInProgressException", "RequestTimeout"];
 
 /// Codes of a clock that is wrong.
 const CLOCK: [&str; 2] = ["RequestTimeTooSkewed", "RequestInTheFuture"];
@@ -70,7 +71,24 @@ where
 /// The same for a service's refusal with this code and HTTP status.
 fn is_retryable_refusal(code: Option<&str>, status: u16) -> bool {
     let passing = |code: &str| BUSY.contains(&code) || CLOCK.contains(&code) || EXPIRED.contains(&code);
-    status >= 500 || status == 429 || code.is_some_and(passing)
+    status >= 500 || is_throttling(code, status) || code.is_some_and(passing)
+}
+
+/// Whether the service has refused because too many calls were made.
+pub fn is_throttled<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    match error {
+        SdkError::ServiceError(service) => {
+            is_throttling(service.err().code(), service.raw().status().as_u16())
+        }
+        _ => false,
+    }
+}
+
+fn is_throttling(code: Option<&str>, status: u16) -> bool {
+    status == 429 || code.is_some_and(|code| THROTTLED.contains(&code))
 }
 
 /// For a request that did not get to its service.
@@ -160,6 +178,22 @@ mod tests {
         ];
         for (code, status, expected) in rows {
             assert_eq!(is_retryable_refusal(code, status), expected, "{code:?} {status}");
+        }
+    }
+
+    #[test]
+    fn what_is_throttling() {
+        let rows = [
+            (Some("Throttling"), 400, true),
+            (Some("ThrottlingException"), 400, true),
+            (Some("RequestLimitExceeded"), 503, true),
+            (None, 429, true),
+            (Some("PriorRequestNotComplete"), 400, false),
+            (Some("ServiceUnavailable"), 503, false),
+            (Some("AccessDenied"), 403, false),
+        ];
+        for (code, status, expected) in rows {
+            assert_eq!(is_throttling(code, status), expected, "{code:?} {status}");
         }
     }
 

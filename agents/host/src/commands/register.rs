@@ -10,7 +10,7 @@ use crate::cli::Only;
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::naming::Named;
-use crate::pace::Pace;
+use crate::pace::{Pace, Queued};
 use crate::pool::{Pool, Standing};
 use crate::report::{self, Exit, Failure, say};
 use crate::route53::RecordSets;
@@ -71,7 +71,7 @@ async fn name(
 ) -> Result<Result<(), Failure>, Failure> {
     let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
     let zone = session.zone(host).await?;
-    let named = zone.register(&desired, executor, deadline).await?;
+    let named = zone.register(&desired, executor, &mut Queued::once(deadline)).await?;
     let calls = zone.api.calls();
     let name = &host.name;
     match &named {

@@ -136,6 +136,13 @@ const KEYS: &[Key] = &[
         "How existing records are read: \"auto\" asks the zone's authoritative servers and Route 53's API only where they do not answer; \"api\" always asks the API (private zones).",
     ),
     key(
+        "dns.spread",
+        Kind::Integer,
+        Some("0"),
+        "",
+        "Over how much time hosts that are started at once spread their first call to Route 53, in seconds (0 to 43200, at most half of timeouts.register): at boot the service waits for a random part of it, unless the name is right already. Where more than 50 are started at once: their number, divided by the calls a second that the account has (10; older ones 5).",
+    ),
+    key(
         "dns.servers",
         Kind::List,
         Some("[]"),

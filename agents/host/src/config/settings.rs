@@ -64,6 +64,8 @@ pub struct Dns {
     pub ipv6: bool,
     /// Whether existing records are read through Route 53's API only.
     pub read_through_api: bool,
+    /// Within what time hosts that boot at once make their first change.
+    pub spread: Duration,
     /// Authoritative servers; empty when they are to be found through NS records.
     pub servers: Vec<SocketAddr>,
     /// The zone's own name, where it is not to be found through SOA records.
@@ -223,6 +225,9 @@ impl Checker<'_> {
         let sweep = self.sweep();
         let metrics = self.metrics();
         let timeouts = self.timeouts();
+        if let (Some(dns), Some(timeouts)) = (&dns, &timeouts) {
+            self.spread(dns.spread, timeouts.register);
+        }
         let log_level = self.with_default("log.level", "info", |text| {
             Level::parse(text).ok_or("must be \"error\", \"warn\", \"info\" or \"debug\"")
         });
@@ -258,6 +263,7 @@ impl Checker<'_> {
             "api" => Ok(true),
             _ => Err("must be \"auto\" or \"api\""),
         });
+        let spread = self.seconds("dns.spread", 0, 0, 43_200);
         let servers = self.list("dns.servers", server);
         let apex = self.apex(domain.as_ref());
         if ipv4 == Some(Ipv4Choice::Off) && !ipv6 {
@@ -274,9 +280,21 @@ impl Checker<'_> {
             ipv4: ipv4?,
             ipv6,
             read_through_api: read_through_api?,
+            spread: spread?,
             servers: servers?,
             apex: apex?,
         })
+    }
+
+    /// The other half of the time is for the calls themselves and for joining.
+    fn spread(&mut self, spread: Duration, register: Duration) {
+        if spread > register / 2 {
+            let (spread, register) = (spread.as_secs(), register.as_secs());
+            self.complain(
+                "dns.spread",
+                format!("{spread} s is more than half of timeouts.register ({register} s): a host could still wait for its turn when its time is over"),
+            );
+        }
     }
 
     fn naming(&mut self, domain: Option<&Name>) -> Option<Naming> {

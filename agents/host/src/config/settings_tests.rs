@@ -98,6 +98,11 @@ fn problems_name_file_line_and_key() {
             "config.toml:4: dns.servers: \"ns1\" is not an IP address with or without a port",
         ),
         ("servers = [1]", "config.toml:4: dns.servers: must be a list of texts"),
+        ("spread = -1", "config.toml:4: dns.spread: -1 is out of range (0 to 43200 seconds)"),
+        (
+            "spread = 151",
+            "config.toml:4: dns.spread: 151 s is more than half of timeouts.register (300 s): a host could still wait for its turn when its time is over",
+        ),
         ("apex = \"example.com\"", "config.toml:4: dns.apex: is not dns.domain (example.org) or above it"),
         ("name = \"a.example.com\"", "config.toml:4: dns.name: is not below dns.domain"),
         (

@@ -16,6 +16,7 @@ use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
 use crate::naming::{Named, Standing, Unnamed, Zone};
+use crate::pace::Queued;
 use crate::pool::{Pool, Standing as Place};
 use crate::report::{Exit, Failure};
 use crate::route53::{ChangeId, RecordSets};
@@ -79,11 +80,12 @@ pub(super) async fn run(
 
 /// What kind of trouble a failure is.
 fn trouble(failure: &Failure) -> Trouble {
-    let kind = match failure.exit {
-        Exit::Interrupted(_) => TroubleKind::Cancelled,
-        Exit::WaitingForBbb => TroubleKind::Waiting,
-        Exit::TryAgain => TroubleKind::Passing,
-        _ => TroubleKind::Lasting,
+    let kind = match (failure.turn(), failure.exit) {
+        (Some(wait), _) => TroubleKind::Turn(wait),
+        (None, Exit::Interrupted(_)) => TroubleKind::Cancelled,
+        (None, Exit::WaitingForBbb) => TroubleKind::Waiting,
+        (None, Exit::TryAgain) => TroubleKind::Passing,
+        (None, _) => TroubleKind::Lasting,
     };
     Trouble { words: failure.headline(), kind }
 }
@@ -140,6 +142,7 @@ impl Attempt<'_> {
         match zone.wait_until_live(&desired, change.as_ref(), Instant::now()).await {
             Ok(Source::Dns | Source::Api) => {
                 self.shared.awaits_nothing();
+                self.shared.is_up();
                 Ok(Found::Live)
             }
             Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
@@ -161,7 +164,10 @@ impl Attempt<'_> {
 
     /// Makes the name as desired; the change of it, where Route 53 has told one.
     async fn register(&mut self, zone: &Zone, desired: &Desired) -> Result<Option<ChangeId>, Failure> {
-        let named = zone.register(desired, &self.executor, self.deadline).await?;
+        let mut queued = Queued::again_and_again(self.deadline, self.shared.queue());
+        let named = zone.register(desired, &self.executor, &mut queued).await;
+        self.shared.keep_queue(queued.into_queue());
+        let named = named?;
         if let Named::Changed(..) | Named::Confirmed = &named {
             let (name, calls) = (&desired.name, zone.api.calls());
             let addresses = addresses_words(&desired.addresses());

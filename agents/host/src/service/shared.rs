@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use plan::backoff::Queue;
 use plan::dns::Desired;
 use plan::metrics;
 use secrecy::ExposeSecret;
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     servers: RefCell<Option<(Instant, NameServers)>>,
     /// The name as Route 53 has it by its own word, while not all of its servers answer so.
     awaited: RefCell<Option<Awaited>>,
+    /// This host among all that want changes in Route 53.
+    queue: RefCell<Queue>,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
     /// What goes on on the host, when it was counted last.
@@ -85,8 +88,10 @@ const FRESH: Duration = Duration::from_secs(3600);
 
 impl Shared {
     pub(super) fn new(session: Session) -> Self {
+        let queue = RefCell::new(Queue::new(session.settings.dns.spread));
         Self {
             session,
+            queue,
             host: OnceCell::new(),
             group: RefCell::default(),
             hook: RefCell::default(),
@@ -140,6 +145,21 @@ impl Shared {
     /// All servers have answered, or something else has happened.
     pub(super) fn awaits_nothing(&self) {
         self.awaited.replace(None);
+    }
+
+    /// Where this host stands among all that want changes in Route 53.
+    pub(super) fn queue(&self) -> Queue {
+        self.queue.borrow().clone()
+    }
+
+    /// That, as a try has left it.
+    pub(super) fn keep_queue(&self, queue: Queue) {
+        self.queue.replace(queue);
+    }
+
+    /// The name is live: what has to be repaired from now on is repaired at once.
+    pub(super) fn is_up(&self) {
+        self.queue.replace(Queue::new(Duration::ZERO));
     }
 
     /// Scalelite, if one is configured, with the load balancer's secret as it was within the last hour.

@@ -29,6 +29,12 @@ impl Part {
         self.due <= now
     }
 
+    /// How long it waits for other hosts, if it does.
+    pub(super) fn turn(&self, now: Moment) -> Option<Duration> {
+        let trouble = self.trouble.as_ref()?;
+        matches!(trouble.kind, TroubleKind::Turn(_)).then(|| self.due.saturating_sub(now))
+    }
+
     /// What went wrong last, if it did.
     pub fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
@@ -45,7 +51,11 @@ impl Part {
             self.backoff = pace(trouble.kind);
         }
         // Never at once: full jitter may draw nothing, and a service that refuses connections answers at once.
-        self.due = now + self.backoff.next(chance).max(Duration::from_millis(100));
+        let wait = match trouble.kind {
+            TroubleKind::Turn(wait) => wait,
+            _ => self.backoff.next(chance),
+        };
+        self.due = now + wait.max(Duration::from_millis(100));
         self.trouble = Some(trouble);
     }
 
@@ -59,7 +69,7 @@ fn pace(kind: TroubleKind) -> Backoff {
     let seconds = |base, cap| Backoff::new(Duration::from_secs(base), Duration::from_secs(cap));
     match kind {
         TroubleKind::Waiting => seconds(1, 5),
-        TroubleKind::Passing | TroubleKind::Cancelled => seconds(2, 60),
+        TroubleKind::Passing | TroubleKind::Cancelled | TroubleKind::Turn(_) => seconds(2, 60),
         // Whoever repairs it sends SIGUSR1 or calls `register` when waiting is not wanted.
         TroubleKind::Lasting => seconds(15, 300),
     }

@@ -411,6 +411,24 @@ fn a_stop_ends_in_time_even_if_nothing_answers() {
 }
 
 #[test]
+fn a_host_waits_for_its_turn_and_says_how_long() {
+    let mut rig = rig("joining");
+    let turn = Duration::from_secs(37);
+    let trouble = Trouble { words: "waiting for its turn".to_owned(), kind: TroubleKind::Turn(turn) };
+    assert_eq!(rig.step(Event::Finished(Job::Name, Err(trouble.clone()))), []);
+    let begun = rig.now;
+    assert_eq!(rig.machine.words(begun), "registering the name: waiting for its turn; next try in 37 s");
+    rig.now = begun + turn - Duration::from_millis(1);
+    assert!(!rig.step(Event::Tick).contains(&Action::Start(Job::Name)), "too early");
+    rig.now = begun + turn;
+    assert!(rig.step(Event::Tick).contains(&Action::Start(Job::Name)));
+
+    // Whoever calls register does not want to wait for others.
+    assert_eq!(rig.step(Event::Finished(Job::Name, Err(trouble))), []);
+    assert!(rig.step(Event::Ordered(Order::Register)).contains(&Action::Start(Job::Name)));
+}
+
+#[test]
 fn what_was_looked_at_before_the_order_is_looked_at_again() {
     let mut rig = rig("serving, looking after the entry");
     assert_eq!(rig.machine.job(), Some(Job::Keep));

@@ -11,18 +11,20 @@ impl Machine {
     pub fn words(&self, now: Moment) -> String {
         let words = match &self.state {
             State::Starting => "waiting for the instance metadata service".to_owned(),
-            State::Joining(state) if !state.named => with("registering the name", &state.care.name),
-            State::Joining(state) => with("the name is registered; joining Scalelite", &state.care.entry),
+            State::Joining(state) if !state.named => with("registering the name", &state.care.name, now),
+            State::Joining(state) => {
+                with("the name is registered; joining Scalelite", &state.care.entry, now)
+            }
             State::Serving(state) => {
                 let care =
                     if state.care.name.trouble().is_some() { &state.care.name } else { &state.care.entry };
-                with("registered", care)
+                with("registered", care, now)
             }
-            State::Resting(state) => with(&resting(state.why, state.cordon), &state.care.entry),
+            State::Resting(state) => with(&resting(state.why, state.cordon), &state.care.entry, now),
             State::Draining(drain) => draining(drain, self.work.as_ref(), now),
-            State::Leaving(state) => leaving(state),
+            State::Leaving(state) => leaving(state, now),
             State::Out(out) => out_of(out),
-            State::Stopping(state) => stopping(state),
+            State::Stopping(state) => stopping(state, now),
             State::Ended => "ended".to_owned(),
         };
         match self.protection.trouble().filter(|_| self.protects().is_some()) {
@@ -32,10 +34,11 @@ impl Machine {
     }
 }
 
-fn with(words: &str, part: &Part) -> String {
-    match part.trouble() {
-        Some(trouble) => format!("{words}: {}", trouble.words),
-        None => words.to_owned(),
+fn with(words: &str, part: &Part, now: Moment) -> String {
+    match (part.trouble(), part.turn(now)) {
+        (Some(trouble), Some(wait)) => format!("{words}: {}; next try in {}", trouble.words, duration(wait)),
+        (Some(trouble), None) => format!("{words}: {}", trouble.words),
+        (None, _) => words.to_owned(),
     }
 }
 
@@ -90,11 +93,11 @@ fn waiting(work: &Work) -> String {
     work.remark.as_ref().map_or(words.clone(), |remark| format!("{words} ({remark})"))
 }
 
-fn leaving(state: &Leaving) -> String {
+fn leaving(state: &Leaving, now: Moment) -> String {
     let words = format!("leaving ({})", because(state.cause));
     match &state.left {
-        None => with(&words, &state.part),
-        Some(_) => with(&format!("{words}: completing the lifecycle action"), &state.complete),
+        None => with(&words, &state.part, now),
+        Some(_) => with(&format!("{words}: completing the lifecycle action"), &state.complete, now),
     }
 }
 
@@ -110,14 +113,14 @@ fn out_of(out: &Out) -> String {
     }
 }
 
-fn stopping(state: &Stopping) -> String {
+fn stopping(state: &Stopping, now: Moment) -> String {
     let why = match state.cause {
         StopCause::Restart => "the service is restarted",
         StopCause::Reboot => "the host reboots",
         StopCause::PowerOff => "the host powers off",
         StopCause::Stop => "the service is stopped",
     };
-    with(&format!("stopping ({why})"), &state.part)
+    with(&format!("stopping ({why})"), &state.part, now)
 }
 
 /// `2 h 5 min`, `5 min`, `40 s`.

@@ -224,8 +224,8 @@ async fn what_lasts_is_told_to_systemd_with_its_cause() {
         ("Route 53 denied", NO_NAME, "AccessDenied"),
         ("another's name", NO_NAME, OTHER),
         ("no address", NO_NAME, "reports no address"),
-        // These are tried again at once, so that it takes some tries before they count as trouble.
         ("Route 53 busy", NO_NAME, "Throttling"),
+        // These are tried again at once, so that it takes some tries before they count as trouble.
         ("Scalelite closed", NAMED, "connection refused"),
         ("secret missing", NAMED, SCALELITE_SECRET_ID),
         ("secret wrong", NAMED, "checksum"),
@@ -396,4 +396,57 @@ async fn turn_agent_in_the_warm_pool_has_no_name_until_it_leaves_it() {
     service.systemd.shows(&["not registered: "]).await;
     assert_eq!(rig.records(), [""; 0]);
     assert_eq!(service.systemd.readies(), 1);
+}
+
+#[tokio::test]
+async fn a_throttled_host_waits_for_the_others_and_registers() {
+    let mut options = Options::with_tls();
+    options.route53.clock = sandbox::route53::Clock::manual();
+    let clock = options.route53.clock.clone();
+    let rig = Rig::start(options).await;
+    rig.cloud.route53.use_up(50);
+    let service = rig.service(&[]);
+    service.systemd.shows(&[NO_NAME, "Throttling: Rate exceeded; next try in "]).await;
+    clock.advance(std::time::Duration::from_secs(1));
+    service.systemd.shows_exactly("registered").await;
+    registered(&rig);
+    let throttled = rig.cloud.route53.calls().iter().filter(|call| call.refusal.is_some()).count();
+    assert!(throttled >= 1);
+    assert_eq!(rig.calls(Route53).len(), throttled + 1, "nothing but the change itself was asked for");
+    service.end(&[]).await;
+}
+
+/// The longest spread: then nobody's turn comes while the test goes on.
+const SPREAD: &str = "dns.spread = 43200\ntimeouts.register = 86400\n";
+
+#[tokio::test]
+async fn hosts_that_boot_at_once_take_turns() {
+    let rig = Rig::bbb().await;
+    rig.drop_in("50-storm", SPREAD);
+    let service = rig.service(&[]);
+    service.systemd.shows(&[NO_NAME, "waiting for its turn to register (dns.spread); next try in "]).await;
+    let status = rig.run(&["status"]).await;
+    status.says(&["waiting for its turn to register (dns.spread); next try in "]);
+    rig.ticked(2).await;
+    assert_eq!(rig.calls(Route53), [""; 0]);
+
+    rig.expect(0, &["register"]).await;
+    service.systemd.shows_exactly("registered").await;
+    registered(&rig);
+    service.end(&[]).await;
+}
+
+#[tokio::test]
+async fn a_host_that_has_its_name_waits_for_no_turn() {
+    let rig = Rig::bbb().await;
+    rig.drop_in("50-storm", SPREAD);
+    rig.expect(0, &["register"]).await;
+    rig.cloud.journal.clear();
+    let service = rig.serving(&[]).await;
+    assert_eq!(rig.calls(Route53), [""; 0]);
+
+    // Neither does one whose record was deleted while it ran.
+    assert!(rig.cloud.route53.remove(&rig.cloud.zone_id, &rig.fqdn(), RecordType::A, None));
+    rig.until(&service, rig.cloud.journal.reached(Route53, "Change", 1)).await;
+    service.end(&[]).await;
 }

@@ -58,6 +58,10 @@ impl Refusal {
         Self::new(status, code, message)
     }
 
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
     pub(crate) fn into_response(self, shape: RefusalShape) -> Response {
         let request_id = request_id();
         let batch = self.code == "InvalidChangeBatch";

@@ -277,7 +277,7 @@ fn bbb_answers(version: Result<Version, bbb::Error>, meetings: Result<Vec<Meetin
     match meetings {
         Ok(meetings) => {
             found.meetings = Some(meetings.len());
-            found.participants = Some(meetings.iter().map(|meeting| meeting.participants).sum());
+            found.participants = Some(meetings.iter().map(|meeting| u64::from(meeting.participants)).sum());
         }
         Err(error) => found.error = found.error.or(Some(error.to_string())),
     }

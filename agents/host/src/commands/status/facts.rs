@@ -131,7 +131,7 @@ pub struct BbbHost {
     /// Running meetings, breakout rooms included.
     pub meetings: Option<usize>,
     /// People in them.
-    pub participants: Option<u32>,
+    pub participants: Option<u64>,
     /// Recordings that have not left the host.
     pub recordings: Recordings,
     /// Why this is not known.

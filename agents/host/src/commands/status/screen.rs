@@ -8,6 +8,7 @@ use plan::health::Verdict;
 use serde_json::Value;
 
 use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status};
+use crate::report::visible_line;
 
 /// Draws the whole screen, the verdict last: that is where the eye is when the prompt comes back.
 pub(super) fn draw(status: &Status) -> String {
@@ -37,7 +38,7 @@ impl Screen {
     /// A heading in the left column and a line beside it; further lines have an empty heading.
     fn row(&mut self, heading: &str, line: &str) {
         // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{heading:<13}{line}");
+        let _ = writeln!(self.0, "{heading:<13}{}", visible_line(line));
     }
 
     fn error(&mut self, error: Option<&String>) {

@@ -1,0 +1,181 @@
+use std::collections::BinaryHeap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::table;
+
+const EVER: Duration = Duration::MAX;
+
+#[test]
+fn ceilings_double_up_to_the_cap() {
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+    let ceilings: Vec<u64> = (0..5).map(|_| backoff.next(1.0).as_secs()).collect();
+    assert_eq!(ceilings, [1, 2, 4, 5, 5]);
+}
+
+fn seconds(cell: &str) -> Duration {
+    Duration::from_secs(cell.trim_end_matches(" s").parse().unwrap())
+}
+
+#[test]
+fn waits_by_the_table() {
+    for [next, before, spread, left, expected] in table::rows(include_str!("tables/queue.md")) {
+        let mut queue = Queue::new(seconds(&spread));
+        let mut wait = Duration::ZERO;
+        for step in before.split(", ").filter(|step| *step != "nothing") {
+            wait = match step {
+                "turn" => queue.turn(1.0),
+                "throttled" => queue.after(Refusal::Throttled, seconds(&left), 1.0),
+                "passing" => queue.after(Refusal::Passing, seconds(&left), 1.0),
+                _ => panic!("{step} is not known"),
+            };
+        }
+        if next.starts_with("the first change") {
+            wait = queue.turn(1.0);
+        }
+        assert_eq!(wait, seconds(&expected), "{next} after {before}, spread {spread}, {left} left");
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_above_the_cap(base in 0u64..10_000, cap in 0u64..10_000, draws in prop::collection::vec(0.0..1.0, 0..80)) {
+        let cap = Duration::from_millis(cap);
+        let mut backoff = Backoff::new(Duration::from_millis(base), cap);
+        for random in draws {
+            prop_assert!(backoff.next(random) <= cap);
+        }
+    }
+
+    #[test]
+    fn never_beyond_the_time_that_is_left(left in 0u64..100_000, draws in prop::collection::vec((any::<bool>(), 0.0..1.0), 0..40)) {
+        let left = Duration::from_millis(left);
+        let mut queue = Queue::new(Duration::ZERO);
+        for (throttled, random) in draws {
+            let refusal = if throttled { Refusal::Throttled } else { Refusal::Passing };
+            prop_assert!(queue.after(refusal, left, random) <= left);
+        }
+    }
+}
+
+/// Chance that is the same at every run (splitmix64, public domain).
+struct Chance(u64);
+
+impl Chance {
+    fn draw(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((bits ^ (bits >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// So many hosts that boot within half a second, and an account's budget.
+#[derive(Clone, Copy, Debug)]
+struct Storm {
+    hosts: usize,
+    /// Calls a second.
+    rate: f64,
+    burst: f64,
+    /// `dns.spread` in seconds.
+    spread: u64,
+}
+
+/// What a storm comes to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Came {
+    /// The time until the last is registered, over the least time in which so many calls pass.
+    time: f64,
+    /// Calls for each host.
+    calls: f64,
+    /// How many of all calls were throttled.
+    throttled: f64,
+}
+
+/// How long a call takes, in seconds.
+const CALL: f64 = 0.02;
+/// For how long a change keeps the zone, in seconds.
+const PROCESSING: f64 = 0.003;
+
+impl Storm {
+    /// Lets it happen in no time: a token bucket, changes one after the other, and hosts that do what [`Queue`] says.
+    fn pass(self, seed: u64) -> Came {
+        let mut chance = Chance(seed);
+        let mut hosts = vec![Queue::new(Duration::from_secs(self.spread)); self.hosts];
+        // In microseconds, the soonest first.
+        let at = |seconds: f64| std::cmp::Reverse((seconds * 1e6) as u64);
+        let mut due = BinaryHeap::new();
+        for (index, host) in hosts.iter_mut().enumerate() {
+            due.push((at(0.5 * chance.draw() + host.turn(chance.draw()).as_secs_f64()), index));
+        }
+        let (mut tokens, mut last, mut busy, mut calls, mut throttled) = (self.burst, 0.0, 0.0, 0.0, 0.0);
+        let mut end = 0.0;
+        while let Some((std::cmp::Reverse(now), index)) = due.pop() {
+            let now = now as f64 / 1e6;
+            tokens = (tokens + (now - last) * self.rate).min(self.burst);
+            (last, calls) = (now, calls + 1.0);
+            let refusal = if tokens < 1.0 {
+                throttled += 1.0;
+                Refusal::Throttled
+            } else {
+                tokens -= 1.0;
+                if now >= busy {
+                    (busy, end) = (now + PROCESSING, now);
+                    continue;
+                }
+                Refusal::Passing
+            };
+            let wait = hosts[index].after(refusal, EVER, chance.draw());
+            due.push((at(now + CALL + wait.as_secs_f64()), index));
+        }
+        let hosts = self.hosts as f64;
+        let least = (hosts - self.burst) / self.rate;
+        Came { time: end / least, calls: calls / hosts, throttled: throttled / calls }
+    }
+
+    /// The mean of many.
+    fn passes(self) -> Came {
+        const TIMES: u64 = 40;
+        let mut sum = Came::default();
+        for seed in 0..TIMES {
+            let came = self.pass(seed);
+            (sum.time, sum.calls, sum.throttled) =
+                (sum.time + came.time, sum.calls + came.calls, sum.throttled + came.throttled);
+        }
+        let mean = |sum| sum / TIMES as f64;
+        Came { time: mean(sum.time), calls: mean(sum.calls), throttled: mean(sum.throttled) }
+    }
+}
+
+/// The figures that the waits were chosen by, each as an upper bound.
+#[test]
+fn storms() {
+    let thousand = Storm { hosts: 1000, rate: 10.0, burst: 50.0, spread: 0 };
+    let fifty = Storm { hosts: 50, rate: 5.0, burst: 5.0, spread: 0 };
+    let rows = [
+        // The spread is what the hosts need at this rate.
+        (Storm { spread: 100, ..thousand }, 1.10, 1.08, 0.04),
+        (Storm { spread: 10, ..fifty }, 1.35, 1.28, 0.19),
+        // Nobody has said anything about the size of the storm.
+        (thousand, 1.28, 7.8, 0.88),
+        (fifty, 2.4, 3.6, 0.72),
+        // It was said wrongly.
+        (Storm { spread: 50, ..thousand }, 1.36, 4.4, 0.78),
+    ];
+    for (storm, time, calls, throttled) in rows {
+        let came = storm.passes();
+        let holds = came.time < time && came.calls < calls && came.throttled < throttled;
+        assert!(holds, "{storm:?}: {came:?}");
+    }
+}
+
+/// A host that boots alone, and a fleet that the budget's burst is enough for, wait for nothing but each other.
+#[test]
+fn small_fleets_do_not_wait() {
+    let mut queue = Queue::new(Duration::ZERO);
+    assert_eq!(queue.turn(1.0), Duration::ZERO);
+    let came = Storm { hosts: 51, rate: 10.0, burst: 50.0, spread: 0 }.passes();
+    assert!(came.calls < 2.0, "{came:?}");
+}

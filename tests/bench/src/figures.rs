@@ -1,0 +1,214 @@
+//! One measured figure beside its floor and its aim, and how it is written.
+
+/// What a figure counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Time, in microseconds.
+    Microseconds,
+    /// Memory or size, in bytes.
+    Bytes,
+    /// CPU time in a second, in microseconds: millionths of a core.
+    Share,
+    /// How many.
+    Count,
+}
+
+impl Unit {
+    /// A value with its unit, for people.
+    pub fn show(self, value: u64) -> String {
+        match self {
+            Self::Microseconds if value < 1_000_000 => {
+                format!("{}.{:02} ms", value / 1000, value % 1000 / 10)
+            }
+            Self::Microseconds => format!("{}.{:02} s", value / 1_000_000, value % 1_000_000 / 10_000),
+            Self::Bytes => {
+                let tenths = value * 10 / (1024 * 1024);
+                format!("{}.{} MiB", tenths / 10, tenths % 10)
+            }
+            Self::Share => format!("{}.{:04} %", value / 10_000, value % 10_000),
+            Self::Count => value.to_string(),
+        }
+    }
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Aim {
+    /// At most this, in the figure's unit.
+    AtMost(u64),
+    /// At most so many times the floor.
+    Times(f64),
+}
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// What was measured, as `subject: quantity`. It is what the row is found by on another day.
+    pub name: String,
+    /// Of what kind [`Figure::value`], [`Figure::late`] and [`Figure::floor`] are.
+    pub unit: Unit,
+    /// The median of all runs, or the one value.
+    pub value: u64,
+    /// What nine of ten runs were below; none for what does not vary.
+    pub late: Option<u64>,
+    /// The least that any program would need, or what is used today, measured in the same run.
+    pub floor: Option<u64>,
+    /// What it should be, where that was decided.
+    pub aim: Option<Aim>,
+}
+
+impl Figure {
+    /// A figure without anything to compare it with.
+    pub fn new(name: impl Into<String>, unit: Unit, value: u64) -> Self {
+        Self { name: name.into(), unit, value, late: None, floor: None, aim: None }
+    }
+
+    /// With what nine of ten runs were below.
+    #[must_use]
+    pub fn late(self, late: u64) -> Self {
+        Self { late: Some(late), ..self }
+    }
+
+    /// With its floor.
+    #[must_use]
+    pub fn floor(self, floor: u64) -> Self {
+        Self { floor: Some(floor), ..self }
+    }
+
+    /// With its aim.
+    #[must_use]
+    pub fn aim(self, aim: Aim) -> Self {
+        Self { aim: Some(aim), ..self }
+    }
+
+    /// How many times its floor it is; none without a floor, and where that is zero.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn ratio(&self) -> Option<f64> {
+        // Far below 2^53, so nothing is lost.
+        self.floor.filter(|floor| *floor > 0).map(|floor| self.value as f64 / floor as f64)
+    }
+
+    /// Whether the aim is met; none without an aim. An aim in times of the floor is missed where there is no ratio.
+    pub fn met(&self) -> Option<bool> {
+        self.aim.map(|aim| match aim {
+            Aim::AtMost(most) => self.value <= most,
+            Aim::Times(most) => self.ratio().is_some_and(|ratio| ratio <= most),
+        })
+    }
+
+    /// The aim in words; empty without one.
+    pub fn aim_in_words(&self) -> String {
+        match self.aim {
+            None => String::new(),
+            Some(Aim::AtMost(0)) => "0".to_owned(),
+            Some(Aim::AtMost(most)) => format!("at most {}", self.unit.show(most)),
+            Some(Aim::Times(most)) => format!("at most {most} x"),
+        }
+    }
+}
+
+const HEADINGS: [&str; 7] = ["figure", "measured", "p90", "floor", "ratio", "aim", ""];
+
+/// The figures as a table in Markdown, in columns for whoever reads it as it is.
+pub fn table(figures: &[Figure]) -> String {
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(figures.iter().map(row));
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let mut text = String::new();
+    for (number, cells) in rows.iter().enumerate() {
+        text.push_str(&line(cells, &widths));
+        if number == 0 {
+            text.push_str(&line(&rule, &widths));
+        }
+    }
+    text
+}
+
+fn line(cells: &[String], widths: &[usize]) -> String {
+    let padded: Vec<String> =
+        cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+    format!("| {} |\n", padded.join(" | "))
+}
+
+fn row(figure: &Figure) -> [String; HEADINGS.len()] {
+    let show = |value: Option<u64>| value.map_or_else(String::new, |value| figure.unit.show(value));
+    let ratio = figure.ratio().map_or_else(String::new, in_times);
+    let met = match figure.met() {
+        None => "",
+        Some(true) => "met",
+        Some(false) => "**MISSED**",
+    };
+    [
+        figure.name.clone(),
+        figure.unit.show(figure.value),
+        show(figure.late),
+        show(figure.floor),
+        ratio,
+        figure.aim_in_words(),
+        met.to_owned(),
+    ]
+}
+
+/// A ratio with three digits that say something.
+pub fn in_times(ratio: f64) -> String {
+    if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_shown_with_their_units() {
+        for (unit, value, text) in [
+            (Unit::Microseconds, 9_518, "9.51 ms"),
+            (Unit::Microseconds, 1_095_000, "1.09 s"),
+            (Unit::Bytes, 7_926_904, "7.5 MiB"),
+            (Unit::Share, 260, "0.0260 %"),
+            (Unit::Count, 4, "4"),
+        ] {
+            assert_eq!(unit.show(value), text);
+        }
+    }
+
+    #[test]
+    fn aims_are_met_or_missed() {
+        let figure = |value, floor, aim| Figure {
+            floor,
+            aim,
+            ..Figure::new("register: wall", Unit::Microseconds, value)
+        };
+        for (value, floor, aim, met) in [
+            (250, Some(100), Some(Aim::Times(2.5)), Some(true)),
+            (251, Some(100), Some(Aim::Times(2.5)), Some(false)),
+            (0, Some(0), Some(Aim::Times(2.5)), Some(false)),
+            (5000, None, Some(Aim::AtMost(5000)), Some(true)),
+            (5001, None, Some(Aim::AtMost(5000)), Some(false)),
+            (1, Some(100), None, None),
+        ] {
+            assert_eq!(figure(value, floor, aim).met(), met, "{value} {floor:?} {aim:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_markdown_in_columns() {
+        let figures = [
+            Figure::new("register: wall", Unit::Microseconds, 9_510)
+                .late(11_000)
+                .floor(6_070)
+                .aim(Aim::Times(2.5)),
+            Figure::new("register: Route 53 calls", Unit::Count, 2).aim(Aim::AtMost(1)),
+        ];
+        let expected = "\
+| figure                   | measured | p90      | floor   | ratio | aim           |            |
+| ------------------------ | -------- | -------- | ------- | ----- | ------------- | ---------- |
+| register: wall           | 9.51 ms  | 11.00 ms | 6.07 ms | 1.57  | at most 2.5 x | met        |
+| register: Route 53 calls | 2        |          |         |       | at most 1     | **MISSED** |
+";
+        assert_eq!(table(&figures), expected);
+    }
+}

@@ -1,0 +1,54 @@
+//! What users have today: shell scripts around the aws CLI. Three of its calls are what a host's name costs them, and most of
+//! their time; here they are made by the real CLI, of the same cloud.
+
+use std::path::Path;
+
+use bench::figures::{Figure, Unit};
+
+use crate::Error;
+use crate::commands::Measured;
+use crate::record::Runs;
+use crate::rig::Rig;
+
+const AWS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/bin/aws");
+
+/// Calls of the CLI for one name.
+const CALLS: u64 = 3;
+/// Each takes about a second.
+const RUNS: usize = 5;
+
+impl Rig {
+    /// `register --only dns`, as it was measured, beside the CLI; nothing where `tests/prepare test` has not installed that.
+    pub(crate) async fn today(&self, register: &Measured) -> Result<Vec<Figure>, Error> {
+        if !Path::new(AWS).is_file() {
+            return Ok(Vec::new());
+        }
+        self.clean()?;
+        let zone = &self.cloud.zone_id;
+        let list = ["route53", "list-resource-record-sets", "--hosted-zone-id", zone, "--max-items", "1"];
+        let environment = [
+            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+            ("HOME".to_owned(), self.directory.path().display().to_string()),
+            ("AWS_DEFAULT_REGION".to_owned(), "eu-central-1".to_owned()),
+            ("AWS_CA_BUNDLE".to_owned(), self.authorities.display().to_string()),
+        ];
+        let mut runs = Runs::default();
+        // The first one writes Python's caches.
+        for number in 0..=RUNS {
+            let run = self.measure_with(Path::new(AWS), &list, &environment).await?;
+            if number > 0 {
+                runs.add(run);
+            }
+        }
+        let figure = |what, unit, value, today| {
+            let name = format!("register --only dns beside three calls of the aws CLI: {what}");
+            Figure::new(name, unit, value).floor(today)
+        };
+        let agent = &register.agent;
+        Ok(vec![
+            figure("wall", Unit::Microseconds, agent.wall(0.5), CALLS * runs.wall(0.5)),
+            figure("CPU", Unit::Microseconds, agent.cpu(0.5), CALLS * runs.cpu(0.5)),
+            figure("peak memory", Unit::Bytes, agent.peak(), runs.peak()),
+        ])
+    }
+}
