@@ -6,6 +6,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 
+use crate::bbb::envelope;
 use crate::http::{self, ReadError};
 
 /// Far above any answer of the services that are asked here, in bytes.
@@ -31,6 +32,9 @@ async fn exchange(client: reqwest::Client, request: HttpRequest) -> Result<HttpR
     let response = client.execute(request).await.map_err(failure)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = http::read_body(response, BODY_LIMIT).await.map_err(unreadable)?;
+    if is_excessive(&body) {
+        return Err(ConnectorError::user("the answer is more XML than any real answer has".into()));
+    }
     let mut answer = HttpResponse::new(status.into(), SdkBody::from(body));
     for (name, value) in &headers {
         // A header that is not text is none that the SDK reads.
@@ -39,6 +43,14 @@ async fn exchange(client: reqwest::Client, request: HttpRequest) -> Result<HttpR
         }
     }
     Ok(answer)
+}
+
+/// Whether the SDK's parser would fill the memory with this, which it would where it is XML: it keeps all attributes of an
+/// element.
+fn is_excessive(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}').starts_with('<')
+        && envelope::is_excessive(&text)
 }
 
 fn failure(error: reqwest::Error) -> ConnectorError {

@@ -42,7 +42,7 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, String> {
 }
 
 /// Whether the parser would need much memory or much time for this, whatever it is.
-fn is_excessive(text: &str) -> bool {
+pub(crate) fn is_excessive(text: &str) -> bool {
     let many = |mark: u8| text.bytes().filter(|byte| *byte == mark).nth(MAX_MARKS).is_some();
     many(b'<') || many(b'=') || attributes(text) > MAX_ATTRIBUTES
 }
