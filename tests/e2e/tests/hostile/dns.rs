@@ -182,7 +182,7 @@ fn harmless(run: &Run, what: &str) {
     assert!(output.len() < 20_000, "{what}: {} bytes", output.len());
 }
 
-/// Runs commands while a server lies; the one that the cloud has says the truth about another zone only.
+/// Runs commands while the only name server lies.
 async fn lied_to(rig: &Rig, what: &str, lie: Lie, commands: &[&str]) {
     let liar = Liar::start(lie, label("bbb", rig.host.id(), "1767225600")).await;
     rig.drop_in("liar", &format!("[dns]\nservers = [\"{}\"]\n", liar.address));

@@ -203,7 +203,7 @@ impl Trap {
         self.0.local_addr().unwrap()
     }
 
-    /// Fails when anybody has connected: the kernel keeps connections until they are accepted.
+    /// Whether nobody has connected: the kernel keeps connections until they are accepted.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
