@@ -25,6 +25,8 @@ pub struct Drain {
     pub care: Care,
     /// Whether the name is looked after too.
     pub names: bool,
+    /// Whether the host is known to have its name.
+    pub named: bool,
     /// The cordon, while it is not there.
     pub cordon: Part,
     /// Since when new meetings go elsewhere.
@@ -47,6 +49,7 @@ impl Drain {
             deadline,
             care: Care::now(now),
             names: true,
+            named: false,
             cordon: Part::at(now),
             cordoned: None,
             quiet_since: None,

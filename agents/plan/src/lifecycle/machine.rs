@@ -364,16 +364,22 @@ impl Machine {
     // ---- transitions
 
     pub(super) fn join(&mut self, enable: bool, now: Moment) {
-        let named = match &self.state {
-            State::Joining(joining) => joining.named,
-            state => matches!(state, State::Resting(_) | State::Serving(_) | State::Draining(_)),
-        };
+        let named = self.is_named();
         self.hold = None;
         if enable {
             self.memory = Memory::Joining;
         }
         let care = Care::now(now);
         self.state = State::Joining(Joining { care, behind_since: None, named, enable, overwritten: false });
+    }
+
+    /// Whether the name may be built upon. A host that never got it, because it is somebody else's, can be drained too.
+    fn is_named(&self) -> bool {
+        match &self.state {
+            State::Joining(joining) => joining.named,
+            State::Draining(drain) => drain.named,
+            state => matches!(state, State::Resting(_) | State::Serving(_)),
+        }
     }
 
     pub(super) fn rest(&mut self, why: Rest, cordon: bool, now: Moment) {
@@ -390,6 +396,7 @@ impl Machine {
     pub(super) fn drain(&mut self, cause: Cause, until: Option<Moment>, now: Moment) {
         let deadline = until.unwrap_or(now + self.policy.deadline);
         let mut drain = Drain::new(cause, deadline, now);
+        drain.named = self.is_named();
         if let Some(care) = self.state.care_mut() {
             drain.care.name = care.name.clone();
         }

@@ -68,6 +68,9 @@ impl Machine {
                 self.ready();
             }
         }
+        if let (State::Draining(drain), Ok(Found::Live)) = (&mut self.state, &result) {
+            drain.named = true;
+        }
         let joins = matches!(self.state, State::Joining(_));
         let Some(care) = self.state.care_mut() else { return };
         match result {

@@ -428,6 +428,23 @@ fn a_host_waits_for_its_turn_and_says_how_long() {
     assert!(rig.step(Event::Ordered(Order::Register)).contains(&Action::Start(Job::Name)));
 }
 
+/// Found by the simulation: with somebody else's name, Scalelite would send meetings to somebody else.
+#[test]
+fn a_host_that_never_got_its_name_does_not_join_after_a_drain() {
+    let mut rig = rig("joining").ordered(Order::Drain(None));
+    rig.step(Event::Finished(
+        Job::Name,
+        Err(Trouble { words: "another's".to_owned(), kind: TroubleKind::Lasting }),
+    ));
+    let actions = rig.step(Event::Ordered(Order::Register));
+    assert!(!actions.contains(&Action::Start(Job::Join)), "{actions:?}");
+    assert!(matches!(rig.machine.state(), State::Joining(joining) if !joining.named));
+
+    let mut rig = super::tests::rig("draining: by hand").ordered(Order::Register);
+    assert!(matches!(rig.machine.state(), State::Joining(joining) if joining.named));
+    assert_eq!(rig.answer(), [Action::Start(Job::Join)]);
+}
+
 #[test]
 fn what_was_looked_at_before_the_order_is_looked_at_again() {
     let mut rig = rig("serving, looking after the entry");
