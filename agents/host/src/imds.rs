@@ -181,11 +181,11 @@ impl Imds {
             private_ip: Ipv4Addr,
         }
         let document: Document = json(DOCUMENT, &self.required(DOCUMENT).await?)?;
-        let instance =
-            InstanceId::parse(&document.instance_id).map_err(|error| invalid(DOCUMENT, error.to_string()))?;
+        let instance = InstanceId::parse(&document.instance_id)
+            .map_err(|error| invalid(DOCUMENT, &error.to_string()))?;
         // It becomes a part of names: of the host's, of its label's fields, of those of AWS endpoints.
         if !is_region(&document.region) {
-            return Err(invalid(DOCUMENT, format!("{:?} is not a region", document.region)));
+            return Err(invalid(DOCUMENT, &format!("{:?} is not a region", document.region)));
         }
         Ok(Identity {
             instance,
@@ -254,7 +254,7 @@ impl Imds {
         let events: Vec<Event> = json(path, &body)?;
         let understood = events.into_iter().map(|Event { code, state, not_before }| {
             let not_before = time::scheduled_event(&not_before);
-            let not_before = not_before.map_err(|error| invalid(path, error.to_string()))?;
+            let not_before = not_before.map_err(|error| invalid(path, &error.to_string()))?;
             Ok(Maintenance { code, state, not_before })
         });
         understood.collect()
@@ -278,12 +278,12 @@ impl Imds {
 
     async fn address<A: std::str::FromStr + Into<IpAddr>>(&self, path: &str) -> Result<Option<A>, Error> {
         let Some(text) = self.text(path).await? else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| invalid(path, "it is not an address".to_owned()))
+        text.parse().map(Some).map_err(|_| invalid(path, "it is not an address"))
     }
 
     async fn text(&self, path: &str) -> Result<Option<String>, Error> {
         let Some(body) = self.get(path).await? else { return Ok(None) };
-        let text = String::from_utf8(body).map_err(|_| invalid(path, "it is not text".to_owned()))?;
+        let text = String::from_utf8(body).map_err(|_| invalid(path, "it is not text"))?;
         Ok(Some(text.trim().to_owned()))
     }
 
@@ -310,7 +310,7 @@ impl Imds {
 
     async fn fetch(&self, path: &str, token: &SecretString) -> Result<reqwest::Response, Error> {
         let mut header = HeaderValue::from_str(token.expose_secret())
-            .map_err(|_| invalid(TOKEN, "it does not fit into a header".to_owned()))?;
+            .map_err(|_| invalid(TOKEN, "it does not fit into a header"))?;
         // Kept out of the HTTP library's logs.
         header.set_sensitive(true);
         send(self.request(Method::GET, path)?.header("X-aws-ec2-metadata-token", header)).await
@@ -330,15 +330,15 @@ impl Imds {
         if response.status() != StatusCode::OK {
             return Err(refusal(TOKEN, response.status()));
         }
-        let text = String::from_utf8(body(TOKEN, response).await?)
-            .map_err(|_| invalid(TOKEN, "it is not text".to_owned()))?;
+        let text =
+            String::from_utf8(body(TOKEN, response).await?).map_err(|_| invalid(TOKEN, "it is not text"))?;
         let token = SecretString::from(text.trim());
         *cached = Some(token.clone());
         Ok(token)
     }
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Error> {
-        let url = self.base.join(path).map_err(|error| invalid(path, error.to_string()))?;
+        let url = self.base.join(path).map_err(|error| invalid(path, &error.to_string()))?;
         Ok(self.http.request(method, url))
     }
 }
@@ -350,7 +350,7 @@ async fn send(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Err
 async fn body(path: &str, response: reqwest::Response) -> Result<Vec<u8>, Error> {
     http::read_body(response, BODY_LIMIT).await.map_err(|error| match error {
         ReadError::Transport(words) => Error::Unreachable(words),
-        too_long @ ReadError::TooLong(_) => invalid(path, too_long.to_string()),
+        too_long @ ReadError::TooLong(_) => invalid(path, &too_long.to_string()),
     })
 }
 
@@ -361,21 +361,22 @@ fn refusal(path: &str, status: StatusCode) -> Error {
     }
 }
 
-fn invalid(path: &str, what: String) -> Error {
+fn invalid(path: &str, what: &str) -> Error {
     // It may quote what came.
-    Error::Invalid { path: path.to_owned(), what: clean(&what) }
+    Error::Invalid { path: path.to_owned(), what: clean(what) }
 }
 
 fn json<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| invalid(path, error.to_string()))
+    serde_json::from_slice(body).map_err(|error| invalid(path, &error.to_string()))
 }
 
 /// Seconds since 1970 of a time such as `2026-01-31T23:59:59Z`.
 fn rfc3339(path: &str, text: &str) -> Result<u64, Error> {
     let seconds = DateTime::from_str(text, Format::DateTime).ok().map(|time| time.secs());
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    seconds
-        .ok_or_else(|| invalid(path, format!("{:?} is not a time such as 2026-01-31T23:59:59Z", clean(text))))
+    seconds.ok_or_else(|| {
+        invalid(path, &format!("{:?} is not a time such as 2026-01-31T23:59:59Z", clean(text)))
+    })
 }
 
 fn parse_credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
@@ -390,7 +391,7 @@ fn parse_credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> 
     }
     // serde_json quotes parts of what it cannot read, and this is a secret: only the place is told.
     let answer: Answer = serde_json::from_slice(body).map_err(|error| {
-        invalid(path, format!("not the expected JSON at line {} column {}", error.line(), error.column()))
+        invalid(path, &format!("not the expected JSON at line {} column {}", error.line(), error.column()))
     })?;
     match answer {
         Answer {
@@ -406,8 +407,8 @@ fn parse_credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> 
         }
         // E.g. AssumeRoleUnauthorizedAccess: the role does not trust EC2.
         Answer { code: Some(code), .. } if code != "Success" => {
-            Err(invalid(path, format!("no credentials, but the code {code:?}")))
+            Err(invalid(path, &format!("no credentials, but the code {code:?}")))
         }
-        _ => Err(invalid(path, "incomplete credentials".to_owned())),
+        _ => Err(invalid(path, "incomplete credentials")),
     }
 }
