@@ -60,7 +60,7 @@ impl Client {
             "scalelite" => command.args(["--set", &format!("scalelite.url={}", server.url())]),
             // Nothing but the address: the port is that of BBB's own URL.
             "bbb" => command.args(["--set", &format!("bbb.address={}", server.address.ip())]),
-            _ => command.env("AWS_ENDPOINT_URL", &server.url()),
+            _ => command.env("AWS_ENDPOINT_URL", server.url()),
         };
     }
 
