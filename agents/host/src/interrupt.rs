@@ -70,13 +70,16 @@ impl Interrupt {
     pub async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Result<T, i32> {
         let mut work = pin!(work);
         let mut signal = self.signal.clone();
+        // In this order: work that has ended counts, although a signal came at the same time.
         let caught = tokio::select! {
+            biased;
             result = &mut work => return Ok(result),
             // The sender lives as long as the work, so this ends only with a signal.
             caught = signal.wait_for(Option::is_some) => caught.ok().and_then(|caught| *caught).unwrap_or(SIGTERM),
         };
         let mut acting = self.acting.subscribe();
         tokio::select! {
+            biased;
             result = &mut work => Ok(result),
             _ = acting.wait_for(|acting| *acting == 0) => Err(caught),
             () = tokio::time::sleep(GRACE) => Err(caught),

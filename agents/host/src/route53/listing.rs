@@ -30,6 +30,11 @@ impl Cursor {
     pub fn start(domain: &Name) -> Self {
         Self { name: domain.to_string(), kind: None, identifier: None }
     }
+
+    /// The name from which on it lists.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl HostedZone {

@@ -1,0 +1,102 @@
+//! What has to be true once nothing goes wrong any more.
+
+use std::net::IpAddr;
+
+use plan::dns::{Holder, Observed};
+use plan::instance::InstanceId;
+use plan::membership::State as EntryState;
+use plan::sweep::Zone;
+
+use crate::fleet::{FORGETFUL, Machine};
+use crate::scalelite::Server;
+use crate::world::State;
+
+/// What is not the fleet's, and has to stay as it is.
+pub(crate) struct Foreign {
+    pub(crate) names: Zone,
+    pub(crate) entries: Vec<(String, Server)>,
+}
+
+impl State {
+    /// Every host has come to what it has to come to, and nothing is left of the others.
+    pub(crate) fn check_all(&mut self, foreign: &Foreign) {
+        for id in self.machines.ids() {
+            self.check(&id);
+        }
+        let zone = self.route53.zone();
+        for (name, before) in &foreign.names {
+            if zone.get(name) != Some(before) {
+                self.breaks(
+                    "what is somebody else's was changed",
+                    format_args!("{name}: {:?}", zone.get(name)),
+                );
+            }
+        }
+        for (id, before) in &foreign.entries {
+            // Scalelite itself polls it.
+            let there = self.pool.entries.get(id).map(|server| (server.url.clone(), server.state));
+            if there != Some((before.url.clone(), before.state)) {
+                self.breaks("somebody else's entry was changed", format_args!("{id}: {there:?}"));
+            }
+        }
+    }
+
+    fn check(&mut self, id: &InstanceId) {
+        let machine = self.machine(id).clone();
+        let zone = self.route53.zone();
+        let there = zone.get(&machine.name);
+        let own = self.pool.entries.values().filter(|server| server.host() == machine.name);
+        let entries: Vec<(EntryState, bool)> = own.map(|server| (server.state, server.placed)).collect();
+        // A dead one's address may be that of a living host without a name of its own: nobody knows who pointed it there.
+        let inherited = there.is_some_and(|observed| self.machines.is_inherited(observed, &zone));
+        let wrong = match (machine.alive, inherited) {
+            (false, true) => None,
+            (false, false) if machine.collides => {
+                (!entries.is_empty()).then_some("a dead host is still there")
+            }
+            // EC2 has forgotten it, and no label says that it was of this account: its entry is left, disabled.
+            (false, false) if there.is_none() && machine.remembered == FORGETFUL => None,
+            (false, false) => {
+                (there.is_some() || !entries.is_empty()).then_some("a dead host is still there")
+            }
+            (true, _) => astray(id, &machine, there, &entries),
+        };
+        if let Some(what) = wrong {
+            let (words, state, observed) = (&machine.words, machine.state, there.map(shown));
+            self.breaks(
+                "it did not converge",
+                format_args!("{id} ({state}, {words}): {what}; name {observed:?}, entries {entries:?}"),
+            );
+        }
+    }
+}
+
+/// What is wrong with a living host, if anything is.
+fn astray(
+    id: &InstanceId,
+    machine: &Machine,
+    there: Option<&Observed>,
+    entries: &[(EntryState, bool)],
+) -> Option<&'static str> {
+    let named = there.is_some_and(|observed| matches!(observed.holder(id), Holder::Me(_)));
+    let address = IpAddr::V4(machine.address);
+    let rightly = named && there.is_some_and(|observed| observed.ip_addresses().into_iter().eq([address]));
+    // A second entry is not cleared away while the host rests.
+    let rests = rightly && !entries.is_empty() && entries.iter().all(|(_, placed)| !placed);
+    match machine.state {
+        _ if machine.collides => (named || !entries.is_empty()).then_some("its name was somebody else's"),
+        state if machine.expected.is_some_and(|expected| expected != state) => {
+            Some("it should be in another state")
+        }
+        "serving" if !rightly => Some("its name is not as it should be"),
+        "serving" => (entries != [(EntryState::Enabled, true)]).then_some("its entry is not as it should be"),
+        "resting" => (!rests).then_some("it rests, and is not as it should be"),
+        "out" => (there.is_some() || !entries.is_empty()).then_some("it is out, and still there"),
+        _ => Some("it has not come to an end"),
+    }
+}
+
+fn shown(observed: &Observed) -> String {
+    let label = observed.label.as_ref().map(|label| label.values.clone());
+    format!("{:?} {label:?}", observed.ip_addresses())
+}

@@ -1,0 +1,351 @@
+//! A hosted zone with its API, one or two authoritative servers that follow at their own pace, and whoever judges each change.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use host::resolver::{self, Answer, Authorities};
+use host::route53::{ChangeId, Cursor, Error, RecordSets};
+use plan::backoff::Refusal;
+use plan::dns::{Change, ChangeBatch, Holder, Observed, Source};
+use plan::instance::InstanceId;
+use plan::record::{Name, RecordSet, RecordType};
+use plan::sweep::Zone;
+
+use crate::world::{Lost, Service, State, World};
+
+const ZONE: &str = "ZSIMULATED";
+
+/// The zone and its servers.
+pub(crate) struct Route53 {
+    zone: Rc<Zone>,
+    version: u64,
+    servers: Vec<Server>,
+    /// How many calls were made by whom is of no interest; how many by a host in peace must be none.
+    pub(crate) calls: u64,
+    /// How many changes were accepted.
+    pub(crate) changes: u64,
+    /// What is left of the account's quota, and when that was counted.
+    tokens: (f64, Duration),
+    /// Until when a change is being processed: others beside it are refused.
+    busy: Duration,
+}
+
+/// The account's quota: small, because the fleets are. Calls that may come at once, and calls a second.
+const QUOTA: (f64, f64) = (8.0, 1.0);
+/// How long a change is processed.
+const PROCESSING: Duration = Duration::from_millis(40);
+
+/// One authoritative server: what it answers with, and what is on its way to it.
+struct Server {
+    version: u64,
+    zone: Rc<Zone>,
+    coming: VecDeque<(Duration, u64, Rc<Zone>)>,
+    /// How slow it is, in seconds.
+    lag: f64,
+}
+
+impl Route53 {
+    pub(crate) fn new(rng: &mut fastrand::Rng) -> Self {
+        let zone: Rc<Zone> = Rc::default();
+        let server = |lag| Server { version: 0, zone: Rc::clone(&zone), coming: VecDeque::new(), lag };
+        let servers = (0..rng.u32(1..=2)).map(|_| server(rng.f64() * 40.0)).collect();
+        let tokens = (QUOTA.0, Duration::ZERO);
+        Self { zone, version: 0, servers, calls: 0, changes: 0, tokens, busy: Duration::ZERO }
+    }
+
+    /// What is in the zone.
+    pub(crate) fn zone(&self) -> Rc<Zone> {
+        Rc::clone(&self.zone)
+    }
+}
+
+impl State {
+    /// The zone becomes this, for the API at once.
+    pub(crate) fn publish(&mut self, zone: Zone) {
+        let now = self.now();
+        self.machines.are_named(&self.route53.zone(), now);
+        let (zone, calm) = (Rc::new(zone), self.calm);
+        let Route53 { version, servers, .. } = &mut self.route53;
+        *version += 1;
+        for server in servers {
+            let lag = if calm { 5.0 } else { server.lag };
+            let due = now + Duration::from_secs_f64(self.rng.f64() * lag);
+            // Never before what came before it.
+            let due = server.coming.back().map_or(due, |(before, ..)| due.max(*before));
+            server.coming.push_back((due, *version, Rc::clone(&zone)));
+        }
+        self.route53.zone = zone;
+    }
+
+    /// Changes the zone as somebody does who is no agent.
+    pub(crate) fn put(&mut self, name: &Name, there: Option<Observed>) {
+        let mut zone = self.route53.zone.as_ref().clone();
+        match there {
+            Some(observed) => drop(zone.insert(name.clone(), observed)),
+            None => drop(zone.remove(name)),
+        }
+        self.publish(zone);
+    }
+
+    fn answers(&mut self, server: usize, name: &Name) -> Observed {
+        let now = self.now();
+        let Some(server) = self.route53.servers.get_mut(server) else { return nothing() };
+        while let Some((_, version, zone)) = server.coming.pop_front_if(|(due, ..)| *due <= now) {
+            (server.version, server.zone) = (version, zone);
+        }
+        server.zone.get(name).cloned().unwrap_or_else(nothing)
+    }
+
+    fn in_sync(&mut self, version: u64) -> bool {
+        let servers = self.route53.servers.len();
+        let root = Name::remote("nobody.example.org");
+        (0..servers).for_each(|server| drop(self.answers(server, &root)));
+        self.route53.servers.iter().all(|server| server.version >= version)
+    }
+
+    /// Whether the account's quota has a call left.
+    fn is_admitted(&mut self) -> bool {
+        let now = self.now();
+        let (tokens, counted) = &mut self.route53.tokens;
+        *tokens = (*tokens + now.saturating_sub(*counted).as_secs_f64() * QUOTA.1).min(QUOTA.0);
+        *counted = now;
+        let admitted = *tokens >= 1.0;
+        if admitted {
+            *tokens -= 1.0;
+        }
+        admitted
+    }
+
+    fn change(&mut self, who: &InstanceId, batch: &ChangeBatch) -> Result<u64, Error> {
+        let now = self.now();
+        if now < self.route53.busy {
+            return Err(failed("ChangeResourceRecordSets", "PriorRequestNotComplete", Refusal::Passing));
+        }
+        self.route53.busy = now + PROCESSING;
+        let mut after = self.route53.zone.as_ref().clone();
+        for change in &batch.0 {
+            apply(&mut after, change).map_err(|why| {
+                self.note(format_args!("{who}: Route 53 refuses {change}: {why}"));
+                Error::Conflict { zone: ZONE.to_owned(), message: format!("{change}: {why}") }
+            })?;
+        }
+        after.retain(|_, observed| *observed != nothing());
+        for change in &batch.0 {
+            self.note(format_args!("{who}: Route 53 {change}"));
+        }
+        self.judge(who, batch, &after);
+        self.route53.changes += 1;
+        self.publish(after);
+        Ok(self.route53.version)
+    }
+
+    /// Promise 1: never take or delete what is not ours.
+    fn judge(&mut self, who: &InstanceId, batch: &ChangeBatch, after: &Zone) {
+        let before = self.zone_before();
+        for Change::Create(set) | Change::Delete(set) in &batch.0 {
+            let name = named(set);
+            let owner = before.get(&name).map(|observed| observed.holder(who));
+            let mine = matches!(owner, None | Some(Holder::Nobody | Holder::Me(_)));
+            let orphan = before.get(&name).is_some_and(|observed| self.machines.is_gone(observed));
+            if !mine && !orphan {
+                self.breaks("another's name was changed", format_args!("{who} at {name}: {owner:?}"));
+            }
+        }
+        for change in &batch.0 {
+            match change {
+                Change::Create(set) => self.judge_creation(who, set, after),
+                Change::Delete(set) => self.judge_deletion(who, set, &before),
+            }
+        }
+    }
+
+    fn zone_before(&self) -> Rc<Zone> {
+        self.route53.zone()
+    }
+
+    fn judge_creation(&mut self, who: &InstanceId, set: &RecordSet, after: &Zone) {
+        let name = named(set);
+        if !after.get(&name).is_some_and(|observed| matches!(observed.holder(who), Holder::Me(_))) {
+            self.breaks("a name was taken without a label", format_args!("{who} at {name}"));
+        }
+        if self.machines.name(who) != Some(&name) {
+            self.breaks("a wrong name was taken", format_args!("{who} at {name}"));
+        }
+        for address in ip_addresses(set) {
+            if !self.machines.had(who, address) {
+                self.breaks("another's address was registered", format_args!("{who}: {address} at {name}"));
+            }
+        }
+    }
+
+    fn judge_deletion(&mut self, who: &InstanceId, set: &RecordSet, before: &Zone) {
+        for address in ip_addresses(set) {
+            let holders = self.machines.known_holders(address, self.now());
+            let name = named(set);
+            let others = holders.into_iter().filter(|holder| holder != who);
+            // Where it has a name of its own with that address, this one is debris.
+            let wronged = others.into_iter().find(|holder| {
+                !before.iter().any(|(other, observed)| {
+                    *other != name
+                        && matches!(observed.holder(holder), Holder::Me(_))
+                        && observed.ip_addresses().contains(&address)
+                })
+            });
+            // Its own name with an address that it had a moment ago is a host's own affair.
+            let own = self.machines.name(who) == Some(&name) && self.machines.had(who, address);
+            if let Some(holder) = wronged.filter(|_| !own) {
+                self.breaks(
+                    "the address of a living host was deleted",
+                    format_args!("{who} deleted {address} at {name}, which {holder} has"),
+                );
+            }
+        }
+    }
+}
+
+pub(crate) fn nothing() -> Observed {
+    Observed::nothing(Source::Api)
+}
+
+fn named(set: &RecordSet) -> Name {
+    set.name.owned().filter(|_| set.kind == RecordType::Txt).unwrap_or_else(|| set.name.clone())
+}
+
+fn ip_addresses(set: &RecordSet) -> BTreeSet<IpAddr> {
+    set.values.iter().filter(|_| set.kind != RecordType::Txt).filter_map(|value| value.parse().ok()).collect()
+}
+
+/// One change, as Route 53 makes it or refuses it.
+fn apply(zone: &mut Zone, change: &Change) -> Result<(), &'static str> {
+    let set = change.set();
+    let observed = zone.entry(named(set)).or_insert_with(nothing);
+    let there = match set.kind {
+        RecordType::Txt => observed.label.clone(),
+        _ => observed.addresses.iter().find(|there| there.kind == set.kind).cloned(),
+    };
+    match (change, there) {
+        (Change::Create(_), Some(_)) => Err("it already exists"),
+        (Change::Delete(_), None) => Err("it was not found"),
+        (Change::Delete(set), Some(there)) if there != *set => {
+            Err("the values provided do not match the current values")
+        }
+        (Change::Create(_), None) if observed.alien.is_some() => Err("conflicts with a CNAME"),
+        (Change::Create(set), None) if set.kind == RecordType::Txt => {
+            observed.label = Some(set.clone());
+            Ok(())
+        }
+        (Change::Create(set), None) => {
+            observed.addresses.push(set.clone());
+            observed.addresses.sort();
+            Ok(())
+        }
+        (Change::Delete(set), Some(_)) if set.kind == RecordType::Txt => {
+            observed.label = None;
+            Ok(())
+        }
+        (Change::Delete(set), Some(_)) => {
+            observed.addresses.retain(|there| there.kind != set.kind);
+            Ok(())
+        }
+    }
+}
+
+fn failed(action: &'static str, message: &str, refusal: Refusal) -> Error {
+    Error::Failed { action, zone: ZONE.to_owned(), message: message.to_owned(), passing: Some(refusal) }
+}
+
+/// Route 53 and its servers, as one instance reaches them.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) world: World,
+    pub(crate) who: InstanceId,
+}
+
+impl Client {
+    async fn ask<T>(
+        &self,
+        action: &'static str,
+        act: impl FnOnce(&mut State) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.world.state().route53.calls += 1;
+        let admitted = |state: &mut State| match state.is_admitted() {
+            true => act(state),
+            false => Err(failed(action, "Throttling: Rate exceeded", Refusal::Throttled)),
+        };
+        match self.world.call(Service::Route53, &self.who, admitted).await {
+            Ok(answer) => answer,
+            Err(Lost::Silence) => Err(failed(action, "no answer in time", Refusal::Passing)),
+            Err(Lost::Refused) => Err(failed(action, "ServiceUnavailable", Refusal::Passing)),
+        }
+    }
+}
+
+impl RecordSets for Client {
+    async fn read(&self, name: &Name) -> Result<Observed, Error> {
+        self.ask("ListResourceRecordSets", |state| {
+            Ok(state.route53.zone().get(name).cloned().unwrap_or_else(nothing))
+        })
+        .await
+    }
+
+    async fn page(&self, domain: &Name, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Error> {
+        // Three hosts a page, so that every sweep turns pages.
+        const PAGE: usize = 3;
+        let first = from == Cursor::start(domain);
+        let (page, next) = self
+            .ask("ListResourceRecordSets", |state| {
+                let there = state.route53.zone();
+                let below = there.iter().filter(|(name, _)| name.is_within(domain));
+                let mut rest = below.filter(|(name, _)| first || name.as_str() >= from.name());
+                let page: Zone =
+                    rest.by_ref().take(PAGE).map(|(name, seen)| (name.clone(), seen.clone())).collect();
+                Ok((page, rest.next().map(|(name, _)| Cursor::start(name))))
+            })
+            .await?;
+        zone.extend(page);
+        Ok(next)
+    }
+
+    async fn change(&self, batch: &ChangeBatch) -> Result<ChangeId, Error> {
+        let version = self.ask("ChangeResourceRecordSets", |state| state.change(&self.who, batch)).await?;
+        Ok(ChangeId(version.to_string()))
+    }
+
+    async fn is_in_sync(&self, ChangeId(version): &ChangeId) -> Result<bool, Error> {
+        let version = version.parse().unwrap_or(u64::MAX);
+        self.ask("GetChange", |state| Ok(state.in_sync(version))).await
+    }
+
+    fn calls(&self) -> u32 {
+        u32::try_from(self.world.state().route53.calls).unwrap_or(u32::MAX)
+    }
+}
+
+impl Authorities for Client {
+    async fn ask_all(&self, name: &Name) -> Vec<Answer> {
+        let servers = self.world.state().route53.servers.len();
+        join_all((0..servers).map(|server| self.ask_server(server, name))).await
+    }
+}
+
+impl Client {
+    /// The addresses and the label are two questions: a change may come between them.
+    async fn ask_server(&self, server: usize, name: &Name) -> Answer {
+        let shown = format!("ns{server}");
+        let silent =
+            || resolver::Error::Silent { server: shown.clone(), why: "no answer in time".to_owned() };
+        let ask = || self.world.call(Service::Dns, &self.who, |state| state.answers(server, name));
+        let first = ask().await;
+        if self.world.state().mishap(3) {
+            self.world.pause(0.1, 5.0).await;
+        }
+        let (Ok(first), Ok(second)) = (first, ask().await) else {
+            return Answer { server: shown.clone(), result: Err(silent()) };
+        };
+        let result = Ok(Observed { source: Source::Dns, label: second.label, ..first });
+        Answer { server: shown, result }
+    }
+}

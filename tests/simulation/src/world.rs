@@ -1,0 +1,219 @@
+//! Everything outside the agents, with what goes wrong there.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use plan::instance::InstanceId;
+use tokio::time::{Instant, sleep};
+
+use crate::fleet::Machines;
+use crate::route53::Route53;
+use crate::scalelite::Pool;
+
+/// When the simulated world begins, in seconds since 1970.
+const EPOCH: u64 = 1_800_000_000;
+
+/// Who is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Service {
+    Route53,
+    Dns,
+    Scalelite,
+    Ec2,
+    AutoScaling,
+    Metadata,
+    Bbb,
+}
+
+const SERVICES: [Service; 7] = [
+    Service::Route53,
+    Service::Dns,
+    Service::Scalelite,
+    Service::Ec2,
+    Service::AutoScaling,
+    Service::Metadata,
+    Service::Bbb,
+];
+
+/// What becomes of one call.
+enum Fate {
+    Well,
+    /// It never arrives.
+    LostRequest,
+    /// It has its effect, and nobody learns of it.
+    LostReply,
+    /// The service refuses it for now.
+    Refused,
+}
+
+/// Why a call had no answer.
+pub(crate) enum Lost {
+    /// No answer in time: it may have had its effect.
+    Silence,
+    /// Too much is asked of the service at the moment.
+    Refused,
+}
+
+/// The state of all of it. Only ever borrowed between two awaits.
+pub(crate) struct State {
+    begun: Instant,
+    /// Chooses what happens: never what the agents themselves draw.
+    pub(crate) rng: fastrand::Rng,
+    /// Nothing goes wrong any more.
+    pub(crate) calm: bool,
+    /// The fleet's `dns.spread`.
+    pub(crate) spread: Duration,
+    /// Nobody begins a meeting any more.
+    pub(crate) night: bool,
+    /// Who cannot reach what, and until when.
+    cut: BTreeMap<(Service, InstanceId), Instant>,
+    pub(crate) route53: Route53,
+    pub(crate) pool: Pool,
+    pub(crate) machines: Machines,
+    /// What must not happen and did.
+    pub(crate) broken: Vec<String>,
+    trace: Option<Vec<String>>,
+    /// How many things happened.
+    pub(crate) events: u64,
+}
+
+/// The world; clones share it.
+#[derive(Clone)]
+pub(crate) struct World(Rc<RefCell<State>>);
+
+impl State {
+    /// How long the world has existed.
+    pub(crate) fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Seconds since 1970 by the clock of an instance, which may jump.
+    pub(crate) fn clock(&mut self, who: &InstanceId) -> u64 {
+        let time = EPOCH + self.now().as_secs();
+        time.saturating_add_signed(self.machine(who).skew)
+    }
+
+    /// Writes down what happened.
+    pub(crate) fn note(&mut self, what: impl fmt::Display) {
+        self.events += 1;
+        if self.trace.is_some() {
+            let line = format!("{:9.3} {what}", self.now().as_secs_f64());
+            self.trace.get_or_insert_default().push(line);
+        }
+    }
+
+    /// Something happened that must not.
+    pub(crate) fn breaks(&mut self, invariant: &str, what: impl fmt::Display) {
+        let line = format!("{invariant}: {what}");
+        self.note(format_args!("VIOLATION {line}"));
+        self.broken.push(line);
+    }
+
+    /// Whether something happens that does in one of so many cases, and never in calm.
+    pub(crate) fn mishap(&mut self, one_in: u32) -> bool {
+        !self.calm && self.rng.u32(0..one_in) == 0
+    }
+
+    /// A time between two, in seconds.
+    pub(crate) fn between(&mut self, from: f64, to: f64) -> Duration {
+        Duration::from_secs_f64(from + self.rng.f64() * (to - from))
+    }
+
+    fn fate(&mut self, service: Service, who: &InstanceId) -> Fate {
+        let until = self.cut.get(&(service, who.clone())).copied();
+        if until.is_some_and(|until| Instant::now() < until) && !self.calm {
+            return Fate::LostRequest;
+        }
+        if self.mishap(400) {
+            let service = SERVICES.get(self.rng.usize(0..SERVICES.len())).copied().unwrap_or(service);
+            let until = Instant::now() + self.between(5.0, 110.0);
+            self.cut.insert((service, who.clone()), until);
+            self.note(format_args!("{who} does not reach {service:?} for a while"));
+        }
+        match (self.calm, self.rng.u32(0..100)) {
+            (false, 0..=3) => Fate::LostRequest,
+            (false, 4..=8) => Fate::LostReply,
+            (false, 9..=13) => Fate::Refused,
+            _ => Fate::Well,
+        }
+    }
+}
+
+impl World {
+    /// A world by its seed; `traced` keeps what happens in words.
+    pub(crate) fn new(seed: u64, traced: bool) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let route53 = Route53::new(&mut rng);
+        let spread = Duration::from_secs(if rng.bool() { 0 } else { 60 });
+        Self(Rc::new(RefCell::new(State {
+            begun: Instant::now(),
+            rng,
+            calm: false,
+            night: false,
+            spread,
+            cut: BTreeMap::new(),
+            route53,
+            pool: Pool::default(),
+            machines: Machines::default(),
+            broken: Vec::new(),
+            trace: traced.then(Vec::new),
+            events: 0,
+        })))
+    }
+
+    /// The state, until the next await.
+    pub(crate) fn state(&self) -> RefMut<'_, State> {
+        self.0.borrow_mut()
+    }
+
+    /// What happened, in words.
+    pub(crate) fn trace(&self) -> Vec<String> {
+        self.state().trace.clone().unwrap_or_default()
+    }
+
+    /// Waits for a time between two, in seconds.
+    pub(crate) async fn pause(&self, from: f64, to: f64) {
+        let pause = self.state().between(from, to);
+        sleep(pause).await;
+    }
+
+    /// One call: on its way there, at the service, on its way back. Whoever is dropped in the middle has died there.
+    pub(crate) async fn call<T>(
+        &self,
+        service: Service,
+        who: &InstanceId,
+        act: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, Lost> {
+        let (there, back, patience, fate) = {
+            let mut state = self.state();
+            if state.calm {
+                return Ok(act(&mut state));
+            }
+            let slow = if state.mishap(20) { 2.0 } else { 0.05 };
+            let (there, back) = (state.between(0.001, slow), state.between(0.001, slow));
+            (there, back, state.between(0.5, 9.0), state.fate(service, who))
+        };
+        sleep(there).await;
+        match fate {
+            Fate::LostRequest => {
+                sleep(patience).await;
+                Err(Lost::Silence)
+            }
+            Fate::Refused => Err(Lost::Refused),
+            Fate::LostReply => {
+                drop(act(&mut self.state()));
+                self.state().note(format_args!("the answer of {service:?} to {who} is lost"));
+                sleep(patience).await;
+                Err(Lost::Silence)
+            }
+            Fate::Well => {
+                let answer = act(&mut self.state());
+                sleep(back).await;
+                Ok(answer)
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Seeds with every run of the tests, and that a green run means something.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+
+use simulation::{MUTANTS, run, run_many};
+
+/// How many seeds every run of the tests lives through; `tests/simulate --seeds` takes any number.
+const SEEDS: u64 = 2000;
+
+#[test]
+fn a_fleet_survives_whatever_happens() {
+    let report = run_many(0, SEEDS);
+    println!("{report}");
+    assert!(report.failed.is_empty(), "{report}");
+    // Something has happened.
+    assert_eq!(report.seeds, SEEDS);
+    assert!(report.hosts > 3 * SEEDS && report.changes > 5 * SEEDS && report.writes > 15 * SEEDS, "{report}");
+}
+
+#[test]
+fn a_seed_is_the_same_story_every_time() {
+    for seed in [0, 1, 7, 4242] {
+        let (once, again) = (run(seed, true).unwrap(), run(seed, true).unwrap());
+        let differs = once.trace.iter().zip(&again.trace).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(once.trace.len(), again.trace.len(), "seed {seed}");
+        assert!(once.trace.len() > 100, "seed {seed}: {:?}", once.trace);
+    }
+}
+
+/// Each is caught by `tests/simulate --mutants`, which takes some minutes; that none has become meaningless is seen here.
+#[test]
+fn every_mutant_finds_its_place() {
+    assert!(MUTANTS.len() >= 10);
+    for mutant in MUTANTS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agents/plan/src").join(mutant.file);
+        let source = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(source.matches(mutant.from).count(), 1, "{}: {}", mutant.file, mutant.name);
+        assert_ne!(mutant.from, mutant.to, "{}", mutant.name);
+    }
+}
