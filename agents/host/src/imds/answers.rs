@@ -135,8 +135,8 @@ pub fn maintenance(path: &str, body: &[u8]) -> Result<Vec<Maintenance>, Error> {
 
 /// An address alone.
 pub fn address<A: std::str::FromStr + Into<IpAddr>>(path: &str, body: &[u8]) -> Result<A, Error> {
-    let text = text(path, body)?;
-    text.parse().map_err(|_| invalid(path, &format!("{text:?} is not an address")))
+    // Not quoted: whatever answers there may be no metadata service at all.
+    text(path, body)?.parse().map_err(|_| invalid(path, "it is not an address"))
 }
 
 /// A word or a name alone, such as a state.
