@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use plan::backoff::Refusal;
-use plan::dns::{self, ChangeBatch, Decision, Desired, Holder, Liveness, Observed, Source};
+use plan::dns::{self, Bearer, ChangeBatch, Decision, Desired, Holder, Liveness, Observed, Source};
 use plan::record::Name;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -61,8 +61,8 @@ pub enum Unnamed {
 pub enum Standing {
     /// All answer as desired.
     Live,
-    /// Some answer otherwise, or do not answer.
-    Otherwise,
+    /// Some answer otherwise, or do not answer: which, in words.
+    Otherwise(String),
     /// None can be asked: why.
     Nobody(String),
 }
@@ -132,11 +132,17 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         let mut conflicts = 0;
         let mut sent = false;
         loop {
-            let observed = match self.observe(name, source).await {
-                Ok(observed) => observed,
-                Err(error) => {
-                    retry_or_fail(queued, name, error).await?;
-                    continue;
+            let observed = match self.observe_free(name, source).await {
+                Some(observed) => observed,
+                None => {
+                    queued.turn()?;
+                    match self.api.read(name).await {
+                        Ok(observed) => observed,
+                        Err(error) => {
+                            retry_or_fail(queued, name, error).await?;
+                            continue;
+                        }
+                    }
                 }
             };
             debug!("{name} as read from {:?}: {observed:?}", observed.source);
@@ -191,17 +197,46 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
     }
 
     /// Reads what is at a name. DNS costs nothing; where it does not answer, or its servers disagree, the API does.
-    pub async fn observe(&self, name: &Name, source: Source) -> Result<Observed, Error> {
-        if source == Source::Dns
-            && let Ok(servers) = &self.servers
-        {
-            let answers = servers.ask_all(name).await;
-            if let Some(observed) = NameServers::agreed(&answers) {
-                return Ok(observed);
-            }
+    async fn observe(&self, name: &Name, source: Source) -> Result<Observed, Error> {
+        match self.observe_free(name, source).await {
+            Some(observed) => Ok(observed),
+            None => self.api.read(name).await,
+        }
+    }
+
+    /// What DNS says is at a name, where it is to be believed and does say it.
+    async fn observe_free(&self, name: &Name, source: Source) -> Option<Observed> {
+        let servers = self.servers.as_ref().ok().filter(|_| source == Source::Dns)?;
+        let observed = NameServers::agreed(&servers.ask_all(name).await);
+        if observed.is_none() {
             debug!("the authoritative servers do not agree on {name}, or do not answer: asking Route 53");
         }
-        self.api.read(name).await
+        observed
+    }
+
+    /// Why what goes by the host's name, such as its entry in Scalelite, is another host's; none where it is this host's. As
+    /// long as that cannot be read nobody may touch it: an entry that stays is a smaller harm than meetings that are ended.
+    pub async fn borne_by_another(
+        &self,
+        host: &Host,
+        deadline: Instant,
+    ) -> Result<Option<dns::Refusal>, Failure> {
+        let mut queued = Queued::once(deadline);
+        let mut source = Source::Dns;
+        loop {
+            let observed = match self.observe(&host.name, source).await {
+                Ok(observed) => observed,
+                Err(error) => {
+                    retry_or_fail(&mut queued, &host.name, error).await?;
+                    continue;
+                }
+            };
+            match dns::bearer(&host.instance, &host.addresses(), &observed) {
+                Bearer::Me => return Ok(None),
+                Bearer::Other(refusal) => return Ok(Some(refusal)),
+                Bearer::AskRoute53 => source = Source::Api,
+            }
+        }
     }
 
     /// Waits until every authoritative server answers with the desired record sets; where none can be asked, until
@@ -224,8 +259,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
     pub async fn standing(&self, desired: &Desired) -> Standing {
         let has_it = |observed: &Observed| dns::liveness(desired, observed) == Liveness::Live;
         match (&self.servers, self.answers(&desired.name).await) {
-            (_, Some(answers)) if behind(&answers, has_it).is_none() => Standing::Live,
-            (_, Some(_)) => Standing::Otherwise,
+            (_, Some(answers)) => behind(&answers, has_it).map_or(Standing::Live, Standing::Otherwise),
             (Ok(_), None) => Standing::Nobody("no authoritative server answers".to_owned()),
             (Err(why), None) => Standing::Nobody(why.clone()),
         }
@@ -357,7 +391,8 @@ fn failed(name: &Name, error: &Error) -> Failure {
         .advise("check dns.zone_id and the instance role's permissions, for example with the command check")
 }
 
-fn refused(name: &Name, refusal: &dns::Refusal) -> Failure {
+/// What is said of a name that is somebody else's.
+pub(crate) fn refused(name: &Name, refusal: &dns::Refusal) -> Failure {
     Failure::new(Exit::Refused, format!("{name} was left untouched"))
         .because(refusal)
         .advise("if nobody needs these record sets, delete them in Route 53 and run the command again; else choose another dns.hostname")

@@ -237,6 +237,10 @@ impl Service {
     fn receive(&mut self, request: Request, conversation: Conversation, now: Moment) {
         let (machine, metrics, session) = (&self.machine, &self.metrics, &self.shared.session);
         if let Some(order) = self.desk.receive(request, conversation, machine, metrics, session, now) {
+            if order == Order::Register {
+                // Whoever stands before the host does not want to wait for others.
+                self.shared.is_up();
+            }
             self.feed(Event::Ordered(order));
         }
     }
@@ -491,7 +495,7 @@ impl Service {
                 let policy = policy::of(&session.settings);
                 self.every.set(session.settings.service.metadata);
                 self.metrics.configure(session.settings.metrics.as_ref());
-                self.shared = Rc::new(Shared::new(session));
+                self.shared = Rc::new(Shared::after(&self.shared, session));
                 if let Some(host) = host {
                     Span::current().record("fqdn", host.name.as_str());
                     let _ = self.shared.host.set(host);

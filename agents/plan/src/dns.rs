@@ -20,6 +20,13 @@
 //! found out; "another A" is one that no instance holds, such as our own former address.
 //!
 #![doc = include_str!("tables/dns-deregister.md")]
+//!
+//! # What goes by the name
+//! An entry in Scalelite is found by the host's name. Where two hosts are given one name, it is that of the host which has the
+//! name: the other one must not end its meetings when it leaves. "Ours" leaves the entry to this host; "only theirs" are
+//! addresses among which none is this host's.
+//!
+#![doc = include_str!("tables/dns-bearer.md")]
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -227,6 +234,37 @@ pub fn deregister(
             Some(address) => Decision::Refuse(Refusal::Address(*address)),
             None => batch(observed.addresses.iter().cloned().chain(observed.label.clone()), Vec::new()),
         },
+    }
+}
+
+/// Who bears a host's name, and with it what goes by that name elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bearer {
+    /// This host; also where nobody has the name, because its record sets may be gone before its entry.
+    Me,
+    /// DNS is not enough to say: read through the API and decide again.
+    AskRoute53,
+    /// Another host: what goes by the name is left alone.
+    Other(Refusal),
+}
+
+/// Decides whose is what goes by a host's name. `own` are this host's addresses: without a readable ownership TXT they tell.
+/// See the module's table.
+pub fn bearer(me: &InstanceId, own: &BTreeSet<IpAddr>, observed: &Observed) -> Bearer {
+    let labelled = Observed { alien: None, ..observed.clone() };
+    let refusal = match labelled.holder(me) {
+        Holder::Me(_) => return Bearer::Me,
+        Holder::Other(refusal @ Refusal::Owner(_)) => refusal,
+        _ if !observed.ip_addresses().is_disjoint(own) => return Bearer::Me,
+        Holder::Other(refusal) => refusal,
+        Holder::Nobody => match &observed.alien {
+            Some(alien) => Refusal::Alien(alien.clone()),
+            None => return Bearer::Me,
+        },
+    };
+    match observed.source {
+        Source::Dns => Bearer::AskRoute53,
+        Source::Api => Bearer::Other(refusal),
     }
 }
 

@@ -46,6 +46,7 @@ fn observed(source: Source, addresses: &str, label: &str) -> Observed {
         "another A" => vec![a(60, "198.51.100.7"), aaaa],
         "another TTL" => vec![a(300, "203.0.113.10"), aaaa],
         "another host's A" => vec![a(60, ANOTHER_HOSTS), aaaa],
+        "only theirs" => vec![a(60, ANOTHER_HOSTS)],
         unknown => panic!("unknown cell {unknown}"),
     };
     let text = match label {
@@ -113,6 +114,21 @@ fn deregister_by_the_table() {
         for source in sources(&source) {
             let decision = deregister(&me, &own(), &observed(source, &addresses, &label), &held);
             assert_eq!(words(&decision), expected, "{source:?}, {addresses}, {label}");
+        }
+    }
+}
+
+#[test]
+fn the_bearer_by_the_table() {
+    let me = InstanceId::parse(ME).unwrap();
+    for [source, addresses, label, expected] in table::rows(include_str!("tables/dns-bearer.md")) {
+        for source in sources(&source) {
+            let found = match bearer(&me, &own(), &observed(source, &addresses, &label)) {
+                Bearer::Me => "ours".to_owned(),
+                Bearer::AskRoute53 => words(&Decision::AskRoute53),
+                Bearer::Other(refusal) => words(&Decision::Refuse(refusal)),
+            };
+            assert_eq!(found, expected, "{source:?}, {addresses}, {label}");
         }
     }
 }

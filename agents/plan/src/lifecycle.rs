@@ -384,5 +384,8 @@ pub struct Illegal {
 #[path = "lifecycle/properties.rs"]
 mod properties;
 #[cfg(test)]
+#[path = "lifecycle/rig.rs"]
+mod rig;
+#[cfg(test)]
 #[path = "lifecycle/tests.rs"]
 mod tests;

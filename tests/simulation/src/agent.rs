@@ -1,7 +1,7 @@
 //! One agent as a service: the real state machine and the real loops. What is between them, the few lines of
 //! `host::service` that fetch settings and secrets, is stood in for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -85,6 +85,8 @@ struct Shared {
     who: InstanceId,
     awaited: RefCell<Option<Awaited>>,
     queue: RefCell<Queue>,
+    /// Whether the name is known to be its own.
+    named: Cell<bool>,
 }
 
 enum Done {
@@ -113,7 +115,7 @@ pub(crate) async fn serve(
 ) -> Result<(), String> {
     let (memory, window) = world.state().machine(&who).memory;
     let queue = RefCell::new(Queue::new(world.state().spread));
-    let shared = Rc::new(Shared { world, who, awaited: RefCell::default(), queue });
+    let shared = Rc::new(Shared { world, who, awaited: RefCell::default(), queue, named: Cell::default() });
     let machine = Machine::new(policy(), memory, window);
     let mut agent =
         Agent { shared, booted, machine, work: FuturesUnordered::new(), trigger: None, end: None };
@@ -147,7 +149,11 @@ impl Agent {
         if world.machine(who).state != state {
             let words = self.machine.words(self.now());
             world.note(format_args!("{who}: {state}: {words}"));
+            let now = world.now();
             let machine = world.machine(who);
+            if (machine.state, state) == ("joining", "serving") {
+                machine.enabled = now;
+            }
             (machine.state, machine.words) = (state, words);
         }
     }
@@ -312,7 +318,13 @@ impl Shared {
         let kept = |entries: &[Entry]| {
             membership::kept(entries).0.map_or(Found::Missing, |entry| Found::Entry(entry.state))
         };
+        let others = match job {
+            Job::Name | Job::Join | Job::Keep => false,
+            _ => !self.named.get() && self.zone().borne_by_another(&host, deadline).await?.is_some(),
+        };
         match job {
+            Job::Look if others => Ok(Found::Missing),
+            Job::Cordon | Job::Recordon | Job::Disable if others => Ok(Found::Done),
             Job::Name => self.name(&host, steady, executor, deadline).await,
             Job::Join | Job::Keep if Bbb(self).running().await.is_none() => {
                 Err(Failure::new(Exit::WaitingForBbb, "BBB does not answer"))
@@ -330,9 +342,14 @@ impl Shared {
                 self.awaited.replace(None);
                 let zone = self.zone();
                 let ec2 = Ec2 { world: self.world.clone(), who: self.who.clone() };
-                let (left, unnamed) =
-                    tokio::join!(pool.leave(), zone.deregister(&host, &ec2, executor, deadline));
-                left.map(drop).and(unnamed.map(drop)).map(|()| Found::Done)
+                let leave = async {
+                    match others {
+                        true => Ok(()),
+                        false => pool.leave().await.map(drop),
+                    }
+                };
+                let (left, unnamed) = tokio::join!(leave, zone.deregister(&host, &ec2, executor, deadline));
+                left.and(unnamed.map(drop)).map(|()| Found::Done)
             }
         }
     }
@@ -366,12 +383,17 @@ impl Shared {
                                 Failure::new(Exit::TryAgain, "the name cannot be looked at").because(why)
                             );
                         }
-                        Standing::Otherwise => {}
+                        Standing::Otherwise(_) => {}
                     }
                 }
                 let mut queued = Queued::again_and_again(deadline, self.queue.borrow().clone());
                 let named = zone.register(&desired, executor, &mut queued).await;
                 self.queue.replace(queued.into_queue());
+                match &named {
+                    Ok(_) => self.named.set(true),
+                    Err(failure) if failure.exit == Exit::Refused => self.named.set(false),
+                    Err(_) => {}
+                }
                 let change = match named? {
                     Named::Changed(id) => Some(id),
                     Named::Already | Named::Confirmed | Named::Planned => None,

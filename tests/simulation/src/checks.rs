@@ -21,7 +21,7 @@ impl State {
     /// Every host has come to what it has to come to, and nothing is left of the others.
     pub(crate) fn check_all(&mut self, foreign: &Foreign) {
         for id in self.machines.ids() {
-            self.check(&id);
+            self.check(&id, foreign);
         }
         let zone = self.route53.zone();
         for (name, before) in &foreign.names {
@@ -41,12 +41,14 @@ impl State {
         }
     }
 
-    fn check(&mut self, id: &InstanceId) {
+    fn check(&mut self, id: &InstanceId, foreign: &Foreign) {
         let machine = self.machine(id).clone();
         let zone = self.route53.zone();
         let there = zone.get(&machine.name);
-        let own = self.pool.entries.values().filter(|server| server.host() == machine.name);
-        let entries: Vec<(EntryState, bool)> = own.map(|server| (server.state, server.placed)).collect();
+        let is_foreign = |id: &String| foreign.entries.iter().any(|(other, _)| other == id);
+        let own = |(id, server): &(&String, &Server)| server.host() == machine.name && !is_foreign(id);
+        let entries: Vec<(EntryState, bool)> =
+            self.pool.entries.iter().filter(own).map(|(_, server)| (server.state, server.placed)).collect();
         // A dead one's address may be that of a living host without a name of its own: nobody knows who pointed it there.
         let inherited = there.is_some_and(|observed| self.machines.is_inherited(observed, &zone));
         let wrong = match (machine.alive, inherited) {

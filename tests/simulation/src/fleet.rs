@@ -87,7 +87,7 @@ pub(crate) struct Machine {
     pub(crate) collides: bool,
     /// Its group could not wait for it any longer, although its agent was there.
     pub(crate) agent_since: Option<Duration>,
-    /// When its agent let meetings in last.
+    /// When its agent let meetings in last, or found that they were let in when it joined.
     pub(crate) enabled: Duration,
     /// When it had a name with its address last.
     named: Duration,
@@ -212,6 +212,10 @@ impl State {
 }
 
 impl Machine {
+    fn goes_by(&self, name: &Name) -> bool {
+        self.name == *name && !self.collides
+    }
+
     /// Lets what has ended be over.
     fn pass(&mut self, now: Duration) {
         let over = |(_, end): &(Duration, Duration)| *end <= now;
@@ -233,16 +237,18 @@ impl Machines {
         self.all.get(id)
     }
 
+    /// The name by which it goes, if that is not somebody else's.
     pub(crate) fn name(&self, id: &InstanceId) -> Option<&Name> {
-        self.all.get(id).map(|machine| &machine.name)
+        self.all.get(id).filter(|machine| !machine.collides).map(|machine| &machine.name)
     }
 
     pub(crate) fn state(&self, id: &InstanceId) -> &'static str {
         self.all.get(id).map_or("", |machine| machine.state)
     }
 
+    /// The one that goes by this name, if it is not somebody else's.
     pub(crate) fn of_name(&self, name: &Name) -> Option<&Machine> {
-        self.all.values().find(|machine| machine.name == *name)
+        self.all.values().find(|machine| machine.goes_by(name))
     }
 
     pub(crate) fn name_is_of_the_dead(&self, name: &Name) -> bool {
@@ -320,7 +326,7 @@ impl Machines {
 
     /// The meetings on a host.
     pub(crate) fn running(&mut self, name: &Name, now: Duration) -> BTreeSet<String> {
-        let machine = self.all.values_mut().find(|machine| machine.name == *name);
+        let machine = self.all.values_mut().find(|machine| machine.goes_by(name));
         machine
             .map(|machine| {
                 machine.pass(now);
@@ -331,13 +337,13 @@ impl Machines {
 
     /// Whether the meeting could be begun.
     pub(crate) fn begin_meeting(&mut self, name: &Name, id: &str, from: Duration, to: Duration) -> bool {
-        let machine = self.all.values_mut().find(|machine| machine.name == *name && machine.bbb);
+        let machine = self.all.values_mut().find(|machine| machine.goes_by(name) && machine.bbb);
         machine.map(|machine| machine.meetings.insert(id.to_owned(), (from, to))).is_some()
     }
 
     /// Whether the meeting could be ended.
     pub(crate) fn end_meeting(&mut self, name: &Name, id: &str) -> bool {
-        let machine = self.all.values_mut().find(|machine| machine.name == *name && machine.bbb);
+        let machine = self.all.values_mut().find(|machine| machine.goes_by(name) && machine.bbb);
         machine.and_then(|machine| machine.meetings.remove(id)).is_some()
     }
 }

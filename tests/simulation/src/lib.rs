@@ -27,6 +27,7 @@ mod world;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use host::identity::server_url;
 use plan::dns::Observed;
 use plan::record::{Name, RecordSet};
 use tokio::task::{LocalSet, spawn_local};
@@ -82,16 +83,16 @@ async fn story(seed: u64, traced: bool) -> Outcome {
     let world = World::new(seed, traced);
     spawn_local(world.clone().poll());
     spawn_local(world.clone().meet());
-    let foreign = strangers(&world);
+    let mut foreign = strangers(&world);
     let hosts = world.state().rng.u32(2..=4);
     for _ in 0..hosts {
-        begin(&world);
+        begin(&world, &mut foreign);
     }
     // New instances come while others go, and get their addresses.
     let later = world.state().rng.u32(0..3);
     for _ in 0..later {
         world.pause(200.0, 800.0).await;
-        begin(&world);
+        begin(&world, &mut foreign);
     }
     let left = Duration::from_secs_f64(STORMY).saturating_sub(world.state().now());
     sleep(left).await;
@@ -143,15 +144,21 @@ async fn in_peace(world: &World) {
     }
 }
 
-/// One more instance; now and then its name is somebody else's already.
-fn begin(world: &World) {
+/// One more instance; now and then its name is somebody else's already, and so is what Scalelite has under it.
+fn begin(world: &World, foreign: &mut Foreign) {
     let id = world.state().launch();
     if world.state().rng.u32(0..12) == 0 {
         let mut state = world.state();
         let name = state.machine(&id).name.clone();
-        let kind = state.rng.u32(0..3);
+        let kind = state.rng.u32(0..5);
         state.note(format_args!("{name} is somebody else's"));
         state.put(&name, Some(stranger(&name, kind)));
+        foreign.names.insert(name.clone(), stranger(&name, kind));
+        if state.rng.bool() {
+            let entry = state.add_entry(Server::new(&server_url(&name), "theirs"));
+            state.set_entry(&entry, plan::membership::State::Enabled);
+            foreign.entries.extend(state.pool.entries.get(&entry).cloned().map(|server| (entry, server)));
+        }
         let machine = state.machine(&id);
         (machine.collides, machine.expected) = (true, None);
     }

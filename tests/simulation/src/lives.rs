@@ -123,6 +123,7 @@ impl Life {
         let named =
             zone.get(&machine.name).is_some_and(|there| matches!(there.holder(&self.id), Holder::Me(_)));
         let entries = state.pool.entries.values().filter(|server| server.host() == machine.name).count();
+        let entries = if machine.collides { 0 } else { entries };
         if machine.undone && (named || entries > 0) {
             let what = format!("{}: its name {named}, entries {entries}", self.id);
             state.breaks("a service that ended well has left something", what);
@@ -324,7 +325,8 @@ impl Life {
         let own = state.pool.entries.iter().find(|(_, server)| server.host() == name);
         let own = own.map(|(entry, _)| entry.clone());
         match (state.rng.u32(0..5), own) {
-            (0, _) if !state.machine(&id).collides => {
+            _ if state.machine(&id).collides => {}
+            (0, _) => {
                 state.note(format_args!("somebody deletes {name}"));
                 state.put(&name, None);
             }

@@ -46,6 +46,24 @@ pub const MUTANTS: &[Mutant] = &[
         to: "Holder::Nobody => Liveness::Live",
     },
     Mutant {
+        name: "a host takes out the entry of the one that has its name",
+        file: "dns.rs",
+        from: "Holder::Other(refusal @ Refusal::Owner(_)) => refusal,",
+        to: "Holder::Other(Refusal::Owner(_)) => return Bearer::Me,",
+    },
+    Mutant {
+        name: "a host takes out the entry of an unknown one that has its name",
+        file: "dns.rs",
+        from: "_ if !observed.ip_addresses().is_disjoint(own) => return Bearer::Me,",
+        to: "_ if observed.ip_addresses().is_disjoint(own) => return Bearer::Me,",
+    },
+    Mutant {
+        name: "a drain takes it for granted that the host has its name",
+        file: "lifecycle/machine.rs",
+        from: "State::Draining(drain) => drain.named,",
+        to: "State::Draining(_) => true,",
+    },
+    Mutant {
         name: "an entry is deleted without ending its meetings first",
         file: "membership.rs",
         from: "[Action::Panic(target(entry)), Action::Delete(target(entry))]",

@@ -1,12 +1,13 @@
 //! `deregister`: the host leaves Scalelite, then gives up its name.
 
+use plan::dns;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::cli::Only;
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::naming::Unnamed;
+use crate::naming::{Unnamed, Zone};
 use crate::pool::Pool;
 use crate::report::{self, Exit, Failure, say};
 use crate::route53::RecordSets;
@@ -30,8 +31,9 @@ pub struct Options {
 pub async fn deregister(session: &Session, options: Options, deadline: Instant) -> Result<Exit, Failure> {
     let executor = Executor::new(session.interrupt.clone(), options.dry_run);
     let host = session.host(deadline).await?;
+    let zone = session.zone(&host).await?;
     let left = match Only::pools(options.only) {
-        true => leave(session, &host, &executor, deadline).await,
+        true => leave(session, &host, &zone, &executor, deadline).await,
         false => Ok(()),
     };
     if let Err(failure) = &left {
@@ -41,7 +43,7 @@ pub async fn deregister(session: &Session, options: Options, deadline: Instant) 
         report::complain(session.agent.name, failure);
     }
     if Only::names(options.only) {
-        unname(session, &host, &executor, options.wait, deadline).await?;
+        unname(session, &host, &zone, &executor, options.wait, deadline).await?;
     }
     Ok(left.map_or_else(|failure| failure.exit, |()| Exit::Done))
 }
@@ -49,11 +51,19 @@ pub async fn deregister(session: &Session, options: Options, deadline: Instant) 
 async fn leave(
     session: &Session,
     host: &Host,
+    zone: &Zone,
     executor: &Executor,
     deadline: Instant,
 ) -> Result<(), Failure> {
+    if session.settings.scalelite.is_none() {
+        return Ok(());
+    }
     // Half of the time is the name's, so that a Scalelite that does not answer cannot keep it.
     let deadline = deadline.min(within(session.settings.timeouts.deregister / 2));
+    if let Some(why) = zone.borne_by_another(host, deadline).await? {
+        say(left_alone(host, &why));
+        return Ok(());
+    }
     let Some(scalelite) = session.scalelite(host, deadline).await? else { return Ok(()) };
     let url = own_url(session, host).await?;
     // Leaving compares no secrets.
@@ -67,6 +77,11 @@ async fn leave(
         actions => say(format_args!("scalelite: {url} removed: {}", actions.join(", "))),
     }
     Ok(())
+}
+
+/// What is said of an entry that is another host's, because the name is.
+pub(crate) fn left_alone(host: &Host, why: &dns::Refusal) -> String {
+    format!("scalelite: the entry of {} was left untouched: the name is not this host's: {why}", host.name)
 }
 
 /// The URL under which the host is in Scalelite: BBB's own, or the one that it would have by the host's name.
@@ -83,11 +98,11 @@ async fn own_url(session: &Session, host: &Host) -> Result<String, Failure> {
 async fn unname(
     session: &Session,
     host: &Host,
+    zone: &Zone,
     executor: &Executor,
     wait: bool,
     deadline: Instant,
 ) -> Result<(), Failure> {
-    let zone = session.zone(host).await?;
     let ec2 = session.ec2(host).await?;
     let unnamed = zone.deregister(host, &ec2, executor, deadline).await?;
     let (name, calls) = (&host.name, zone.api.calls());

@@ -9,7 +9,7 @@ use crate::bbb::{self, Bbb, Installation};
 use crate::cli::Only;
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::naming::Named;
+use crate::naming::{Named, refused};
 use crate::pace::{Pace, Queued};
 use crate::pool::{Pool, Standing};
 use crate::report::{self, Exit, Failure, say};
@@ -37,7 +37,10 @@ pub async fn register(session: &Session, options: Options, deadline: Instant) ->
     let names = Only::names(options.only);
     let live = match names {
         true => name(session, &host, &executor, options.wait, deadline).await?,
-        false => Ok(()),
+        false => {
+            is_own(session, &host, deadline).await?;
+            Ok(())
+        }
     };
     let joined = match Only::pools(options.only) && session.settings.bbb.is_some() {
         true => join(session, &host, &executor, deadline).await,
@@ -105,6 +108,15 @@ async fn name(
         Err(late) => return Ok(Err(late.with_exit(Exit::Partly))),
     }
     Ok(Ok(()))
+}
+
+/// Without its name a host joins only under one that is no other host's: that one's entry would get its secret.
+async fn is_own(session: &Session, host: &Host, deadline: Instant) -> Result<(), Failure> {
+    if session.settings.scalelite.is_none() {
+        return Ok(());
+    }
+    let borne = session.zone(host).await?.borne_by_another(host, deadline).await?;
+    borne.map_or(Ok(()), |why| Err(refused(&host.name, &why)))
 }
 
 pub(crate) fn addresses_words(sets: &[RecordSet]) -> String {

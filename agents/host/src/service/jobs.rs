@@ -3,14 +3,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::dns::{Desired, Source};
+use plan::backoff::Refusal;
+use plan::dns::Desired;
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
+use tracing::info;
 
 use super::shared::Shared;
 use crate::bbb::{Bbb, Installation};
+use crate::commands::deregister::left_alone;
 use crate::commands::register::addresses_words;
 use crate::execute::Executor;
 use crate::identity::Host;
@@ -131,6 +134,7 @@ impl Attempt<'_> {
             Some(change) => change,
             None => {
                 if self.steady && self.is_live(&zone, &desired).await? {
+                    self.shared.is_up();
                     return Ok(Found::Live);
                 }
                 let change = self.register(&zone, &desired).await?;
@@ -139,14 +143,48 @@ impl Attempt<'_> {
             }
         };
         // One look: when to look again is not decided here.
-        match zone.wait_until_live(&desired, change.as_ref(), Instant::now()).await {
-            Ok(Source::Dns | Source::Api) => {
+        Ok(match self.behind(&zone, &desired, change.as_ref()).await? {
+            Some(why) => {
+                Found::Behind(format!("{} is registered, but not live everywhere yet: {why}", desired.name))
+            }
+            None => {
                 self.shared.awaits_nothing();
                 self.shared.is_up();
-                Ok(Found::Live)
+                Found::Live
             }
-            Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
-            Err(failure) => Err(failure),
+        })
+    }
+
+    /// Why the name is not live everywhere, in words; none when it is. Where no server can be asked, Route 53 is.
+    async fn behind(
+        &self,
+        zone: &Zone,
+        desired: &Desired,
+        change: Option<&ChangeId>,
+    ) -> Result<Option<String>, Failure> {
+        let not_yet = || Some("Route 53 has not told all its servers yet".to_owned());
+        match (zone.standing(desired).await, change) {
+            (Standing::Live, _) => Ok(None),
+            (Standing::Otherwise(why), _) => Ok(Some(why)),
+            // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
+            (Standing::Nobody(_), None) => Ok(None),
+            (Standing::Nobody(_), Some(_)) if !self.shared.may_ask() => Ok(not_yet()),
+            (Standing::Nobody(_), Some(id)) => match zone.api.is_in_sync(id).await {
+                Ok(true) => Ok(None),
+                Ok(false) => {
+                    self.shared.asks_later(Refusal::Passing);
+                    Ok(not_yet())
+                }
+                Err(error) => match error.passing() {
+                    Some(refusal) => {
+                        self.shared.asks_later(refusal);
+                        Ok(Some(error.to_string()))
+                    }
+                    None => {
+                        Err(Failure::new(Exit::Failed, format!("DNS name {}", desired.name)).because(error))
+                    }
+                },
+            },
         }
     }
 
@@ -158,7 +196,7 @@ impl Attempt<'_> {
                 Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", desired.name))
                     .because(why))
             }
-            Standing::Otherwise | Standing::Nobody(_) => Ok(false),
+            Standing::Otherwise(_) | Standing::Nobody(_) => Ok(false),
         }
     }
 
@@ -167,6 +205,12 @@ impl Attempt<'_> {
         let mut queued = Queued::again_and_again(self.deadline, self.shared.queue());
         let named = zone.register(desired, &self.executor, &mut queued).await;
         self.shared.keep_queue(queued.into_queue());
+        // What goes by the name is this host's own from now on, or no longer.
+        match &named {
+            Ok(_) => self.shared.named(true),
+            Err(failure) if failure.exit == Exit::Refused => self.shared.named(false),
+            Err(_) => {}
+        }
         let named = named?;
         if let Named::Changed(..) | Named::Confirmed = &named {
             let (name, calls) = (&desired.name, zone.api.calls());
@@ -198,6 +242,9 @@ impl Attempt<'_> {
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
         let url = self.shared.url(host).await?;
+        if self.left_alone(host).await?.is_some() {
+            return Ok(Found::Missing);
+        }
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
@@ -210,6 +257,10 @@ impl Attempt<'_> {
 
     /// Sets the state of the host's entries.
     async fn set(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
+        if let Some(words) = self.left_alone(host).await? {
+            self.lines.push(words);
+            return Ok(Found::Done);
+        }
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
@@ -252,11 +303,29 @@ impl Attempt<'_> {
     }
 
     async fn leave_pool(&self, host: &Host) -> Result<Option<String>, Failure> {
+        if let Some(words) = self.left_alone(host).await? {
+            return Ok(Some(words));
+        }
         let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else { return Ok(None) };
         let url = self.shared.url(host).await?;
         let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
         Ok((!standing.done.is_empty())
             .then(|| format!("scalelite: {url} removed: {}", standing.done.join(", "))))
+    }
+
+    /// Why the entry under the host's name is left alone, in words, if it is another host's. Not asked where this service has
+    /// had the name.
+    async fn left_alone(&self, host: &Host) -> Result<Option<String>, Failure> {
+        if self.session.settings.scalelite.is_none() || self.shared.is_named() {
+            return Ok(None);
+        }
+        let zone = self.shared.zone(host).await?;
+        let Some(why) = zone.borne_by_another(host, self.deadline).await? else { return Ok(None) };
+        let words = left_alone(host, &why);
+        if let Some(words) = self.shared.is_news("leave alone", Some(&words)) {
+            info!("{words}");
+        }
+        Ok(Some(words))
     }
 
     async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {

@@ -1,12 +1,12 @@
 //! What the service's jobs and calls share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use plan::backoff::Queue;
+use plan::backoff::{Queue, Refusal};
 use plan::dns::Desired;
 use plan::metrics;
 use secrecy::ExposeSecret;
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     servers: RefCell<Option<(Instant, NameServers)>>,
     /// The name as Route 53 has it by its own word, while not all of its servers answer so.
     awaited: RefCell<Option<Awaited>>,
+    /// Whether the name is this host's, by Route 53's word or that of all its servers.
+    named: Cell<bool>,
     /// This host among all that want changes in Route 53.
     queue: RefCell<Queue>,
     /// Scalelite with its secret: since when.
@@ -77,7 +79,16 @@ struct Awaited {
     since: Instant,
     desired: Desired,
     change: Option<ChangeId>,
+    /// When Route 53 may be asked how far they are, where they do not answer themselves.
+    ask: Instant,
+    /// This host among all that ask that.
+    queue: Queue,
 }
+
+/// With `dns.spread`, which says that many hosts boot together, nobody asks before a change may be through...
+const ASK_AFTER: Duration = Duration::from_secs(30);
+/// ... and all within this time: until then [`PROPAGATION`] is not over.
+const ASK_WITHIN: Duration = Duration::from_secs(80);
 
 /// How long Route 53's servers are waited for before the name is read as if nothing were known of it. A change usually takes
 /// 60 seconds (facts/aws.md).
@@ -87,6 +98,14 @@ const PROPAGATION: Duration = Duration::from_secs(120);
 const FRESH: Duration = Duration::from_secs(3600);
 
 impl Shared {
+    /// What goes on with another configuration: the host and its name are the same.
+    pub(super) fn after(former: &Self, session: Session) -> Self {
+        let shared = Self::new(session);
+        shared.named.set(former.named.get());
+        shared.queue.replace(former.queue());
+        shared
+    }
+
     pub(super) fn new(session: Session) -> Self {
         let queue = RefCell::new(Queue::new(session.settings.dns.spread));
         Self {
@@ -100,6 +119,7 @@ impl Shared {
             settings: RefCell::default(),
             servers: RefCell::default(),
             awaited: RefCell::default(),
+            named: Cell::default(),
             scalelite: RefCell::default(),
             figures: RefCell::default(),
             known: Known::default(),
@@ -139,12 +159,42 @@ impl Shared {
 
     /// Route 53 has this now, but not all of its servers.
     pub(super) fn awaits(&self, desired: Desired, change: Option<ChangeId>) {
-        self.awaited.replace(Some(Awaited { since: Instant::now(), desired, change }));
+        let since = Instant::now();
+        let spread = self.session.settings.dns.spread.min(ASK_WITHIN);
+        let ask = match spread.is_zero() {
+            true => since,
+            false => since + ASK_AFTER + spread.mul_f64(fastrand::f64()),
+        };
+        let queue = Queue::new(Duration::ZERO);
+        self.awaited.replace(Some(Awaited { since, desired, change, ask, queue }));
+    }
+
+    /// Whether Route 53 may be asked now how far its servers are: that comes out of the budget of all hosts.
+    pub(super) fn may_ask(&self) -> bool {
+        self.awaited.borrow().as_ref().is_none_or(|awaited| awaited.ask <= Instant::now())
+    }
+
+    /// It was asked, and they are not there yet, or it refused to say.
+    pub(super) fn asks_later(&self, refusal: Refusal) {
+        if let Some(awaited) = &mut *self.awaited.borrow_mut() {
+            let wait = awaited.queue.after(refusal, Duration::MAX, fastrand::f64());
+            awaited.ask = Instant::now() + wait;
+        }
     }
 
     /// All servers have answered, or something else has happened.
     pub(super) fn awaits_nothing(&self) {
         self.awaited.replace(None);
+    }
+
+    /// Whether what goes by the host's name is known to be its own.
+    pub(super) fn is_named(&self) -> bool {
+        self.named.get()
+    }
+
+    /// That it is, or that the name turned out to be somebody else's.
+    pub(super) fn named(&self, is_own: bool) {
+        self.named.set(is_own);
     }
 
     /// Where this host stands among all that want changes in Route 53.

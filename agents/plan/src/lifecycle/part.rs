@@ -47,7 +47,9 @@ impl Part {
 
     /// It failed; `chance` spreads the next try.
     pub(super) fn failed(&mut self, trouble: Trouble, now: Moment, chance: f64) {
-        if self.trouble.as_ref().map(|former| former.kind) != Some(trouble.kind) {
+        let same =
+            |former: &Trouble| std::mem::discriminant(&former.kind) == std::mem::discriminant(&trouble.kind);
+        if !self.trouble.as_ref().is_some_and(same) {
             self.backoff = pace(trouble.kind);
         }
         // Never at once: full jitter may draw nothing, and a service that refuses connections answers at once.

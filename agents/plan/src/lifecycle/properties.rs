@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::tests::policy;
+use super::rig::policy;
 use super::*;
 use crate::membership::State as EntryState;
 
@@ -56,7 +56,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         Order::Check,
     ]);
     let stop = select(vec![StopCause::Restart, StopCause::Reboot, StopCause::PowerOff, StopCause::Stop]);
-    let kind = select(vec![TroubleKind::Waiting, TroubleKind::Passing, TroubleKind::Lasting]);
+    let kind = prop_oneof![
+        3 => select(vec![TroubleKind::Waiting, TroubleKind::Passing, TroubleKind::Lasting]),
+        1 => (0u64..300).prop_map(|seconds| TroubleKind::Turn(Duration::from_secs(seconds))),
+    ];
     let entry = select(vec![EntryState::Enabled, EntryState::Cordoned, EntryState::Disabled]);
     let count = prop::option::weighted(0.9, 0usize..2);
     prop_oneof![

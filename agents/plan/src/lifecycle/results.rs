@@ -163,7 +163,11 @@ impl Machine {
                 self.overruled = !matches!(resting.why, Rest::Somebody(_));
                 self.serve(None, now);
             }
-            State::Draining(Drain { cause: Cause::Hand, .. }) if enabled => self.serve(None, now),
+            State::Draining(Drain { cause: Cause::Hand, named: true, .. }) if enabled => {
+                self.serve(None, now);
+            }
+            // Nobody knows yet whether it has its name.
+            State::Draining(Drain { cause: Cause::Hand, .. }) if enabled => self.join(true, now),
             State::Draining(drain) if enabled => drain.is_enabled(now),
             State::Resting(_) if result == Ok(Found::Missing) => self.rejoin(now),
             State::Resting(resting) => {

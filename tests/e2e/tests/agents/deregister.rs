@@ -1,6 +1,6 @@
 //! `deregister`: what it removes, what it leaves alone, in which order, and what that costs.
 
-use e2e::Rig;
+use e2e::{Rig, label};
 use sandbox::dns::Propagation;
 use sandbox::http::ServiceName::{Ec2, Route53, Scalelite};
 use sandbox::route53::RecordType;
@@ -91,10 +91,26 @@ async fn who_has_the_address_cannot_be_found_out_so_the_record_stays() {
 async fn a_name_of_another_instance_is_left_untouched() {
     let rig = registered().await;
     rig.give_away("i-0fedcba9876543210", "192.0.2.7");
-    let records = rig.records();
+    let before = rig.state();
     let run = rig.expect(0, &["deregister"]).await;
-    run.says(&["was left untouched: it belongs to i-0fedcba9876543210 in eu-central-1"]);
-    assert_eq!(rig.records(), records);
+    run.says(&["dns: ", "was left untouched: it belongs to i-0fedcba9876543210 in eu-central-1"]);
+    // Whoever follows the name to Scalelite's entry comes to the other one.
+    run.says(&["scalelite: the entry of ", "was left untouched: the name is not this host's: it belongs to"]);
+    rig.expect(0, &["deregister", "--only", "scalelite"]).await.says(&["scalelite: the entry of "]);
+    rig.expect(0, &["deregister", "--dry-run"]).await.says(&["scalelite: the entry of "]);
+    assert_eq!(rig.state(), before);
+}
+
+#[tokio::test]
+async fn an_old_answer_of_dns_does_not_keep_a_host_in_scalelite() {
+    let rig = registered().await;
+    // What Route 53's servers still say of the host that had the name before.
+    let (a, txt) = (rig.fqdn(), rig.ownership());
+    rig.give_away("i-0fedcba9876543210", "192.0.2.7");
+    (0..2).for_each(|server| rig.cloud.dns.set_propagation(server, Propagation::Held));
+    rig.put(RecordType::A, &a, &["203.0.113.10"]);
+    rig.put(RecordType::Txt, &txt, &[&label("bbb", "i-0123456789abcdef0", "1767225600")]);
+    rig.expect(0, &["deregister"]).await.says(&["scalelite: ", " removed: "]);
     assert_eq!(rig.cloud.scalelite.servers(), []);
 }
 

@@ -6,6 +6,7 @@ use sandbox::cloud::Options;
 use sandbox::dns::{Behaviour, Propagation};
 use sandbox::http::ServiceName::{Route53, Scalelite, SecretsManager};
 use sandbox::route53::{Options as Route53Options, RecordType, ZoneOptions};
+use sandbox::scalelite::ServerState;
 
 const OTHER: &str = "i-0fedcba9876543210";
 
@@ -25,6 +26,19 @@ async fn the_record_belongs_to_another_instance_and_the_owner_is_named() {
     rig.give_away(OTHER, "192.0.2.7");
     refused(&rig, &["it belongs to i-0fedcba9876543210 in eu-central-1"]).await;
     assert_eq!(rig.calls(Route53), ["ListResourceRecordSets"]);
+}
+
+#[tokio::test]
+async fn a_host_that_wants_only_to_join_does_not_touch_another_ones_entry() {
+    let rig = Rig::bbb().await;
+    rig.give_away(OTHER, "192.0.2.7");
+    let url = format!("https://{}/bigbluebutton/api", rig.fqdn());
+    rig.cloud.scalelite.add_server(&url, "the other's", ServerState::Enabled);
+    let before = rig.state();
+    let run = rig.expect(6, &["register", "--only", "scalelite"]).await;
+    run.says(&["was left untouched: it belongs to i-0fedcba9876543210 in eu-central-1", "what to do: "]);
+    assert_eq!(rig.state(), before);
+    assert_eq!(rig.calls(Scalelite), [""; 0]);
 }
 
 #[tokio::test]

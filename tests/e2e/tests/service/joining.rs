@@ -102,6 +102,7 @@ const fn row(name: &'static str, said: &'static str, shown: &'static str) -> Row
 }
 
 const NO_IMDS: &str = "waiting for the instance metadata service";
+const UNIT: &str = "bbb-agent.service";
 const NO_NAME: &str = "registering the name";
 const NAMED: &str = "the name is registered; joining Scalelite";
 
@@ -437,6 +438,39 @@ async fn hosts_that_boot_at_once_take_turns() {
 }
 
 #[tokio::test]
+async fn where_route_53_is_read_the_first_reading_waits_for_its_turn() {
+    let rig = Rig::bbb().await;
+    rig.drop_in("50-storm", SPREAD);
+    rig.drop_in("60-private", "dns.read = \"api\"\n");
+    let service = rig.service(&[]);
+    service.systemd.shows(&[NO_NAME, "waiting for its turn to register (dns.spread); next try in "]).await;
+    rig.ticked(2).await;
+    assert_eq!(rig.calls(Route53), [""; 0]);
+
+    // With many others: how far its change is, Route 53 is not asked at once either.
+    let order = rig.begin(&["register"]);
+    service.systemd.shows(&["is registered, but not live everywhere yet: Route 53 has not told"]).await;
+    rig.ticked(5).await;
+    assert_eq!(rig.calls(Route53), ["ListResourceRecordSets", "ChangeResourceRecordSets"]);
+    drop(order);
+    service.end(&[]).await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_brought_back_by_hand_waits_for_no_turn() {
+    let rig = Rig::bbb().await;
+    let service = rig.serving(&[]).await;
+    rig.expect(0, &["deregister"]).await;
+    service.restart(UNIT).await;
+    rig.drop_in("50-storm", SPREAD);
+    let mut service = rig.service(&[]);
+    service.comes_to("out", 1).await;
+    rig.expect(0, &["register"]).await.says(&["bbb-agent: registered"]);
+    registered(&rig);
+    service.end(&[]).await;
+}
+
+#[tokio::test]
 async fn a_host_that_has_its_name_waits_for_no_turn() {
     let rig = Rig::bbb().await;
     rig.drop_in("50-storm", SPREAD);
@@ -445,7 +479,9 @@ async fn a_host_that_has_its_name_waits_for_no_turn() {
     let service = rig.serving(&[]).await;
     assert_eq!(rig.calls(Route53), [""; 0]);
 
-    // Neither does one whose record was deleted while it ran.
+    // Neither does one whose record was deleted while it ran, with a configuration that was read again.
+    service.running.signal("HUP").await;
+    service.systemd.hears_again("READY=1", 2).await;
     assert!(rig.cloud.route53.remove(&rig.cloud.zone_id, &rig.fqdn(), RecordType::A, None));
     rig.until(&service, rig.cloud.journal.reached(Route53, "Change", 1)).await;
     service.end(&[]).await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod by_hand;
+mod collisions;
 mod crashes;
 mod draining;
 mod joining;

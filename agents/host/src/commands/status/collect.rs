@@ -1,6 +1,6 @@
 //! Asks everybody at once, each with a bound of its own, and puts the answers together.
 
-use plan::dns::{self, Desired, Holder, Liveness, Observed, Source};
+use plan::dns::{self, Desired, Holder, Liveness, Observed};
 use plan::health::{self, Part, Verdict};
 use plan::membership;
 use plan::record::RecordSet;
@@ -172,7 +172,7 @@ async fn ask_servers(dns: &mut Dns, zone: &Zone, desired: &Desired) -> Vec<Liven
 }
 
 async fn ask_api(session: &Session, dns: &mut Dns, zone: &Zone, desired: &Desired) -> Option<Liveness> {
-    let read = timeout(session.settings.timeouts.status, zone.observe(&desired.name, Source::Api)).await;
+    let read = timeout(session.settings.timeouts.status, zone.api.read(&desired.name)).await;
     let detail = match read {
         Ok(Ok(observed)) => return Some(note(dns, "Route 53 API".to_owned(), desired, &observed)),
         Ok(Err(error)) => error.to_string(),

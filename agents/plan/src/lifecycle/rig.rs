@@ -1,0 +1,318 @@
+//! A machine with a world that answers what it begins, in the situations that the table of transitions names.
+
+use super::*;
+use crate::membership::State as EntryState;
+
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+pub(super) fn policy() -> Policy {
+    Policy {
+        scalelite: true,
+        meetings: true,
+        on_stop: OnStop::Leave,
+        check_name: MINUTE,
+        check_entry: 5 * MINUTE,
+        count: MINUTE / 2,
+        poll: MINUTE,
+        live_patience: 3 * MINUTE,
+        stop_patience: MINUTE,
+        deadline: 60 * MINUTE,
+        recordings: true,
+        quiet: MINUTE / 2,
+        at_deadline: Verdict::Abandon,
+        rebalance: true,
+        maintenance: true,
+        announce: vec![30 * MINUTE, 5 * MINUTE],
+        protection: Some(5 * MINUTE),
+    }
+}
+
+/// A machine with a world that answers what it begins.
+pub(super) struct Rig {
+    pub(super) machine: Machine,
+    pub(super) now: Moment,
+    pub(super) entry: EntryState,
+    pub(super) log: Vec<Action>,
+    /// Calls that were made and not answered.
+    pub(super) calls: Vec<Call>,
+}
+
+pub(super) fn work(meetings: usize, recordings: usize) -> Work {
+    let meetings = (0..meetings).map(|number| number.to_string()).collect();
+    Work { meetings: Some(meetings), recordings: Some(recordings), remark: None }
+}
+
+impl Rig {
+    pub(super) fn new(policy: Policy, memory: Memory) -> Self {
+        let machine = Machine::new(policy, memory, None);
+        Self { machine, now: MINUTE, entry: EntryState::Enabled, log: Vec::new(), calls: Vec::new() }
+    }
+
+    pub(super) fn step(&mut self, event: Event) -> Vec<Action> {
+        let actions = self.machine.step(event, self.now, 0.5).expect("a legal event");
+        self.log.extend(actions.iter().cloned());
+        self.calls.extend(actions.iter().filter_map(|action| match action {
+            Action::Call(call) => Some(*call),
+            _ => None,
+        }));
+        actions
+    }
+
+    /// Ends the running job as a world in order would.
+    pub(super) fn answer(&mut self) -> Vec<Action> {
+        let job = self.machine.job().expect("a job");
+        let found = match job {
+            Job::Name => Found::Live,
+            Job::Join => {
+                self.entry = EntryState::Enabled;
+                Found::Entry(self.entry)
+            }
+            Job::Keep | Job::Look => Found::Entry(self.entry),
+            Job::Cordon | Job::Recordon => {
+                self.entry = EntryState::Cordoned;
+                Found::Done
+            }
+            Job::Disable | Job::Leave => Found::Done,
+        };
+        self.step(Event::Finished(job, Ok(found)))
+    }
+
+    /// Answers jobs until there is none.
+    pub(super) fn settle(mut self) -> Self {
+        while self.machine.job().is_some() {
+            self.answer();
+        }
+        self
+    }
+
+    pub(super) fn told(mut self, intent: Intent) -> Self {
+        self.step(Event::Told(intent));
+        self
+    }
+
+    pub(super) fn ordered(mut self, order: Order) -> Self {
+        self.step(Event::Ordered(order));
+        self
+    }
+
+    /// Answers the next count.
+    pub(super) fn counted(mut self, work: Work) -> Self {
+        while !self.calls.contains(&Call::Count) {
+            self.pass();
+        }
+        self.calls.retain(|call| *call != Call::Count);
+        self.step(Event::Counted(work));
+        self
+    }
+
+    /// Waits until something is being counted.
+    pub(super) fn count_begins(mut self) -> Self {
+        while !self.calls.contains(&Call::Count) {
+            self.pass();
+        }
+        self
+    }
+
+    /// Ends the running job, or lets time pass until something is due.
+    pub(super) fn pass(&mut self) {
+        if self.machine.job().is_some() {
+            self.answer();
+        } else {
+            self.now = self.machine.wake().expect("something is due");
+            self.step(Event::Tick);
+        }
+    }
+
+    /// Lets time pass until then, or until the machine is in this state, answering everything; calls other than counts
+    /// are shown to `on` with their time.
+    pub(super) fn live(
+        &mut self,
+        end: Moment,
+        state: &str,
+        work: &Work,
+        mut on: impl FnMut(Moment, Call) -> Result<(), String>,
+    ) {
+        while self.now < end && self.machine.state().name() != state {
+            for call in std::mem::take(&mut self.calls) {
+                match call {
+                    Call::Count => drop(self.step(Event::Counted(work.clone()))),
+                    Call::Group => drop(self.step(Event::Grouped(Ok(Some(false))))),
+                    Call::Hook => drop(self.step(Event::Hooked(Ok(Some(hook()))))),
+                    call => {
+                        let answer = on(self.now, call);
+                        self.step(Event::Called(call, answer));
+                    }
+                }
+            }
+            self.pass();
+        }
+    }
+
+    /// Lets time pass until this job is due, answering others.
+    pub(super) fn until(mut self, job: Job) -> Self {
+        while self.machine.job() != Some(job) {
+            self.pass();
+        }
+        self
+    }
+}
+
+pub(super) fn serve() -> Intent {
+    Intent { grouped: true, ..Intent::default() }
+}
+
+pub(super) fn intent(words: &str) -> Intent {
+    let target = |target| Intent { target, ..serve() };
+    match words {
+        "serve" => serve(),
+        "terminate" => target(Target::Terminate),
+        "warm pool" => target(Target::Warm),
+        "standby" => target(Target::Standby),
+        "rebalance" => Intent { rebalance: true, ..serve() },
+        "spot notice" => Intent { spot: Some(24 * 60 * MINUTE), ..serve() },
+        "maintenance soon" => Intent { maintenance: Some(30 * MINUTE), ..serve() },
+        "maintenance in a week" => Intent { maintenance: Some(7 * 24 * 60 * MINUTE), ..serve() },
+        other => panic!("{other}"),
+    }
+}
+
+pub(super) fn fresh() -> Rig {
+    Rig::new(policy(), Memory::Fresh)
+}
+
+pub(super) fn serving() -> Rig {
+    fresh().told(serve()).settle()
+}
+
+pub(super) fn found(rig: Rig, entry: EntryState) -> Rig {
+    let mut rig = rig.until(Job::Keep);
+    rig.entry = entry;
+    rig.settle()
+}
+
+/// A machine in the state of a table's cell, with the intent that belongs to it.
+pub(super) fn rig(cell: &str) -> Rig {
+    let remembering = |memory| Rig::new(policy(), memory);
+    let without_scalelite = || Rig::new(Policy { scalelite: false, ..policy() }, Memory::Fresh);
+    match cell {
+        "starting" => fresh(),
+        "starting, joined before" => remembering(Memory::Joined),
+        "starting, drained by hand before" => remembering(Memory::Drain),
+        "starting, taken out by hand before" => remembering(Memory::Out),
+        "starting, cordoned by this agent before" => remembering(Memory::Cordoned),
+        "joining, cordoned by this agent before" => {
+            remembering(Memory::Cordoned).told(intent("standby")).until(Job::Keep)
+        }
+        "joining" => fresh().told(serve()),
+        "joining, joined before" => remembering(Memory::Joined).told(serve()),
+        "joining, named" => fresh().told(serve()).until(Job::Join),
+        "joining, joined before, named" => remembering(Memory::Joined).told(serve()).until(Job::Keep),
+        "joining without Scalelite" => without_scalelite().told(serve()),
+        "serving" => serving(),
+        "serving, looking after the entry" => {
+            let mut rig = serving().until(Job::Keep);
+            rig.answer();
+            rig.until(Job::Keep)
+        }
+        "serving, just enabled" => serving().until(Job::Keep),
+        "serving, enabled twice" => {
+            let mut rig = serving().until(Job::Keep);
+            rig.entry = EntryState::Disabled;
+            rig.settle().until(Job::Keep)
+        }
+        "serving without Scalelite" => without_scalelite().told(serve()).settle(),
+        "resting: somebody" => found(serving(), EntryState::Cordoned),
+        "resting: rebalance" => serving().told(intent("rebalance")).settle(),
+        "resting: rebalance, looking at the entry" => {
+            serving().told(intent("rebalance")).settle().until(Job::Look)
+        }
+        "resting: somebody, looking at the entry" => found(serving(), EntryState::Cordoned).until(Job::Look),
+        "draining: by hand" => serving().ordered(Order::Drain(None)).settle(),
+        "draining: by hand, looking at the entry" => {
+            serving().ordered(Order::Drain(None)).settle().until(Job::Look)
+        }
+        "draining: by hand before a restart, looking at the entry" => {
+            remembering(Memory::Drain).told(serve()).settle().until(Job::Look)
+        }
+        "draining: terminate" => serving().told(intent("terminate")).settle(),
+        "draining: terminate, not cordoned" => serving().told(intent("terminate")),
+        "draining: terminate, looking at the entry" => {
+            serving().told(intent("terminate")).settle().until(Job::Look)
+        }
+        "draining: warm pool" => serving().told(intent("warm pool")).settle(),
+        "draining: spot notice" => serving().told(intent("spot notice")).settle(),
+        "draining: terminate, counted once" => serving()
+            .told(intent("terminate"))
+            .settle()
+            .counted(work(0, 0))
+            .counted(work(1, 0))
+            .count_begins(),
+        "draining: terminate, empty" => {
+            serving().told(intent("terminate")).settle().counted(work(0, 0)).counted(work(0, 0))
+        }
+        "leaving: terminate" => {
+            let mut rig = rig("draining: terminate, empty");
+            rig.step(Event::Hooked(Ok(Some(hook()))));
+            rig.now += 2 * MINUTE;
+            rig.step(Event::Tick);
+            rig
+        }
+        "leaving: terminate, left" => rig("leaving: terminate").settle(),
+        "leaving: by hand" => serving().ordered(Order::Deregister),
+        "out: by hand" => serving().ordered(Order::Deregister).settle(),
+        "out: terminate" => {
+            let mut rig = rig("leaving: terminate, left");
+            rig.step(Event::Called(Call::Complete(Verdict::Continue), Ok(())));
+            rig
+        }
+        "out: warm pool" | "warm pool" => fresh().told(intent("warm pool")),
+        "stopping" => {
+            let mut rig = serving();
+            rig.step(Event::Stop(StopCause::PowerOff));
+            rig
+        }
+        other => panic!("{other}"),
+    }
+}
+
+pub(super) fn hook() -> Hook {
+    Hook { heartbeat_timeout: 15 * MINUTE, ceiling: 1500 * MINUTE }
+}
+
+pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
+    if let Some(words) = cell.strip_prefix("told: ") {
+        return Event::Told(intent(words));
+    }
+    let finished = |rig: &Rig, found| Event::Finished(rig.machine.job().expect("a job"), Ok(found));
+    let failed = |rig: &Rig, kind| {
+        let trouble = Trouble { words: "no".to_owned(), kind };
+        Event::Finished(rig.machine.job().expect("a job"), Err(trouble))
+    };
+    match cell {
+        "by hand: register" => Event::Ordered(Order::Register),
+        "by hand: deregister" => Event::Ordered(Order::Deregister),
+        "by hand: drain" => Event::Ordered(Order::Drain(None)),
+        "SIGUSR1" => Event::Ordered(Order::Check),
+        "the name is live" => finished(rig, Found::Live),
+        "the name is behind" => finished(rig, Found::Behind("1 of 4".to_owned())),
+        "the entry is enabled" => finished(rig, Found::Entry(EntryState::Enabled)),
+        "the entry is cordoned" => finished(rig, Found::Entry(EntryState::Cordoned)),
+        "the entry is disabled" => finished(rig, Found::Entry(EntryState::Disabled)),
+        "the entry is gone" => finished(rig, Found::Missing),
+        "done" => finished(rig, Found::Done),
+        "failed" => failed(rig, TroubleKind::Passing),
+        "BBB is not there yet" => failed(rig, TroubleKind::Waiting),
+        "nothing counted" => Event::Counted(work(0, 0)),
+        "another meeting counted" => Event::Counted(work(3, 0)),
+        "quiet for long enough" => {
+            rig.now += 2 * MINUTE;
+            Event::Tick
+        }
+        "deadline" => {
+            rig.now += policy().deadline;
+            Event::Tick
+        }
+        "completed" => Event::Called(Call::Complete(Verdict::Continue), Ok(())),
+        other => panic!("{other}"),
+    }
+}
