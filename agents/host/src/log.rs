@@ -65,7 +65,8 @@ pub const HOST: &str = "whose";
 /// Fields that repeat for a program what the line says.
 const REPEATED: [&str; 3] = ["action", "state", "reason"];
 
-/// A field for a person: what others have said must not look like another line.
+/// A field for a person at a terminal: what others have said must not look like another line. The journal takes fields as they
+/// are; journalctl shows those with control characters as blobs.
 fn write(to: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     match field.name() {
         "message" => to.write_str(&visible_line(&format!("{value:?}"))),

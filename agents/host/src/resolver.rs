@@ -222,6 +222,7 @@ pub struct Found {
 }
 
 /// What a packet from a server says about a name, if it is the answer with this id to the question for it.
+/// Public for the fuzz targets.
 pub fn understand(
     packet: &[u8],
     id: u16,

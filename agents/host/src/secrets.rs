@@ -7,10 +7,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-pub use self::manager::pick;
-
 use aws_sdk_secretsmanager::Client;
 use secrecy::SecretString;
+
+pub use self::manager::pick;
 
 /// Where systemd tells a service its credentials are.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";

@@ -18,6 +18,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::report::visible_line;
+
 /// How long systemd may take to take a notification or to say what it is doing. It is a local process.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What systemd itself uses where no path is set.
@@ -47,8 +49,7 @@ impl Notifier {
     /// What the service is doing, for `systemctl status`; a single line.
     pub fn status(&self, words: &str) {
         // A line of its own would be a notification of its own.
-        let line: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.send(&[NotifyState::Status(&line)]);
+        self.send(&[NotifyState::Status(&visible_line(words))]);
     }
 
     /// The service has begun to stop.

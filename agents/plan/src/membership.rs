@@ -287,8 +287,8 @@ pub fn host_of(url: &str) -> Option<&str> {
 }
 
 /// A BBB or Scalelite URL in a form in which equal ones compare equal: scheme and host in lower case, no default port,
-/// no final slash. `None` when it is not an http or https URL with a host, or has a port that is none. User names, queries and fragments have no
-/// place in a server URL and make it `None` too.
+/// no final slash. `None` when it is not an http or https URL with a host, or has a port that is none. User names, queries and
+/// fragments have no place in a server URL and make it `None` too.
 pub fn normalise_url(url: &str) -> Option<String> {
     let (scheme, rest) = url.trim().split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();

@@ -126,7 +126,8 @@ fn check_label(name: &str, label: &str) -> Result<(), InvalidName> {
 }
 
 /// `\ooo` becomes the character with that octal code; everything else stays. Names are shown to people, so what is no
-/// printable ASCII stays an escape, and a control character becomes one.
+/// printable ASCII stays an escape, and a control character becomes one; so does a backslash, with which an escape could be made
+/// up.
 fn unescape_octal(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -135,7 +136,7 @@ fn unescape_octal(text: &str) -> String {
         result.push_str(&shown(before));
         let digits = escape.get(1..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
         let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code.filter(|code| matches!(code, b' '..=b'~')) {
+        match code.filter(|code| matches!(code, b' '..=b'~') && *code != b'\\') {
             Some(code) => {
                 result.push(char::from(code));
                 rest = escape.get(4..).unwrap_or_default();
@@ -449,6 +450,8 @@ mod tests {
     #[test]
     fn remote_names() {
         assert_eq!(Name::remote("\\052.Example.org.").as_str(), "*.example.org");
+        // Two names stay two: the first holds a backslash, the second a control character.
+        assert_ne!(Name::remote("\\134033.example.org"), Name::remote("\\033.example.org"));
         assert_eq!(Name::remote("a\\b").as_str(), "a\\b");
         assert_eq!(Name::remote("\\033[2J.\u{1b}\u{9b}").as_str(), "\\033[2j.\\033\\302\\233");
         assert_eq!(Name::remote("\\+52").as_str(), "\\+52");

@@ -318,14 +318,24 @@ impl Life {
     }
 
     /// A person with a console.
-    async fn meddle(&mut self) {
-        let (world, id) = (self.world.clone(), self.id.clone());
-        let mut state = world.state();
+    async fn meddle(&self) {
+        if let Some(excuse) = self.somebody() {
+            self.world.pause(250.0, 300.0).await;
+            self.world.state().machine(&self.id).excuse = excuse;
+        }
+    }
+
+    /// What that person does; the excuse that holds again later, where meetings are broken meanwhile.
+    fn somebody(&self) -> Option<Option<Duration>> {
+        let id = self.id.clone();
+        let mut state = self.world.state();
+        if state.machine(&id).collides {
+            return None;
+        }
         let name = state.machine(&id).name.clone();
         let own = state.pool.entries.iter().find(|(_, server)| server.host() == name);
         let own = own.map(|(entry, _)| entry.clone());
         match (state.rng.u32(0..5), own) {
-            _ if state.machine(&id).collides => {}
             (0, _) => {
                 state.note(format_args!("somebody deletes {name}"));
                 state.put(&name, None);
@@ -348,9 +358,7 @@ impl Life {
                 state.excuse(&id, now);
                 // Whoever rested because of it comes back.
                 state.machine(&id).expected = None;
-                drop(state);
-                world.pause(250.0, 300.0).await;
-                world.state().machine(&id).excuse = before;
+                return Some(before);
             }
             (to, Some(entry)) => {
                 let to = if to == 2 { EntryState::Cordoned } else { EntryState::Enabled };
@@ -366,5 +374,6 @@ impl Life {
             }
             _ => {}
         }
+        None
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn text(body: &[u8]) -> String {
 /// Parses the text; in the error it says where it is not well-formed, never with the content.
 pub(crate) fn parse(text: &str) -> Result<Document<'_>, String> {
     if is_excessive(text) {
-        return Err("more XML than any real answer has".to_owned());
+        return Err("a web page, or more XML than any real answer has".to_owned());
     }
     let options = ParsingOptions { nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).map_err(|error| {
@@ -165,7 +165,10 @@ mod tests {
             format!("<a{many}/>")
         };
         assert!(parse(&element(MAX_ATTRIBUTES)).is_ok());
-        assert_eq!(parse(&element(MAX_ATTRIBUTES + 1)).unwrap_err(), "more XML than any real answer has");
+        assert_eq!(
+            parse(&element(MAX_ATTRIBUTES + 1)).unwrap_err(),
+            "a web page, or more XML than any real answer has"
+        );
     }
 
     #[test]

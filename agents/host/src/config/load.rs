@@ -88,7 +88,7 @@ pub fn load(
     loader.end()
 }
 
-/// The same for one file with this text, whatever is there under its path.
+/// The same for one file with this text, whatever is there under its path. Public for the fuzz targets.
 pub fn load_text(
     agent: &Agent,
     file: &Path,

@@ -56,7 +56,8 @@ impl From<String> for Text {
     }
 }
 
-/// The text of one key of a secret that is a JSON object, or what is wrong with it. The errors do not quote the JSON parser, which may quote the secret.
+/// The text of one key of a secret that is a JSON object, or what is wrong with it. The errors do not quote the JSON parser, which
+/// may quote the secret.
 pub fn pick(text: &str, key: &str) -> Result<SecretString, String> {
     let mut object: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|_| {
         format!(
