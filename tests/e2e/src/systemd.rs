@@ -129,8 +129,8 @@ fn status(told: &[String]) -> &str {
     told.iter().rev().find_map(|one| one.strip_prefix("STATUS=")).unwrap_or_default()
 }
 
-/// What makes whatever a service waits for come soon ...
-const SOON: [&str; 1] = ["checks.metadata=1"];
+/// What makes whatever a service waits for come soon, and nothing come by chance ...
+const SOON: [&str; 2] = ["checks.metadata=1", "sweep.enabled=false"];
 /// ... on a BBB host.
 const SOON_OF_BBB: [&str; 3] = ["checks.work=1", "drain.quiet=0", "scalelite.poll_interval=5"];
 

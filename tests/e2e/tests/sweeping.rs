@@ -1,4 +1,4 @@
-//! The service takes its turns to sweep, by a clock that is moved by hand; and none unless it is told to.
+//! The service takes its turns to sweep, by a clock that is moved by hand; and none where it is told not to.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -50,7 +50,7 @@ fn the_service_of_that_hour() {
 #[tokio::test]
 async fn a_host_that_takes_turns_removes_what_another_left() {
     let rig = fleet().await;
-    let settings = [("BBB_AGENT_SWEEP_ENABLED", "true"), ("BBB_AGENT_SWEEP_INTERVAL", "600")];
+    let settings = [("BBB_AGENT_SWEEP_INTERVAL", "600")];
     let log = an_hour(&rig, &settings).await;
     assert_eq!(rig.records(), rig.registered_now(), "{log}");
     assert_eq!(rig.entry().state, ServerState::Enabled, "{log}");
@@ -60,10 +60,11 @@ async fn a_host_that_takes_turns_removes_what_another_left() {
 }
 
 #[tokio::test]
-async fn no_host_takes_turns_unless_it_is_told_to() {
+async fn no_host_takes_turns_where_it_is_told_not_to() {
     let rig = fleet().await;
     let (records, before) = (rig.records(), rig.cloud.scalelite.servers().len());
-    let log = an_hour(&rig, &[]).await;
+    let settings = [("BBB_AGENT_SWEEP_ENABLED", "false"), ("BBB_AGENT_SWEEP_INTERVAL", "600")];
+    let log = an_hour(&rig, &settings).await;
     assert!(records.iter().all(|record| rig.records().contains(record)), "{log}");
     assert_eq!(rig.cloud.scalelite.servers().len(), before + 1, "its own came: {log}");
     assert_eq!(rig.calls(Route53), ["ChangeResourceRecordSets"]);

@@ -132,7 +132,7 @@ fn host(number: u16) -> HostOptions {
 /// sends no metrics.
 fn settings(options: &Options) -> String {
     let mut text = format!(
-        "[checks]\nmetadata = 60\n[metrics]\nenabled = false\n[timeouts]\nregister = {}\n",
+        "[checks]\nmetadata = 60\n[metrics]\nenabled = false\n[sweep]\nenabled = false\n[timeouts]\nregister = {}\n",
         options.patience.as_secs()
     );
     if let Some(patience) = options.leave {

@@ -175,6 +175,7 @@ impl Life {
                 self.boot().await;
             }
             42..=48 => {
+                self.repair().await;
                 self.stop(StopCause::PowerOff).await;
                 self.world.state().terminate(&self.id);
                 return false;
@@ -197,6 +198,21 @@ impl Life {
             _ => self.meddle().await,
         }
         true
+    }
+
+    /// Now and then the name has just been repaired, and is still on its way to the servers, when the host ends.
+    async fn repair(&self) {
+        {
+            let mut state = self.world.state();
+            let name = state.machine(&self.id).name.clone();
+            if state.machine(&self.id).collides || state.rng.bool() {
+                return;
+            }
+            state.note(format_args!("somebody deletes {name}"));
+            state.put(&name, None);
+        }
+        self.order(Order::Check);
+        self.world.pause(0.5, 30.0).await;
     }
 
     /// BBB is gone with all its meetings for a while.

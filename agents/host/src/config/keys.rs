@@ -357,7 +357,7 @@ const KEYS: &[Key] = &[
     key(
         "sweep.enabled",
         Kind::Bool,
-        Some("false"),
+        Some("true"),
         "",
         "Whether the service looks for what hosts that died have left in the zone and in Scalelite, and removes it once EC2 has said twice that they are gone. The hosts of a fleet take turns.",
     ),

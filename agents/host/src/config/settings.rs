@@ -462,7 +462,7 @@ impl Checker<'_> {
         let interval = self.seconds("sweep.interval", 3600, 60, 604_800);
         let grace = self.seconds("sweep.grace", 3600, 300, 2_592_000);
         let pause = self.seconds("sweep.pause", 120, 1, 3600);
-        let enabled = self.bool("sweep.enabled", false);
+        let enabled = self.bool("sweep.enabled", true);
         Some(Sweep { enabled, interval: interval?, grace: grace?, pause: pause? })
     }
 
