@@ -319,9 +319,9 @@ impl Machines {
         })
     }
 
-    /// Whether any living host's name is somebody else's: it tries again for ever.
+    /// Whether any living host's name, or an address there, is somebody else's: it tries again for ever.
     pub(crate) fn any_collides(&self) -> bool {
-        self.all.values().any(|machine| machine.alive && machine.collides)
+        self.all.values().any(|machine| machine.alive && (machine.collides || machine.state == "leaving"))
     }
 
     /// The meetings on a host.

@@ -6,10 +6,11 @@
 //! (turmoil) would also run the HTTP stack, which the AWS SDK and reqwest do not let us replace simply, and which has
 //! tests of its own; an hour of a fleet takes milliseconds here, so that thousands of seeds are run with every change.
 //!
-//! What happens: crashes between any two awaits, lost requests and replies, throttling, slow services and such that are out of
-//! reach for a while, name servers that follow late, an EC2 that tells late, Scalelite's poller with its races, doubled and
-//! late words of the metadata service, address changes and addresses that are used again, reboots, power cuts, scale-in with
-//! meetings, spot notices, upgrades, orders by hand, people with a console, sweeps that die half-way.
+//! What happens: crashes between any two awaits, lost requests and replies, requests that arrive when their sender is gone,
+//! throttling, slow services and such that are out of reach for a while, name servers that follow late, an EC2 that tells
+//! late, Scalelite's poller with its races, doubled and late words of the metadata service, address changes and addresses that
+//! are used again, names that two hosts are given, reboots, power cuts, scale-in with meetings, spot notices, upgrades, orders
+//! by hand, people with a console, sweeps that die half-way.
 //!
 //! What has to hold, at every change and in the end: see `breaks` in `route53`, `scalelite`, `lives` and `checks`.
 
@@ -128,7 +129,6 @@ async fn story(seed: u64, traced: bool) -> Outcome {
 
 /// Promises 2 and 4: in peace nobody changes anything, and nobody asks Route 53.
 async fn in_peace(world: &World) {
-    // Whose name is somebody else's tries again for ever.
     let collides = world.state().machines.any_collides();
     let count = |world: &World| {
         let state = world.state();

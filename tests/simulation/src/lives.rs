@@ -146,6 +146,7 @@ impl Life {
         let chance = self.world.state().rng.u32(0..100);
         match chance {
             0..=14 => {
+                self.repair(1.0).await;
                 self.crash();
                 self.world.pause(5.0, 60.0).await;
                 self.begin();
@@ -175,7 +176,7 @@ impl Life {
                 self.boot().await;
             }
             42..=48 => {
-                self.repair().await;
+                self.repair(30.0).await;
                 self.stop(StopCause::PowerOff).await;
                 self.world.state().terminate(&self.id);
                 return false;
@@ -200,8 +201,9 @@ impl Life {
         true
     }
 
-    /// Now and then the name has just been repaired, and is still on its way to the servers, when the host ends.
-    async fn repair(&self) {
+    /// Now and then the name is being repaired, or has been so at most so many seconds ago and is still on its way to the
+    /// servers, when something else happens to the host.
+    async fn repair(&self, most: f64) {
         {
             let mut state = self.world.state();
             let name = state.machine(&self.id).name.clone();
@@ -212,7 +214,7 @@ impl Life {
             state.put(&name, None);
         }
         self.order(Order::Check);
-        self.world.pause(0.5, 30.0).await;
+        self.world.pause(0.0, most).await;
     }
 
     /// BBB is gone with all its meetings for a while.

@@ -192,11 +192,13 @@ impl World {
             if state.calm {
                 return Ok(act(&mut state));
             }
-            let slow = if state.mishap(20) { 2.0 } else { 0.05 };
+            let slow = if state.mishap(8) { 2.0 } else { 0.05 };
             let (there, back) = (state.between(0.001, slow), state.between(0.001, slow));
             (there, back, state.between(0.5, 9.0), state.fate(service, who))
         };
+        let mut under_way = UnderWay { world: self, who, service, act: Some(act) };
         sleep(there).await;
+        let act = under_way.arrives();
         match fate {
             Fate::LostRequest => {
                 sleep(patience).await;
@@ -214,6 +216,36 @@ impl World {
                 sleep(back).await;
                 Ok(answer)
             }
+        }
+    }
+}
+
+/// A call on its way. Whoever has sent it may die or give up meanwhile: then it arrives all the same, or never.
+struct UnderWay<'a, T, F: FnOnce(&mut State) -> T> {
+    world: &'a World,
+    who: &'a InstanceId,
+    service: Service,
+    act: Option<F>,
+}
+
+impl<T, F: FnOnce(&mut State) -> T> UnderWay<'_, T, F> {
+    fn arrives(&mut self) -> F {
+        match self.act.take() {
+            Some(act) => act,
+            None => unreachable!("a call arrives once"),
+        }
+    }
+}
+
+impl<T, F: FnOnce(&mut State) -> T> Drop for UnderWay<'_, T, F> {
+    fn drop(&mut self) {
+        let Some(act) = self.act.take() else { return };
+        // Whoever drops this must not hold the state; at the end of a story nobody is left to look.
+        let Ok(mut state) = self.world.0.try_borrow_mut() else { return };
+        if state.mishap(2) {
+            let (who, service) = (self.who, self.service);
+            state.note(format_args!("what {who} has sent to {service:?} arrives when its sender is gone"));
+            drop(act(&mut state));
         }
     }
 }
