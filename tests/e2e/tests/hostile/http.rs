@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use e2e::{Rig, Run, Running};
+use e2e::{Rig, Run, Running, label};
 use sandbox::cloud::Options;
+use sandbox::route53::RecordType;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -17,7 +18,11 @@ use crate::table::{self, BAIT};
 const MEMORY: &str = "40960";
 
 /// Times are short: most answers never end.
-const IMPATIENT: [&str; 10] = [
+const IMPATIENT: [&str; 14] = [
+    "--set",
+    "timeouts.sweep=2",
+    "--set",
+    "sweep.pause=1",
     "--set",
     "timeouts.imds=1",
     "--set",
@@ -84,6 +89,11 @@ impl Client {
         if self.registered {
             rig.expect(0, &["register"]).await;
         }
+        leave_debris(&rig);
+        if self.request.contains("ec2") && self.command != ["sweep"] {
+            // Only for an address that is not its own a host asks EC2.
+            rig.put(RecordType::A, &rig.fqdn(), &["203.0.113.99"]);
+        }
         let before = rig.state();
         let run = self.run(&rig, &server).await;
         let row = format!("{:?} with {} {}: {what}:\n{run}", self.command, self.service, self.request);
@@ -96,6 +106,17 @@ impl Client {
         assert_eq!(errors, expected, "not one error: {row}");
         clean(&run, &row);
     }
+}
+
+/// What a host has left that nobody has heard of for a year.
+fn leave_debris(rig: &Rig) {
+    let name = format!("vc-00000000deadbeef0.{}", rig.cloud.zone_name);
+    rig.put(RecordType::A, &name, &["198.51.100.1"]);
+    rig.put(
+        RecordType::Txt,
+        &format!("_agent.{name}"),
+        &[&label("bbb", "i-00000000deadbeef0", "1767225600")],
+    );
 }
 
 /// What no output may have.
@@ -144,6 +165,15 @@ const CLIENTS: &[Client] = &[
         request: "/route53/aws4_request",
         command: &["register", "--only", "dns"],
         registered: false,
+    },
+    // Whoever believed any of it would take the dead for gone, or an address for nobody's.
+    Client { service: "aws", request: "/ec2/aws4_request", command: &["sweep"], registered: true },
+    Client { service: "aws", request: "/route53/aws4_request", command: &["sweep"], registered: true },
+    Client {
+        service: "aws",
+        request: "/ec2/aws4_request",
+        command: &["deregister", "--only", "dns"],
+        registered: true,
     },
     Client { service: "bbb", request: "/bigbluebutton/api", command: SCALELITE_JOIN, registered: false },
     Client { service: "bbb", request: "/bigbluebutton/api", command: &["status"], registered: true },
