@@ -4,7 +4,6 @@
 
 use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -129,8 +128,11 @@ fn the_watchdog_is_fed_twice_in_its_time_where_it_is_ours() {
 /// Puts a systemctl into the directory, and returns a PATH that begins with it.
 fn systemctl(directory: &Path, script: &str) -> String {
     let file = directory.join("systemctl");
-    std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by another process: one that is started beside this test would inherit the open file for a moment, and what is
+    // open for writing cannot be run.
+    let writes = "printf '#!/bin/sh\n%s\n' \"$2\" > \"$1\" && chmod 755 \"$1\"";
+    let written = Command::new("/bin/sh").args(["-c", writes, "sh"]).arg(&file).arg(script).status().unwrap();
+    assert!(written.success());
     format!("{}:/usr/bin:/bin", directory.display())
 }
 

@@ -101,11 +101,20 @@ impl Gate {
         faults: Faults,
         journal: Journal,
     ) -> std::io::Result<(SocketAddr, Self)> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+        // Closed from the first moment: a connection that is reset is something else than one that is refused.
+        let (address, listener, kept) = match open {
+            true => {
+                let listener = TcpListener::bind(address).await?;
+                (listener.local_addr()?, Some(listener), None)
+            }
+            false => {
+                let kept = keep(address)?;
+                (kept.local_addr()?, None, Some(kept))
+            }
+        };
         let (sender, receiver) = watch::channel(open);
         let server = Arc::new(Server { tls, route, faults, journal });
-        tokio::spawn(accept_while_open(address, listener, receiver, server));
+        tokio::spawn(accept_while_open(address, listener, kept, receiver, server));
         Ok((address, Self(sender)))
     }
 
@@ -140,12 +149,11 @@ fn keep(address: SocketAddr) -> std::io::Result<TcpSocket> {
 
 async fn accept_while_open(
     address: SocketAddr,
-    first: TcpListener,
+    mut listener: Option<TcpListener>,
+    mut kept: Option<TcpSocket>,
     mut open: watch::Receiver<bool>,
     server: Arc<Server>,
 ) {
-    let mut listener = Some(first);
-    let mut kept = None;
     loop {
         if !*open.borrow_and_update() {
             if listener.take().is_some() {
