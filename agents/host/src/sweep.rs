@@ -51,7 +51,7 @@ pub enum Swept {
     Peeked(usize),
 }
 
-/// What a sweep works on: the fleet's zone, its Scalelite, and EC2 in each region. [`Reach`] is the real one.
+/// What a sweep works on: the fleet's zone, its Scalelite, and EC2 in each region. `Reach` is the real one.
 pub trait World {
     /// Route 53.
     type Zone: RecordSets;
