@@ -303,6 +303,12 @@ impl Life {
 
     async fn by_hand(&mut self) {
         let now = self.world.state().now();
+        if self.world.state().machine(&self.id).collides {
+            // Neither way does it get in without its name.
+            self.order(Order::Drain(None));
+            self.world.pause(1.0, 60.0).await;
+            return self.order(Order::Register);
+        }
         let chance = self.world.state().rng.u32(0..5);
         if chance == 4 {
             // Somebody changes his mind, while the first change is still on its way.
