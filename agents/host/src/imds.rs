@@ -135,7 +135,7 @@ impl Imds {
     /// What Auto Scaling wants this instance to become: `InService`, `Terminated`, `Standby`, `Detached`,
     /// `Warmed:Stopped`, ...; `None` outside a group.
     pub async fn target_lifecycle_state(&self) -> Result<Option<String>, Error> {
-        self.read("meta-data/autoscaling/target-lifecycle-state", answers::line).await
+        self.read("meta-data/autoscaling/target-lifecycle-state", answers::state).await
     }
 
     /// The notice that EC2 will take this spot instance back, two minutes ahead at best.

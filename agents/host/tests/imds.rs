@@ -281,6 +281,14 @@ async fn answers_that_make_no_sense() {
     );
     assert!(!error.is_retryable());
 
+    for body in ["<html>Please log in</html>", "In Service", "", &"x".repeat(41)] {
+        let (imds, _gate) = parrot(body.as_bytes()).await;
+        let error = imds.target_lifecycle_state().await.unwrap_err();
+        assert!(error.to_string().ends_with("it is not a state such as InService"), "{error}");
+    }
+    let (imds, _gate) = parrot(b"Warmed:Something-new").await;
+    assert_eq!(imds.target_lifecycle_state().await.unwrap().as_deref(), Some("Warmed:Something-new"));
+
     let long = vec![b'x'; 64 * 1024 + 1];
     let (imds, _gate) = parrot(&long).await;
     let error = imds.group_name().await.unwrap_err();

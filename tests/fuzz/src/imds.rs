@@ -46,6 +46,12 @@ pub(crate) fn values(input: &[u8]) {
         check_shown(&line);
         assert_eq!(answers::line(PATH, line.as_bytes()), Ok(line));
     }
+    if let Some(state) = read(answers::state(PATH, input)) {
+        assert!(
+            state.len() < 100 && !state.contains(|c: char| c.is_whitespace() || c.is_control()),
+            "{state}"
+        );
+    }
     if let Some(role) = read(answers::role(PATH, input)).flatten() {
         assert!(!role.contains(['/', '?', '#', '%', '\\']) && !matches!(role.as_str(), "." | ".."), "{role}");
     }

@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, invalid};
 
+/// How long a state's name may be, in bytes: about twice the longest one that is documented (`Warmed:Hibernated`).
+const LONGEST_STATE: usize = 40;
+
 /// Who this instance is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -139,7 +142,16 @@ pub fn address<A: std::str::FromStr + Into<IpAddr>>(path: &str, body: &[u8]) -> 
     text(path, body)?.parse().map_err(|_| invalid(path, "it is not an address"))
 }
 
-/// A word or a name alone, such as a state.
+/// The state that Auto Scaling wants, such as `Warmed:Stopped`: a word, known to this version or not.
+pub fn state(path: &str, body: &[u8]) -> Result<String, Error> {
+    let text = text(path, body)?;
+    let word = (1..=LONGEST_STATE).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || ":_-".contains(c));
+    // Not quoted: whatever answers there may be no metadata service at all.
+    if word { Ok(text.to_owned()) } else { Err(invalid(path, "it is not a state such as InService")) }
+}
+
+/// A name alone.
 pub fn line(path: &str, body: &[u8]) -> Result<String, Error> {
     plain(path, text(path, body)?.to_owned())
 }
@@ -151,7 +163,7 @@ pub fn role(path: &str, body: &[u8]) -> Result<Option<String>, Error> {
     let usual = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     match first {
         Some(role) if !role.chars().all(usual) || matches!(role, "." | "..") => {
-            Err(invalid(path, &format!("{role:?} is not the name of a role")))
+            Err(invalid(path, "its first line is not the name of a role"))
         }
         role => Ok(role.map(str::to_owned)),
     }

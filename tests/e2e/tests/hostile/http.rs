@@ -35,6 +35,35 @@ const IMPATIENT: [&str; 14] = [
     "timeouts.status=1",
 ];
 
+/// Where the real service is.
+pub(crate) fn real(service: &str, rig: &Rig) -> SocketAddr {
+    match service {
+        "imds" => rig.cloud.imds_address(),
+        "scalelite" => rig.cloud.scalelite_url().trim_start_matches("http://").parse().unwrap(),
+        "bbb" => rig.cloud.bbb_address(),
+        _ => rig.cloud.aws_address(),
+    }
+}
+
+/// Lets the command ask the stand-in for the service.
+pub(crate) fn point(command: &mut Command, service: &str, server: &Server) {
+    match service {
+        "imds" => command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url()),
+        "scalelite" => command.args(["--set", &format!("scalelite.url={}", server.url())]),
+        // Nothing but the address: the port is that of BBB's own URL.
+        "bbb" => command.args(["--set", &format!("bbb.address={}", server.address.ip())]),
+        _ => command.env("AWS_ENDPOINT_URL", server.url()),
+    };
+}
+
+/// The agent without arguments, and with little memory.
+pub(crate) fn limited(rig: &Rig) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().envs(rig.agent.environment());
+    command.args(["-c", &format!("ulimit -d {MEMORY} && exec \"$0\" \"$@\"")]).arg(rig.agent.binary());
+    command
+}
+
 /// A client of a service.
 #[derive(Clone, Copy, Debug)]
 struct Client {
@@ -48,33 +77,10 @@ struct Client {
 }
 
 impl Client {
-    /// Where the real service is.
-    fn real(self, rig: &Rig) -> SocketAddr {
-        match self.service {
-            "imds" => rig.cloud.imds_address(),
-            "scalelite" => rig.cloud.scalelite_url().trim_start_matches("http://").parse().unwrap(),
-            "bbb" => rig.cloud.bbb_address(),
-            _ => rig.cloud.aws_address(),
-        }
-    }
-
-    /// Lets the command ask the stand-in.
-    fn point(self, command: &mut Command, server: &Server) {
-        match self.service {
-            "imds" => command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url()),
-            "scalelite" => command.args(["--set", &format!("scalelite.url={}", server.url())]),
-            // Nothing but the address: the port is that of BBB's own URL.
-            "bbb" => command.args(["--set", &format!("bbb.address={}", server.address.ip())]),
-            _ => command.env("AWS_ENDPOINT_URL", server.url()),
-        };
-    }
-
     async fn run(self, rig: &Rig, server: &Server) -> Run {
-        let mut command = Command::new("/bin/sh");
-        command.env_clear().envs(rig.agent.environment());
-        command.args(["-c", &format!("ulimit -d {MEMORY} && exec \"$0\" \"$@\"")]).arg(rig.agent.binary());
+        let mut command = limited(rig);
         command.args(self.command).args(IMPATIENT).args(["--log-level", "debug"]);
-        self.point(&mut command, server);
+        point(&mut command, self.service, server);
         Running::start(command).end().await
     }
 
@@ -82,7 +88,7 @@ impl Client {
         let rig = Rig::start(Options::default()).await;
         let request = self.request;
         let server = Server::before(
-            self.real(&rig),
+            real(self.service, &rig),
             Arc::new(move |head| head.contains(request).then(|| answer.clone())),
         );
         let server = server.await;
@@ -120,7 +126,7 @@ fn leave_debris(rig: &Rig) {
 }
 
 /// What no output may have.
-fn clean(run: &Run, row: &str) {
+pub(crate) fn clean(run: &Run, row: &str) {
     let output = format!("{}{}", run.stdout, run.stderr);
     for never in ["panicked", "memory allocation", "overflowed", BAIT, "sandbox-loadbalancer-secret"] {
         assert!(!output.contains(never), "{never:?} is in the output of {row}");

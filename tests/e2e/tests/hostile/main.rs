@@ -7,5 +7,6 @@ mod dns;
 mod http;
 mod impostors;
 mod server;
+mod service;
 mod table;
 mod tls;
