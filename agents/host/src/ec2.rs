@@ -29,6 +29,8 @@ impl Error {
 
 /// Most values of a filter (DescribeInstances).
 pub const VALUES: usize = 200;
+/// Most pages that are read: a page has up to 1,000 instances, and never more are asked about than [`VALUES`].
+const PAGES: usize = 50;
 
 /// What the loops ask EC2 in a region. [`Ec2`] is the real one.
 pub trait Instances {
@@ -70,7 +72,7 @@ impl Ec2 {
         let mut instances = Vec::new();
         let mut next = None;
         // An answer that goes on must not be read as the absence of the rest.
-        loop {
+        for _ in 0..PAGES {
             let request = self.client.describe_instances().filters(filter.clone()).set_next_token(next);
             let answer = request.send().await.map_err(|error| Error {
                 message: aws::explain(&error),
@@ -83,6 +85,8 @@ impl Ec2 {
                 return Ok(instances);
             }
         }
+        let message = format!("DescribeInstances has more than {PAGES} pages for {filter:?}");
+        Err(Error { message, retryable: false })
     }
 }
 

@@ -83,11 +83,12 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
     pub async fn register(
         &self,
         desired: &Desired,
+        source: Source,
         executor: &Executor,
         queued: &mut Queued,
     ) -> Result<Named, Failure> {
         let plan = async |observed: &Observed| Ok(dns::register(desired, observed));
-        match self.settle(&desired.name, plan, executor, queued).await? {
+        match self.settle(&desired.name, source, plan, executor, queued).await? {
             Settled::Nothing { sent: false } => Ok(Named::Already),
             Settled::Nothing { sent: true } => Ok(Named::Confirmed),
             Settled::Changed(id) => Ok(Named::Changed(id)),
@@ -108,7 +109,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
             let held = held_by_others(observed, host, ec2, deadline).await?;
             Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held))
         };
-        match self.settle(&host.name, plan, executor, &mut Queued::once(deadline)).await? {
+        match self.settle(&host.name, Source::Dns, plan, executor, &mut Queued::once(deadline)).await? {
             Settled::Nothing { sent: false } => Ok(Unnamed::Already),
             // The answer was lost, but the record sets are gone.
             Settled::Nothing { sent: true } => Ok(Unnamed::Changed(None)),
@@ -124,11 +125,11 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
     async fn settle(
         &self,
         name: &Name,
+        mut source: Source,
         plan: impl AsyncFn(&Observed) -> Result<Decision, Failure>,
         executor: &Executor,
         queued: &mut Queued,
     ) -> Result<Settled, Failure> {
-        let mut source = Source::Dns;
         let mut conflicts = 0;
         let mut sent = false;
         loop {

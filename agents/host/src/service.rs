@@ -6,10 +6,11 @@
 
 mod calls;
 mod desk;
-mod jobs;
+pub mod jobs;
 mod memory;
 mod metrics;
 mod policy;
+pub mod progress;
 mod shared;
 mod sweeping;
 mod watch;
@@ -165,7 +166,7 @@ impl Service {
         let watch = Watch::new(session.imds().clone(), Rc::clone(&every), Rc::clone(&hurry), started);
         info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
         let mut service = Self {
-            shared: Rc::new(Shared::new(session)),
+            shared: Rc::new(Shared::new(session, memory)),
             common,
             signals,
             notifier,
@@ -239,7 +240,7 @@ impl Service {
         if let Some(order) = self.desk.receive(request, conversation, machine, metrics, session, now) {
             if order == Order::Register {
                 // Whoever stands before the host does not want to wait for others.
-                self.shared.is_up();
+                self.shared.progress.is_up();
             }
             self.feed(Event::Ordered(order));
         }

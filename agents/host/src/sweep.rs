@@ -243,6 +243,10 @@ impl<'a, W: World> Sweep<'a, W> {
     /// Reads the zone from here to its end.
     async fn rest(&self, mut next: Option<Cursor>, zone: &mut Zone) -> Result<(), Failure> {
         while let Some(cursor) = next {
+            if Instant::now() >= self.deadline {
+                return Err(Failure::new(Exit::TryAgain, "listing the zone")
+                    .because("it takes longer than timeouts.sweep; nothing was removed"));
+            }
             next = self.page(cursor, zone).await?;
         }
         Ok(())

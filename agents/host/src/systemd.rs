@@ -15,13 +15,17 @@ use plan::jobs;
 use plan::lifecycle::StopCause;
 use sd_notify::NotifyState;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::report::visible_line;
 
 /// How long systemd may take to take a notification or to say what it is doing. It is a local process.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it is asked why it stops the service.
+const ASKING: Duration = Duration::from_secs(10);
+/// How soon it is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
 /// What systemd itself uses where no path is set.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -107,21 +111,21 @@ fn send(socket: &OsStr, message: &[u8]) -> std::io::Result<()> {
 }
 
 /// Why the service with this unit (`bbb-agent.service`) is being stopped; to be asked once it was told to stop. Outside
-/// systemd, and where systemd cannot be asked, somebody stops it. Takes two seconds at most.
+/// systemd, and where systemd cannot be asked, somebody stops it. Takes [`ASKING`] at most.
 pub async fn stop_cause(unit: &str) -> StopCause {
     let started_by_systemd =
         ["INVOCATION_ID", "NOTIFY_SOCKET"].map(std::env::var_os).iter().any(Option::is_some);
     if !started_by_systemd {
         return StopCause::Stop;
     }
-    match list_jobs().await {
+    match patiently().await {
         Ok(printed) => {
             let jobs = jobs::parse(&printed);
             let cause = jobs::stop_cause(&jobs, unit);
             debug!("systemd stops {unit}: {cause:?}, with {} jobs in its queue", jobs.len());
             cause
         }
-        Err(why) => {
+        Err(Unanswered { why, .. }) => {
             warn!(
                 "systemd does not say why it stops {unit}, which counts as a stop by hand: systemctl list-jobs: {why}"
             );
@@ -130,9 +134,30 @@ pub async fn stop_cause(unit: &str) -> StopCause {
     }
 }
 
+/// Why systemd did not list its jobs.
+struct Unanswered {
+    why: String,
+    /// Whether it may answer when it is asked again.
+    passes: bool,
+}
+
+/// Asks again for a while: a systemd that reads its units anew answers nobody, and it does so just when packages are upgraded.
+async fn patiently() -> Result<String, Unanswered> {
+    let deadline = Instant::now() + ASKING;
+    loop {
+        match list_jobs().await {
+            Err(Unanswered { why, passes: true }) if Instant::now() + AGAIN + PATIENCE <= deadline => {
+                debug!("systemctl list-jobs: {why}; asking again");
+                sleep(AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// What systemd is doing, as systemctl prints it. Without `--full` older ones shorten long names even where nobody looks;
 /// `--plain` has no meaning for this command (systemctl(1) and `output_jobs_list` in its sources).
-async fn list_jobs() -> Result<String, String> {
+async fn list_jobs() -> Result<String, Unanswered> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let mut command = Command::new("systemctl");
     command.args(["list-jobs", "--full", "--no-legend", "--no-pager"]);
@@ -140,13 +165,17 @@ async fn list_jobs() -> Result<String, String> {
     command.env_clear().env("PATH", path);
     command.stdin(Stdio::null()).kill_on_drop(true);
     match timeout(PATIENCE, command.output()).await {
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
-        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => {
+            let why = format!("no answer within {} s", PATIENCE.as_secs());
+            Err(Unanswered { why, passes: true })
+        }
+        Ok(Err(error)) => Err(Unanswered { why: error.to_string(), passes: false }),
         Ok(Ok(Output { status, stdout, stderr })) => match status.success() {
             true => Ok(String::from_utf8_lossy(&stdout).into_owned()),
             false => {
                 let complaint = String::from_utf8_lossy(&stderr);
-                Err(format!("{status}: {}", complaint.lines().next().unwrap_or("it does not say why")))
+                let complaint = complaint.lines().next().unwrap_or("it does not say why");
+                Err(Unanswered { why: format!("{status}: {complaint}"), passes: true })
             }
         },
     }

@@ -177,26 +177,42 @@ fn ended(stat: &str) {
 #[test]
 fn a_systemd_that_cannot_be_asked_means_stop_and_is_reported() {
     let restarts = "printf '1 bbb-agent.service restart running\\n'";
-    for (script, why) in [
+    let rows = [
         (format!("{restarts}\necho 'Failed to connect to bus: Host is down' >&2\nexit 1"), "Host is down"),
         (format!("{restarts}\nexit 3"), "exit status: 3: it does not say why"),
         (format!("{restarts}\nkill -9 $$"), "signal: 9"),
         // Whoever is asked and does not answer is not left behind.
         ("echo $$ > \"${0%/*}/asked\"\nexec sleep 600".to_owned(), "no answer within 2 s"),
-    ] {
+    ];
+    // Each is asked again for a while.
+    let row = |(script, why): &(String, &str)| {
         let directory = tempfile::tempdir().unwrap();
-        let path = systemctl(directory.path(), &script);
+        let path = systemctl(directory.path(), script);
         let said = said(&part("ask_why", &[("PATH", &path), INVOCATION]));
         assert!(said.contains("cause: Stop.") && said.contains("WARN"), "{script}: {said}");
         assert!(said.contains("bbb-agent.service") && said.contains(why), "{script}: {said}");
+        assert!(said.contains("asking again"), "{script}: {said}");
         if let Ok(asked) = std::fs::read_to_string(directory.path().join("asked")) {
             ended(&format!("/proc/{}/stat", asked.trim()));
         }
-    }
+    };
+    std::thread::scope(|scope| rows.iter().for_each(|one| drop(scope.spawn(|| row(one)))));
     let directory = tempfile::tempdir().unwrap();
     let nowhere = directory.path().display().to_string();
     let said = said(&part("ask_why", &[("PATH", &nowhere), INVOCATION]));
     assert!(said.contains("cause: Stop.") && said.contains("No such file"), "{said}");
+    assert!(!said.contains("asking again"), "it will not be there a moment later: {said}");
+}
+
+#[test]
+fn a_systemd_that_reads_its_units_anew_is_asked_until_it_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let restarts = lists("1702 bbb-agent.service restart running\\n");
+    let first =
+        "test -e \"${0%/*}/once\" || { : > \"${0%/*}/once\"; echo 'Connection reset by peer' >&2; exit 1; }";
+    let path = systemctl(directory.path(), &format!("{first}\n{restarts}"));
+    let said = said(&part("ask_why", &[("PATH", &path), INVOCATION]));
+    assert!(said.contains("cause: Restart.") && !said.contains("WARN"), "{said}");
 }
 
 #[test]

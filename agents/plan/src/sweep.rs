@@ -8,7 +8,8 @@
 //! EC2 has to say so twice, some time apart, of an instance whose TXT is older than the grace period: DescribeInstances is
 //! eventually consistent. Terminated instances are listed for about an hour; after that they are absent, which
 //! proves something only of an instance of this very account. Whatever else EC2 says, also that an instance is shutting
-//! down, is said of a living one.
+//! down, is said of a living one. Nothing is believed of an EC2 that does not know the asking host itself: the
+//! credentials may be of another account, in which all hosts of the fleet are absent.
 //!
 #![doc = include_str!("tables/sweep-instances.md")]
 //!
@@ -135,6 +136,24 @@ impl Sweeper {
         findings.collect()
     }
 
+    /// The instances to ask EC2 about, by region: where there are any, this host too.
+    pub fn questions(&self, findings: &[Finding]) -> BTreeMap<String, BTreeSet<InstanceId>> {
+        let mut questions: BTreeMap<String, BTreeSet<InstanceId>> = BTreeMap::new();
+        for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
+            questions.entry(finding.region.clone()).or_default().extend(finding.instance.clone());
+        }
+        if !questions.is_empty() {
+            questions.entry(self.region.clone()).or_default().insert(self.me.clone());
+        }
+        questions
+    }
+
+    /// Whether EC2 knows this host, as it does in no account but its own.
+    pub fn is_known_to(&self, look: &Look) -> bool {
+        let me = (self.region.clone(), self.me.clone());
+        matches!(look.instances.get(&me), Some(Seen::There(_)))
+    }
+
     /// How many hosts of this role have a name.
     pub fn count(&self, zone: &Zone) -> usize {
         zone.values().filter(|observed| self.owner(observed).is_some()).count()
@@ -197,11 +216,14 @@ impl Sweeper {
         let key = (claim.region.to_owned(), claim.instance.clone());
         let mut gone = Vec::new();
         for look in &evidence.looks {
-            if let Some(why) = look.silent.get(claim.region) {
-                return Verdict::Leave(Reason::Silent { region: claim.region.to_owned(), why: why.clone() });
+            for region in [claim.region, &self.region] {
+                if let Some(why) = look.silent.get(region) {
+                    return Verdict::Leave(Reason::Silent { region: region.to_owned(), why: why.clone() });
+                }
             }
             match look.instances.get(&key) {
                 Some(Seen::There(state)) => return Verdict::Leave(Reason::There(state.clone())),
+                Some(_) if !self.is_known_to(look) => return Verdict::Leave(Reason::Blind),
                 Some(Seen::Absent) if claim.account.is_none() => {
                     return Verdict::Leave(Reason::UnknownAccount);
                 }
@@ -237,15 +259,6 @@ fn is_named(zone: &Zone, instance: &InstanceId, address: IpAddr) -> bool {
     zone.values().any(|observed| {
         matches!(observed.holder(instance), Holder::Me(_)) && observed.ip_addresses().contains(&address)
     })
-}
-
-/// The instances to ask EC2 about, by region.
-pub fn questions(findings: &[Finding]) -> BTreeMap<String, BTreeSet<InstanceId>> {
-    let mut questions: BTreeMap<String, BTreeSet<InstanceId>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
-        questions.entry(finding.region.clone()).or_default().extend(finding.instance.clone());
-    }
-    questions
 }
 
 /// The addresses whose holders to ask EC2 for, by region: those at the names that may have to go.

@@ -118,7 +118,6 @@ impl Figures {
     }
 
     fn ratio(&self) -> f64 {
-        // Where the burst is enough for all there is no least time to compare with.
         if self.least.is_zero() { 0.0 } else { self.boot.time.as_secs_f64() / self.least.as_secs_f64() }
     }
 
@@ -141,12 +140,16 @@ impl Figures {
             Aim::new("live on every name server", yes(self.live).to_owned(), yes(true), self.live),
             Aim::equal("hosts enabled in Scalelite", self.enabled, hosts),
             Aim::equal("entries in Scalelite", self.entries, hosts),
-            Aim::new(
-                "time, of the least for this quota",
-                time,
-                &format!("<= {} x", self.tolerance()),
-                ratio <= self.tolerance(),
-            ),
+            // Where the quota lets all pass at once there is no least time to compare with.
+            match self.least.is_zero() {
+                true => Aim::none("time", format!("{:.1} s", boot.time.as_secs_f64())),
+                false => Aim::new(
+                    "time, of the least for this quota",
+                    time,
+                    &format!("<= {} x", self.tolerance()),
+                    ratio <= self.tolerance(),
+                ),
+            },
             Aim::new("Route 53 calls for each host", format!("{calls:.2}"), "< 1.3", calls < 1.3),
             Aim::new("of these throttled", percent(throttled), "< 20 %", throttled < 0.2),
             Aim::none("of these in the middle of another change", percent(boot.share(BUSY))),
@@ -211,6 +214,7 @@ impl Figures {
             "hosts": self.options.hosts,
             "rate": self.options.quota.per_second,
             "burst": self.options.quota.capacity,
+            "processing_ms": u64::try_from(self.options.processing.as_millis()).unwrap_or(u64::MAX),
             "spread": self.options.spread,
             "registered": self.registered,
             "doubled": self.doubled,

@@ -111,6 +111,7 @@ impl Fleet {
 fn cloud_options(options: &Options) -> cloud::Options {
     let mut cloud = cloud::Options { host: host(0), ..cloud::Options::default() };
     cloud.route53.throttle = Some(Throttle { requests: options.quota, ..Throttle::default() });
+    cloud.route53.processing = options.processing;
     cloud.dns.propagation = Propagation::After(options.propagation);
     cloud
 }

@@ -34,6 +34,9 @@ pub struct Options {
     pub hosts: u16,
     /// The account's quota of Route 53 calls.
     pub quota: BucketSize,
+    /// How long Route 53 processes a change: another one of the same zone is refused meanwhile. Nobody has published how long
+    /// that is.
+    pub processing: Duration,
     /// `dns.spread`, in seconds.
     pub spread: u64,
     /// How many of the hosts are processes of `bbb-agent register --wait`.

@@ -22,6 +22,9 @@ struct Arguments {
     /// How many calls it has saved up at most
     #[arg(long, default_value_t = 50)]
     burst: u32,
+    /// How long Route 53 processes a change, in milliseconds: another one is refused meanwhile
+    #[arg(long, default_value_t = 3)]
+    processing: u64,
     /// dns.spread in seconds; by default what the README recommends for so many hosts
     #[arg(long)]
     spread: Option<u64>,
@@ -77,6 +80,7 @@ fn options(arguments: &Arguments) -> Options {
     Options {
         hosts: arguments.hosts,
         quota,
+        processing: Duration::from_millis(arguments.processing),
         spread: arguments.spread.unwrap_or_else(|| rush::recommended(arguments.hosts, quota)),
         processes: arguments.processes.unwrap_or(8.min(arguments.hosts / 20)).min(arguments.hosts),
         propagation: Duration::from_secs(1),

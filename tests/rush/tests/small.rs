@@ -13,6 +13,7 @@ async fn every_host_of_a_small_storm_is_registered_once_and_leaves() {
     let options = Options {
         hosts: 40,
         quota: BucketSize { capacity: 10, per_second: 40.0 },
+        processing: Duration::from_millis(3),
         spread: 1,
         processes: 3,
         propagation: Duration::from_millis(200),

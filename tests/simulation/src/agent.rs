@@ -1,7 +1,6 @@
 //! One agent as a service: the real state machine and the real loops. What is between them, the few lines of
 //! `host::service` that fetch settings and secrets, is stood in for.
 
-use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,23 +8,20 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use host::execute::Executor;
+use host::bbb::{Algorithm, Installation};
 use host::identity::{Host, server_url};
 use host::interrupt::{Interrupt, Trigger};
-use host::naming::{Named, Standing, Zone};
-use host::pace::Queued;
-use host::pool::{Meetings, Pool};
+use host::naming::Zone;
+use host::pool::Meetings;
 use host::report::{Exit, Failure};
-use host::route53::ChangeId;
-use host::scalelite::Management;
-use plan::backoff::Queue;
-use plan::dns::Desired;
+use host::service::jobs;
+use host::service::progress::Progress;
 use plan::instance::{InstanceId, Role};
 use plan::lifecycle::{
     Action, Call, Event, Found, Hook, Intent, Job, Machine, Moment, OnStop, Order, Policy, State, StopCause,
-    Trouble, TroubleKind, Verdict, Work,
+    Trouble, Verdict, Work,
 };
-use plan::membership::{self, Entry};
+use plan::membership;
 use secrecy::SecretString;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
@@ -34,11 +30,6 @@ use crate::fleet::Ec2;
 use crate::scalelite::POLL;
 use crate::world::{Service, World};
 use crate::{route53, scalelite};
-
-/// As in `host::service::jobs`.
-const ATTEMPT: Duration = Duration::from_secs(15);
-const LEAVE: Duration = Duration::from_secs(60);
-const PROPAGATION: Duration = Duration::from_secs(120);
 
 /// How long a drain waits at most.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(600);
@@ -77,16 +68,12 @@ pub(crate) enum Wanted {
     Stop(StopCause),
 }
 
-/// What the name was made of, when, and by which change, while not all servers answer so.
-type Awaited = (Instant, Desired, Option<ChangeId>);
-
 struct Shared {
     world: World,
     who: InstanceId,
-    awaited: RefCell<Option<Awaited>>,
-    queue: RefCell<Queue>,
-    /// Whether the name is known to be its own.
-    named: Cell<bool>,
+    /// Who it was when it was started.
+    host: Host,
+    progress: Progress,
 }
 
 enum Done {
@@ -114,8 +101,9 @@ pub(crate) async fn serve(
     mut wanted: UnboundedReceiver<Wanted>,
 ) -> Result<(), String> {
     let (memory, window) = world.state().machine(&who).memory;
-    let queue = RefCell::new(Queue::new(world.state().spread));
-    let shared = Rc::new(Shared { world, who, awaited: RefCell::default(), queue, named: Cell::default() });
+    let host = world.state().host(&who);
+    let progress = Progress::new(world.state().spread, memory);
+    let shared = Rc::new(Shared { world, who, host, progress });
     let machine = Machine::new(policy(), memory, window);
     let mut agent =
         Agent { shared, booted, machine, work: FuturesUnordered::new(), trigger: None, end: None };
@@ -238,17 +226,15 @@ impl Agent {
         self.trigger = Some(trigger);
         let patience = match self.machine.state() {
             State::Stopping(stopping) => stopping.until.saturating_sub(self.now()),
-            State::Leaving(leaving) => LEAVE.min(leaving.until.saturating_sub(self.now())),
-            _ => ATTEMPT,
+            State::Leaving(leaving) => jobs::LEAVE.min(leaving.until.saturating_sub(self.now())),
+            _ => jobs::ATTEMPT,
         };
         let steady =
             matches!(self.machine.state(), State::Serving(_) | State::Resting(_) | State::Draining(_));
         let shared = Rc::clone(&self.shared);
         let begun = Instant::now();
         self.work.push(Box::pin(async move {
-            let deadline = begun + patience;
-            let executor = Executor::new(interrupt.clone(), false);
-            let result = interrupt.or_stop(shared.job(job, steady, &executor, deadline)).await;
+            let report = jobs::run(Rc::clone(&shared), job, steady, interrupt, patience).await;
             // Promise 6: every wait is bounded; what is under way may end, and a call takes ten seconds at most.
             let (took, who) = (begun.elapsed(), &shared.who);
             if took > patience + Duration::from_secs(40) {
@@ -258,161 +244,103 @@ impl Agent {
                     .state()
                     .breaks("a job takes for ever", format_args!("{who}: {job:?}: {took:?} of {most} s"));
             }
-            Done::Job(
-                job,
-                match result {
-                    Ok(Ok(found)) => Ok(found),
-                    Ok(Err(failure)) => Err(trouble(&failure)),
-                    Err(_) => Err(Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled }),
-                },
-            )
+            Done::Job(job, report.found)
         }));
     }
 }
 
-fn trouble(failure: &Failure) -> Trouble {
-    let kind = match (failure.turn(), failure.exit) {
-        (Some(wait), _) => TroubleKind::Turn(wait),
-        (None, Exit::Interrupted(_)) => TroubleKind::Cancelled,
-        (None, Exit::WaitingForBbb) => TroubleKind::Waiting,
-        (None, Exit::TryAgain) => TroubleKind::Passing,
-        (None, _) => TroubleKind::Lasting,
-    };
-    Trouble { words: failure.headline(), kind }
+/// BBB on the host.
+struct Bbb {
+    world: World,
+    who: InstanceId,
 }
 
-/// BBB on the host.
-struct Bbb<'a>(&'a Shared);
-
-impl Meetings for Bbb<'_> {
+impl Meetings for Bbb {
     async fn running(&self) -> Option<u32> {
-        let Self(shared) = self;
-        let answer = shared.world.call(Service::Bbb, &shared.who, |state| state.work(&shared.who)).await;
+        let answer = self.world.call(Service::Bbb, &self.who, |state| state.work(&self.who)).await;
         answer.ok().flatten().and_then(|(meetings, _)| u32::try_from(meetings.len()).ok())
     }
 }
 
-impl Shared {
-    async fn host(&self) -> Result<Host, Failure> {
+impl jobs::World for Shared {
+    type Api = route53::Client;
+    type Servers = route53::Client;
+    type Scalelite = scalelite::Client;
+    type Bbb = Bbb;
+    type Ec2 = Ec2;
+
+    fn wanted(&self) -> jobs::Wanted {
+        let entry = Some(membership::Desired::default());
+        jobs::Wanted { role: Role::Bbb, ttl: 60, reads_api: self.world.state().reads_api, entry }
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    async fn host(&self, _deadline: Instant) -> Result<Host, Failure> {
         let who = &self.who;
         let host = self.world.call(Service::Metadata, who, |state| state.host(who)).await;
         host.map_err(|_| Failure::new(Exit::TryAgain, "the metadata service does not answer"))
     }
 
-    async fn job(
-        &self,
-        job: Job,
-        steady: bool,
-        executor: &Executor,
-        deadline: Instant,
-    ) -> Result<Found, Failure> {
-        let host = match (job, self.host().await) {
-            (Job::Name | Job::Join | Job::Keep, host) => host?,
-            // What takes it out does not wait for the metadata.
-            (_, host) => host.unwrap_or_else(|_| self.world.state().host(&self.who)),
-        };
-        let (url, secret) = (server_url(&host.name), SecretString::from("the host's secret"));
-        let scalelite = scalelite::Client { world: self.world.clone(), who: self.who.clone() };
-        let pool = Pool { scalelite: &scalelite, url: &url, secret: &secret, executor, deadline };
-        let wanted = membership::Desired::default();
-        let kept = |entries: &[Entry]| {
-            membership::kept(entries).0.map_or(Found::Missing, |entry| Found::Entry(entry.state))
-        };
-        let others = match job {
-            Job::Name | Job::Join | Job::Keep => false,
-            _ => !self.named.get() && self.zone().borne_by_another(&host, deadline).await?.is_some(),
-        };
-        match job {
-            Job::Look if others => Ok(Found::Missing),
-            Job::Cordon | Job::Recordon | Job::Disable if others => Ok(Found::Done),
-            Job::Name => self.name(&host, steady, executor, deadline).await,
-            Job::Join | Job::Keep if Bbb(self).running().await.is_none() => {
-                Err(Failure::new(Exit::WaitingForBbb, "BBB does not answer"))
-            }
-            Job::Join => Ok(kept(&pool.join(&wanted, &Bbb(self)).await?.entries)),
-            Job::Keep => Ok(kept(&pool.keep(&wanted, &Bbb(self)).await?.entries)),
-            Job::Look => match scalelite.entries(&url, &secret).await {
-                Ok(entries) => Ok(kept(&entries)),
-                Err(error) => Err(Failure::new(Exit::TryAgain, "looking").because(error)),
-            },
-            Job::Cordon => pool.cordon().await.map(|_| Found::Done),
-            Job::Recordon => pool.recordon().await.map(|_| Found::Done),
-            Job::Disable => pool.disable().await.map(|_| Found::Done),
-            Job::Leave => {
-                self.awaited.replace(None);
-                let zone = self.zone();
-                let ec2 = Ec2 { world: self.world.clone(), who: self.who.clone() };
-                let leave = async {
-                    match others {
-                        true => Ok(()),
-                        false => pool.leave().await.map(drop),
-                    }
-                };
-                let (left, unnamed) = tokio::join!(leave, zone.deregister(&host, &ec2, executor, deadline));
-                left.and(unnamed.map(drop)).map(|()| Found::Done)
-            }
-        }
+    fn known_host(&self) -> Result<Host, Failure> {
+        Ok(self.host.clone())
     }
 
-    fn zone(&self) -> Zone<route53::Client, route53::Client> {
+    async fn zone(&self, _host: &Host) -> Result<Zone<route53::Client, route53::Client>, Failure> {
         let client = route53::Client { world: self.world.clone(), who: self.who.clone() };
-        Zone { api: client.clone(), servers: Ok(client) }
-    }
-
-    async fn name(
-        &self,
-        host: &Host,
-        steady: bool,
-        executor: &Executor,
-        deadline: Instant,
-    ) -> Result<Found, Failure> {
-        let clock = self.world.state().clock(&self.who);
-        let desired = host.desired(Role::Bbb, 60, clock)?;
-        let zone = self.zone();
-        let awaited = self.awaited.borrow().clone().filter(|(since, former, _)| {
-            since.elapsed() < PROPAGATION && former.addresses() == desired.addresses()
-        });
-        let change = match awaited {
-            Some((_, _, change)) => change,
-            None => {
-                if steady {
-                    match zone.standing(&desired).await {
-                        Standing::Live => return Ok(Found::Live),
-                        Standing::Nobody(why) => {
-                            return Err(
-                                Failure::new(Exit::TryAgain, "the name cannot be looked at").because(why)
-                            );
-                        }
-                        Standing::Otherwise(_) => {}
-                    }
-                }
-                let mut queued = Queued::again_and_again(deadline, self.queue.borrow().clone());
-                let named = zone.register(&desired, executor, &mut queued).await;
-                self.queue.replace(queued.into_queue());
-                match &named {
-                    Ok(_) => self.named.set(true),
-                    Err(failure) if failure.exit == Exit::Refused => self.named.set(false),
-                    Err(_) => {}
-                }
-                let change = match named? {
-                    Named::Changed(id) => Some(id),
-                    Named::Already | Named::Confirmed | Named::Planned => None,
-                };
-                self.awaited.replace(Some((Instant::now(), desired.clone(), change.clone())));
-                change
-            }
+        let servers = match self.world.state().reads_api {
+            true => Err("the settings say so".to_owned()),
+            false => Ok(client.clone()),
         };
-        match zone.wait_until_live(&desired, change.as_ref(), Instant::now()).await {
-            Ok(_) => {
-                self.awaited.replace(None);
-                self.queue.replace(Queue::new(Duration::ZERO));
-                Ok(Found::Live)
-            }
-            Err(late) if late.exit == Exit::Partly => Ok(Found::Behind(late.headline())),
-            Err(failure) => Err(failure),
-        }
+        Ok(Zone { api: client, servers })
     }
 
+    async fn scalelite(
+        &self,
+        _host: &Host,
+        _deadline: Instant,
+    ) -> Result<Option<scalelite::Client>, Failure> {
+        Ok(Some(scalelite::Client { world: self.world.clone(), who: self.who.clone() }))
+    }
+
+    fn forget_secret(&self) {}
+
+    async fn url(&self, host: &Host) -> Result<String, Failure> {
+        Ok(server_url(&host.name))
+    }
+
+    async fn ready_bbb(&self, host: &Host) -> Result<(Installation, Bbb), Failure> {
+        let bbb = Bbb { world: self.world.clone(), who: self.who.clone() };
+        if bbb.running().await.is_none() {
+            return Err(Failure::new(Exit::WaitingForBbb, "BBB does not answer"));
+        }
+        let url = server_url(&host.name);
+        let installation = Installation {
+            server_url: url.trim_end_matches("/bigbluebutton/api").to_owned(),
+            secret: SecretString::from("the host's secret"),
+            checksum: Algorithm::Sha256,
+        };
+        Ok((installation, bbb))
+    }
+
+    fn joined_as(&self, _installation: &Installation) {}
+
+    async fn ec2(&self, _host: &Host) -> Result<Ec2, Failure> {
+        Ok(Ec2 { world: self.world.clone(), who: self.who.clone(), abroad: false })
+    }
+
+    fn now(&self) -> u64 {
+        self.world.state().clock(&self.who)
+    }
+
+    fn leaves_alone(&self, words: &str) {
+        self.world.state().note(format_args!("{}: {words}", self.who));
+    }
+}
+
+impl Shared {
     async fn make(&self, call: Call) -> Event {
         let who = &self.who;
         let silent = |_| "no answer in time".to_owned();

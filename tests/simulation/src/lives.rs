@@ -368,8 +368,8 @@ impl Life {
                 // As an older agent would, that does not look whether it is there.
                 let again = state.pool.entries.get(&entry).map(Server::again);
                 let entry = again.map(|again| state.add_entry(again));
-                // It is enabled: whoever rested because somebody had the other one cordoned serves again.
-                if state.machine(&id).expected == Some("resting") {
+                // It is enabled: whoever rests or drains because somebody wanted it serves again.
+                if state.machine(&id).expected != Some("serving") {
                     state.machine(&id).expected = None;
                 }
                 state.note(format_args!("somebody adds {name} again: {entry:?}"));

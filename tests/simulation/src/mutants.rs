@@ -1,11 +1,11 @@
-//! Faults put into the decisions on purpose: whoever reads a green run should know what it would have noticed.
+//! Faults put into the decisions and into the loops on purpose: whoever reads a green run should know what it would have noticed.
 
-/// One text of `agents/plan/src` replaced by another.
+/// One text of the agents' sources replaced by another.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutant {
     /// What the mutated decision does.
     pub name: &'static str,
-    /// The file below `agents/plan/src`.
+    /// The file below `agents`.
     pub file: &'static str,
     /// What is there, exactly once.
     pub from: &'static str,
@@ -17,152 +17,182 @@ pub struct Mutant {
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "register takes a name that is somebody else's",
-        file: "dns.rs",
+        file: "plan/src/dns.rs",
         from: "        Holder::Other(refusal) => refuse(observed.source, refusal),\n        Holder::Nobody => batch(",
         to: "        Holder::Other(_) => batch(\n            observed.addresses.iter().cloned().chain(observed.label.clone()),\n            wanted.into_iter().chain([desired.label()]),\n        ),\n        Holder::Nobody => batch(",
     },
     Mutant {
         name: "register forgets the ownership TXT",
-        file: "dns.rs",
+        file: "plan/src/dns.rs",
         from: "batch(Vec::new(), wanted.into_iter().chain([desired.label()]))",
         to: "batch(Vec::new(), wanted)",
     },
     Mutant {
         name: "deregister believes DNS that nothing is there",
-        file: "dns.rs",
+        file: "plan/src/dns.rs",
         from: "Holder::Nobody if observed.source == Source::Dns => Decision::AskRoute53",
         to: "Holder::Nobody if observed.source == Source::Dns => Decision::Nothing",
     },
     Mutant {
         name: "deregister believes DNS answers that do not fit together",
-        file: "dns.rs",
+        file: "plan/src/dns.rs",
         from: "Holder::Me(_) if observed.source == Source::Dns && there != *own =>",
         to: "Holder::Me(_) if observed.source == Source::Dns && there != *own && there.len() > 9 =>",
     },
     Mutant {
         name: "a name that is not there counts as live",
-        file: "dns.rs",
+        file: "plan/src/dns.rs",
         from: "Holder::Nobody => Liveness::Absent",
         to: "Holder::Nobody => Liveness::Live",
     },
     Mutant {
         name: "a host takes out the entry of the one that has its name",
-        file: "dns.rs",
+        file: "plan/src/dns.rs",
         from: "Holder::Other(refusal @ Refusal::Owner(_)) => refusal,",
         to: "Holder::Other(Refusal::Owner(_)) => return Bearer::Me,",
     },
     Mutant {
         name: "a host takes out the entry of an unknown one that has its name",
-        file: "dns.rs",
+        file: "plan/src/dns.rs",
         from: "_ if !observed.ip_addresses().is_disjoint(own) => return Bearer::Me,",
         to: "_ if observed.ip_addresses().is_disjoint(own) => return Bearer::Me,",
     },
     Mutant {
         name: "a drain takes it for granted that the host has its name",
-        file: "lifecycle/machine.rs",
+        file: "plan/src/lifecycle/machine.rs",
         from: "State::Draining(drain) => drain.named,",
         to: "State::Draining(_) => true,",
     },
     Mutant {
         name: "an entry is deleted without ending its meetings first",
-        file: "membership.rs",
+        file: "plan/src/membership.rs",
         from: "[Action::Panic(target(entry)), Action::Delete(target(entry))]",
         to: "[Action::Disable(target(entry)), Action::Delete(target(entry))]",
     },
     Mutant {
         name: "a doubled entry is ended although meetings may run on it",
-        file: "membership.rs",
+        file: "plan/src/membership.rs",
         from: "State::Enabled => vec![Action::Cordon(target(entry))],",
         to: "State::Enabled => end(entry).into(),",
     },
     Mutant {
         name: "leaving forgets all but one entry",
-        file: "membership.rs",
+        file: "plan/src/membership.rs",
         from: "disable.chain(own.iter().flat_map(end)).collect()",
         to: "disable.take(1).chain(own.iter().take(1).flat_map(end)).take(1).collect()",
     },
     Mutant {
         name: "a drain does not wait for meetings",
-        file: "lifecycle/draining.rs",
+        file: "plan/src/lifecycle/draining.rs",
         from: "meetings.is_some_and(BTreeSet::is_empty) && recordings == Some(0)",
         to: "recordings == Some(0)",
     },
     Mutant {
         name: "what cannot be counted counts as nothing",
-        file: "lifecycle/draining.rs",
+        file: "plan/src/lifecycle/draining.rs",
         from: "meetings.is_some_and(BTreeSet::is_empty) && recordings == Some(0)",
         to: "meetings.is_none_or(BTreeSet::is_empty) && recordings.unwrap_or(0) == 0",
     },
     Mutant {
         name: "a drain ends long before its deadline",
-        file: "lifecycle/machine.rs",
+        file: "plan/src/lifecycle/machine.rs",
         from: "} else if drain.deadline <= now {",
         to: "} else if drain.since + Duration::from_secs(120) <= now {",
     },
     Mutant {
         name: "heartbeats come too late",
-        file: "lifecycle/results.rs",
+        file: "plan/src/lifecycle/results.rs",
         from: "hook.heartbeat_timeout / 3",
         to: "hook.heartbeat_timeout * 3",
     },
     Mutant {
         name: "an upgrade takes the host out",
-        file: "lifecycle/machine.rs",
+        file: "plan/src/lifecycle/machine.rs",
         from: "(StopCause::Restart, _) | (StopCause::Stop, OnStop::Keep) => None,",
         to: "(StopCause::Restart, _) => Some(Job::Leave),\n        (StopCause::Stop, OnStop::Keep) => None,",
     },
     Mutant {
         name: "a power-off undoes nothing",
-        file: "lifecycle/machine.rs",
+        file: "plan/src/lifecycle/machine.rs",
         from: "(StopCause::PowerOff, _) | (StopCause::Stop, OnStop::Leave) => Some(Job::Leave),",
         to: "(StopCause::PowerOff, _) => None,\n        (StopCause::Stop, OnStop::Leave) => Some(Job::Leave),",
     },
     Mutant {
         name: "an entry that somebody has cordoned is enabled by a restart",
-        file: "lifecycle/machine.rs",
+        file: "plan/src/lifecycle/machine.rs",
         from: "(_, Memory::Joined) => self.join(false, now),",
         to: "(_, Memory::Joined) => self.join(true, now),",
     },
     Mutant {
         name: "an entry that is gone is not added again",
-        file: "lifecycle/results.rs",
+        file: "plan/src/lifecycle/results.rs",
         from: "            Ok(Found::Missing) => self.rejoin(now),\n            Ok(Found::Entry(state)) if state",
         to: "            Ok(Found::Missing) => serving.care.entry.went_well(now + self.policy.check_entry),\n            Ok(Found::Entry(state)) if state",
     },
     Mutant {
         name: "a host that its group ends joins again",
-        file: "lifecycle/machine.rs",
+        file: "plan/src/lifecycle/machine.rs",
         from: "(State::Out(out), Wish::Serve | Wish::Rest(_)) if out.cause != Some(Cause::Hand) => {",
         to: "(State::Out(_), Wish::Serve | Wish::Rest(_)) => {",
     },
     Mutant {
         name: "the sweep believes EC2 at its first word",
-        file: "sweep.rs",
+        file: "plan/src/sweep.rs",
         from: "[_] => Verdict::AskAgain,",
         to: "[once] => Verdict::Gone((*once).clone()),",
     },
     Mutant {
         name: "the sweep has no grace for the young",
-        file: "sweep.rs",
+        file: "plan/src/sweep.rs",
         from: "_ if is_young => Verdict::Leave(Reason::Young),",
         to: "_ if is_young && self.grace > 86_400 => Verdict::Leave(Reason::Young),",
     },
     Mutant {
         name: "the sweep takes hosts of other accounts for gone",
-        file: "sweep.rs",
+        file: "plan/src/sweep.rs",
         from: "if claim.account.is_some() && claim.account != self.account.as_deref() {",
         to: "if claim.account.is_some() && claim.account != self.account.as_deref() && self.grace > 86_400 {",
     },
     Mutant {
         name: "the sweep takes the absence of an unknown account's host for proof",
-        file: "sweep.rs",
+        file: "plan/src/sweep.rs",
         from: "Some(Seen::Absent) if claim.account.is_none() => {",
         to: "Some(Seen::Absent) if claim.account.is_none() && self.grace > 86_400 => {",
     },
     Mutant {
         name: "the sweep deletes the address of a living host",
-        file: "sweep.rs",
+        file: "plan/src/sweep.rs",
         from: "find(|holder| !is_named(zone, holder, address))?",
         to: "find(|holder| !is_named(zone, holder, address) && holder.as_str().is_empty())?",
+    },
+    Mutant {
+        name: "a host that lost its name writes into the entry of the one that has it",
+        file: "host/src/service/jobs.rs",
+        from: "if self.borne_by_another(host).await?.is_some() {",
+        to: "if self.borne_by_another(host).await?.is_some() && job == Job::Name {",
+    },
+    Mutant {
+        name: "a host that has removed its name believes servers that still show it",
+        file: "host/src/service/progress.rs",
+        from: "Some(until) if Instant::now() < until => Source::Api,",
+        to: "Some(until) if Instant::now() < until => Source::Dns,",
+    },
+    Mutant {
+        name: "leaving forgets the name where Scalelite does not answer",
+        file: "host/src/service/jobs.rs",
+        from: "(Err(left), Err(unnamed)) => Err(both(&left, &unnamed)),",
+        to: "(left, Err(_)) => left.map(|_| Found::Done),",
+    },
+    Mutant {
+        name: "a name that was sent is sent again at every look",
+        file: "host/src/service/jobs.rs",
+        from: "progress.awaits(desired.clone(), change.clone());",
+        to: "let _ = progress;",
+    },
+    Mutant {
+        name: "the sweep believes an EC2 that does not know the host that asks",
+        file: "plan/src/sweep.rs",
+        from: "Some(_) if !self.is_known_to(look) =>",
+        to: "Some(_) if !self.is_known_to(look) && look.instances.is_empty() =>",
     },
 ];

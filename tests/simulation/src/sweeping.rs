@@ -21,6 +21,7 @@ struct Reach {
     world: World,
     who: InstanceId,
     zone: route53::Client,
+    abroad: bool,
 }
 
 impl sweep::World for Reach {
@@ -37,7 +38,7 @@ impl sweep::World for Reach {
     }
 
     async fn ec2(&self, _: &str) -> Result<Ec2, Failure> {
-        Ok(Ec2 { world: self.world.clone(), who: self.who.clone() })
+        Ok(Ec2 { world: self.world.clone(), who: self.who.clone(), abroad: self.abroad })
     }
 
     fn now(&self) -> u64 {
@@ -64,8 +65,11 @@ pub(crate) async fn sweep(world: World, who: InstanceId) {
     let (_trigger, interrupt) = Interrupt::manual();
     let executor = Executor::new(interrupt, false);
     let zone = route53::Client { world: world.clone(), who: who.clone() };
-    world.state().note(format_args!("{who}: sweeps"));
-    let reach = Reach { world: world.clone(), who: who.clone(), zone };
+    let abroad = world.state().mishap(6);
+    world
+        .state()
+        .note(format_args!("{who}: sweeps{}", if abroad { ", with foreign credentials" } else { "" }));
+    let reach = Reach { world: world.clone(), who: who.clone(), zone, abroad };
     let swept = timeout(Duration::from_secs(600), Sweep::new(reach, sweeper, limits, &executor).run()).await;
     let mut state = world.state();
     match swept {

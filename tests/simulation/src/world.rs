@@ -68,8 +68,12 @@ pub(crate) struct State {
     pub(crate) spread: Duration,
     /// Nobody begins a meeting any more.
     pub(crate) night: bool,
+    /// Nobody asks the name servers: the fleet's `dns.read` is "api".
+    pub(crate) reads_api: bool,
     /// Who cannot reach what, and until when.
     cut: BTreeMap<(Service, InstanceId), Instant>,
+    /// What nobody can reach, and until when.
+    out: BTreeMap<Service, Instant>,
     pub(crate) route53: Route53,
     pub(crate) pool: Pool,
     pub(crate) machines: Machines,
@@ -123,15 +127,20 @@ impl State {
     }
 
     fn fate(&mut self, service: Service, who: &InstanceId) -> Fate {
-        let until = self.cut.get(&(service, who.clone())).copied();
-        if until.is_some_and(|until| Instant::now() < until) && !self.calm {
+        let cut = self.cut.get(&(service, who.clone())).max(self.out.get(&service)).copied();
+        if cut.is_some_and(|until| Instant::now() < until) && !self.calm {
             return Fate::LostRequest;
         }
         if self.mishap(400) {
             let service = SERVICES.get(self.rng.usize(0..SERVICES.len())).copied().unwrap_or(service);
             let until = Instant::now() + self.between(5.0, 110.0);
-            self.cut.insert((service, who.clone()), until);
-            self.note(format_args!("{who} does not reach {service:?} for a while"));
+            if self.mishap(4) {
+                self.out.insert(service, until);
+                self.note(format_args!("nobody reaches {service:?} for a while"));
+            } else {
+                self.cut.insert((service, who.clone()), until);
+                self.note(format_args!("{who} does not reach {service:?} for a while"));
+            }
         }
         match (self.calm, self.rng.u32(0..100)) {
             (false, 0..=3) => Fate::LostRequest,
@@ -148,13 +157,16 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let route53 = Route53::new(&mut rng);
         let spread = Duration::from_secs(if rng.bool() { 0 } else { 60 });
+        let reads_api = rng.u32(0..8) == 0;
         Self(Rc::new(RefCell::new(State {
             begun: Instant::now(),
             rng,
             calm: false,
             night: false,
             spread,
+            reads_api,
             cut: BTreeMap::new(),
+            out: BTreeMap::new(),
             route53,
             pool: Pool::default(),
             machines: Machines::default(),

@@ -35,7 +35,7 @@ fn a_seed_is_the_same_story_every_time() {
 fn every_mutant_finds_its_place() {
     assert!(MUTANTS.len() >= 10);
     for mutant in MUTANTS {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agents/plan/src").join(mutant.file);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agents").join(mutant.file);
         let source = std::fs::read_to_string(&path).unwrap();
         assert_eq!(source.matches(mutant.from).count(), 1, "{}: {}", mutant.file, mutant.name);
         assert_ne!(mutant.from, mutant.to, "{}", mutant.name);

@@ -49,7 +49,7 @@ impl Installation {
 }
 
 /// Why the property files do not (yet) describe a BBB.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum NotReady {
     /// Something is not there yet; the installer writes the files late. Worth waiting for.
     #[error("BigBlueButton is not installed yet: {what}")]
@@ -60,11 +60,12 @@ pub enum NotReady {
     /// The settings are another host's, as on a machine image made of a running host, or still the placeholders that BBB
     /// ships. The installer, or `bbb-conf --setip`, will bring this host's own.
     #[error(
-        "BigBlueButton's settings are those of {url}, not of this host, {name}; set them with: bbb-conf --setip {name}"
+        "BigBlueButton's settings are those of {}, not of this host, {name}; set them with: bbb-conf --setip {name}",
+        installation.server_url
     )]
     OtherHost {
-        /// The server URL in the settings.
-        url: String,
+        /// What the settings say.
+        installation: Box<Installation>,
         /// This host's name.
         name: Name,
     },
@@ -112,7 +113,7 @@ pub async fn read_installation(files: PropertyFiles<'_>, name: &Name) -> Result<
     }
     let installation = properties.installation()?;
     if host_of(&installation.server_url) != Some(name.as_str()) {
-        return Err(NotReady::OtherHost { url: installation.server_url, name: name.clone() });
+        return Err(NotReady::OtherHost { installation: Box::new(installation), name: name.clone() });
     }
     Ok(installation)
 }

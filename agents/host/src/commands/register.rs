@@ -74,7 +74,7 @@ async fn name(
 ) -> Result<Result<(), Failure>, Failure> {
     let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
     let zone = session.zone(host).await?;
-    let named = zone.register(&desired, executor, &mut Queued::once(deadline)).await?;
+    let named = zone.register(&desired, Source::Dns, executor, &mut Queued::once(deadline)).await?;
     let calls = zone.api.calls();
     let name = &host.name;
     match &named {

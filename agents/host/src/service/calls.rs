@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::shared::{Figures, Shared};
 use crate::autoscaling::{self, AutoScaling, Membership};
-use crate::bbb::{Bbb, Installation, Meeting};
+use crate::bbb::{Bbb, Installation, Meeting, NotReady};
 use crate::execute::{Executor, Outcome};
 use crate::report::Failure;
 
@@ -142,6 +142,8 @@ async fn bbb(shared: &Shared) -> Result<Option<(Bbb, Installation)>, String> {
     let installation = match shared.installation(host).await {
         None => return Ok(None),
         Some(Ok(installation)) => installation,
+        // Perhaps the host was called otherwise before: its meetings run on.
+        Some(Err(NotReady::OtherHost { installation, .. })) => *installation,
         // Before BBB is installed nothing runs here; once the host takes meetings, nobody can say.
         Some(Err(error)) if error.may_come() && !shared.has_joined() => return Ok(None),
         Some(Err(error)) => return Err(error.to_string()),

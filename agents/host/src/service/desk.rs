@@ -11,6 +11,9 @@ use crate::control::{Conversation, Request, ServiceState};
 use crate::report::Exit;
 use crate::session::{Session, now as unix_now};
 
+/// As long as `drain.deadline` may be.
+const LONGEST_DRAIN: Duration = Duration::from_secs(172_800);
+
 /// Everybody who waits.
 #[derive(Debug, Default)]
 pub(super) struct Desk(Vec<Waiting>);
@@ -62,7 +65,8 @@ impl Desk {
             Request::Register { .. } => (Order::Register, timeouts.register),
             Request::Deregister { .. } => (Order::Deregister, timeouts.deregister),
             Request::Drain { deadline, wait } => {
-                let deadline = deadline.map(Duration::from_secs);
+                // The command keeps to that; who else writes to the socket may not.
+                let deadline = deadline.map(|seconds| Duration::from_secs(seconds).min(LONGEST_DRAIN));
                 let drain =
                     if wait { deadline.unwrap_or(session.settings.drain.deadline) } else { Duration::ZERO };
                 (Order::Drain(deadline.map(|deadline| now + deadline)), drain + timeouts.deregister)

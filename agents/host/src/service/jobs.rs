@@ -1,74 +1,150 @@
-//! Carries out the state machine's jobs: each is observe, plan, execute, report, once.
+//! Carries out the state machine's jobs: each is observe, plan, execute, report, once. The loops are the same over the real
+//! services and over those of a simulation: see [`World`].
 
+use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
 use plan::backoff::Refusal;
-use plan::dns::Desired;
+use plan::dns::{self, Desired};
+use plan::instance::Role;
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
-use tracing::info;
 
-use super::shared::Shared;
-use crate::bbb::{Bbb, Installation};
+use super::progress::Progress;
+use crate::bbb::Installation;
 use crate::commands::deregister::left_alone;
 use crate::commands::register::addresses_words;
+use crate::ec2::Instances;
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
 use crate::naming::{Named, Standing, Unnamed, Zone};
 use crate::pace::Queued;
-use crate::pool::{Pool, Standing as Place};
+use crate::pool::{Meetings, Pool, Standing as Place};
 use crate::report::{Exit, Failure};
+use crate::resolver::Authorities;
 use crate::route53::{ChangeId, RecordSets};
-use crate::scalelite::{Management, Scalelite};
-use crate::session::{Session, now, within};
+use crate::scalelite::Management;
+use crate::session::within;
 
 /// How long one attempt may take: then its trouble is told, and the state machine decides when to try again.
-pub(super) const ATTEMPT: Duration = Duration::from_secs(15);
+pub const ATTEMPT: Duration = Duration::from_secs(15);
 
 /// How long one attempt to leave may take: every meeting that has to be ended takes its time.
-pub(super) const LEAVE: Duration = Duration::from_secs(60);
+pub const LEAVE: Duration = Duration::from_secs(60);
 
 /// How much longer than its attempt may take a call can hang: less than the state machine waits for its last words.
 const HANGS: Duration = Duration::from_millis(500);
 
+/// The same for all other attempts, which nobody waits for: whatever can give up by itself has done so by then.
+const HANGS_LONG: Duration = Duration::from_secs(30);
+
 /// How long the metadata service may take to say who a host is that is known already.
 const METADATA: Duration = Duration::from_secs(2);
 
+/// What the settings want of this host.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// What kind of host it is.
+    pub role: Role,
+    /// The time to live of its record sets, in seconds.
+    pub ttl: u32,
+    /// Whether records are read through the API alone.
+    pub reads_api: bool,
+    /// How its entry in Scalelite should look, if it has one.
+    pub entry: Option<membership::Desired>,
+}
+
+/// What the jobs ask and change: the services, as this host reaches them, and what was found out before.
+pub trait World {
+    /// Route 53's API.
+    type Api: RecordSets;
+    /// The zone's authoritative servers.
+    type Servers: Authorities;
+    /// Scalelite's management API.
+    type Scalelite: Management;
+    /// The BBB on this host.
+    type Bbb: Meetings;
+    /// EC2 in the host's region.
+    type Ec2: Instances;
+
+    /// What the settings want.
+    fn wanted(&self) -> Wanted;
+
+    /// How far the host is with its name.
+    fn progress(&self) -> &Progress;
+
+    /// Who this host is now, by the metadata service.
+    fn host(&self, deadline: Instant) -> impl Future<Output = Result<Host, Failure>>;
+
+    /// Who it was when that was asked first.
+    fn known_host(&self) -> Result<Host, Failure>;
+
+    /// The zone that the host's name is in.
+    fn zone(&self, host: &Host) -> impl Future<Output = Result<Zone<Self::Api, Self::Servers>, Failure>>;
+
+    /// Scalelite, if one is configured.
+    fn scalelite(
+        &self,
+        host: &Host,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Option<Self::Scalelite>, Failure>>;
+
+    /// Something went wrong: Scalelite's secret may have been changed.
+    fn forget_secret(&self);
+
+    /// The URL under which the host is in Scalelite.
+    fn url(&self, host: &Host) -> impl Future<Output = Result<String, Failure>>;
+
+    /// The BBB on this host, once it answers with the secret of its property files.
+    fn ready_bbb(&self, host: &Host) -> impl Future<Output = Result<(Installation, Self::Bbb), Failure>>;
+
+    /// The entry was looked after with these settings of BBB's.
+    fn joined_as(&self, installation: &Installation);
+
+    /// EC2 in the host's region.
+    fn ec2(&self, host: &Host) -> impl Future<Output = Result<Self::Ec2, Failure>>;
+
+    /// The time, in seconds since 1970.
+    fn now(&self) -> u64;
+
+    /// The entry under the host's name is left alone, for this reason. That is told once.
+    fn leaves_alone(&self, words: &str);
+}
+
 /// How a job ended.
 #[derive(Debug)]
-pub(super) struct Report {
+pub struct Report {
     /// What it found, or why it did not do it.
-    pub(super) found: Result<Found, Trouble>,
+    pub found: Result<Found, Trouble>,
     /// How a command by hand would end, where trying again will not help.
-    pub(super) lasting: Option<Exit>,
+    pub lasting: Option<Exit>,
     /// What it has changed, for people who wait for it.
-    pub(super) lines: Vec<String>,
+    pub lines: Vec<String>,
 }
 
 /// Carries out one job, within `patience`; the interrupt cancels it.
 ///
 /// `steady` says that the name was live before: then a name that cannot be looked at is no reason to ask Route 53.
-pub(super) async fn run(
-    shared: Rc<Shared>,
+pub async fn run<W: World>(
+    world: Rc<W>,
     job: Job,
     steady: bool,
     interrupt: Interrupt,
     patience: Duration,
 ) -> Report {
     let executor = Executor::new(interrupt.clone(), false);
-    let (shared, deadline) = (shared.as_ref(), within(patience));
-    let mut attempt =
-        Attempt { shared, session: &shared.session, steady, executor, deadline, lines: Vec::new() };
-    let result = interrupt.or_stop(attempt.job(job)).await;
+    let (world, deadline) = (world.as_ref(), within(patience));
+    let mut attempt = Attempt { world, steady, executor, deadline, lines: Vec::new() };
+    let result = interrupt.or_stop(attempt.bounded(job)).await;
     let (found, exit) = match result {
         Ok(Ok(found)) => (Ok(found), None),
         Ok(Err(failure)) => {
             if job != Job::Name {
-                shared.forget_secret();
+                world.forget_secret();
             }
             (Err(trouble(&failure)), Some(failure.exit))
         }
@@ -93,16 +169,22 @@ fn trouble(failure: &Failure) -> Trouble {
     Trouble { words: failure.headline(), kind }
 }
 
-struct Attempt<'a> {
-    shared: &'a Shared,
-    session: &'a Session,
+struct Attempt<'a, W> {
+    world: &'a W,
     steady: bool,
     executor: Executor,
     deadline: Instant,
     lines: Vec<String>,
 }
 
-impl Attempt<'_> {
+impl<W: World> Attempt<'_, W> {
+    /// Nothing hangs for ever, be it a file on a network mount that is gone.
+    async fn bounded(&mut self, job: Job) -> Result<Found, Failure> {
+        let late = || Failure::new(Exit::TryAgain, format!("{job:?}")).because("no answer in time");
+        let last = self.deadline + HANGS_LONG;
+        timeout_at(last, self.job(job)).await.unwrap_or_else(|_| Err(late()))
+    }
+
     async fn job(&mut self, job: Job) -> Result<Found, Failure> {
         let host = self.host(job).await?;
         match job {
@@ -118,27 +200,28 @@ impl Attempt<'_> {
     /// that does not answer.
     async fn host(&self, job: Job) -> Result<Host, Failure> {
         if matches!(job, Job::Name | Job::Join | Job::Keep) {
-            return self.session.host(self.deadline).await;
+            return self.world.host(self.deadline).await;
         }
         let soon = self.deadline.min(within(METADATA));
-        match self.session.host(soon).await {
+        match self.world.host(soon).await {
             Ok(host) => Ok(host),
-            Err(failure) => self.shared.host().cloned().map_err(|_| failure),
+            Err(failure) => self.world.known_host().map_err(|_| failure),
         }
     }
 
     async fn name(&mut self, host: &Host) -> Result<Found, Failure> {
-        let desired = host.desired(self.session.agent.role, self.session.settings.dns.ttl, now())?;
-        let zone = self.shared.zone(host).await?;
-        let change = match self.shared.is_awaited(&desired) {
+        let (wanted, progress) = (self.world.wanted(), self.world.progress());
+        let desired = host.desired(wanted.role, wanted.ttl, self.world.now())?;
+        let zone = self.world.zone(host).await?;
+        let change = match progress.is_awaited(&desired) {
             Some(change) => change,
             None => {
                 if self.steady && self.is_live(&zone, &desired).await? {
-                    self.shared.is_up();
+                    progress.is_up();
                     return Ok(Found::Live);
                 }
                 let change = self.register(&zone, &desired).await?;
-                self.shared.awaits(desired.clone(), change.clone());
+                progress.awaits(desired.clone(), change.clone());
                 change
             }
         };
@@ -148,8 +231,8 @@ impl Attempt<'_> {
                 Found::Behind(format!("{} is registered, but not live everywhere yet: {why}", desired.name))
             }
             None => {
-                self.shared.awaits_nothing();
-                self.shared.is_up();
+                progress.awaits_nothing();
+                progress.is_up();
                 Found::Live
             }
         })
@@ -158,7 +241,7 @@ impl Attempt<'_> {
     /// Why the name is not live everywhere, in words; none when it is. Where no server can be asked, Route 53 is.
     async fn behind(
         &self,
-        zone: &Zone,
+        zone: &Zone<W::Api, W::Servers>,
         desired: &Desired,
         change: Option<&ChangeId>,
     ) -> Result<Option<String>, Failure> {
@@ -168,16 +251,16 @@ impl Attempt<'_> {
             (Standing::Otherwise(why), _) => Ok(Some(why)),
             // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
             (Standing::Nobody(_), None) => Ok(None),
-            (Standing::Nobody(_), Some(_)) if !self.shared.may_ask() => Ok(not_yet()),
+            (Standing::Nobody(_), Some(_)) if !self.world.progress().may_ask() => Ok(not_yet()),
             (Standing::Nobody(_), Some(id)) => match zone.api.is_in_sync(id).await {
                 Ok(true) => Ok(None),
                 Ok(false) => {
-                    self.shared.asks_later(Refusal::Passing);
+                    self.world.progress().asks_later(Refusal::Passing);
                     Ok(not_yet())
                 }
                 Err(error) => match error.passing() {
                     Some(refusal) => {
-                        self.shared.asks_later(refusal);
+                        self.world.progress().asks_later(refusal);
                         Ok(Some(error.to_string()))
                     }
                     None => {
@@ -189,10 +272,10 @@ impl Attempt<'_> {
     }
 
     /// Whether nothing has happened to a name that was live. Asks Route 53 nothing.
-    async fn is_live(&self, zone: &Zone, desired: &Desired) -> Result<bool, Failure> {
+    async fn is_live(&self, zone: &Zone<W::Api, W::Servers>, desired: &Desired) -> Result<bool, Failure> {
         match zone.standing(desired).await {
             Standing::Live => Ok(true),
-            Standing::Nobody(why) if !self.session.settings.dns.read_through_api => {
+            Standing::Nobody(why) if !self.world.wanted().reads_api => {
                 Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", desired.name))
                     .because(why))
             }
@@ -201,14 +284,19 @@ impl Attempt<'_> {
     }
 
     /// Makes the name as desired; the change of it, where Route 53 has told one.
-    async fn register(&mut self, zone: &Zone, desired: &Desired) -> Result<Option<ChangeId>, Failure> {
-        let mut queued = Queued::again_and_again(self.deadline, self.shared.queue());
-        let named = zone.register(desired, &self.executor, &mut queued).await;
-        self.shared.keep_queue(queued.into_queue());
+    async fn register(
+        &mut self,
+        zone: &Zone<W::Api, W::Servers>,
+        desired: &Desired,
+    ) -> Result<Option<ChangeId>, Failure> {
+        let progress = self.world.progress();
+        let mut queued = Queued::again_and_again(self.deadline, progress.queue());
+        let named = zone.register(desired, progress.source(), &self.executor, &mut queued).await;
+        progress.keep_queue(queued.into_queue());
         // What goes by the name is this host's own from now on, or no longer.
         match &named {
-            Ok(_) => self.shared.named(true),
-            Err(failure) if failure.exit == Exit::Refused => self.shared.named(false),
+            Ok(_) => progress.named(true),
+            Err(failure) if failure.exit == Exit::Refused => progress.named(false),
             Err(_) => {}
         }
         let named = named?;
@@ -224,28 +312,33 @@ impl Attempt<'_> {
     }
 
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
-        let Some(settings) = &self.session.settings.scalelite else { return Ok(Found::Done) };
-        let (installation, bbb) = ready_bbb(self.shared, host).await?;
-        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
+        let Some(wanted) = self.world.wanted().entry else { return Ok(Found::Done) };
+        if self.borne_by_another(host).await?.is_some() {
+            // Whose it is stands in the trouble with the name.
+            let what = format!("scalelite: the entry of {} was left untouched", host.name);
+            return Err(Failure::new(Exit::Refused, what).because("the name is not this host's"));
+        }
+        let (installation, bbb) = self.world.ready_bbb(host).await?;
+        let Some(scalelite) = self.world.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
         let url = installation.scalelite_url();
         let pool = self.pool(&scalelite, &url, &installation.secret);
         let standing = match job {
-            Job::Join => pool.join(&settings.entry, &bbb).await?,
-            _ => pool.keep(&settings.entry, &bbb).await?,
+            Job::Join => pool.join(&wanted, &bbb).await?,
+            _ => pool.keep(&wanted, &bbb).await?,
         };
-        self.shared.joined_as(&installation);
+        self.world.joined_as(&installation);
         self.report(&url, &standing);
         Ok(state(&standing.entries))
     }
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
-        let url = self.shared.url(host).await?;
+        let url = self.world.url(host).await?;
         if self.left_alone(host).await?.is_some() {
             return Ok(Found::Missing);
         }
-        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
+        let Some(scalelite) = self.world.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
         let entries = scalelite.entries(&url, &SecretString::default()).await.map_err(|error| {
@@ -261,10 +354,10 @@ impl Attempt<'_> {
             self.lines.push(words);
             return Ok(Found::Done);
         }
-        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else {
+        let Some(scalelite) = self.world.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
-        let url = self.shared.url(host).await?;
+        let url = self.world.url(host).await?;
         // Only whoever adds or updates an entry needs BBB's secret.
         let secret = SecretString::default();
         let pool = self.pool(&scalelite, &url, &secret);
@@ -306,32 +399,36 @@ impl Attempt<'_> {
         if let Some(words) = self.left_alone(host).await? {
             return Ok(Some(words));
         }
-        let Some(scalelite) = self.shared.scalelite(host, self.deadline).await? else { return Ok(None) };
-        let url = self.shared.url(host).await?;
+        let Some(scalelite) = self.world.scalelite(host, self.deadline).await? else { return Ok(None) };
+        let url = self.world.url(host).await?;
         let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
         Ok((!standing.done.is_empty())
             .then(|| format!("scalelite: {url} removed: {}", standing.done.join(", "))))
     }
 
-    /// Why the entry under the host's name is left alone, in words, if it is another host's. Not asked where this service has
-    /// had the name.
-    async fn left_alone(&self, host: &Host) -> Result<Option<String>, Failure> {
-        if self.session.settings.scalelite.is_none() || self.shared.is_named() {
+    /// Whose the entry under the host's name is, if it is another host's. Not asked where this service has had the name.
+    async fn borne_by_another(&self, host: &Host) -> Result<Option<dns::Refusal>, Failure> {
+        if self.world.wanted().entry.is_none() || self.world.progress().is_named() {
             return Ok(None);
         }
-        let zone = self.shared.zone(host).await?;
-        let Some(why) = zone.borne_by_another(host, self.deadline).await? else { return Ok(None) };
-        let words = left_alone(host, &why);
-        if let Some(words) = self.shared.is_news("leave alone", Some(&words)) {
-            info!("{words}");
-        }
-        Ok(Some(words))
+        self.world.zone(host).await?.borne_by_another(host, self.deadline).await
+    }
+
+    /// The same in words, which are told.
+    async fn left_alone(&self, host: &Host) -> Result<Option<String>, Failure> {
+        let why = self.borne_by_another(host).await?;
+        Ok(why.map(|why| {
+            let words = left_alone(host, &why);
+            self.world.leaves_alone(&words);
+            words
+        }))
     }
 
     async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {
-        self.shared.awaits_nothing();
-        let zone = self.shared.zone(host).await?;
-        let ec2 = self.session.ec2(host).await?;
+        self.world.progress().awaits_nothing();
+        let zone = self.world.zone(host).await?;
+        let ec2 = self.world.ec2(host).await?;
+        self.world.progress().doubts_dns();
         let unnamed = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
         let (name, calls) = (&host.name, zone.api.calls());
         Ok(match unnamed {
@@ -341,7 +438,12 @@ impl Attempt<'_> {
         })
     }
 
-    fn pool<'b>(&'b self, scalelite: &'b Scalelite, url: &'b str, secret: &'b SecretString) -> Pool<'b> {
+    fn pool<'b>(
+        &'b self,
+        scalelite: &'b W::Scalelite,
+        url: &'b str,
+        secret: &'b SecretString,
+    ) -> Pool<'b, W::Scalelite> {
         Pool { scalelite, url, secret, executor: &self.executor, deadline: self.deadline }
     }
 
@@ -363,26 +465,4 @@ fn both(one: &Failure, other: &Failure) -> Failure {
 
 fn state(entries: &[Entry]) -> Found {
     membership::kept(entries).0.map_or(Found::Missing, |entry| Found::Entry(entry.state))
-}
-
-/// The BBB on this host, once it answers with the secret of its property files.
-async fn ready_bbb(shared: &Shared, host: &Host) -> Result<(Installation, Bbb), Failure> {
-    let waiting = |why: &dyn std::fmt::Display| Failure::new(Exit::WaitingForBbb, why.to_string());
-    let installation = match shared.installation(host).await {
-        None => return Err(waiting(&"this is no BBB host")),
-        Some(Ok(installation)) => installation,
-        Some(Err(error)) if error.may_come() => return Err(waiting(&error)),
-        Some(Err(error)) => {
-            return Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error));
-        }
-    };
-    let bbb = Bbb::of(shared.session.local_client(&installation.server_url)?, &installation);
-    match bbb.meetings().await {
-        Ok(_) => Ok((installation, bbb)),
-        // A certificate comes with the installation too.
-        Err(error) if error.is_retryable() || matches!(error, crate::bbb::Error::Distrusted { .. }) => {
-            Err(waiting(&error))
-        }
-        Err(error) => Err(Failure::new(Exit::Failed, "the BBB API of this host").because(error)),
-    }
 }

@@ -38,7 +38,8 @@ pub(super) fn write(directory: &Path, memory: Memory, window: Option<Window>) ->
 /// Reads `WORD`, or `WORD SINCE DEADLINE` with seconds since the boot.
 fn parse(text: &str) -> Option<(Memory, Option<Window>)> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let seconds = |text: &str| text.parse().ok().map(Duration::from_secs);
+    // What is longer than a century was not written by this service, and would overflow where it is added to.
+    let seconds = |text: &str| text.parse().ok().map(|seconds: u32| Duration::from_secs(seconds.into()));
     let (word, window) = match words.as_slice() {
         [word] => (word, None),
         [word, since, deadline] => {
@@ -64,7 +65,9 @@ mod tests {
                 assert_eq!(read(directory.path()), (memory, window));
             }
         }
-        for text in ["", "joi", "joined out", "drain 1", "drain 1 x", "drain 1 2 3", "\0"] {
+        for text in
+            ["", "joi", "joined out", "drain 1", "drain 1 x", "drain 1 2 3", "drain 1 99999999999", "\0"]
+        {
             fs::write(file(directory.path()), text).unwrap();
             assert_eq!(read(directory.path()), (Memory::Fresh, None), "{text:?}");
         }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use plan::instance::InstanceId;
-use plan::sweep::{self, Evidence, Finding, Look, Verdict};
+use plan::sweep::{self, Evidence, Finding, Look, Reason, Sweeper, Verdict};
 use tokio::time::Instant;
 
 use super::{Sweep, World};
@@ -26,7 +26,7 @@ impl<W: World> Sweep<'_, W> {
         evidence: &mut Evidence,
     ) -> Result<(), Failure> {
         let mut look = Look::default();
-        for (region, instances) in sweep::questions(findings) {
+        for (region, instances) in self.sweeper.questions(findings) {
             let instances: Vec<InstanceId> = instances.into_iter().collect();
             match self.seen(&region, &instances).await? {
                 Ok(seen) => look.instances.extend(seen.instances),
@@ -38,8 +38,23 @@ impl<W: World> Sweep<'_, W> {
                 }
             }
         }
+        if !look.instances.is_empty()
+            && !look.silent.contains_key(&self.sweeper.region)
+            && !self.sweeper.is_known_to(&look)
+        {
+            self.trouble.push(self.unknown());
+        }
         evidence.looks.push(look);
         Ok(())
+    }
+
+    /// EC2 does not know the host that asks it.
+    fn unknown(&self) -> Failure {
+        let Sweeper { me, region, .. } = &self.sweeper;
+        Failure::new(Exit::Failed, format!("EC2 in {region}")).because(format!(
+            "{}: whose credentials are these? {me} is not in their account, or was launched a moment ago",
+            Reason::Blind
+        ))
     }
 
     /// What EC2 in a region says of instances, or why it could not be asked.

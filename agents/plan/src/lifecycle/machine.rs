@@ -287,6 +287,8 @@ impl Machine {
             (State::Leaving(leaving), wish) => {
                 if let Some(cause) = wish.held().filter(|cause| *cause != leaving.cause) {
                     leaving.cause = cause;
+                    // Now others wait for it, who do not for ever.
+                    leaving.until = leaving.until.min(now + LEAVE_PATIENCE);
                     self.hold_if_held(cause, now);
                 }
             }

@@ -11,6 +11,8 @@ use crate::membership;
 
 /// What a lifecycle action has to have left when the drain is over.
 const HOOK_RESERVE: Duration = Duration::from_secs(120);
+/// How long there is between two heartbeats at least, whatever timeout the hook is said to have.
+const SHORTEST_BEAT: Duration = Duration::from_secs(1);
 
 impl Machine {
     pub(super) fn finished(&mut self, job: Job, result: Result<Found, Trouble>, now: Moment, chance: f64) {
@@ -205,7 +207,8 @@ impl Machine {
             Ok(hook) => {
                 hold.hook = Some(hook);
                 hold.part.went_well(now);
-                let ceiling = hook.map(|hook| (hold.since + hook.ceiling).saturating_sub(HOOK_RESERVE));
+                let ceiling =
+                    hook.map(|hook| hold.since.saturating_add(hook.ceiling).saturating_sub(HOOK_RESERVE));
                 if let (State::Draining(drain), Some(ceiling)) = (&mut self.state, ceiling) {
                     drain.deadline = drain.deadline.min(ceiling);
                 }
@@ -221,7 +224,7 @@ impl Machine {
             Call::Heartbeat => {
                 if let Some(Hold { hook: Some(Some(hook)), part, .. }) = &mut self.hold {
                     match answer {
-                        Ok(()) => part.went_well(now + hook.heartbeat_timeout / 3),
+                        Ok(()) => part.went_well(now + (hook.heartbeat_timeout / 3).max(SHORTEST_BEAT)),
                         Err(words) => part.failed(trouble(words), now, chance),
                     }
                 }

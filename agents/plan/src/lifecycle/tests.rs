@@ -205,6 +205,27 @@ fn a_spot_notice_leaves_half_a_minute_for_leaving() {
 }
 
 #[test]
+fn a_group_does_not_wait_for_ever_for_what_somebody_has_ordered() {
+    let mut rig = serving().ordered(Order::Deregister);
+    let fails = |rig: &mut Rig, end: Moment| {
+        while rig.now < end && rig.machine.state().name() == "leaving" {
+            let trouble = Trouble { words: "it does not answer".into(), kind: TroubleKind::Passing };
+            match rig.machine.job() {
+                Some(job) => drop(rig.step(Event::Finished(job, Err(trouble)))),
+                None => rig.pass(),
+            }
+        }
+    };
+    let day = 24 * 60 * MINUTE;
+    fails(&mut rig, day);
+    assert_eq!(rig.machine.state().name(), "leaving", "nobody else wants it");
+    rig = rig.told(intent("terminate"));
+    fails(&mut rig, 2 * day);
+    assert!(rig.now < day + 20 * MINUTE, "{:?}", rig.now);
+    assert!(matches!(rig.machine.state(), State::Out(Out { trouble: Some(_), .. })));
+}
+
+#[test]
 fn announcements_say_what_is_left_and_only_once() {
     let mut rig = rig("draining: by hand");
     let mut said = Vec::new();

@@ -60,6 +60,8 @@ pub enum Reason {
         /// What answered.
         why: String,
     },
+    /// EC2 does not know this host itself, so it is not believed.
+    Blind,
     /// The name is made for this instance, and the ownership TXT names another.
     Misnamed(InstanceId),
     /// A living instance has this address and no other name for it.
@@ -115,6 +117,7 @@ impl fmt::Display for Reason {
             ),
             Self::NoRegion => f.write_str("its ownership TXT names no region"),
             Self::Silent { region, why } => write!(f, "EC2 in {region} could not be asked: {why}"),
+            Self::Blind => f.write_str("EC2 does not know this host itself, so nothing that it says is believed"),
             Self::Misnamed(instance) => {
                 write!(f, "its name is made for {instance}, and its ownership TXT names another instance")
             }

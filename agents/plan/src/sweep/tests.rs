@@ -57,10 +57,15 @@ fn look(instance: &str, cell: &str) -> Option<Look> {
             return Some(Look { silent, ..Look::default() });
         }
         "terminated" => Seen::Terminated,
-        "absent" => Seen::Absent,
+        "absent" | "absent, as is this host" => Seen::Absent,
         state => Seen::There(state.to_owned()),
     };
-    let instances = BTreeMap::from([((REGION.to_owned(), id(instance)), seen)]);
+    let me = match cell {
+        "absent, as is this host" => Seen::Absent,
+        _ => Seen::There("running".into()),
+    };
+    let seen = [(instance, seen), (ME, me)];
+    let instances = seen.map(|(instance, seen)| ((REGION.to_owned(), id(instance)), seen)).into();
     Some(Look { instances, ..Look::default() })
 }
 
@@ -93,6 +98,7 @@ fn reason_words(reason: &Reason) -> String {
             assert_eq!(region, REGION);
             why.clone()
         }
+        Reason::Blind => "blind".into(),
         Reason::Misnamed(instance) => {
             assert_eq!(*instance, id(THIRD));
             "misnamed".into()
@@ -237,7 +243,14 @@ fn only_what_is_open_is_asked() {
         })
         .collect();
     let findings = sweeper().hosts(&zone, &Evidence::default(), NOW);
-    assert_eq!(questions(&findings), BTreeMap::from([(REGION.to_owned(), BTreeSet::from([id(OTHER)]))]));
+    let asked = BTreeSet::from([id(OTHER), id(ME)]);
+    assert_eq!(sweeper().questions(&findings), BTreeMap::from([(REGION.to_owned(), asked)]));
+    let open = findings.iter().find(|finding| finding.verdict.is_open()).unwrap();
+    let elsewhere = Finding { region: "us-east-1".into(), ..open.clone() };
+    let me = (REGION.to_owned(), BTreeSet::from([id(ME)]));
+    let asked = BTreeMap::from([("us-east-1".to_owned(), BTreeSet::from([id(OTHER)])), me]);
+    assert_eq!(sweeper().questions(&[elsewhere]), asked);
+    assert_eq!(sweeper().questions(&[]), BTreeMap::new());
     let asked = [ADDRESS, "2001:db8::7"].map(|text| text.parse().unwrap());
     assert_eq!(addresses(&findings), BTreeMap::from([(REGION.to_owned(), BTreeSet::from(asked))]));
 }
@@ -397,12 +410,16 @@ fn entries_of(truths: &[Truth]) -> BTreeSet<Name> {
 /// What EC2 of this region answers truthfully; it may not be asked elsewhere.
 fn ask(truths: &[Truth], findings: &[Finding]) -> Look {
     let mut look = Look::default();
-    for (region, instances) in questions(findings) {
+    for (region, instances) in sweeper().questions(findings) {
         if region != REGION {
             look.silent.insert(region, "denied".into());
             continue;
         }
         for asked in instances {
+            if asked == id(ME) {
+                look.instances.insert((region.clone(), asked), Seen::There("running".into()));
+                continue;
+            }
             let truth = truths.iter().enumerate().find(|(number, _)| instance(*number) == asked);
             let (_, truth) = truth.expect("only what exists is asked about");
             assert!(!truth.label || truth.is_of_this_account(), "another account's is not asked about");

@@ -410,6 +410,22 @@ async fn trouble_that_stays() {
 }
 
 #[tokio::test]
+async fn an_ec2_that_does_not_know_the_host_that_asks_is_not_believed() {
+    // As it is with credentials of another account, in which the whole fleet is absent.
+    let rig = debris().await;
+    rig.cloud.fleet.hide(rig.host.id()).unwrap();
+    let before = rig.state();
+    for arguments in [&["sweep", "--dry-run"][..], &["sweep"]] {
+        let run = rig.expect(1, arguments).await;
+        assert_eq!(rig.state(), before, "{run}");
+        run.says(&["EC2 does not know this host itself", "whose credentials are these?", rig.host.id()]);
+    }
+    rig.cloud.fleet.reveal(rig.host.id()).unwrap();
+    rig.expect(0, &["sweep"]).await;
+    is_clean(&rig);
+}
+
+#[tokio::test]
 async fn two_sweeps_at_once_come_to_the_same_end() {
     let rig = debris().await;
     let beside = rig.beside(9).await;

@@ -243,7 +243,7 @@ async fn what_stays_wrong_is_said_once() {
         service.running.signal("USR1").await;
         service.running.said(OTHER, time).await;
         for _ in 0..3 {
-            rig.checked(&service).await;
+            rig.until(&service, rig.looked_at()).await;
         }
         let complaints = service.running.complaints();
         assert_eq!(complaints.matches(OTHER).count(), time, "{complaints}");
