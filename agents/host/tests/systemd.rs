@@ -128,11 +128,7 @@ fn the_watchdog_is_fed_twice_in_its_time_where_it_is_ours() {
 /// Puts a systemctl into the directory, and returns a PATH that begins with it.
 fn systemctl(directory: &Path, script: &str) -> String {
     let file = directory.join("systemctl");
-    // Written by another process: one that is started beside this test would inherit the open file for a moment, and what is
-    // open for writing cannot be run.
-    let writes = "printf '#!/bin/sh\n%s\n' \"$2\" > \"$1\" && chmod 755 \"$1\"";
-    let written = Command::new("/bin/sh").args(["-c", writes, "sh"]).arg(&file).arg(script).status().unwrap();
-    assert!(written.success());
+    sandbox::binaries::script(&file, &format!("#!/bin/sh\n{script}\n")).unwrap();
     format!("{}:/usr/bin:/bin", directory.display())
 }
 

@@ -28,6 +28,7 @@ use sandbox::http::ServiceName;
 use sandbox::scalelite::ServerSnapshot;
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use process::{Run, Running};
@@ -177,12 +178,20 @@ impl Rig {
     }
 }
 
-/// Tests all rows of a table at the same time: most of each is waiting.
+/// How many rows of tables are tested at the same time: each has a cloud and processes of its own, which have to come to their
+/// turns.
+static ROWS: Semaphore = Semaphore::const_new(16);
+
+/// Tests the rows of a table at the same time: most of each is waiting.
 pub async fn at_once<T, F>(rows: impl IntoIterator<Item = T>, test: impl Fn(T) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let tasks: JoinSet<()> = rows.into_iter().map(test).collect();
+    let rows = rows.into_iter().map(test).map(|row| async {
+        let _permit = ROWS.acquire().await.expect("it is never closed");
+        row.await;
+    });
+    let tasks: JoinSet<()> = rows.collect();
     // A row that panics makes this panic with its message.
     tasks.join_all().await;
 }

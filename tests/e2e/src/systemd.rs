@@ -1,6 +1,5 @@
 //! systemd as a service meets it: a `systemctl` that lists jobs, and a socket that takes notifications.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -37,8 +36,7 @@ impl Systemd {
     pub fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let program = directory.path().join("systemctl");
-        std::fs::write(&program, SYSTEMCTL).expect("a program");
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("a program");
+        sandbox::binaries::script(&program, SYSTEMCTL).expect("a program");
         let socket = UnixDatagram::bind(directory.path().join("notify")).expect("a socket");
         let (sender, told) = watch::channel(Vec::new());
         let reader = tokio::spawn(async move {

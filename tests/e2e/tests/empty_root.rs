@@ -95,7 +95,7 @@ async fn a_host_registers_shows_itself_and_leaves_from_an_empty_root() {
 async fn a_certificate_of_another_authority_is_refused_in_clear_words() {
     let Some((cloud, jail)) = jailed("another authority").await else { return };
     jail.trust(Authority::new().unwrap().pem());
-    let limits = ["--set", "timeouts.register=2", "--set", "timeouts.status=2"];
+    let limits = ["--set", "timeouts.register=10", "--set", "timeouts.status=10"];
 
     let (_, stderr) = run(&jail, &[&["register"], limits.as_slice()].concat(), 1).await;
     assert!(stderr.contains("certificate not trusted"), "{stderr}");

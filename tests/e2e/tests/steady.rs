@@ -45,8 +45,9 @@ const STEADY: [(ServiceName, &str, usize); 12] = [
 
 /// Asked in addition in the hour in which the token of the metadata service has ended ...
 const RENEWAL: &str = "PUT /latest/api/token";
-/// ... and the most questions that were under way with the old one: they are asked again.
-const REFUSED: usize = 3;
+/// ... and the most questions that were under way with the old one, which are asked again: as many as the service may ask at
+/// the same moment, which is a matter of dice.
+const REFUSED: usize = 8;
 
 /// Two servers, three types.
 const QUESTIONS: usize = 60 * 2 * 3;

@@ -26,6 +26,13 @@ pub fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     if status.success() { Ok(()) } else { Err(std::io::Error::other(format!("cp: {status}"))) }
 }
 
+/// Writes a program for the shell. By a process of its own too, and for the same reason.
+pub fn script(to: &Path, text: &str) -> std::io::Result<()> {
+    let writes = "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"";
+    let status = Command::new("/bin/sh").args(["-c", writes, "sh"]).arg(to).arg(text).status()?;
+    if status.success() { Ok(()) } else { Err(std::io::Error::other(format!("sh: {status}"))) }
+}
+
 fn build() -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");

@@ -46,7 +46,7 @@ pub(super) async fn never_ready(stage: &Stage<'_>) -> Outcome {
     stage.cloud.aws.deny("route53:ChangeResourceRecordSets");
     let user_data = format!(
         "{WITHOUT_CLI}{} || echo \"install.sh ended with $?\"\n",
-        stage.install(&["--wait", "5"]).join(" ")
+        stage.install(&["--wait", "10"]).join(" ")
     );
     stage.cloud.imds.update(|facts| facts.user_data = Some(user_data))?;
     let guest = stage.boot().await?;

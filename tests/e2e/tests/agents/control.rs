@@ -188,7 +188,7 @@ async fn a_service_that_does_not_answer_is_not_waited_for_for_ever() {
     let _silent = Service::on(&rig);
     let run = rig.expect(8, &["deregister", "--set", "timeouts.deregister=1"]).await;
     run.says(&["deregister: the service does not answer in time"]);
-    let status = rig.expect(3, &["status", "--json", "--set", "timeouts.status=1"]).await;
+    let status = rig.expect(3, &["status", "--json", "--set", "timeouts.status=5"]).await;
     let status: Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(status["service"]["running"], Value::Null);
     assert!(status["service"]["error"].as_str().unwrap().contains("no answer in time"), "{status:#}");

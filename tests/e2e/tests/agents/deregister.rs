@@ -195,7 +195,7 @@ async fn a_disable_that_lands_during_a_poll_holds() {
 async fn scalelite_is_away_and_the_name_is_given_up_all_the_same() {
     let rig = registered().await;
     rig.cloud.close(Scalelite).await;
-    let run = rig.expect(8, &["deregister", "--set", "timeouts.deregister=2"]).await;
+    let run = rig.expect(8, &["deregister", "--set", "timeouts.deregister=10"]).await;
     run.says(&["Scalelite entry", "gave up waiting", &format!("dns: {} removed", rig.fqdn())]);
     assert_eq!(rig.records(), [""; 0]);
 

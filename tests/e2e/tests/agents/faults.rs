@@ -341,7 +341,7 @@ async fn scalelite_never_comes_and_the_name_is_registered_all_the_same() {
             "502" => rig.refuse(Scalelite, "", 502, "html", None),
             _ => rig.cloud.scalelite.set_redis_down(true),
         }
-        let run = rig.expect(9, &["register", "--set", "timeouts.register=2"]).await;
+        let run = rig.expect(9, &["register", "--set", "timeouts.register=10"]).await;
         run.says(&[
             &format!("Scalelite entry {}: gave up waiting", rig.host.scalelite_entry_url()),
             &format!("the servers of Scalelite at {}", rig.cloud.scalelite_url()),

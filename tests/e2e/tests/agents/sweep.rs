@@ -391,8 +391,9 @@ async fn trouble_that_stays() {
         let rig = debris().await;
         let records = rig.records();
         trouble(&rig);
-        let run =
-            rig.expect(code, &["sweep", "--set", "timeouts.sweep=4", "--set", "timeouts.deregister=2"]).await;
+        let run = rig
+            .expect(code, &["sweep", "--set", "timeouts.sweep=15", "--set", "timeouts.deregister=8"])
+            .await;
         run.says(&[words]);
         assert_eq!(rig.records(), records, "{what}: the ownership TXTs stay for the next sweep:\n{run}");
         assert_eq!(rig.cloud.scalelite.servers().len(), if entries_go { 1 } else { 3 }, "{what}");

@@ -142,11 +142,20 @@ impl Drop for Liar {
     }
 }
 
+/// One port for both; the one that UDP gets may be somebody's TCP port.
+async fn bind_both() -> (UdpSocket, TcpListener) {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()).await {
+            return (socket, listener);
+        }
+    }
+}
+
 impl Liar {
     async fn start(lie: Lie, label: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let socket = UdpSocket::bind(address).await.unwrap();
+        let (socket, listener) = bind_both().await;
+        let address = socket.local_addr().unwrap();
         let answer = move |packet: &[u8]| {
             let kind = u16::from_be_bytes([packet[packet.len() - 4], packet[packet.len() - 3]]);
             lie(&Question { packet: packet.to_vec(), kind, label: label.clone() })

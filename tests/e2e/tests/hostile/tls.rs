@@ -62,7 +62,7 @@ async fn nothing_is_done_for_somebody_else_at_the_services_address() {
         let server = somebody.listen(&rig).await;
         let before = rig.state();
         let url = format!("https://{}", server.address);
-        let mut command = rig.command(&["register", "--set", "timeouts.register=3", "--log-level", "debug"]);
+        let mut command = rig.command(&["register", "--set", "timeouts.register=10", "--log-level", "debug"]);
         match service {
             "aws" => command.args(["--only", "dns"]).env("AWS_ENDPOINT_URL", url),
             _ => command.args(["--only", "scalelite", "--set", &format!("scalelite.url={url}")]),

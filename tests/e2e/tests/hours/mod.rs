@@ -2,9 +2,9 @@
 //!
 //! The clock is tokio's, paused, and it never moves by itself: a blocking task that runs all the time forbids that. It is
 //! moved by a second only while nothing is under way, so that no time-out ends because of it. Whether something is under
-//! way is asked of the kernel: all threads of this process and of the cloud's sleep, and none has woken since they were
-//! looked at before. Nobody who sleeps without a timer can be woken but by one of the others; the stand-ins have no timers,
-//! and the agent's stand still.
+//! way is asked of the kernel: it has no packets to hand over, all threads of this process and of the cloud's sleep, and none
+//! has woken since they were looked at before. Nobody who sleeps without a timer can be woken but by one of the others; the
+//! stand-ins have no timers, and the agent's stand still.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -134,13 +134,21 @@ fn memory(field: &str) -> u64 {
 fn wait_until_idle(own: &str) {
     let mut before = None;
     loop {
-        let now = sleeping(own);
+        // Looked at before the threads: what is handed over meanwhile wakes one of them.
+        let now = if on_its_way() { None } else { sleeping(own) };
         if now.is_some() && now == before {
             return;
         }
         before = now;
         std::thread::yield_now();
     }
+}
+
+/// Whether the kernel still has packets to hand over, which wake nobody yet: on a busy machine it leaves that to a thread of
+/// its own (`/proc/net/softnet_stat`, the backlog of each processor).
+fn on_its_way() -> bool {
+    let queues = fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
+    queues.lines().any(|line| line.split_whitespace().nth(11).is_some_and(|length| length != "00000000"))
 }
 
 /// How often each thread has given up its processor; none when one of them has not just now.

@@ -129,8 +129,7 @@ impl Host {
     pub(crate) fn program(&self, name: &str, script: &str) {
         let path = self.path("bin").join(name);
         let state = self.path("state");
-        std::fs::write(&path, format!("#!/bin/sh\nSTATE={}\n{script}", state.display())).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        binaries::script(&path, &format!("#!/bin/sh\nSTATE={}\n{script}", state.display())).unwrap();
     }
 
     /// A file of the host as it is now; empty when it is not there.

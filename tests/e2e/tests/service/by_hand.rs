@@ -75,14 +75,14 @@ async fn register_beside_the_service_tells_what_is_repaired() {
 
 /// What goes wrong, with the settings of the service; then the exit code and the words of `register`.
 const ENDS: [(&str, &[&str], i32, &str); 9] = [
-    ("BBB is not installed", &["timeouts.bbb=1"], 7, "BigBlueButton is not installed yet"),
-    ("BBB starts", &["timeouts.bbb=1"], 7, "504"),
-    ("Route 53 is busy", &["timeouts.register=2"], 8, "the service goes on: registering the name"),
+    ("BBB is not installed", &["timeouts.bbb=5"], 7, "BigBlueButton is not installed yet"),
+    ("BBB starts", &["timeouts.bbb=5"], 7, "504"),
+    ("Route 53 is busy", &["timeouts.register=10"], 8, "the service goes on: registering the name"),
     ("another's name", &[], 6, OTHER),
     ("Route 53 denied", &[], 1, "AccessDenied"),
-    ("Scalelite is away", &["timeouts.register=2"], 9, "joining Scalelite"),
+    ("Scalelite is away", &["timeouts.register=10"], 9, "joining Scalelite"),
     ("the secret is missing", &[], 9, SCALELITE_SECRET_ID),
-    ("BBB has another secret", &["timeouts.bbb=1"], 7, "checksum"),
+    ("BBB has another secret", &["timeouts.bbb=5"], 7, "checksum"),
     ("the warm pool", &[], 6, "register: this host is in the warm pool"),
 ];
 

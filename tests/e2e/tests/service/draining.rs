@@ -212,7 +212,7 @@ async fn heartbeats_hold_the_host_beyond_the_hooks_timeout() {
     for heartbeats in 1..=3 {
         rig.cloud.journal.reached(AutoScaling, "RecordLifecycleActionHeartbeat", heartbeats).await;
         // The next one comes a third of the timeout later.
-        rig.cloud.clock.advance(Duration::from_secs(15));
+        rig.cloud.clock.advance(Duration::from_secs(11));
         assert_eq!(member(&rig).state, LifecycleState::TerminatingWait, "after {heartbeats} heartbeats");
     }
     assert_eq!(member(&rig).actions[0].heartbeats, 3);
@@ -472,7 +472,7 @@ async fn people_are_told_before_their_meetings_end() {
     rig.meet("two");
     counted(&rig, 2).await;
     let chat = |room: &str| rig.host.bbb.meeting(room).expect("a meeting").chat;
-    rig.expect(0, &["drain", "--deadline", "62"]).await;
+    rig.expect(0, &["drain", "--deadline", "70"]).await;
     rig.cloud.journal.reached(Bbb, "sendChatMessage", 4).await;
     for room in ["one", "two"] {
         assert_eq!(chat(room), ["It ends in 2 min", "It ends in 1 min"], "{room}");

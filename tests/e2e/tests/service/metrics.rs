@@ -147,7 +147,7 @@ async fn a_host_that_cannot_register_says_for_how_long() {
     let second = by_group(&rig).pop().unwrap();
     assert_eq!((first["Registered"], second["Registered"]), (0.0, 0.0));
     let grown = second["UnregisteredSeconds"] - first["UnregisteredSeconds"];
-    assert!(grown >= 9.0, "{first:?} {second:?}");
+    assert!(grown > 0.0, "{first:?} {second:?}");
 }
 
 #[tokio::test]

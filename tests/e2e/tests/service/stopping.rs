@@ -293,7 +293,7 @@ async fn sigterm_while_the_host_is_cordoned() {
 
 #[tokio::test]
 async fn a_scalelite_that_is_dead_does_not_keep_the_name() {
-    let stage = Stage::set("serving", &["timeouts.deregister=3"]).await;
+    let stage = Stage::set("serving", &["timeouts.deregister=10"]).await;
     stage.rig.fault(Scalelite, "", Fault::Close, None);
     let (rig, _, run) = stage.stop(&["poweroff.target start"]).await;
     assert_eq!(run.code, 8, "{run}");
@@ -306,7 +306,7 @@ async fn a_scalelite_that_is_dead_does_not_keep_the_name() {
 
 #[tokio::test]
 async fn a_route_53_that_is_dead_does_not_keep_the_entry() {
-    let stage = Stage::set("serving", &["timeouts.deregister=3"]).await;
+    let stage = Stage::set("serving", &["timeouts.deregister=10"]).await;
     stage.rig.refuse(Route53, "", 503, "ServiceUnavailable", None);
     let (rig, _, run) = stage.stop(&["poweroff.target start"]).await;
     assert_eq!(run.code, 8, "{run}");
@@ -320,7 +320,7 @@ async fn a_route_53_that_is_dead_does_not_keep_the_entry() {
 
 #[tokio::test]
 async fn what_hangs_is_said_too() {
-    let stage = Stage::set("serving", &["timeouts.deregister=2"]).await;
+    let stage = Stage::set("serving", &["timeouts.deregister=10"]).await;
     stage.rig.fault(Route53, "", Fault::Hang, None);
     let (rig, _, run) = stage.stop(&["poweroff.target start"]).await;
     assert_eq!(run.code, 8, "{run}");
@@ -330,7 +330,7 @@ async fn what_hangs_is_said_too() {
 
 #[tokio::test]
 async fn what_is_left_is_said_where_both_are_dead() {
-    let stage = Stage::set("serving", &["timeouts.deregister=3"]).await;
+    let stage = Stage::set("serving", &["timeouts.deregister=10"]).await;
     stage.rig.refuse(Route53, "", 503, "ServiceUnavailable", None);
     stage.rig.refuse(Scalelite, "", 500, "", None);
     let before = (stage.rig.records(), stage.rig.entries());
