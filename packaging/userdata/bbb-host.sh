@@ -13,6 +13,7 @@ scalelite_url=https://scalelite.example.org
 scalelite_secret='secretsmanager:Scalelite#LOADBALANCER_SECRET'
 operator_email=operator@example.org
 bbb_release=jammy-300              # with BigBlueButton 3.0, on Ubuntu 22.04
+settings=                          # of the agent, further ones: 'dns.spread=100 timeouts.register=300'
 bbb_installer=https://raw.githubusercontent.com/bigbluebutton/bbb-install/v3.0.x-release/bbb-install.sh
 # ---
 
@@ -41,11 +42,14 @@ if ! command -v aws >/dev/null; then
 fi
 again aws s3 cp --only-show-errors --region "$region" "s3://$bucket/agents/install.sh" /root/install.sh
 
+# Further settings, as options.
+set --
+for setting in $settings; do set -- "$@" --set "$setting"; done
 # Returns when the host's name is live on every name server. From then on the service looks after it, and joins Scalelite
 # by itself once BigBlueButton answers. --hostname: BigBlueButton's installer asks for a host that knows its name.
 # For releases that are signed add: --public-key RW... (and apt-get install minisign before). To stay on one: --version.
 sh /root/install.sh --wait 1800 --role bbb --bucket "$bucket" --region "$region" --zone-id "$zone_id" --domain "$domain" \
-    --scalelite-url "$scalelite_url" --scalelite-secret "$scalelite_secret" --hostname
+    --scalelite-url "$scalelite_url" --scalelite-secret "$scalelite_secret" --hostname "$@"
 
 # What follows is the host's own: storage for recordings, BigBlueButton, its scripts. The certificate is asked for the name
 # that was registered above.

@@ -12,6 +12,7 @@ domain=bbb.example.org
 turn_secret=Turn
 turn_secret_key=turnkeyvalue
 operator_email=operator@example.org
+settings=                          # of the agent, further ones: 'dns.spread=100 timeouts.register=300'
 # ---
 
 # again COMMAND: mirrors, the network, the role's keys and whoever else installs at boot may need some minutes.
@@ -37,9 +38,12 @@ if ! command -v aws >/dev/null; then
 fi
 again aws s3 cp --only-show-errors --region "$region" "s3://$bucket/agents/install.sh" /root/install.sh
 
+# Further settings, as options.
+set --
+for setting in $settings; do set -- "$@" --set "$setting"; done
 # Returns when the host's name is live on every name server; the service looks after it from then on.
 sh /root/install.sh --wait 1800 --role turn --bucket "$bucket" --region "$region" --zone-id "$zone_id" --domain "$domain" \
-    --hostname --set metrics.certificate=127.0.0.1:443
+    --hostname --set metrics.certificate=127.0.0.1:443 "$@"
 
 # The agent needs nothing of what follows. If it fails: repair it, and run this file again (/var/lib/cloud/instance/scripts/part-001).
 # coturn, with a certificate of Let's Encrypt's: ports 80 and 443 (TCP), 3478 (TCP and UDP) and 32769-65535 (UDP) have to be open.

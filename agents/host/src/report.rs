@@ -42,7 +42,7 @@ Exit codes:
   3  status: not registered
   4  status: registered, but not as it should be
   5  status: cannot tell
-  6  refused: the name belongs to somebody else, or the group ends this host; nothing was touched
+  6  refused, nothing was touched: the name is somebody else's, or this host is on its way out or in a warm pool
   7  the name is registered, BBB is not ready yet: not in Scalelite
   8  a service did not answer in time: try again
   9  the name is registered, but not live everywhere in time, or joining Scalelite failed

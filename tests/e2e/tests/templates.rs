@@ -205,6 +205,7 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
             ("AgentVersion", template["Parameters"]["AgentVersion"]["Default"].as_str().unwrap()),
             ("AWS::Region", "eu-central-1"),
             ("HostedZoneId", "Z0123456789ABCDEFGHIJ"),
+            ("Settings", "dns.spread=100 timeouts.register=300"),
             ("Domain", "bbb.example.org"),
             ("ScaleliteUrl", "https://scalelite.example.org"),
             (

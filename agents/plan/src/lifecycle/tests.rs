@@ -247,6 +247,8 @@ fn nobody_is_told_where_nobody_is() {
         Ok(())
     });
     assert!(matches!(rig.machine.state(), State::Leaving(Leaving { forced: true, .. })));
+    let words = rig.machine.words(rig.now);
+    assert!(words.contains("as its time is over, with 0 meetings and 1 recording"), "{words}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Machine {
             }
             State::Resting(state) => with(&resting(state.why, state.cordon), &state.care.entry, now),
             State::Draining(drain) => draining(drain, self.work.as_ref(), now),
-            State::Leaving(state) => leaving(state, now),
+            State::Leaving(state) => leaving(state, self.work.as_ref(), now),
             State::Out(out) => out_of(out),
             State::Stopping(state) => stopping(state, now),
             State::Ended => "ended".to_owned(),
@@ -69,7 +69,10 @@ fn because(cause: Cause) -> &'static str {
 
 fn draining(drain: &Drain, work: Option<&Work>, now: Moment) -> String {
     let left = duration(drain.deadline.saturating_sub(now));
-    let waits = work.map_or_else(|| "counting what goes on".to_owned(), waiting);
+    let waits = work.map_or_else(
+        || "counting what goes on".to_owned(),
+        |work| format!("waiting for {}", going_on(work)),
+    );
     let words = format!("draining ({}): {waits}; at most {left} more", because(drain.cause));
     match drain.cordon.trouble() {
         Some(trouble) => format!("{words}; not cordoned yet: {}", trouble.words),
@@ -77,8 +80,8 @@ fn draining(drain: &Drain, work: Option<&Work>, now: Moment) -> String {
     }
 }
 
-/// What is waited for.
-fn waiting(work: &Work) -> String {
+/// What goes on, as it was counted.
+fn going_on(work: &Work) -> String {
     let meetings = match work.meetings.as_ref().map(|ids| ids.len()) {
         None => "meetings that cannot be counted".to_owned(),
         Some(1) => "1 meeting".to_owned(),
@@ -89,12 +92,16 @@ fn waiting(work: &Work) -> String {
         Some(1) => "1 recording".to_owned(),
         Some(count) => format!("{count} recordings"),
     };
-    let words = format!("waiting for {meetings} and {recordings}");
+    let words = format!("{meetings} and {recordings}");
     work.remark.as_ref().map_or(words.clone(), |remark| format!("{words} ({remark})"))
 }
 
-fn leaving(state: &Leaving, now: Moment) -> String {
-    let words = format!("leaving ({})", because(state.cause));
+fn leaving(state: &Leaving, work: Option<&Work>, now: Moment) -> String {
+    let mut words = format!("leaving ({})", because(state.cause));
+    if state.forced {
+        let left = work.map_or_else(|| "nobody knows what".to_owned(), going_on);
+        words = format!("{words}, as its time is over, with {left}");
+    }
     match &state.left {
         None => with(&words, &state.part, now),
         Some(_) => with(&format!("{words}: completing the lifecycle action"), &state.complete, now),

@@ -320,7 +320,7 @@ async fn a_route_53_that_is_dead_does_not_keep_the_entry() {
 
 #[tokio::test]
 async fn what_hangs_is_said_too() {
-    let stage = Stage::set("serving", &["timeouts.deregister=10"]).await;
+    let stage = Stage::set("serving", &["timeouts.deregister=6"]).await;
     stage.rig.fault(Route53, "", Fault::Hang, None);
     let (rig, _, run) = stage.stop(&["poweroff.target start"]).await;
     assert_eq!(run.code, 8, "{run}");
