@@ -41,8 +41,26 @@ impl Authority {
         &self,
         names: &[String],
     ) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
+        self.acceptor_with(CertificateParams::new(names.to_vec())?)
+    }
+
+    /// The same, with a certificate that was good until some years ago.
+    pub fn expired_acceptor(
+        &self,
+        names: &[String],
+    ) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
+        let mut params = CertificateParams::new(names.to_vec())?;
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.acceptor_with(params)
+    }
+
+    fn acceptor_with(
+        &self,
+        params: CertificateParams,
+    ) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
         let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(names.to_vec())?.signed_by(&key, &self.issuer)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)

@@ -71,7 +71,8 @@ impl Machine {
                 [Some((Job::Leave, state.part.due())), None, None]
             }
             State::Stopping(state) => {
-                [undo(state.cause, &self.policy).map(|job| (job, state.part.due())), None, None]
+                let job = undo(state.cause, &self.policy).filter(|_| !state.done);
+                [job.map(|job| (job, state.part.due())), None, None]
             }
             State::Starting | State::Leaving(_) | State::Out(_) | State::Ended => [None, None, None],
         }

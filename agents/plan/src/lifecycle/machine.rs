@@ -333,6 +333,7 @@ impl Machine {
     }
 
     pub(super) fn follow_time(&mut self, now: Moment) {
+        let protecting = self.protecting();
         match &mut self.state {
             State::Draining(drain) => {
                 let empty = drain.empty_at(&self.policy).is_some_and(|at| at <= now);
@@ -353,6 +354,9 @@ impl Machine {
             State::Stopping(stopping)
                 if self.job.is_none() && undo(stopping.cause, &self.policy).is_none() =>
             {
+                self.end(Ok(()));
+            }
+            State::Stopping(stopping) if stopping.done && (stopping.until <= now || !protecting) => {
                 self.end(Ok(()));
             }
             State::Stopping(stopping) if stopping.until <= now && self.job.is_none() => {

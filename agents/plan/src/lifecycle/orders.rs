@@ -73,19 +73,30 @@ impl Machine {
             // What this agent undoes itself it does again at its next start, be it without a boot between.
             self.memory = Memory::Joining;
         }
-        let protecting = self.calls.iter().any(|call| matches!(call, Call::Protect(_)));
-        if cause == StopCause::Stop && undone && self.protection.is_on() && !protecting {
-            // Without an agent nobody would ever end it.
-            self.calls.push(Call::Protect(false));
-            self.actions.push(Action::Call(Call::Protect(false)));
+        if !self.protecting() {
+            self.unprotect(cause);
         }
         self.hold = None;
         let nothing_left = matches!(self.state, State::Out(Out { trouble: None, .. }));
-        if self.job.is_none() && (nothing_left || !undone) {
+        let done = self.job.is_none() && nothing_left;
+        if self.job.is_none() && !undone || done && !self.protecting() {
             return self.end(Ok(()));
         }
         let until = now + self.policy.stop_patience;
-        self.state = State::Stopping(Stopping { cause, until, part: Part::at(now) });
+        self.state = State::Stopping(Stopping { cause, until, part: Part::at(now), done });
+    }
+
+    /// Whether the group is just being told whether to protect this host.
+    pub(super) fn protecting(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call, Call::Protect(_)))
+    }
+
+    /// Ends the protection from scale-in where it is on and a stop for this cause undoes anything: nobody else ever would.
+    pub(super) fn unprotect(&mut self, cause: StopCause) {
+        if cause == StopCause::Stop && undo(cause, &self.policy).is_some() && self.protection.is_on() {
+            self.calls.push(Call::Protect(false));
+            self.actions.push(Action::Call(Call::Protect(false)));
+        }
     }
 
     pub(super) fn hurry(&mut self, now: Moment) {

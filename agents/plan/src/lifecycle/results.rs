@@ -45,7 +45,7 @@ impl Machine {
             },
             (State::Stopping(stopping), job) if undo(stopping.cause, &self.policy) == Some(job) => {
                 match result {
-                    Ok(_) => self.end(Ok(())),
+                    Ok(_) => stopping.done = true,
                     Err(trouble) => stopping.part.failed(trouble, now, chance),
                 }
             }
@@ -220,7 +220,14 @@ impl Machine {
     pub(super) fn called(&mut self, call: Call, answer: Result<(), String>, now: Moment, chance: f64) {
         let trouble = |words| Trouble { words, kind: TroubleKind::Passing };
         match call {
-            Call::Protect(on) => self.protection.protected(on, answer, now, chance),
+            Call::Protect(on) => {
+                self.protection.protected(on, answer, now, chance);
+                if let State::Stopping(stopping) = &self.state
+                    && on
+                {
+                    self.unprotect(stopping.cause);
+                }
+            }
             Call::Heartbeat => {
                 if let Some(Hold { hook: Some(Some(hook)), part, .. }) = &mut self.hold {
                     match answer {

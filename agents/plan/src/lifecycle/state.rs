@@ -111,6 +111,8 @@ pub struct Stopping {
     pub until: Moment,
     /// The job.
     pub part: Part,
+    /// It is done; what is left is to end the protection from scale-in.
+    pub done: bool,
 }
 
 impl State {

@@ -149,6 +149,32 @@ fn what_was_looked_at_before_the_order_is_looked_at_again() {
 }
 
 #[test]
+fn a_stop_by_hand_ends_the_protection_from_scale_in_before_it_ends() {
+    let ends = |rig: &Rig| rig.log.contains(&Action::End(Ok(())));
+    for told_before in [true, false] {
+        let mut rig = serving();
+        rig.step(Event::Grouped(Ok(Some(false))));
+        rig = rig.counted(work(1, 0));
+        assert!(rig.calls.contains(&Call::Protect(true)), "{:?}", rig.calls);
+        if told_before {
+            rig.step(Event::Called(Call::Protect(true), Ok(())));
+        }
+        rig.step(Event::Stop(StopCause::Stop));
+        while rig.machine.job().is_some() {
+            rig.answer();
+        }
+        assert!(!ends(&rig), "the group does not know yet");
+        if !told_before {
+            rig.step(Event::Called(Call::Protect(true), Ok(())));
+            assert!(!ends(&rig), "the group has just been told to protect it");
+        }
+        // Not tried again: whoever stops it does not wait for a group that refuses.
+        rig.step(Event::Called(Call::Protect(false), Err("denied".to_owned())));
+        assert!(ends(&rig), "{:?}", rig.log);
+    }
+}
+
+#[test]
 fn a_second_signal_changes_nothing() {
     let mut rig = rig("stopping");
     let before = rig.machine.clone();

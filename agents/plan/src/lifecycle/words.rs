@@ -69,10 +69,8 @@ fn because(cause: Cause) -> &'static str {
 
 fn draining(drain: &Drain, work: Option<&Work>, now: Moment) -> String {
     let left = duration(drain.deadline.saturating_sub(now));
-    let waits = work.map_or_else(
-        || "counting what goes on".to_owned(),
-        |work| format!("waiting for {}", going_on(work)),
-    );
+    let waits = work
+        .map_or_else(|| "counting what goes on".to_owned(), |work| format!("waiting for {}", going_on(work)));
     let words = format!("draining ({}): {waits}; at most {left} more", because(drain.cause));
     match drain.cordon.trouble() {
         Some(trouble) => format!("{words}; not cordoned yet: {}", trouble.words),

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +31,8 @@ pub(crate) enum Then {
     Silence,
     /// These bytes, for as long as anybody reads them.
     Repeat(Vec<u8>),
+    /// The same, a byte of them each second.
+    Drip(Vec<u8>),
 }
 
 impl Answer {
@@ -183,6 +186,12 @@ pub(crate) async fn write(
         Then::Repeat(bytes) => loop {
             connection.write_all(bytes).await?;
         },
+        Then::Drip(bytes) => {
+            for byte in bytes.iter().cycle() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                connection.write_all(&[*byte]).await?;
+            }
+        }
     }
     connection.shutdown().await
 }

@@ -100,6 +100,14 @@ pub(crate) fn answers(elsewhere: SocketAddr) -> Vec<(&'static str, Answer)> {
         ),
         ("one byte", Answer::raw("H", Then::Silence)),
         ("one byte of a body", Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", Then::Silence)),
+        (
+            "a byte of the head each second",
+            Answer::raw("HTTP/1.1 200 OK\r\n", Then::Drip(b"X-A: x\r\n".to_vec())),
+        ),
+        (
+            "a byte of a body each second",
+            Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n[", Then::Drip(b"1,".to_vec())),
+        ),
         ("nothing, and the connection is cut", Answer::raw("", Then::Close)),
         (
             "the body is cut",

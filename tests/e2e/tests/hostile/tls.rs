@@ -13,6 +13,8 @@ enum Somebody {
     Untrusted,
     /// A trusted certificate for another name.
     OtherName,
+    /// One for this name that was trusted once.
+    Expired,
     /// Bytes that are no TLS, whatever the client sends.
     Bytes(Vec<u8>, Then),
 }
@@ -25,6 +27,7 @@ fn somebodies() -> Vec<(Somebody, &'static str)> {
     vec![
         (Somebody::Untrusted, "certificate not trusted"),
         (Somebody::OtherName, "certificate not trusted"),
+        (Somebody::Expired, "certificate not trusted: certificate expired"),
         (bytes(b"HTTP/1.1 400 Bad Request\r\n\r\nplain HTTP", Then::Close), ""),
         (bytes(b"", Then::Close), ""),
         (bytes(b"\x16\x03\x03\x40\x00\x02", Then::Close), ""),
@@ -46,6 +49,10 @@ impl Somebody {
             Self::Untrusted => Server::with_tls(acceptor(&Authority::new().unwrap(), "127.0.0.1")).await,
             Self::OtherName => {
                 Server::with_tls(acceptor(rig.cloud.authority().unwrap(), "other.example.org")).await
+            }
+            Self::Expired => {
+                let authority = rig.cloud.authority().unwrap();
+                Server::with_tls(authority.expired_acceptor(&["127.0.0.1".to_owned()]).unwrap()).await
             }
             Self::Bytes(bytes, then) => Server::blurting(Answer::raw(bytes.clone(), then.clone())).await,
         }
