@@ -502,3 +502,22 @@ async fn a_bbb_without_that_call_is_no_obstacle() {
     let run = service.end().await;
     assert_eq!(run.stderr.matches("meetings are not told that they end").count(), 1, "{run}");
 }
+
+#[tokio::test]
+async fn meetings_of_the_name_that_the_host_had_before_count_too() {
+    let (rig, service) = on_one_host(&[]).await;
+    rig.meet("room");
+    service.signal("KILL").await;
+    service.end().await;
+    // Somebody has changed the template and restarts the service; BBB is still set up for the old name.
+    let mut service = rig.serve(None, &["dns.hostname=vd-{instance}"]);
+    service.said("-> joining:", 1).await;
+    ends(&rig);
+    service.said(DRAINING, 1).await;
+    counted(&rig, 4).await;
+    assert_eq!(rig.meetings(), ["room"]);
+    assert_eq!(member(&rig).state, LifecycleState::TerminatingWait);
+    rig.host.bbb.end_meeting("room");
+    service.said(OUT, 1).await;
+    assert_eq!(member(&rig).state, LifecycleState::TerminatingProceed);
+}

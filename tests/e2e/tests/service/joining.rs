@@ -486,3 +486,23 @@ async fn a_host_that_has_its_name_waits_for_no_turn() {
     rig.until(&service, rig.cloud.journal.reached(Route53, "Change", 1)).await;
     service.end(&[]).await;
 }
+
+#[tokio::test]
+async fn servers_that_still_show_a_removed_name_are_not_believed() {
+    let rig = Rig::bbb().await;
+    let service = rig.serving(&[]).await;
+    (0..2).for_each(|server| rig.cloud.dns.set_propagation(server, Propagation::Held));
+    let run = service.end(&[]).await;
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(rig.records(), [""; 0]);
+    rig.cloud.journal.clear();
+    let service = rig.service(&[]);
+    rig.cloud.journal.reached(Route53, "Change", 1).await;
+    // They show what they showed before: of the removal, and of what came after, they have not heard.
+    rig.until(&service, rig.looked_at()).await;
+    assert_eq!(rig.records(), rig.registered_now());
+    (0..2).for_each(|server| rig.cloud.dns.release(server));
+    rig.until(&service, service.systemd.shows_exactly("registered")).await;
+    assert_eq!(rig.entry().state, ServerState::Enabled);
+    service.restart("bbb-agent.service").await;
+}
