@@ -41,7 +41,7 @@ impl Authority {
         &self,
         names: &[String],
     ) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
-        self.acceptor_with(CertificateParams::new(names.to_vec())?)
+        self.acceptor_with(&CertificateParams::new(names.to_vec())?)
     }
 
     /// The same, with a certificate that was good until some years ago.
@@ -52,12 +52,12 @@ impl Authority {
         let mut params = CertificateParams::new(names.to_vec())?;
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
-        self.acceptor_with(params)
+        self.acceptor_with(&params)
     }
 
     fn acceptor_with(
         &self,
-        params: CertificateParams,
+        params: &CertificateParams,
     ) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;

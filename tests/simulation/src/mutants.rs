@@ -58,12 +58,6 @@ pub const MUTANTS: &[Mutant] = &[
         to: "_ if observed.ip_addresses().is_disjoint(own) => return Bearer::Me,",
     },
     Mutant {
-        name: "a drain takes it for granted that the host has its name",
-        file: "plan/src/lifecycle/machine.rs",
-        from: "State::Draining(drain) => drain.named,",
-        to: "State::Draining(_) => true,",
-    },
-    Mutant {
         name: "an entry is deleted without ending its meetings first",
         file: "plan/src/membership.rs",
         from: "[Action::Panic(target(entry)), Action::Delete(target(entry))]",
@@ -166,28 +160,10 @@ pub const MUTANTS: &[Mutant] = &[
         to: "find(|holder| !is_named(zone, holder, address) && holder.as_str().is_empty())?",
     },
     Mutant {
-        name: "a host that lost its name writes into the entry of the one that has it",
-        file: "host/src/service/jobs.rs",
-        from: "if self.borne_by_another(host).await?.is_some() {",
-        to: "if self.borne_by_another(host).await?.is_some() && job == Job::Name {",
-    },
-    Mutant {
-        name: "a host that has removed its name believes servers that still show it",
-        file: "host/src/service/progress.rs",
-        from: "Some(until) if Instant::now() < until => Source::Api,",
-        to: "Some(until) if Instant::now() < until => Source::Dns,",
-    },
-    Mutant {
         name: "leaving forgets the name where Scalelite does not answer",
         file: "host/src/service/jobs.rs",
         from: "(Err(left), Err(unnamed)) => Err(both(&left, &unnamed)),",
         to: "(left, Err(_)) => left.map(|_| Found::Done),",
-    },
-    Mutant {
-        name: "a name that was sent is sent again at every look",
-        file: "host/src/service/jobs.rs",
-        from: "progress.awaits(desired.clone(), change.clone());",
-        to: "let _ = progress;",
     },
     Mutant {
         name: "the sweep believes an EC2 that does not know the host that asks",

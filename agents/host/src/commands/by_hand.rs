@@ -29,6 +29,10 @@ pub async fn register(session: &Session, options: register::Options) -> Result<E
     }
     match turn(session, &request, deadline).await? {
         Turn::Own(_lock) => register::register(session, options, deadline).await,
+        // The service goes on before all servers have the name; whoever asked for that looks at them itself.
+        Turn::Served(exit @ (Exit::Done | Exit::WaitingForBbb)) if options.wait => {
+            register::wait(session, deadline).await.map(|()| exit)
+        }
         Turn::Served(exit) => Ok(exit),
     }
 }
@@ -42,6 +46,9 @@ pub async fn deregister(session: &Session, options: deregister::Options) -> Resu
     }
     match turn(session, &request, deadline).await? {
         Turn::Own(_lock) => deregister::deregister(session, options, deadline).await,
+        Turn::Served(Exit::Done) if options.wait => {
+            deregister::wait(session, deadline).await.map(|()| Exit::Done)
+        }
         Turn::Served(exit) => Ok(exit),
     }
 }

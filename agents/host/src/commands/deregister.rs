@@ -48,6 +48,15 @@ pub async fn deregister(session: &Session, options: Options, deadline: Instant) 
     Ok(left.map_or_else(|failure| failure.exit, |()| Exit::Done))
 }
 
+/// Waits until no authoritative server answers with the name any more, after the service has removed it.
+pub async fn wait(session: &Session, deadline: Instant) -> Result<(), Failure> {
+    let host = session.host(deadline).await?;
+    let zone = session.zone(&host).await?;
+    zone.wait_until_gone(&host, None, deadline).await?;
+    say(format_args!("dns: no name server answers with {} as this host's", host.name));
+    Ok(())
+}
+
 async fn leave(
     session: &Session,
     host: &Host,
@@ -112,6 +121,10 @@ async fn unname(
         Unnamed::Others(why) => say(format_args!("dns: {name} was left untouched: {why}")),
         Unnamed::Already => {
             say(format_args!("dns: {name} is not there, nothing to do (Route 53 calls: {calls})"));
+            // It may have been removed a moment ago.
+            if wait {
+                zone.wait_until_gone(host, None, deadline).await?;
+            }
         }
         Unnamed::Changed(change) if wait => {
             say(format_args!("dns: {name} removed (Route 53 calls: {calls})"));

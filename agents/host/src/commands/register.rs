@@ -1,6 +1,6 @@
 //! `register`: the host gets its name, then joins Scalelite.
 
-use plan::dns::Source;
+use plan::dns::{Desired, Source};
 use plan::record::RecordSet;
 use tokio::time::Instant;
 use tracing::debug;
@@ -9,11 +9,11 @@ use crate::bbb::{self, Bbb, Installation};
 use crate::cli::Only;
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::naming::{Named, refused};
+use crate::naming::{Named, Zone, refused};
 use crate::pace::{Pace, Queued};
 use crate::pool::{Pool, Standing};
 use crate::report::{self, Exit, Failure, say};
-use crate::route53::RecordSets;
+use crate::route53::{ChangeId, RecordSets};
 use crate::session::{Session, now, within};
 
 /// What `register` is asked for.
@@ -100,14 +100,31 @@ async fn name(
     };
     // The other half of the time is for joining.
     let patience = deadline.min(within(session.settings.timeouts.register / 2));
-    match zone.wait_until_live(&desired, change, patience).await {
+    Ok(lives(&zone, &desired, change, patience).await)
+}
+
+/// Waits until the name is live everywhere, after the service has registered it.
+pub async fn wait(session: &Session, deadline: Instant) -> Result<(), Failure> {
+    let host = session.host(deadline).await?;
+    let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
+    lives(&session.zone(&host).await?, &desired, None, deadline).await
+}
+
+async fn lives(
+    zone: &Zone,
+    desired: &Desired,
+    change: Option<&ChangeId>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let name = &desired.name;
+    match zone.wait_until_live(desired, change, deadline).await {
         Ok(Source::Dns) => say(format_args!("dns: {name} is live on every authoritative server")),
         Ok(Source::Api) => {
             say(format_args!("dns: {name} is in Route 53; no authoritative server could be asked"));
         }
-        Err(late) => return Ok(Err(late.with_exit(Exit::Partly))),
+        Err(late) => return Err(late.with_exit(Exit::Partly)),
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Without its name a host joins only under one that is no other host's: that one's entry would get its secret.

@@ -125,10 +125,7 @@ async fn what_changes_nothing_waits_for_nobody() {
 #[tokio::test]
 async fn where_a_service_listens_it_does_the_work() {
     let rows = [
-        (
-            &["register", "--only", "dns", "--wait"][..],
-            Request::Register { only: Some(Only::Dns), wait: true },
-        ),
+        (&["register", "--only", "dns"][..], Request::Register { only: Some(Only::Dns), wait: false }),
         (&["register"], Request::Register { only: None, wait: false }),
         (
             &["deregister", "--only", "scalelite"],
@@ -163,9 +160,8 @@ async fn where_a_service_listens_it_does_the_work() {
 #[tokio::test]
 async fn a_service_of_turn_agent_is_asked_likewise() {
     let rig = Rig::turn().await;
-    let (request, run) =
-        served(&rig, &["register", "--wait"], |conversation| conversation.end(Exit::Done)).await;
-    assert_eq!(request, Request::Register { only: None, wait: true });
+    let (request, run) = served(&rig, &["register"], |conversation| conversation.end(Exit::Done)).await;
+    assert_eq!(request, Request::Register { only: None, wait: false });
     assert_eq!(run.code, 0, "{run}");
     rig.expect(2, &["drain"]).await.says(&["unrecognized subcommand"]);
 }

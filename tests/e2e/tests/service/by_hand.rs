@@ -4,6 +4,7 @@
 use e2e::{Rig, Running, Service, at_once};
 use sandbox::bbb::Mode;
 use sandbox::cloud::SCALELITE_SECRET_ID;
+use sandbox::dns::Propagation;
 use sandbox::http::ServiceName::{Route53, Scalelite};
 use sandbox::scalelite::ServerState;
 
@@ -47,7 +48,9 @@ async fn register_beside_the_service_changes_nothing_where_all_is_well() {
     let before = rig.state();
     for arguments in [&["register"][..], &["register", "--wait"]] {
         let run = rig.expect(0, arguments).await;
-        assert_eq!(run.stdout, "bbb-agent: registered\n");
+        let live = format!("dns: {} is live on every authoritative server\n", rig.fqdn());
+        let waited = if arguments.len() > 1 { live.as_str() } else { "" };
+        assert_eq!(run.stdout, format!("bbb-agent: registered\n{waited}"));
         assert_eq!(run.stderr, "");
     }
     assert_eq!(rig.state(), before);
@@ -439,4 +442,22 @@ async fn a_stop_or_a_boot_ends_what_somebody_has_decided() {
         service.restart(UNIT).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_the_name_to_be_gone_waits_for_the_name_servers_too() {
+    let rig = Rig::bbb().await;
+    let service = rig.serving(&PLAIN).await;
+    (0..2).for_each(|server| rig.cloud.dns.set_propagation(server, Propagation::Held));
+    let mut waits = rig.begin(&["deregister", "--wait"]);
+    service.systemd.shows_exactly(OUT).await;
+    assert_eq!(rig.records(), [""; 0]);
+    // Asked again and again, they still show it.
+    rig.looked_at().await;
+    assert!(waits.goes_on());
+    (0..2).for_each(|server| rig.cloud.dns.release(server));
+    let run = waits.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    run.says(&["dns: no name server answers with"]);
+    service.restart(UNIT).await;
 }
