@@ -111,7 +111,7 @@ fn send(socket: &OsStr, message: &[u8]) -> std::io::Result<()> {
 }
 
 /// Why the service with this unit (`bbb-agent.service`) is being stopped; to be asked once it was told to stop. Outside
-/// systemd, and where systemd cannot be asked, somebody stops it. Takes [`ASKING`] at most.
+/// systemd, and where systemd cannot be asked, somebody stops it. Takes ten seconds at most.
 pub async fn stop_cause(unit: &str) -> StopCause {
     let started_by_systemd =
         ["INVOCATION_ID", "NOTIFY_SOCKET"].map(std::env::var_os).iter().any(Option::is_some);
