@@ -1,5 +1,5 @@
-//! One agent as a service: the real state machine and the real loops. What is between them, the few lines of
-//! `host::service` that fetch settings and secrets, is stood in for.
+//! One agent as a service: the real state machine and the real loops. What of
+//! `host::service` is between them, the loop, fetching settings and secrets, and the calls to the group, is stood in for.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -202,8 +202,8 @@ impl World for Shared {
         Self::host(self).cloned()
     }
 
-    // Its servers are found once an hour; when that fails, the former ones are asked:
-    // without any, Route 53's API would be, by all hosts at once.
+    // Its servers are found once an hour; when that fails, the former ones are asked: without any, Route 53's API would be,
+    // by all hosts at once.
     async fn zone(&self, host: &Host) -> Result<Zone, Failure> {
         let known = self.servers.borrow().clone();
         if let Some((_, servers)) = known.as_ref().filter(|(found, _)| found.elapsed() < FRESH) {

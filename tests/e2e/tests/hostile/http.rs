@@ -7,8 +7,6 @@ use e2e::{Rig, Run, Running, label};
 use sandbox::cloud::Options;
 use sandbox::route53::RecordType;
 use tokio::process::Command;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::server::{Answer, Server, Trap};
 use crate::table::{self, BAIT};
@@ -190,22 +188,6 @@ const SCALELITE_LEAVE: &[&str] = &["deregister", "--only", "scalelite"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_service_answers_the_agent_ends_with_an_error_and_nothing_is_changed() {
-    let trap = Arc::new(Trap::set());
-    // Most of them wait, but each has a cloud of its own.
-    let limit = Arc::new(Semaphore::new(24));
-    let mut running = JoinSet::new();
-    for &client in CLIENTS {
-        for (what, answer) in table::answers(trap.address()) {
-            let (limit, trap) = (Arc::clone(&limit), Arc::clone(&trap));
-            running.spawn(async move {
-                let _permit = limit.acquire_owned().await.unwrap();
-                client.endure(what, answer, &trap).await;
-            });
-        }
-    }
-    let mut failed = Vec::new();
-    while let Some(ended) = running.join_next().await {
-        failed.extend(ended.err().map(|error| error.to_string()));
-    }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    table::against_all(CLIENTS, async |client, what, answer, trap| client.endure(what, answer, &trap).await)
+        .await;
 }

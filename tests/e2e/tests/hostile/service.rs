@@ -8,8 +8,7 @@ use sandbox::cloud::Options;
 use sandbox::fleet::LifecycleState;
 use sandbox::http::ServiceName::{AutoScaling, Bbb, Scalelite};
 use sandbox::scalelite::{ServerSnapshot, ServerState};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use crate::http::{clean, limited, point, real};
 use crate::server::{Answer, Answers, Server, Trap};
@@ -169,22 +168,8 @@ impl Neighbour {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_its_neighbours_answer_a_service_gives_nothing_up_and_goes_on_after_it() {
-    let trap = Arc::new(Trap::set());
-    // Most of them wait, but each has a cloud of its own.
-    let limit = Arc::new(Semaphore::new(24));
-    let mut running = JoinSet::new();
-    for &neighbour in NEIGHBOURS {
-        for (what, answer) in table::answers(trap.address()) {
-            let (limit, trap) = (Arc::clone(&limit), Arc::clone(&trap));
-            running.spawn(async move {
-                let _permit = limit.acquire_owned().await.unwrap();
-                neighbour.outlive(what, answer, &trap).await;
-            });
-        }
-    }
-    let mut failed = Vec::new();
-    while let Some(ended) = running.join_next().await {
-        failed.extend(ended.err().map(|error| error.to_string()));
-    }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    table::against_all(NEIGHBOURS, async |neighbour, what, answer, trap| {
+        neighbour.outlive(what, answer, &trap).await;
+    })
+    .await;
 }

@@ -1,8 +1,12 @@
 //! What a service may answer that no service should.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::server::{Answer, Then};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::server::{Answer, Then, Trap};
 
 /// A secret that every hostile answer holds in which there is room for one: it must not be repeated.
 pub(crate) const BAIT: &str = "bait-Jq7vTz0mYw";
@@ -36,6 +40,31 @@ fn list(item: &str) -> String {
 /// As many attributes of one element as there may be.
 fn attributes() -> String {
     (0..LARGE / 12).map(|number| format!(" a{number}=\"\"")).collect()
+}
+
+/// Tests all of them with every answer, many at the same time: most of them wait, but each has a cloud of its own.
+pub(crate) async fn against_all<C, F>(clients: &[C], test: impl Fn(C, &'static str, Answer, Arc<Trap>) -> F)
+where
+    C: Copy,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let trap = Arc::new(Trap::set());
+    let limit = Arc::new(Semaphore::new(24));
+    let mut running = JoinSet::new();
+    for &client in clients {
+        for (what, answer) in answers(trap.address()) {
+            let (limit, test) = (Arc::clone(&limit), test(client, what, answer, Arc::clone(&trap)));
+            running.spawn(async move {
+                let _permit = limit.acquire_owned().await.unwrap();
+                test.await;
+            });
+        }
+    }
+    let mut failed = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        failed.extend(ended.err().map(|error| error.to_string()));
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 /// Every kind of them by name. A redirect leads to this address.
@@ -134,6 +163,13 @@ pub(crate) fn answers(elsewhere: SocketAddr) -> Vec<(&'static str, Answer)> {
         ("a huge number", Answer::ok(json, format!("[{{\"id\":{}}}]", "9".repeat(60_000)))),
         ("XML too deep", Answer::ok(xml, deep("<a>"))),
         ("an empty body", Answer::ok(json, "")),
+        (
+            "a list of instances that always goes on",
+            Answer::ok(
+                xml,
+                "<DescribeInstancesResponse><nextToken>again</nextToken></DescribeInstancesResponse>",
+            ),
+        ),
         ("204", Answer::with("204 No Content", "", "")),
         (
             "HTML",
