@@ -9,7 +9,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use aws_sdk_secretsmanager::config::{Builder, Credentials};
+use host::aws::sdk_config;
+use host::http::Tls;
+use host::imds::Imds;
+use host::names::SystemResolver;
 use host::secrets::{Error, SecretReference, resolve_with};
 use proptest::prelude::*;
 use sandbox::aws::{Front, Vault};
@@ -234,6 +238,15 @@ struct Cloud {
     _gate: Gate,
 }
 
+/// A client with the agents' own settings, whose key the sandbox knows.
+async fn client(url: &str) -> Client {
+    let names = SystemResolver::asking(Vec::new());
+    let imds = Imds::new("http://127.0.0.1:1").unwrap();
+    let settings = sdk_config(&Tls::new(None), &names, &imds, REGION).await.unwrap();
+    let key = Credentials::new("AKIAIOSFODNN7EXAMPLE", "a secret key of nobody", None, None, "test");
+    Client::from_conf(Builder::from(&settings).endpoint_url(url).credentials_provider(key).build())
+}
+
 async fn cloud() -> Cloud {
     let vault = Vault::new();
     vault.add_user("AKIAIOSFODNN7EXAMPLE", "a secret key of nobody");
@@ -244,16 +257,8 @@ async fn cloud() -> Cloud {
     let any = ([127, 0, 0, 1], 0).into();
     let (address, gate) =
         Gate::listen(any, true, None, front.route(), faults.clone(), Journal::default()).await.unwrap();
-    let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", "a secret key of nobody", None, None, "test");
-    let config = aws_sdk_secretsmanager::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(REGION))
-        .endpoint_url(format!("http://{address}"))
-        .credentials_provider(credentials)
-        .retry_config(RetryConfig::disabled())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    Cloud { secrets, front, faults, client: Client::from_conf(config), _gate: gate }
+    let client = client(&format!("http://{address}")).await;
+    Cloud { secrets, front, faults, client, _gate: gate }
 }
 
 impl Cloud {
@@ -333,16 +338,7 @@ async fn failures_of_secrets_manager_are_told_apart() {
 
 #[tokio::test]
 async fn nobody_there_is_worth_another_try() {
-    let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", "a secret key of nobody", None, None, "test");
-    let config = aws_sdk_secretsmanager::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(REGION))
-        .endpoint_url("http://127.0.0.1:1")
-        .credentials_provider(credentials)
-        .retry_config(RetryConfig::disabled())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    let client = Client::from_conf(config);
+    let client = client("http://127.0.0.1:1").await;
     let error = resolve_with(&parse("secretsmanager:there"), Some(&client), None).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }) && error.is_retryable(), "{error:?}");
     says(&error, &["secretsmanager:there", "connection refused"]);
