@@ -6,7 +6,8 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser;
-use host::commands::{by_hand, check, deregister, hostname, plain, reader, register, run, status, sweep};
+use host::commands::{check, delegate, deregister, hostname, register, run, settings, status, sweep};
+use host::startup::plain;
 use host::{cli as shared, config, process, report, service};
 
 use crate::cli::{Cli, Command};
@@ -19,14 +20,14 @@ fn main() -> ExitCode {
         Command::Run => service::serve(&AGENT, &common),
         Command::Register(args) => run(&AGENT, &common, async |session| {
             let options = register::Options { only: args.only, wait: args.wait, dry_run: args.dry_run };
-            by_hand::register(&session, options).await
+            delegate::register(&session, options).await
         }),
         Command::Deregister(args) => run(&AGENT, &common, async |session| {
             let options = deregister::Options { only: args.only, wait: args.wait, dry_run: args.dry_run };
-            by_hand::deregister(&session, options).await
+            delegate::deregister(&session, options).await
         }),
         Command::Drain(args) => {
-            run(&AGENT, &common, async |session| by_hand::drain(&session, args.deadline, args.wait).await)
+            run(&AGENT, &common, async |session| delegate::drain(&session, args.deadline, args.wait).await)
         }
         Command::Sweep(args) => {
             run(&AGENT, &common, async |session| sweep::sweep(&session, args.dry_run).await)
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         }
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
-        Command::Settings => plain(&AGENT, reader::settings(&AGENT, &common)),
+        Command::Settings => plain(&AGENT, settings::settings(&AGENT, &common)),
         Command::Defaults => plain(&AGENT, report::done(config::reference::file(&AGENT))),
         Command::Completions(args) => plain(&AGENT, shared::completions::<Cli>(args)),
         Command::Man(args) => plain(&AGENT, shared::man::<Cli>(&args)),

@@ -1,11 +1,11 @@
 //! The agents' commands: each is observe, plan, execute, report.
 
-pub mod by_hand;
 pub mod check;
+pub mod delegate;
 pub mod deregister;
 pub mod hostname;
-pub mod reader;
 pub mod register;
+pub mod settings;
 pub mod status;
 pub mod sweep;
 
@@ -13,19 +13,11 @@ use std::future::Future;
 
 use crate::agent::Agent;
 use crate::cli::Common;
-use crate::config::settings::{self, Settings};
 use crate::interrupt::Interrupt;
 use crate::log;
-use crate::report::{self, Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::session::Session;
-
-/// Runs a command that needs no configuration, such as printing completions.
-pub fn plain(agent: &Agent, result: Result<Exit, Failure>) -> Exit {
-    result.unwrap_or_else(|failure| {
-        report::complain(agent.name, &failure);
-        failure.exit
-    })
-}
+use crate::startup::{configured, plain};
 
 /// Reads the configuration, starts logging and signals, runs the command, reports how it ended.
 pub fn run<F>(agent: &Agent, common: &Common, command: impl FnOnce(Session) -> F) -> Exit
@@ -33,13 +25,6 @@ where
     F: Future<Output = Result<Exit, Failure>>,
 {
     plain(agent, prepare(agent, common, command))
-}
-
-pub(crate) fn configured(agent: &Agent, common: &Common) -> Result<Settings, Failure> {
-    settings::read(agent, &common.flags()).map_err(|error| {
-        let problems = error.problems.join("\n  ");
-        Failure::new(Exit::Usage, format!("the configuration cannot be used:\n  {problems}"))
-    })
 }
 
 fn prepare<F>(agent: &Agent, common: &Common, command: impl FnOnce(Session) -> F) -> Result<Exit, Failure>

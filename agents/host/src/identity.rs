@@ -10,9 +10,9 @@ use plan::record::Name;
 use tokio::time::Instant;
 
 use crate::config::settings::{Dns, Ipv4Choice, Naming};
-use crate::imds::{self, Imds};
-use crate::pace::Pace;
 use crate::report::{Exit, Failure};
+use crate::retry::Pace;
+use clients::imds::{self, Imds};
 
 /// This host.
 #[derive(Clone, Debug, PartialEq, Eq)]

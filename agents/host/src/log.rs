@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-use crate::report::visible_line;
+use clients::untrusted::visible_line;
 
 /// What is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

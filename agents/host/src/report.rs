@@ -6,6 +6,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clients::untrusted::{visible, visible_line};
+
 /// Exit codes. They are part of the interface: scripts and units branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -182,16 +184,6 @@ pub fn complain(agent: &str, failure: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{agent}: {}", visible(&failure.to_string()));
 }
 
-/// A text as it may go to a terminal: what others have said may hold characters that would steer it.
-pub fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
-}
-
-/// The same in one line, which cannot look like two.
-pub fn visible_line(text: &str) -> String {
-    visible(text).replace('\n', " ")
-}
-
 /// Replaces a line on a terminal; elsewhere nothing is shown, because a log has no use for progress.
 pub fn progress(line: &str) {
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
@@ -207,13 +199,6 @@ pub fn progress_done() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_others_say_does_not_steer_a_terminal() {
-        let told = "i-0\u{1b}[2J\u{9b}31m\r\u{7}\u{8}é\nbbb-agent: all is well";
-        assert_eq!(visible(told), "i-0 [2J 31m   é\nbbb-agent: all is well");
-        assert_eq!(visible_line(told), "i-0 [2J 31m   é bbb-agent: all is well");
-    }
 
     #[test]
     fn every_code_has_its_way_back() {

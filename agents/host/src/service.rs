@@ -5,14 +5,15 @@
 //! bounded or, for a spool of recordings, in a thread of its own.
 
 mod calls;
-mod desk;
+mod clock;
 pub mod jobs;
 mod memory;
 mod metrics;
 mod policy;
-pub mod progress;
+pub mod registration;
+mod requests;
 mod shared;
-mod sweeping;
+mod sweep;
 mod watch;
 
 use std::cell::Cell;
@@ -26,40 +27,40 @@ use plan::lifecycle::{
     Window,
 };
 use plan::sweep::Turns;
-use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep_until};
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
-use self::desk::Desk;
+use self::clock::Started;
 use self::metrics::Metrics;
+use self::requests::Requests;
 use self::shared::Shared;
 use self::watch::Watch;
 use crate::agent::Agent;
 use crate::cli::Common;
-use crate::commands;
 use crate::config::settings::Settings;
 use crate::control::{Conversation, Listener, Lock, Request};
 use crate::identity::Host;
 use crate::interrupt::{Interrupt, Trigger};
 use crate::log;
-use crate::pace::Pace;
 use crate::report::{Exit, Failure};
+use crate::retry::Pace;
 use crate::session::{Session, within};
-use crate::systemd::{self, Notifier};
+use crate::startup;
+use clients::systemd::{self, Notifier};
 
 /// What the service may take longer than its own patience when it stops, before systemd kills it.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 
 /// Is the service until it is told to stop.
 pub fn serve(agent: &Agent, common: &Common) -> Exit {
-    commands::plain(agent, prepare(agent, common))
+    startup::plain(agent, prepare(agent, common))
 }
 
 fn prepare(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
-    let settings = commands::configured(agent, common)?;
+    let settings = startup::configured(agent, common)?;
     log::start(agent.name, common.log_level.map_or(settings.log_level, Into::into));
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, "cannot start").because(error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -128,7 +129,7 @@ struct Service {
     sweeping: Option<Trigger>,
     /// What is remembered from one of them to the next.
     turns: Rc<Cell<Turns>>,
-    desk: Desk,
+    requests: Requests,
     metrics: Metrics,
     /// What systemd was told last.
     words: String,
@@ -180,7 +181,7 @@ impl Service {
             trigger: None,
             sweeping: None,
             turns: Rc::default(),
-            desk: Desk::default(),
+            requests: Requests::default(),
             metrics,
             words: String::new(),
             complaints: Vec::new(),
@@ -209,7 +210,7 @@ impl Service {
         while self.end.is_none() {
             let now = self.now();
             let wake = self.machine.wake().and_then(|due| self.started.instant(due));
-            let settled = self.desk.wake();
+            let settled = self.requests.wake();
             let metrics = self.metrics.wake();
             tokio::select! {
                 Some(signal) = self.signals.next() => self.signalled(signal),
@@ -229,7 +230,7 @@ impl Service {
                 }
             }
             let now = self.now();
-            self.desk.settle(&self.machine, &self.shared.session, now);
+            self.requests.settle(&self.machine, &self.shared.session, now);
             self.tell();
         }
         self.finish().await
@@ -237,10 +238,10 @@ impl Service {
 
     fn receive(&mut self, request: Request, conversation: Conversation, now: Moment) {
         let (machine, metrics, session) = (&self.machine, &self.metrics, &self.shared.session);
-        if let Some(order) = self.desk.receive(request, conversation, machine, metrics, session, now) {
+        if let Some(order) = self.requests.receive(request, conversation, machine, metrics, session, now) {
             if order == Order::Register {
                 // Whoever stands before the host does not want to wait for others.
-                self.shared.progress.is_up();
+                self.shared.registration.is_up();
             }
             self.feed(Event::Ordered(order));
         }
@@ -254,9 +255,9 @@ impl Service {
     }
 
     async fn finish(self) -> Result<Exit, Failure> {
-        let Self { end, desk, listener, shared, .. } = self;
+        let Self { end, requests, listener, shared, .. } = self;
         let session = &shared.session;
-        desk.close();
+        requests.close();
         listener.finish().await;
         match end {
             Some(Err(words)) => {
@@ -316,7 +317,7 @@ impl Service {
                 self.notifier.ready();
             }
             Action::Remember(memory, window) => self.remember(memory, window),
-            Action::Refuse(why) => self.desk.refuse(&why),
+            Action::Refuse(why) => self.requests.refuse(&why),
             Action::End(result) => self.end = Some(result),
         }
     }
@@ -330,7 +331,7 @@ impl Service {
             _ => jobs::ATTEMPT,
         };
         let steady =
-            matches!(self.machine.state(), State::Serving(_) | State::Resting(_) | State::Draining(_));
+            matches!(self.machine.state(), State::Serving(_) | State::Cordoned(_) | State::Draining(_));
         let work = jobs::run(Rc::clone(&self.shared), job, steady, interrupt, patience);
         self.work.push(Box::pin(async move { Done::Job(job, work.await) }));
     }
@@ -340,11 +341,11 @@ impl Service {
             Done::Job(job, report) => {
                 self.trigger = None;
                 for line in &report.lines {
-                    self.desk.line(line);
+                    self.requests.line(line);
                 }
                 self.complain(job, report.found.as_ref().err());
                 if let (Err(trouble), Some(exit)) = (&report.found, report.lasting) {
-                    self.desk.failed(exit, &trouble.words);
+                    self.requests.failed(exit, &trouble.words);
                 }
                 self.feed(Event::Finished(job, report.found));
             }
@@ -449,7 +450,7 @@ impl Service {
         }
         let (trigger, interrupt) = Interrupt::manual();
         self.sweeping = Some(trigger);
-        let turns = sweeping::take_turns(Rc::clone(&self.shared), Rc::clone(&self.turns), interrupt);
+        let turns = sweep::take_turns(Rc::clone(&self.shared), Rc::clone(&self.turns), interrupt);
         self.work.push(Box::pin(async move {
             turns.await;
             Done::Swept
@@ -484,7 +485,7 @@ impl Service {
         }
         let agent = self.shared.session.agent;
         let (_never, interrupt) = Interrupt::manual();
-        let session = commands::configured(&agent, &self.common)
+        let session = startup::configured(&agent, &self.common)
             .and_then(|settings| self.stays(settings))
             .and_then(|(settings, host)| Ok((Session::new(agent, settings, interrupt)?, host)));
         match session {
@@ -516,7 +517,7 @@ impl Service {
 
     /// New settings with who this host is by them, unless a registered host would leave its record or its entry behind.
     fn stays(&self, settings: Settings) -> Result<(Settings, Option<Host>), Failure> {
-        let registered = self.is_ready && !matches!(self.machine.state(), State::Out(_));
+        let registered = self.is_ready && !matches!(self.machine.state(), State::Unregistered(_));
         if let Some(key) = policy::moved(&self.shared.session.settings, &settings).filter(|_| registered) {
             let name = self.shared.session.agent.name;
             let why = format!("{key} cannot be changed while the host is registered with the old one");
@@ -542,33 +543,6 @@ impl Service {
             self.notifier.status(&words);
             self.words = words;
         }
-    }
-}
-
-/// When the service began. The state machine counts from the host's boot, so that what it has kept of a time means the
-/// same after a restart.
-#[derive(Clone, Copy, Debug)]
-struct Started {
-    at: Instant,
-    moment: Moment,
-}
-
-impl Started {
-    fn now() -> Self {
-        let boot = clock_gettime(ClockId::Monotonic);
-        let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();
-        let nanoseconds = u32::try_from(boot.tv_nsec).unwrap_or_default();
-        Self { at: Instant::now(), moment: Duration::new(seconds, nanoseconds) }
-    }
-
-    /// The present.
-    fn moment(self) -> Moment {
-        self.moment + self.at.elapsed()
-    }
-
-    /// That moment for a timer; none for one that never comes.
-    fn instant(self, moment: Moment) -> Option<Instant> {
-        self.at.checked_add(moment.saturating_sub(self.moment))
     }
 }
 

@@ -10,25 +10,25 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::agent::Agent;
-use crate::autoscaling::AutoScaling;
-use crate::aws;
-use crate::bbb::{self, Installation, NotReady, PropertyFiles};
-use crate::cloudwatch::CloudWatch;
 use crate::config::settings::{self, Settings};
-use crate::ec2::Ec2;
-use crate::http::{self, Tls};
+use crate::dns::Zone;
 use crate::identity::{self, Host};
-use crate::imds::Imds;
 use crate::interrupt::Interrupt;
-use crate::names::SystemResolver;
-use crate::naming::Zone;
-use crate::pace::Pace;
-use crate::recordings::{self, Spool};
 use crate::report::{Exit, Failure};
-use crate::resolver::NameServers;
-use crate::route53::HostedZone;
-use crate::scalelite::Scalelite;
-use crate::secrets;
+use crate::retry::Pace;
+use clients::aws;
+use clients::aws::autoscaling::AutoScaling;
+use clients::aws::cloudwatch::CloudWatch;
+use clients::aws::ec2::Ec2;
+use clients::aws::route53::HostedZone;
+use clients::bbb::recordings::{self, Spool};
+use clients::bbb::{self, Installation, NotReady, PropertyFiles};
+use clients::dns::authoritative::NameServers;
+use clients::dns::system::SystemResolver;
+use clients::http::{self, Tls};
+use clients::imds::Imds;
+use clients::scalelite::Scalelite;
+use clients::secrets;
 
 /// One run of an agent.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub struct Session {
     tls: Tls,
     names: SystemResolver,
     imds: Imds,
-    aws: OnceCell<aws_config::SdkConfig>,
+    aws: OnceCell<aws::SdkConfig>,
     spool: Option<Spool>,
 }
 
@@ -157,7 +157,7 @@ impl Session {
 
     /// A client for the BBB API of this host. Its name may not be known to any resolver yet, or still with an old
     /// address: the connection goes to the configured address instead, with the name for TLS and nginx.
-    pub fn local_client(&self, server_url: &str) -> Result<reqwest::Client, Failure> {
+    pub fn local_client(&self, server_url: &str) -> Result<http::Client, Failure> {
         let address = self.settings.bbb.as_ref().map(|bbb| SocketAddr::new(bbb.address, 0));
         let pin = host_of(server_url).map(str::to_owned).zip(address);
         http::local_client(&self.tls, &self.names, http::Limits::default(), pin).map_err(tls_failure)
@@ -170,12 +170,12 @@ impl Session {
         deadline: Instant,
     ) -> Result<SecretString, Failure> {
         let mut pace = Pace::remote(deadline);
-        let manager = match at.needs_aws() {
-            true => Some(aws_sdk_secretsmanager::Client::new(self.aws(host).await?)),
+        let aws = match at.needs_aws() {
+            true => Some(self.aws(host).await?),
             false => None,
         };
         loop {
-            match secrets::resolve(at, manager.as_ref()).await {
+            match secrets::resolve(at, aws).await {
                 Ok(secret) => return Ok(secret),
                 Err(error) if error.is_retryable() => pace.again("scalelite.secret", &error).await?,
                 Err(error) => return Err(Failure::new(Exit::Failed, "scalelite.secret").because(error)),
@@ -183,7 +183,7 @@ impl Session {
         }
     }
 
-    async fn aws(&self, host: &Host) -> Result<&aws_config::SdkConfig, Failure> {
+    async fn aws(&self, host: &Host) -> Result<&aws::SdkConfig, Failure> {
         let variable = std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
         let region = self.settings.region.as_ref().or(variable.as_ref()).unwrap_or(&host.region);
         self.aws

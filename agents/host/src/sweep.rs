@@ -1,6 +1,6 @@
 //! Cleaning up after hosts that died: observe, plan (`plan::sweep`), execute, in two rounds with a pause between.
 
-mod asking;
+mod instances;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -13,16 +13,16 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use crate::config::settings::Naming;
-use crate::ec2::{Ec2, Instances};
+use crate::dns::words_of;
 use crate::execute::{Executor, Outcome};
 use crate::identity::{Host, server_url};
-use crate::naming::words_of;
-use crate::pace::Pace;
-use crate::pool::Pool;
+use crate::membership::Pool;
 use crate::report::{Exit, Failure};
-use crate::route53::{Cursor, Error, HostedZone, RecordSets};
-use crate::scalelite::{Management, Scalelite};
+use crate::retry::Pace;
 use crate::session::{Session, now, within};
+use clients::aws::ec2::{Ec2, Instances};
+use clients::aws::route53::{Cursor, Error, HostedZone, RecordSets};
+use clients::scalelite::{Management, Scalelite};
 
 /// How often a batch may lose the race against somebody else's change: the next sweep does the rest.
 const CONFLICTS: u32 = 5;
@@ -40,6 +40,21 @@ pub struct Report {
     pub hosts: usize,
     /// How many calls to Route 53 it took.
     pub calls: u32,
+}
+
+impl Report {
+    /// Summarises the sweep in one line. A dry run has removed nothing.
+    pub fn summary(&self, dry_run: bool) -> String {
+        let Self { findings, removed, hosts, calls, .. } = self;
+        let gone = findings.iter().filter(|finding| finding.verdict.is_gone()).count();
+        let well = findings.iter().filter(|finding| finding.verdict.is_well()).count();
+        let open = findings.len() - gone - well;
+        let removed = if dry_run { 0 } else { removed.len() };
+        format!(
+            "sweep: {hosts} hosts with a name; {well} are well, {gone} gone, {removed} of them removed, {open} left alone for other \
+             reasons (Route 53 calls: {calls})"
+        )
+    }
 }
 
 /// How a sweep ended.

@@ -7,13 +7,13 @@ pub mod backoff;
 pub mod dns;
 pub mod health;
 pub mod instance;
-pub mod jobs;
 pub mod lifecycle;
 pub mod membership;
 pub mod metrics;
 pub mod ownership;
 pub mod record;
 pub mod recordings;
+pub mod stop_cause;
 pub mod stun;
 pub mod sweep;
 #[cfg(test)]

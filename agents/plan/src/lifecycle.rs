@@ -24,14 +24,14 @@
 //! enabling is enabled once more.
 
 mod draining;
-mod due;
 mod machine;
 mod orders;
-mod part;
 mod protection;
 mod results;
+mod schedule;
 mod state;
-mod words;
+mod status_text;
+mod upkeep;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,8 +40,9 @@ use crate::membership;
 
 pub use draining::Drain;
 pub use machine::Machine;
-pub use part::Part;
-pub use state::{Care, Joining, Leaving, Out, Resting, Serving, State, Stopping};
+
+pub use state::{Care, Cordoned, Joining, Leaving, Serving, State, Stopping, Unregistered};
+pub use upkeep::Upkeep;
 
 /// A point in time: how long after the host's boot, so that it means the same to a service that was restarted.
 pub type Moment = Duration;
@@ -176,7 +177,7 @@ pub enum Memory {
     /// Somebody ordered to drain it.
     Drain,
     /// Somebody ordered to take it out.
-    Out,
+    Unregistered,
 }
 
 /// What is kept of a drain, so that a restart of the service does not prolong it.

@@ -131,7 +131,7 @@ pub enum Phase {
     /// It takes new meetings or clients.
     Serving,
     /// It is registered and takes no new meetings.
-    Resting,
+    Cordoned,
     /// Running meetings are waited for.
     Draining,
     /// It leaves, or has left and is held by its group.
@@ -142,7 +142,7 @@ pub enum Phase {
         left: bool,
     },
     /// It is out, and nothing shall be registered.
-    Out,
+    Unregistered,
     /// The service ends.
     Ending,
 }
@@ -152,12 +152,12 @@ impl From<&State> for Phase {
         match state {
             State::Starting | State::Joining(_) => Self::Trying,
             State::Serving(_) => Self::Serving,
-            State::Resting(_) => Self::Resting,
+            State::Cordoned(_) => Self::Cordoned,
             State::Draining(_) => Self::Draining,
             State::Leaving(leaving) => {
                 Self::Leaving { over_deadline: leaving.forced, left: leaving.left.is_some() }
             }
-            State::Out(_) => Self::Out,
+            State::Unregistered(_) => Self::Unregistered,
             State::Stopping(_) | State::Ended => Self::Ending,
         }
     }
@@ -180,11 +180,11 @@ impl History {
         self.trying_since = (phase == Phase::Trying).then(|| former.trying_since.unwrap_or(now));
         self.over_deadline = match phase {
             Phase::Leaving { over_deadline, .. } => over_deadline,
-            Phase::Out | Phase::Ending => former.over_deadline,
-            Phase::Trying | Phase::Serving | Phase::Resting | Phase::Draining => false,
+            Phase::Unregistered | Phase::Ending => former.over_deadline,
+            Phase::Trying | Phase::Serving | Phase::Cordoned | Phase::Draining => false,
         };
         let was_leaving = matches!(former.phase, Some(Phase::Leaving { left: false, .. }));
-        let has_left = matches!(phase, Phase::Leaving { left: true, .. } | Phase::Out);
+        let has_left = matches!(phase, Phase::Leaving { left: true, .. } | Phase::Unregistered);
         (self.over_deadline && !former.over_deadline) || (was_leaving && has_left)
     }
 

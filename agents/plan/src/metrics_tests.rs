@@ -9,12 +9,12 @@ fn phases(text: &str) -> Vec<(Phase, Moment)> {
     let phase = |words: &str| match words {
         "starting" | "joining" => Phase::Trying,
         "serving" | "serving without BBB" => Phase::Serving,
-        "resting" => Phase::Resting,
+        "cordoned" => Phase::Cordoned,
         "draining" | "draining without BBB" => Phase::Draining,
         "leaving" => Phase::Leaving { over_deadline: false, left: false },
         "leaving over the deadline" => Phase::Leaving { over_deadline: true, left: false },
         "left" => Phase::Leaving { over_deadline: true, left: true },
-        "out" => Phase::Out,
+        "unregistered" => Phase::Unregistered,
         other => panic!("no phase: {other}"),
     };
     let read = |part: &str| {

@@ -27,14 +27,14 @@
 
 mod batches;
 mod finding;
-mod turns;
+mod lottery;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use self::batches::batches;
 pub use self::finding::{Finding, Reason, Verdict};
-pub use self::turns::{Turn, Turns, falls};
+pub use self::lottery::{Turn, Turns, falls};
 
 use crate::dns::{Holder, Observed, Refusal};
 use crate::instance::{InstanceId, Role};

@@ -6,7 +6,8 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser;
-use host::commands::{by_hand, check, deregister, hostname, plain, register, run, status, sweep};
+use host::commands::{check, delegate, deregister, hostname, register, run, status, sweep};
+use host::startup::plain;
 use host::{cli as shared, config, process, report, service};
 
 use crate::cli::{Cli, Command};
@@ -19,11 +20,11 @@ fn main() -> ExitCode {
         Command::Run => service::serve(&AGENT, &common),
         Command::Register(args) => run(&AGENT, &common, async |session| {
             let options = register::Options { only: None, wait: args.wait, dry_run: args.dry_run };
-            by_hand::register(&session, options).await
+            delegate::register(&session, options).await
         }),
         Command::Deregister(args) => run(&AGENT, &common, async |session| {
             let options = deregister::Options { only: None, wait: args.wait, dry_run: args.dry_run };
-            by_hand::deregister(&session, options).await
+            delegate::deregister(&session, options).await
         }),
         Command::Sweep(args) => {
             run(&AGENT, &common, async |session| sweep::sweep(&session, args.dry_run).await)

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use aws_sdk_route53::error::SdkError;
 use aws_sdk_route53::types::{ResourceRecordSet, RrType};
-use host::autoscaling::AutoScaling;
+use clients::aws::autoscaling::AutoScaling;
 use ministack::{ACCOUNT, MiniStack, User, actions, shipped_policy, without};
 use plan::instance::InstanceId;
 use plan::lifecycle::Verdict;

@@ -14,9 +14,9 @@ use aws_sdk_ec2::types::Filter;
 use aws_sdk_route53::types::{
     Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
 };
-use host::http::Tls;
-use host::imds::Imds;
-use host::names::SystemResolver;
+use clients::dns::system::SystemResolver;
+use clients::http::Tls;
+use clients::imds::Imds;
 use sandbox::cloud::{Cloud, Options, SCALELITE_SECRET_ID};
 use sandbox::dns::Propagation;
 use sandbox::fleet::LifecycleState;
@@ -34,7 +34,7 @@ async fn start() -> (Arc<Cloud>, SdkConfig) {
     let names = SystemResolver::asking(vec![cloud.resolver.address()]);
     let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
     let tls = Tls::new(cloud.ca_file().map(Into::into));
-    let config = host::aws::sdk_config(&tls, &names, &imds, "eu-central-1").await.unwrap();
+    let config = clients::aws::sdk_config(&tls, &names, &imds, "eu-central-1").await.unwrap();
     let keys = cloud.vault.role("bbb-fleet-host");
     let keys = Credentials::new(keys.access_key, keys.secret_key, keys.session_token, None, "sandbox");
     let config = config

@@ -1,7 +1,7 @@
 //! BBB's answers and its property files.
 
-use host::bbb::answer::Answer;
-use host::bbb::{Algorithm, Error, properties};
+use clients::bbb::answer::Answer;
+use clients::bbb::{Algorithm, Error, properties};
 use reqwest::StatusCode;
 
 use crate::{check_error, check_shown, text};

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use host::imds::{Error, answers};
+use clients::imds::{Error, answers};
 use plan::ownership::is_account;
 use plan::record::{HostTemplate, Name, is_region};
 

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use host::certificate;
-use host::recordings::redis::{self, Problem};
-use plan::jobs;
+use clients::bbb::recordings::redis::{self, Problem};
+use clients::certificate;
 use plan::lifecycle::StopCause;
 use plan::membership::{host_of, normalise_url};
 use plan::record::Name;
+use plan::stop_cause;
 use plan::stun;
 
 use crate::{check_error, now, text};
@@ -15,10 +15,10 @@ use crate::{check_error, now, text};
 /// A host that goes down is one only where systemd has a job that says so.
 pub(crate) fn systemd_jobs(input: &[u8]) {
     let printed = String::from_utf8_lossy(input);
-    let jobs = jobs::parse(&printed);
+    let jobs = stop_cause::parse(&printed);
     assert!(jobs.len() <= printed.lines().count());
     assert!(jobs.iter().all(|job| job.unit.contains('.') && !job.kind.contains([' ', '\t', '\n'])));
-    let cause = jobs::stop_cause(&jobs, "bbb-agent.service");
+    let cause = stop_cause::cause(&jobs, "bbb-agent.service");
     let says = |words: &[&str]| words.iter().any(|word| printed.contains(word));
     match cause {
         StopCause::PowerOff => assert!(says(&["poweroff.target", "halt.target"])),
@@ -27,7 +27,7 @@ pub(crate) fn systemd_jobs(input: &[u8]) {
         StopCause::Stop => {}
     }
     let powered_off = format!("{printed}\n1 poweroff.target start waiting\n");
-    assert_eq!(jobs::stop_cause(&jobs::parse(&powered_off), "bbb-agent.service"), StopCause::PowerOff);
+    assert_eq!(stop_cause::cause(&stop_cause::parse(&powered_off), "bbb-agent.service"), StopCause::PowerOff);
 }
 
 /// Jobs are counted from whole answers only, and nothing of Redis' but a word is in an error.

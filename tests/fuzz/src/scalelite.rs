@@ -1,6 +1,6 @@
 //! Scalelite's answers. The first byte of an input chooses what was asked and the HTTP status; the rest is the body.
 
-use host::scalelite::{Error, Listing, Server, answer::Answer};
+use clients::scalelite::{Error, Listing, Server, answer::Answer};
 use plan::membership::{host_of, normalise_url};
 use plan::record::Name;
 

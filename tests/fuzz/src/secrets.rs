@@ -1,6 +1,6 @@
 //! Secrets and where they are.
 
-use host::secrets::{SecretReference, pick};
+use clients::secrets::{SecretReference, pick};
 
 use crate::{MARK, check_error, marked, text};
 

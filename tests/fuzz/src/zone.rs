@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use host::{resolver, route53};
+use clients::aws::route53;
+use clients::dns::authoritative;
 use plan::dns::{Holder, Observed, Source};
 use plan::instance::InstanceId;
 use plan::record::{Name, RecordType};
@@ -18,7 +19,7 @@ pub(crate) fn dns(input: &[u8]) {
         let name = if kind == RecordType::Txt { host.ownership() } else { host.clone() };
         // Another id is never accepted; the right one is not left to luck.
         assert_eq!(
-            resolver::understand(input, ID, "ns-1", &name, kind)
+            authoritative::understand(input, ID, "ns-1", &name, kind)
                 .filter(|_| !input.starts_with(&[0x12, 0x34])),
             None
         );
@@ -26,7 +27,7 @@ pub(crate) fn dns(input: &[u8]) {
         if let Some(id) = packet.first_chunk_mut::<2>() {
             *id = ID.to_be_bytes();
         }
-        match resolver::understand(&packet, ID, "ns-1", &name, kind) {
+        match authoritative::understand(&packet, ID, "ns-1", &name, kind) {
             None => {}
             Some(Err(error)) => check_error(&error.to_string()),
             Some(Ok(found)) => check_found(&found, &name, kind),
@@ -34,7 +35,7 @@ pub(crate) fn dns(input: &[u8]) {
     }
 }
 
-fn check_found(found: &resolver::Found, name: &Name, kind: RecordType) {
+fn check_found(found: &authoritative::Found, name: &Name, kind: RecordType) {
     found.alien.iter().for_each(|alien| check_shown(alien));
     let Some(set) = &found.set else { return };
     assert_eq!((&set.name, set.kind), (name, kind));

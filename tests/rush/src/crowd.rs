@@ -4,10 +4,10 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
+use clients::imds::Imds;
 use host::agent::Agent;
 use host::cli::Common;
 use host::config::settings;
-use host::imds::Imds;
 use host::interrupt::Interrupt;
 use host::report::Exit;
 use host::service;

@@ -6,16 +6,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use clients::bbb::{Algorithm, Installation};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use host::bbb::{Algorithm, Installation};
+use host::dns::Zone;
 use host::identity::{Host, server_url};
 use host::interrupt::{Interrupt, Trigger};
-use host::naming::Zone;
-use host::pool::Meetings;
+use host::membership::Meetings;
 use host::report::{Exit, Failure};
 use host::service::jobs;
-use host::service::progress::Progress;
+use host::service::registration::Registration;
 use plan::instance::{InstanceId, Role};
 use plan::lifecycle::{
     Action, Call, Event, Found, Hook, Intent, Job, Machine, Moment, OnStop, Order, Policy, State, StopCause,
@@ -73,7 +73,7 @@ struct Shared {
     who: InstanceId,
     /// Who it was when it was started.
     host: Host,
-    progress: Progress,
+    registration: Registration,
 }
 
 enum Done {
@@ -102,8 +102,8 @@ pub(crate) async fn serve(
 ) -> Result<(), String> {
     let (memory, window) = world.state().machine(&who).memory;
     let host = world.state().host(&who);
-    let progress = Progress::new(world.state().spread, memory);
-    let shared = Rc::new(Shared { world, who, host, progress });
+    let registration = Registration::new(world.state().spread, memory);
+    let shared = Rc::new(Shared { world, who, host, registration });
     let machine = Machine::new(policy(), memory, window);
     let mut agent =
         Agent { shared, booted, machine, work: FuturesUnordered::new(), trigger: None, end: None };
@@ -230,7 +230,7 @@ impl Agent {
             _ => jobs::ATTEMPT,
         };
         let steady =
-            matches!(self.machine.state(), State::Serving(_) | State::Resting(_) | State::Draining(_));
+            matches!(self.machine.state(), State::Serving(_) | State::Cordoned(_) | State::Draining(_));
         let shared = Rc::clone(&self.shared);
         let begun = Instant::now();
         self.work.push(Box::pin(async move {
@@ -274,8 +274,8 @@ impl jobs::World for Shared {
         jobs::Wanted { role: Role::Bbb, ttl: 60, reads_api: self.world.state().reads_api, entry }
     }
 
-    fn progress(&self) -> &Progress {
-        &self.progress
+    fn registration(&self) -> &Registration {
+        &self.registration
     }
 
     async fn host(&self, _deadline: Instant) -> Result<Host, Failure> {

@@ -100,8 +100,8 @@ fn astray(
         }
         "serving" if !rightly => Some("its name is not as it should be"),
         "serving" => (entries != [(EntryState::Enabled, true)]).then_some("its entry is not as it should be"),
-        "resting" => (!rests).then_some("it rests, and is not as it should be"),
-        "out" => (there.is_some() || !entries.is_empty()).then_some("it is out, and still there"),
+        "cordoned" => (!rests).then_some("it rests, and is not as it should be"),
+        "unregistered" => (there.is_some() || !entries.is_empty()).then_some("it is out, and still there"),
         _ => Some("it has not come to an end"),
     }
 }

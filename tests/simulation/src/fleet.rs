@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use host::ec2::{Error, Instances};
+use clients::aws::ec2::{Error, Instances};
 use host::identity::Host;
 use plan::dns::{Holder, Observed};
 use plan::instance::InstanceId;

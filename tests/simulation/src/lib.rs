@@ -1,5 +1,5 @@
 //! A simulated fleet: several hosts with the agents' real decisions (`plan`) and their real loops (`host::service::jobs`,
-//! `host::naming`, `host::pool`, `host::sweep`: observe, plan, execute), over a simulated cloud with everything that can go wrong there.
+//! `host::dns`, `host::membership`, `host::sweep`: observe, plan, execute), over a simulated cloud with everything that can go wrong there.
 //!
 //! Everything runs in one thread on a clock that stands still while somebody works, and is drawn from one seed: a seed that
 //! fails fails again, with the same trace. The clients are stood in for at their narrow traits. A simulator of sockets

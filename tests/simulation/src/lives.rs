@@ -318,8 +318,8 @@ impl Life {
         let now = now.max(self.world.state().now());
         let (order, expected) = match chance {
             0 => (Order::Register, "serving"),
-            1 | 4 => (Order::Deregister, "out"),
-            2 => (Order::Drain(None), "out"),
+            1 | 4 => (Order::Deregister, "unregistered"),
+            2 => (Order::Drain(None), "unregistered"),
             _ => return self.order(Order::Check),
         };
         let excuse = match order {
@@ -392,9 +392,9 @@ impl Life {
                 let machine = state.machine(&id);
                 // Not when the agent may take it for a race of Scalelite's poller, or is about to see it otherwise.
                 let certain = to == EntryState::Cordoned
-                    && matches!(machine.state, "serving" | "resting")
+                    && matches!(machine.state, "serving" | "cordoned")
                     && machine.enabled + DEADLINE < now;
-                machine.expected = certain.then_some("resting");
+                machine.expected = certain.then_some("cordoned");
             }
             _ => {}
         }

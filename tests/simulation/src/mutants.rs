@@ -126,8 +126,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a host that its group ends joins again",
         file: "plan/src/lifecycle/machine.rs",
-        from: "(State::Out(out), Wish::Serve | Wish::Rest(_)) if out.cause != Some(Cause::Hand) => {",
-        to: "(State::Out(_), Wish::Serve | Wish::Rest(_)) => {",
+        from: "(State::Unregistered(out), Wish::Serve | Wish::Rest(_)) if out.cause != Some(Cause::Hand) => {",
+        to: "(State::Unregistered(_), Wish::Serve | Wish::Rest(_)) => {",
     },
     Mutant {
         name: "the sweep believes EC2 at its first word",

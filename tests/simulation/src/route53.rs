@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use clients::aws::route53::{ChangeId, Cursor, Error, RecordSets};
+use clients::dns::authoritative::{self, Answer, Authorities};
 use futures_util::future::join_all;
-use host::resolver::{self, Answer, Authorities};
-use host::route53::{ChangeId, Cursor, Error, RecordSets};
 use plan::backoff::Refusal;
 use plan::dns::{Change, ChangeBatch, Holder, Observed, Source};
 use plan::instance::InstanceId;
@@ -336,7 +336,7 @@ impl Client {
     async fn ask_server(&self, server: usize, name: &Name) -> Answer {
         let shown = format!("ns{server}");
         let silent =
-            || resolver::Error::Silent { server: shown.clone(), why: "no answer in time".to_owned() };
+            || authoritative::Error::Silent { server: shown.clone(), why: "no answer in time".to_owned() };
         let ask = || self.world.call(Service::Dns, &self.who, |state| state.answers(server, name));
         let first = ask().await;
         if self.world.state().mishap(3) {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use host::scalelite::{Error, Management, Update};
+use clients::scalelite::{Error, Management, Update};
 use plan::instance::InstanceId;
 use plan::membership::{Entry, State as EntryState, host_of};
 use plan::record::Name;
@@ -131,7 +131,7 @@ impl State {
     /// Who leaves or has left lets no meetings in any more. A call that was sent before may still arrive.
     fn judge_coming(&mut self, who: &InstanceId, what: &str) {
         let state = self.machines.state(who);
-        if matches!(state, "leaving" | "out" | "stopping" | "ended") {
+        if matches!(state, "leaving" | "unregistered" | "stopping" | "ended") {
             self.breaks("it came after leaving", format_args!("{who}: {what} in state {state}"));
         }
     }

@@ -7,13 +7,13 @@ use plan::dns::{Change, ChangeBatch};
 use plan::record::{Name, RecordSet};
 use tokio::time::timeout;
 
-use crate::bbb::Bbb;
+use crate::dns::Zone;
 use crate::identity::Host;
-use crate::naming::Zone;
 use crate::report::{self, Exit, Failure};
-use crate::resolver::Authorities;
-use crate::route53::{Error, RecordSets};
 use crate::session::{Session, within};
+use clients::aws::route53::{Error, RecordSets};
+use clients::bbb::Bbb;
+use clients::dns::authoritative::Authorities;
 
 /// How one check ended.
 enum Finding {

@@ -1,17 +1,16 @@
 //! `deregister`: the host leaves Scalelite, then gives up its name.
 
-use plan::dns;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::cli::Only;
+use crate::dns::{Unnamed, Zone, left_alone};
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::naming::{Unnamed, Zone};
-use crate::pool::Pool;
+use crate::membership::Pool;
 use crate::report::{self, Exit, Failure, say};
-use crate::route53::RecordSets;
 use crate::session::{Session, within};
+use clients::aws::route53::RecordSets;
 
 /// What `deregister` is asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,11 +85,6 @@ async fn leave(
         actions => say(format_args!("scalelite: {url} removed: {}", actions.join(", "))),
     }
     Ok(())
-}
-
-/// What is said of an entry that is another host's, because the name is.
-pub(crate) fn left_alone(host: &Host, why: &dns::Refusal) -> String {
-    format!("scalelite: the entry of {} was left untouched: the name is not this host's: {why}", host.name)
 }
 
 /// The URL under which the host is in Scalelite: BBB's own, or the one that it would have by the host's name.

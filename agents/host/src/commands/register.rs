@@ -1,20 +1,19 @@
 //! `register`: the host gets its name, then joins Scalelite.
 
 use plan::dns::{Desired, Source};
-use plan::record::RecordSet;
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::bbb::{self, Bbb, Installation};
 use crate::cli::Only;
+use crate::dns::{Named, Zone, addresses_words, refused};
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::naming::{Named, Zone, refused};
-use crate::pace::{Pace, Queued};
-use crate::pool::{Pool, Standing};
+use crate::membership::{Pool, Standing};
 use crate::report::{self, Exit, Failure, say};
-use crate::route53::{ChangeId, RecordSets};
+use crate::retry::{Pace, Queued};
 use crate::session::{Session, now, within};
+use clients::aws::route53::{ChangeId, RecordSets};
+use clients::bbb::{self, Bbb, Installation};
 
 /// What `register` is asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,12 +133,6 @@ async fn is_own(session: &Session, host: &Host, deadline: Instant) -> Result<(),
     }
     let borne = session.zone(host).await?.borne_by_another(host, deadline).await?;
     borne.map_or(Ok(()), |why| Err(refused(&host.name, &why)))
-}
-
-pub(crate) fn addresses_words(sets: &[RecordSet]) -> String {
-    let values =
-        sets.iter().flat_map(|set| set.values.iter().map(move |value| format!("{} {value}", set.kind)));
-    values.collect::<Vec<_>>().join(", ")
 }
 
 async fn join(

@@ -20,7 +20,7 @@ fn tell(session: &Session, report: &Report, all: bool) -> Exit {
     for finding in report.findings.iter().filter(|finding| all || !finding.verdict.is_well()) {
         say(line(finding));
     }
-    say(summary(report, all));
+    say(report.summary(all));
     for failure in &report.trouble {
         report::complain(session.agent.name, failure);
     }
@@ -41,19 +41,4 @@ fn line(finding: &Finding) -> String {
         }
     };
     format!("{name}{}: {verdict}{what}", instance.unwrap_or_default())
-}
-
-/// The whole sweep in a line. After a dry run nothing is removed.
-pub(crate) fn summary(report: &Report, dry_run: bool) -> String {
-    let Report { findings, removed, hosts, calls, .. } = report;
-    let (gone, well) = (
-        findings.iter().filter(|finding| finding.verdict.is_gone()).count(),
-        findings.iter().filter(|finding| finding.verdict.is_well()).count(),
-    );
-    let open = findings.len() - gone - well;
-    let removed = if dry_run { 0 } else { removed.len() };
-    format!(
-        "sweep: {hosts} hosts with a name; {well} are well, {gone} gone, {removed} of them removed, {open} left alone for other \
-         reasons (Route 53 calls: {calls})"
-    )
 }

@@ -18,7 +18,7 @@ use super::checker::Checker;
 use super::load::{Flags, Raw, load};
 use crate::agent::Agent;
 use crate::log::Level;
-use crate::secrets::SecretReference;
+use clients::secrets::SecretReference;
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]

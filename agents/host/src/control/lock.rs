@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::lock_file;
-use crate::pace::Pace;
 use crate::report::{Exit, Failure};
+use crate::retry::Pace;
 
 /// An exclusive flock(2) on the file `lock` in the service's directory. The kernel gives it back when its holder ends,
 /// however that happens, so nothing is left to be cleaned up after a crash.

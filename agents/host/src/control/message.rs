@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
-use crate::bbb::envelope::clean;
 use crate::cli::Only;
+use clients::untrusted::clean;
 
 /// The version of the protocol. It changes when a peer of the version before would misunderstand.
 pub const PROTOCOL: u32 = 1;
@@ -69,7 +69,7 @@ pub enum Reply {
     /// A line for standard output.
     Line(String),
     /// How it goes on, for a terminal.
-    Progress(String),
+    Registration(String),
     /// Something that went wrong, for standard error.
     Complaint(String),
     /// How the service stands.
@@ -215,7 +215,7 @@ mod tests {
         let shown = json!({"state": "draining", "words": "waits for 2 meetings", "since": 7, "deadline": 99});
         let rows = [
             (json!({"line": "two\nlines"}), Reply::Line("two\nlines".into())),
-            (json!({"progress": "p"}), Reply::Progress("p".into())),
+            (json!({"progress": "p"}), Reply::Registration("p".into())),
             (json!({"complaint": "c"}), Reply::Complaint("c".into())),
             (json!({ "service": shown }), Reply::Service(state)),
             (json!({"end": {"exit": 7}}), Reply::End { exit: 7 }),

@@ -9,10 +9,10 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::shared::{Figures, Shared};
-use crate::autoscaling::{self, AutoScaling, Membership};
-use crate::bbb::{Bbb, Installation, Meeting, NotReady};
 use crate::execute::{Executor, Outcome};
 use crate::report::Failure;
+use clients::aws::autoscaling::{self, AutoScaling, Membership};
+use clients::bbb::{Bbb, Installation, Meeting, NotReady};
 
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -13,22 +13,20 @@ use plan::membership::{self, Entry};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
-use super::progress::Progress;
-use crate::bbb::Installation;
-use crate::commands::deregister::left_alone;
-use crate::commands::register::addresses_words;
-use crate::ec2::Instances;
+use super::registration::Registration;
+use crate::dns::{Named, Standing, Unnamed, Zone, addresses_words, left_alone};
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
-use crate::naming::{Named, Standing, Unnamed, Zone};
-use crate::pace::Queued;
-use crate::pool::{Meetings, Pool, Standing as Place};
+use crate::membership::{Meetings, Pool, Standing as Place};
 use crate::report::{Exit, Failure};
-use crate::resolver::Authorities;
-use crate::route53::{ChangeId, RecordSets};
-use crate::scalelite::Management;
+use crate::retry::Queued;
 use crate::session::within;
+use clients::aws::ec2::Instances;
+use clients::aws::route53::{ChangeId, RecordSets};
+use clients::bbb::Installation;
+use clients::dns::authoritative::Authorities;
+use clients::scalelite::Management;
 
 /// How long one attempt may take: then its trouble is told, and the state machine decides when to try again.
 pub const ATTEMPT: Duration = Duration::from_secs(15);
@@ -75,7 +73,7 @@ pub trait World {
     fn wanted(&self) -> Wanted;
 
     /// How far the host is with its name.
-    fn progress(&self) -> &Progress;
+    fn registration(&self) -> &Registration;
 
     /// Who this host is now, by the metadata service.
     fn host(&self, deadline: Instant) -> impl Future<Output = Result<Host, Failure>>;
@@ -210,18 +208,18 @@ impl<W: World> Attempt<'_, W> {
     }
 
     async fn name(&mut self, host: &Host) -> Result<Found, Failure> {
-        let (wanted, progress) = (self.world.wanted(), self.world.progress());
+        let (wanted, registration) = (self.world.wanted(), self.world.registration());
         let desired = host.desired(wanted.role, wanted.ttl, self.world.now())?;
         let zone = self.world.zone(host).await?;
-        let change = match progress.is_awaited(&desired) {
+        let change = match registration.is_awaited(&desired) {
             Some(change) => change,
             None => {
                 if self.steady && self.is_live(&zone, &desired).await? {
-                    progress.is_up();
+                    registration.is_up();
                     return Ok(Found::Live);
                 }
                 let change = self.register(&zone, &desired).await?;
-                progress.awaits(desired.clone(), change.clone());
+                registration.awaits(desired.clone(), change.clone());
                 change
             }
         };
@@ -231,8 +229,8 @@ impl<W: World> Attempt<'_, W> {
                 Found::Behind(format!("{} is registered, but not live everywhere yet: {why}", desired.name))
             }
             None => {
-                progress.awaits_nothing();
-                progress.is_up();
+                registration.awaits_nothing();
+                registration.is_up();
                 Found::Live
             }
         })
@@ -251,16 +249,16 @@ impl<W: World> Attempt<'_, W> {
             (Standing::Otherwise(why), _) => Ok(Some(why)),
             // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
             (Standing::Nobody(_), None) => Ok(None),
-            (Standing::Nobody(_), Some(_)) if !self.world.progress().may_ask() => Ok(not_yet()),
+            (Standing::Nobody(_), Some(_)) if !self.world.registration().may_ask() => Ok(not_yet()),
             (Standing::Nobody(_), Some(id)) => match zone.api.is_in_sync(id).await {
                 Ok(true) => Ok(None),
                 Ok(false) => {
-                    self.world.progress().asks_later(Refusal::Passing);
+                    self.world.registration().asks_later(Refusal::Passing);
                     Ok(not_yet())
                 }
                 Err(error) => match error.passing() {
                     Some(refusal) => {
-                        self.world.progress().asks_later(refusal);
+                        self.world.registration().asks_later(refusal);
                         Ok(Some(error.to_string()))
                     }
                     None => {
@@ -289,14 +287,14 @@ impl<W: World> Attempt<'_, W> {
         zone: &Zone<W::Api, W::Servers>,
         desired: &Desired,
     ) -> Result<Option<ChangeId>, Failure> {
-        let progress = self.world.progress();
-        let mut queued = Queued::again_and_again(self.deadline, progress.queue());
-        let named = zone.register(desired, progress.source(), &self.executor, &mut queued).await;
-        progress.keep_queue(queued.into_queue());
+        let registration = self.world.registration();
+        let mut queued = Queued::again_and_again(self.deadline, registration.queue());
+        let named = zone.register(desired, registration.source(), &self.executor, &mut queued).await;
+        registration.keep_queue(queued.into_queue());
         // What goes by the name is this host's own from now on, or no longer.
         match &named {
-            Ok(_) => progress.named(true),
-            Err(failure) if failure.exit == Exit::Refused => progress.named(false),
+            Ok(_) => registration.named(true),
+            Err(failure) if failure.exit == Exit::Refused => registration.named(false),
             Err(_) => {}
         }
         let named = named?;
@@ -408,7 +406,7 @@ impl<W: World> Attempt<'_, W> {
 
     /// Whose the entry under the host's name is, if it is another host's. Not asked where this service has had the name.
     async fn borne_by_another(&self, host: &Host) -> Result<Option<dns::Refusal>, Failure> {
-        if self.world.wanted().entry.is_none() || self.world.progress().is_named() {
+        if self.world.wanted().entry.is_none() || self.world.registration().is_named() {
             return Ok(None);
         }
         self.world.zone(host).await?.borne_by_another(host, self.deadline).await
@@ -425,10 +423,10 @@ impl<W: World> Attempt<'_, W> {
     }
 
     async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {
-        self.world.progress().awaits_nothing();
+        self.world.registration().awaits_nothing();
         let zone = self.world.zone(host).await?;
         let ec2 = self.world.ec2(host).await?;
-        self.world.progress().doubts_dns();
+        self.world.registration().doubts_dns();
         let unnamed = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
         let (name, calls) = (&host.name, zone.api.calls());
         Ok(match unnamed {

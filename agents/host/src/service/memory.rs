@@ -13,7 +13,7 @@ const WORDS: [(Memory, &str); 6] = [
     (Memory::Joined, "joined"),
     (Memory::Cordoned, "cordoned"),
     (Memory::Drain, "drain"),
-    (Memory::Out, "out"),
+    (Memory::Unregistered, "out"),
 ];
 
 fn file(directory: &Path) -> PathBuf {

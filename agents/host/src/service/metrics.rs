@@ -4,7 +4,6 @@
 //! Nothing else waits for this or changes because of it. It looks at the state machine and tells it nothing; what could not be
 //! sent is dropped, and an interval later there is something newer. A service that ends sends nothing more.
 
-use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,12 +16,12 @@ use tracing::{debug, info, warn};
 
 use super::calls;
 use super::shared::{Figures, Shared};
-use crate::certificate;
-use crate::cloudwatch;
 use crate::config::settings::{self, Certificate, Dimension};
-use crate::coturn;
 use crate::identity::Host;
 use crate::session::now as unix_now;
+use clients::aws::cloudwatch;
+use clients::certificate;
+use clients::coturn;
 
 /// How long CloudWatch may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -71,17 +70,6 @@ pub(super) enum Dropped {
     /// CloudWatch has not taken it.
     #[error(transparent)]
     CloudWatch(#[from] cloudwatch::Error),
-}
-
-/// What is found out once and told again and again.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    /// When the certificate ends, in seconds since 1970, and when it was seen.
-    certificate: RefCell<Option<(Instant, u64)>>,
-    /// When Auto Scaling did not say which group the host is in, and why.
-    group: RefCell<Option<(Instant, String)>>,
-    /// Since when BBB has not answered.
-    silent: Cell<Option<Instant>>,
 }
 
 impl Metrics {
@@ -206,7 +194,7 @@ impl Metrics {
 
 /// Whether what goes on on the host is counted in this state.
 fn is_counted(machine: &Machine) -> bool {
-    matches!(machine.state(), State::Joining(_) | State::Serving(_) | State::Resting(_) | State::Draining(_))
+    matches!(machine.state(), State::Joining(_) | State::Serving(_) | State::Cordoned(_) | State::Draining(_))
 }
 
 /// One message before it is sent.

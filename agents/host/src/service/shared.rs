@@ -1,6 +1,6 @@
 //! What the service's jobs and calls share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,17 +15,16 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::jobs::{Wanted, World};
-use super::metrics::Known;
-use super::progress::Progress;
-use crate::bbb::{self, Bbb, Installation, NotReady};
-use crate::ec2::Ec2;
+use super::registration::Registration;
+use crate::dns::Zone;
 use crate::identity::Host;
-use crate::naming::Zone;
 use crate::report::{Exit, Failure};
-use crate::resolver::NameServers;
-use crate::route53::HostedZone;
-use crate::scalelite::Scalelite;
 use crate::session::{Session, now};
+use clients::aws::ec2::Ec2;
+use clients::aws::route53::HostedZone;
+use clients::bbb::{self, Bbb, Installation, NotReady};
+use clients::dns::authoritative::NameServers;
+use clients::scalelite::Scalelite;
 
 /// One configuration's session, and what was found out with it.
 #[derive(Debug)]
@@ -46,7 +45,7 @@ pub(super) struct Shared {
     /// The zone's authoritative servers: when and what was found.
     servers: RefCell<Option<(Instant, NameServers)>>,
     /// How far the host is with its name.
-    pub(super) progress: Progress,
+    pub(super) registration: Registration,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
     /// What goes on on the host, when it was counted last.
@@ -62,6 +61,17 @@ pub(super) struct Shared {
 pub(super) struct Figures {
     pub(super) meetings: Option<Vec<metrics::Meeting>>,
     pub(super) recordings: Option<metrics::Recordings>,
+}
+
+/// What the metrics found out once and report again and again.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// When the certificate ends, in seconds since 1970, and when it was seen.
+    pub(super) certificate: RefCell<Option<(Instant, u64)>>,
+    /// When Auto Scaling did not say which group the host is in, and why.
+    pub(super) group: RefCell<Option<(Instant, String)>>,
+    /// Since when BBB has not answered.
+    pub(super) silent: Cell<Option<Instant>>,
 }
 
 /// What tells whether a file has changed: device, inode, size, and when it was changed.
@@ -80,22 +90,22 @@ impl Shared {
     /// What goes on with another configuration: the host and its name are the same. Who still asks for the hook with the
     /// former one tells both.
     pub(super) fn after(former: &Self, session: Session) -> Self {
-        let progress = Progress::after(&former.progress, session.settings.dns.spread);
+        let registration = Registration::after(&former.registration, session.settings.dns.spread);
         let hook = Rc::clone(&former.hook);
         let (url, joined) = (former.url.clone(), former.joined.clone());
-        Self { hook, url, joined, ..Self::with(session, progress) }
+        Self { hook, url, joined, ..Self::with(session, registration) }
     }
 
     /// At the start of a service with this memory of the boot.
     pub(super) fn new(session: Session, memory: Memory) -> Self {
-        let progress = Progress::new(session.settings.dns.spread, memory);
-        Self::with(session, progress)
+        let registration = Registration::new(session.settings.dns.spread, memory);
+        Self::with(session, registration)
     }
 
-    fn with(session: Session, progress: Progress) -> Self {
+    fn with(session: Session, registration: Registration) -> Self {
         Self {
             session,
-            progress,
+            registration,
             host: OnceCell::new(),
             group: RefCell::default(),
             hook: Rc::default(),
@@ -190,8 +200,8 @@ impl World for Shared {
         }
     }
 
-    fn progress(&self) -> &Progress {
-        &self.progress
+    fn registration(&self) -> &Registration {
+        &self.registration
     }
 
     async fn host(&self, deadline: Instant) -> Result<Host, Failure> {

@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::Started;
-use crate::imds::{self, Imds};
+use super::clock::Started;
 use crate::session;
+use clients::imds::{self, Imds};
 
 /// What comes with long notice is asked for so often.
 const SLOW: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::state::Care;
-use super::{Cause, Moment, Part, Policy, Work};
+use super::{Cause, Moment, Policy, Upkeep, Work};
 
 /// What goes on is counted so often at least while draining.
 const COUNT: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ pub struct Drain {
     /// Whether the host is known to have its name.
     pub named: bool,
     /// The cordon, while it is not there.
-    pub cordon: Part,
+    pub cordon: Upkeep,
     /// Since when new meetings go elsewhere.
     pub cordoned: Option<Moment>,
     /// Since when nothing goes on.
@@ -50,7 +50,7 @@ impl Drain {
             care: Care::now(now),
             names: true,
             named: false,
-            cordon: Part::at(now),
+            cordon: Upkeep::at(now),
             cordoned: None,
             quiet_since: None,
             seen: None,
@@ -76,7 +76,7 @@ impl Drain {
     /// Somebody has enabled the entry.
     pub(super) fn is_enabled(&mut self, now: Moment) {
         (self.cordoned, self.seen, self.quiet_since) = (None, None, None);
-        self.cordon = Part::at(now);
+        self.cordon = Upkeep::at(now);
     }
 
     /// What goes on now, counted after the cordon.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::draining::{Drain, after_a_poll};
-use super::part::Part;
 use super::protection::Protection;
-use super::state::{Care, Joining, Leaving, Out, Resting, State};
+use super::state::{Care, Cordoned, Joining, Leaving, State, Unregistered};
+use super::upkeep::Upkeep;
 use super::{
     Action, Call, Cause, Event, Hook, Illegal, Intent, Job, Memory, Moment, OnStop, Policy, Rest, StopCause,
     Target, Window, Work,
@@ -24,7 +24,7 @@ pub(super) struct Hold {
     /// `None` until the group was asked; then whether there is a hook.
     pub(super) hook: Option<Option<Hook>>,
     /// Asking, then heartbeats.
-    pub(super) part: Part,
+    pub(super) part: Upkeep,
 }
 
 /// The service's mind.
@@ -256,16 +256,16 @@ impl Machine {
     pub(super) fn follow_wish(&mut self, wish: Wish, now: Moment) {
         match (&mut self.state, wish) {
             (State::Starting, wish) => self.start(wish, now),
-            (State::Joining(_) | State::Serving(_) | State::Resting(_), Wish::Drain(cause, until)) => {
+            (State::Joining(_) | State::Serving(_) | State::Cordoned(_), Wish::Drain(cause, until)) => {
                 self.drain(cause, until, now);
             }
-            (State::Joining(_) | State::Serving(_) | State::Resting(_), Wish::Warm) => {
+            (State::Joining(_) | State::Serving(_) | State::Cordoned(_), Wish::Warm) => {
                 self.drain(Cause::WarmPool, None, now);
             }
             (State::Serving(_), Wish::Rest(why)) if !self.overruled => self.rest(why, true, now),
-            (State::Resting(Resting { why: Rest::Somebody(_), .. }), _) => {}
-            (State::Resting(state), Wish::Rest(why)) => state.why = why,
-            (State::Resting(_), Wish::Serve) => self.join(true, now),
+            (State::Cordoned(Cordoned { why: Rest::Somebody(_), .. }), _) => {}
+            (State::Cordoned(state), Wish::Rest(why)) => state.why = why,
+            (State::Cordoned(_), Wish::Serve) => self.join(true, now),
             (State::Draining(drain), Wish::Drain(cause, until)) => {
                 drain.deadline = until.map_or(drain.deadline, |until| drain.deadline.min(until));
                 if drain.cause != cause && drain.cause != Cause::Group {
@@ -293,13 +293,15 @@ impl Machine {
                 }
             }
             // Its group holds it until it is told to go on; a host that has always been in the warm pool is not held there.
-            (State::Out(out), Wish::Drain(Cause::Group, _)) if out.cause != Some(Cause::Group) => {
+            (State::Unregistered(out), Wish::Drain(Cause::Group, _)) if out.cause != Some(Cause::Group) => {
                 self.leave(Cause::Group, false, now);
             }
-            (State::Out(out), Wish::Warm) if matches!(out.cause, Some(Cause::Hand | Cause::Spot)) => {
+            (State::Unregistered(out), Wish::Warm)
+                if matches!(out.cause, Some(Cause::Hand | Cause::Spot)) =>
+            {
                 self.leave(Cause::WarmPool, false, now);
             }
-            (State::Out(out), Wish::Serve | Wish::Rest(_)) if out.cause != Some(Cause::Hand) => {
+            (State::Unregistered(out), Wish::Serve | Wish::Rest(_)) if out.cause != Some(Cause::Hand) => {
                 self.join(true, now);
             }
             _ => {}
@@ -312,7 +314,7 @@ impl Machine {
             (Wish::Warm, Memory::Fresh) => self.out(None, None),
             (Wish::Warm, _) => self.drain_on(Cause::WarmPool, None, now),
             // It may not be out yet: the order came, and then a crash.
-            (_, Memory::Out) => self.leave(Cause::Hand, false, now),
+            (_, Memory::Unregistered) => self.leave(Cause::Hand, false, now),
             (_, Memory::Drain) => self.drain_on(Cause::Hand, None, now),
             (_, Memory::Fresh | Memory::Joining) | (Wish::Serve, Memory::Cordoned) => self.join(true, now),
             (Wish::Rest(_), Memory::Cordoned) | (_, Memory::Joined) => self.join(false, now),
@@ -384,15 +386,15 @@ impl Machine {
         match &self.state {
             State::Joining(joining) => joining.named,
             State::Draining(drain) => drain.named,
-            state => matches!(state, State::Resting(_) | State::Serving(_)),
+            state => matches!(state, State::Cordoned(_) | State::Serving(_)),
         }
     }
 
     pub(super) fn rest(&mut self, why: Rest, cordon: bool, now: Moment) {
         let Some(care) = self.state.care_mut().cloned() else { return };
         let mut care = care;
-        care.entry = Part::at(if cordon { now } else { now + after_a_poll(&self.policy) });
-        self.state = State::Resting(Resting { care, why, cordon });
+        care.entry = Upkeep::at(if cordon { now } else { now + after_a_poll(&self.policy) });
+        self.state = State::Cordoned(Cordoned { care, why, cordon });
         self.memory = match why {
             Rest::Somebody(_) => Memory::Joined,
             Rest::Standby | Rest::Rebalance | Rest::Maintenance => Memory::Cordoned,
@@ -420,15 +422,15 @@ impl Machine {
             Cause::Spot => self.intent.and_then(|intent| intent.spot).unwrap_or(now).max(now + SPOT_RESERVE),
         };
         if cause == Cause::Hand {
-            self.memory = Memory::Out;
+            self.memory = Memory::Unregistered;
         }
         self.state = State::Leaving(Leaving {
             cause,
             forced,
             until,
-            part: Part::at(now),
+            part: Upkeep::at(now),
             left: None,
-            complete: Part::at(now),
+            complete: Upkeep::at(now),
         });
         self.hold_if_held(cause, now);
         self.ready();
@@ -441,14 +443,14 @@ impl Machine {
         if trouble.is_none() && cause != Some(Cause::Hand) {
             self.memory = Memory::Fresh;
         }
-        self.state = State::Out(Out { cause, trouble });
+        self.state = State::Unregistered(Unregistered { cause, trouble });
         self.ready();
     }
 
     /// A group holds an instance that it takes out of service until the lifecycle action is completed.
     pub(super) fn hold_if_held(&mut self, cause: Cause, now: Moment) {
         if matches!(cause, Cause::Group | Cause::WarmPool) && self.hold.is_none() {
-            self.hold = Some(Hold { since: now, hook: None, part: Part::at(now) });
+            self.hold = Some(Hold { since: now, hook: None, part: Upkeep::at(now) });
         }
     }
 

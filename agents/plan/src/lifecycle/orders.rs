@@ -1,8 +1,8 @@
 //! What people and PID 1 want.
 
 use super::machine::{Machine, Wish, undo};
-use super::part::Part;
-use super::state::{Out, State, Stopping};
+use super::state::{State, Stopping, Unregistered};
+use super::upkeep::Upkeep;
 use super::{Action, Call, Cause, Memory, Moment, Order, StopCause};
 
 impl Machine {
@@ -35,7 +35,7 @@ impl Machine {
                 let cause = match &self.state {
                     State::Draining(drain) => drain.cause,
                     State::Leaving(leaving) => leaving.cause,
-                    State::Out(Out { cause: Some(cause), .. }) => *cause,
+                    State::Unregistered(Unregistered { cause: Some(cause), .. }) => *cause,
                     _ => Cause::Hand,
                 };
                 self.leave(cause, false, now);
@@ -46,7 +46,7 @@ impl Machine {
 
     pub(super) fn drain_by_hand(&mut self, until: Option<Moment>, wish: Wish, now: Moment) {
         match &mut self.state {
-            State::Leaving(_) | State::Out(_) => {}
+            State::Leaving(_) | State::Unregistered(_) => {}
             State::Draining(drain) => {
                 // Nobody can give a host more time than its group or EC2 does.
                 let by_hand = drain.cause == Cause::Hand;
@@ -77,13 +77,13 @@ impl Machine {
             self.unprotect(cause);
         }
         self.hold = None;
-        let nothing_left = matches!(self.state, State::Out(Out { trouble: None, .. }));
+        let nothing_left = matches!(self.state, State::Unregistered(Unregistered { trouble: None, .. }));
         let done = self.job.is_none() && nothing_left;
         if self.job.is_none() && !undone || done && !self.protecting() {
             return self.end(Ok(()));
         }
         let until = now + self.policy.stop_patience;
-        self.state = State::Stopping(Stopping { cause, until, part: Part::at(now), done });
+        self.state = State::Stopping(Stopping { cause, until, part: Upkeep::at(now), done });
     }
 
     /// Whether the group is just being told whether to protect this host.

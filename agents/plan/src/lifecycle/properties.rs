@@ -111,7 +111,7 @@ impl World {
             entry: (memory != Memory::Fresh).then_some(EntryState::Enabled),
             registered: memory != Memory::Fresh,
             deadline: None,
-            at_once: memory == Memory::Out,
+            at_once: memory == Memory::Unregistered,
             ready: 0,
             end: None,
         }
@@ -163,7 +163,7 @@ impl World {
         }
         self.calls.clear();
         self.ready = 0;
-        self.at_once |= self.kept.0 == Memory::Out;
+        self.at_once |= self.kept.0 == Memory::Unregistered;
         let policy = self.machine.policy.clone();
         self.machine = Machine::new(policy, self.kept.0, self.kept.1);
     }
@@ -251,7 +251,7 @@ impl World {
                 );
                 assert_eq!(leaving.forced, over && leaving.forced, "{shown}");
             }
-            State::Joining(_) | State::Serving(_) | State::Resting(_) => {
+            State::Joining(_) | State::Serving(_) | State::Cordoned(_) => {
                 (self.at_once, self.deadline, self.meddled) = (false, None, false);
             }
             _ => {}
@@ -300,7 +300,14 @@ impl World {
 }
 
 fn memory() -> impl Strategy<Value = Memory> {
-    select(vec![Memory::Fresh, Memory::Joining, Memory::Joined, Memory::Cordoned, Memory::Drain, Memory::Out])
+    select(vec![
+        Memory::Fresh,
+        Memory::Joining,
+        Memory::Joined,
+        Memory::Cordoned,
+        Memory::Drain,
+        Memory::Unregistered,
+    ])
 }
 
 proptest! {
@@ -316,7 +323,7 @@ proptest! {
         for happening in happenings {
             world.happen(happening);
             // Whoever is out in good order has undone all that was ever done here.
-            if let State::Out(Out { trouble: None, .. }) = world.machine.state()
+            if let State::Unregistered(Unregistered { trouble: None, .. }) = world.machine.state()
                 && world.job.is_none()
             {
                 prop_assert_eq!(world.entry, None, "left in Scalelite");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Moment, Part, Trouble, TroubleKind, Work};
+use super::{Moment, Trouble, TroubleKind, Upkeep, Work};
 
 /// What is known about the instance's protection, and what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) struct Protection {
     known: Option<Known>,
     idle_since: Option<Moment>,
     busy: bool,
-    part: Part,
+    part: Upkeep,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum Known {
 
 impl Protection {
     pub(super) fn new() -> Self {
-        Self { known: None, idle_since: None, busy: false, part: Part::at(Moment::ZERO) }
+        Self { known: None, idle_since: None, busy: false, part: Upkeep::at(Moment::ZERO) }
     }
 
     /// What goes on. What nobody can say changes nothing.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::draining::{Drain, after_a_poll};
 use super::machine::{Hold, Machine, Wish, undo};
-use super::part::Part;
 use super::state::{Joining, Serving, State};
+use super::upkeep::Upkeep;
 use super::{Call, Cause, Found, Hook, Job, Memory, Moment, Policy, Rest, Trouble, TroubleKind, Work};
 use crate::membership;
 
@@ -23,14 +23,14 @@ impl Machine {
             (_, Job::Name) => self.named(result, now, chance),
             (State::Joining(_), Job::Join | Job::Keep) => self.joined(job, result, now, chance),
             (State::Serving(_), Job::Keep) => self.kept(result, now, chance),
-            (State::Resting(state), Job::Cordon) => match result {
+            (State::Cordoned(state), Job::Cordon) => match result {
                 Ok(_) => {
                     state.cordon = false;
                     state.care.entry.went_well(now + after_a_poll(&self.policy));
                 }
                 Err(trouble) => state.care.entry.failed(trouble, now, chance),
             },
-            (State::Resting(_) | State::Draining(_), Job::Look) => self.looked(result, now, chance),
+            (State::Cordoned(_) | State::Draining(_), Job::Look) => self.looked(result, now, chance),
             (State::Draining(drain), Job::Cordon | Job::Recordon) => match result {
                 Ok(_) => {
                     drain.is_cordoned(&self.policy, now);
@@ -160,7 +160,7 @@ impl Machine {
     pub(super) fn looked(&mut self, result: Result<Found, Trouble>, now: Moment, chance: f64) {
         let enabled = result == Ok(Found::Entry(membership::State::Enabled));
         match &mut self.state {
-            State::Resting(resting) if enabled => {
+            State::Cordoned(resting) if enabled => {
                 // Somebody wants it so, even where the agent had cordoned it.
                 self.overruled = !matches!(resting.why, Rest::Somebody(_));
                 self.serve(None, now);
@@ -171,8 +171,8 @@ impl Machine {
             // Nobody knows yet whether it has its name.
             State::Draining(Drain { cause: Cause::Hand, .. }) if enabled => self.join(true, now),
             State::Draining(drain) if enabled => drain.is_enabled(now),
-            State::Resting(_) if result == Ok(Found::Missing) => self.rejoin(now),
-            State::Resting(resting) => {
+            State::Cordoned(_) if result == Ok(Found::Missing) => self.rejoin(now),
+            State::Cordoned(resting) => {
                 if let (Rest::Somebody(state), Ok(Found::Entry(found))) = (&mut resting.why, &result) {
                     *state = *found;
                 }
@@ -256,7 +256,7 @@ impl Machine {
 }
 
 fn entry_looked_at(
-    part: &mut Part,
+    part: &mut Upkeep,
     result: Result<Found, Trouble>,
     policy: &Policy,
     now: Moment,

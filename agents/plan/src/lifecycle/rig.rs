@@ -198,7 +198,7 @@ pub(super) fn rig(cell: &str) -> Rig {
         "starting" => fresh(),
         "starting, joined before" => remembering(Memory::Joined),
         "starting, drained by hand before" => remembering(Memory::Drain),
-        "starting, taken out by hand before" => remembering(Memory::Out),
+        "starting, taken out by hand before" => remembering(Memory::Unregistered),
         "starting, cordoned by this agent before" => remembering(Memory::Cordoned),
         "joining, cordoned by this agent before" => {
             remembering(Memory::Cordoned).told(intent("standby")).until(Job::Keep)
@@ -221,12 +221,12 @@ pub(super) fn rig(cell: &str) -> Rig {
             rig.settle().until(Job::Keep)
         }
         "serving without Scalelite" => without_scalelite().told(serve()).settle(),
-        "resting: somebody" => found(serving(), EntryState::Cordoned),
-        "resting: rebalance" => serving().told(intent("rebalance")).settle(),
-        "resting: rebalance, looking at the entry" => {
+        "cordoned: somebody" => found(serving(), EntryState::Cordoned),
+        "cordoned: rebalance" => serving().told(intent("rebalance")).settle(),
+        "cordoned: rebalance, looking at the entry" => {
             serving().told(intent("rebalance")).settle().until(Job::Look)
         }
-        "resting: somebody, looking at the entry" => found(serving(), EntryState::Cordoned).until(Job::Look),
+        "cordoned: somebody, looking at the entry" => found(serving(), EntryState::Cordoned).until(Job::Look),
         "draining: by hand" => serving().ordered(Order::Drain(None)).settle(),
         "draining: by hand, looking at the entry" => {
             serving().ordered(Order::Drain(None)).settle().until(Job::Look)
@@ -259,13 +259,13 @@ pub(super) fn rig(cell: &str) -> Rig {
         }
         "leaving: terminate, left" => rig("leaving: terminate").settle(),
         "leaving: by hand" => serving().ordered(Order::Deregister),
-        "out: by hand" => serving().ordered(Order::Deregister).settle(),
-        "out: terminate" => {
+        "unregistered: by hand" => serving().ordered(Order::Deregister).settle(),
+        "unregistered: terminate" => {
             let mut rig = rig("leaving: terminate, left");
             rig.step(Event::Called(Call::Complete(Verdict::Continue), Ok(())));
             rig
         }
-        "out: warm pool" | "warm pool" => fresh().told(intent("warm pool")),
+        "unregistered: warm pool" | "warm pool" => fresh().told(intent("warm pool")),
         "stopping" => {
             let mut rig = serving();
             rig.step(Event::Stop(StopCause::PowerOff));

@@ -1,6 +1,6 @@
 //! The states, with what has to be remembered in each.
 
-use super::{Cause, Drain, Moment, Part, Rest, StopCause};
+use super::{Cause, Drain, Moment, Rest, StopCause, Upkeep};
 
 /// Where the host stands in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,13 +12,13 @@ pub enum State {
     /// It is registered as it should be.
     Serving(Serving),
     /// It has its name and its entry, and takes no new meetings.
-    Resting(Resting),
+    Cordoned(Cordoned),
     /// It takes no new meetings and leaves when the running ones have ended.
     Draining(Drain),
     /// It leaves.
     Leaving(Leaving),
     /// Nothing is registered, and nothing shall be.
-    Out(Out),
+    Unregistered(Unregistered),
     /// The service undoes what the cause of its stop demands.
     Stopping(Stopping),
     /// The service has ended.
@@ -29,15 +29,15 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Care {
     /// Its name.
-    pub name: Part,
+    pub name: Upkeep,
     /// Its entry in Scalelite.
-    pub entry: Part,
+    pub entry: Upkeep,
 }
 
 impl Care {
     /// Everything is looked at now.
     pub(super) fn now(now: Moment) -> Self {
-        Self { name: Part::at(now), entry: Part::at(now) }
+        Self { name: Upkeep::at(now), entry: Upkeep::at(now) }
     }
 }
 
@@ -65,9 +65,9 @@ pub struct Serving {
     pub enabled: Option<Moment>,
 }
 
-/// See [`State::Resting`].
+/// See [`State::Cordoned`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resting {
+pub struct Cordoned {
     /// What is looked after.
     pub care: Care,
     /// Why.
@@ -86,16 +86,16 @@ pub struct Leaving {
     /// When to give up.
     pub until: Moment,
     /// The job.
-    pub part: Part,
+    pub part: Upkeep,
     /// The job is done, or given up with what went wrong: what is left is to end the lifecycle action.
     pub left: Option<Result<(), String>>,
     /// The end of the lifecycle action.
-    pub complete: Part,
+    pub complete: Upkeep,
 }
 
-/// See [`State::Out`].
+/// See [`State::Unregistered`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Out {
+pub struct Unregistered {
     /// Why; `None` in the warm pool that the host has not left yet.
     pub cause: Option<Cause>,
     /// What could not be undone.
@@ -110,7 +110,7 @@ pub struct Stopping {
     /// When to give up.
     pub until: Moment,
     /// The job.
-    pub part: Part,
+    pub part: Upkeep,
     /// It is done; what is left is to end the protection from scale-in.
     pub done: bool,
 }
@@ -122,10 +122,10 @@ impl State {
             Self::Starting => "starting",
             Self::Joining(_) => "joining",
             Self::Serving(_) => "serving",
-            Self::Resting(_) => "resting",
+            Self::Cordoned(_) => "cordoned",
             Self::Draining(_) => "draining",
             Self::Leaving(_) => "leaving",
-            Self::Out(_) => "out",
+            Self::Unregistered(_) => "unregistered",
             Self::Stopping(_) => "stopping",
             Self::Ended => "ended",
         }
@@ -136,9 +136,11 @@ impl State {
         match self {
             Self::Joining(state) => Some(&mut state.care),
             Self::Serving(state) => Some(&mut state.care),
-            Self::Resting(state) => Some(&mut state.care),
+            Self::Cordoned(state) => Some(&mut state.care),
             Self::Draining(state) => Some(&mut state.care),
-            Self::Starting | Self::Leaving(_) | Self::Out(_) | Self::Stopping(_) | Self::Ended => None,
+            Self::Starting | Self::Leaving(_) | Self::Unregistered(_) | Self::Stopping(_) | Self::Ended => {
+                None
+            }
         }
     }
 }

@@ -59,9 +59,9 @@ fn what_each_stop_undoes() {
             other => panic!("{other}"),
         };
         for on_stop in choices {
-            let name = if state == "out" { "out: terminate" } else { &state };
+            let name = if state == "unregistered" { "unregistered: terminate" } else { &state };
             let name = match name {
-                "resting" => "resting: somebody",
+                "cordoned" => "cordoned: somebody",
                 "draining" => "draining: terminate",
                 "leaving" => "leaving: terminate",
                 name => name,
@@ -248,7 +248,7 @@ fn a_group_does_not_wait_for_ever_for_what_somebody_has_ordered() {
     rig = rig.told(intent("terminate"));
     fails(&mut rig, 2 * day);
     assert!(rig.now < day + 20 * MINUTE, "{:?}", rig.now);
-    assert!(matches!(rig.machine.state(), State::Out(Out { trouble: Some(_), .. })));
+    assert!(matches!(rig.machine.state(), State::Unregistered(Unregistered { trouble: Some(_), .. })));
 }
 
 #[test]
@@ -338,14 +338,14 @@ fn words_for_every_state() {
         "joining",
         "joining, named",
         "serving",
-        "resting: somebody",
-        "resting: rebalance",
+        "cordoned: somebody",
+        "cordoned: rebalance",
         "draining: by hand",
         "draining: terminate",
         "leaving: terminate",
         "leaving: terminate, left",
-        "out: by hand",
-        "out: terminate",
+        "unregistered: by hand",
+        "unregistered: terminate",
         "warm pool",
         "stopping",
     ]

@@ -94,10 +94,10 @@ impl MiniStack {
     }
 
     async fn with_keys(&self, id: &str, secret: &str) -> SdkConfig {
-        let imds = host::imds::Imds::new(&self.url()).expect("an address");
-        let names = host::names::SystemResolver::new();
-        let tls = host::http::Tls::new(None);
-        let config = host::aws::sdk_config(&tls, &names, &imds, &self.region).await.expect("settings");
+        let imds = clients::imds::Imds::new(&self.url()).expect("an address");
+        let names = clients::dns::system::SystemResolver::new();
+        let tls = clients::http::Tls::new(None);
+        let config = clients::aws::sdk_config(&tls, &names, &imds, &self.region).await.expect("settings");
         let keys = Credentials::new(id, secret, None, None, "conformance");
         config
             .into_builder()

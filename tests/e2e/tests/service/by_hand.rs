@@ -139,7 +139,7 @@ async fn deregister_beside_the_service_takes_the_host_out_and_it_stays_out() {
     gone(&rig);
     rig.expect(0, &["deregister"]).await.says(&[OUT]);
     rig.expect(0, &["drain"]).await.says(&[OUT]);
-    assert_eq!(standing(&rig).await["state"], "out");
+    assert_eq!(standing(&rig).await["state"], "unregistered");
     rig.expect(0, &["register"]).await.says(&["dns: ", "scalelite: ", "bbb-agent: registered"]);
     registered(&rig);
     service.comes_to("serving", 2).await;
@@ -363,7 +363,7 @@ async fn decided(what: &str) -> (Rig, Service) {
             let state = if what == "cordoned" { ServerState::Cordoned } else { ServerState::Disabled };
             rig.cloud.scalelite.set_state(&id, state);
             rig.checked(&service).await;
-            service.comes_to("resting", 1).await;
+            service.comes_to("cordoned", 1).await;
         }
         "drain" | "deregister" => drop(rig.expect(0, &[what]).await),
         _ => rig.cloud.scalelite.delete_server(&id),

@@ -331,7 +331,7 @@ async fn a_host_that_goes_back_to_the_warm_pool_is_drained_and_leaves() {
     assert_eq!(rig.entry().state, ServerState::Cordoned);
     assert_eq!(rig.meetings(), ["room"]);
     rig.host.bbb.end_meeting("room");
-    service.comes_to("out", 1).await;
+    service.comes_to("unregistered", 1).await;
     let out = "not registered: its Auto Scaling group puts this host into the warm pool";
     service.systemd.shows_exactly(out).await;
     assert_eq!(rig.records(), [""; 0]);
@@ -464,7 +464,7 @@ async fn a_host_that_is_brought_back_by_hand_waits_for_no_turn() {
     service.restart(UNIT).await;
     rig.drop_in("50-storm", SPREAD);
     let mut service = rig.service(&[]);
-    service.comes_to("out", 1).await;
+    service.comes_to("unregistered", 1).await;
     rig.expect(0, &["register"]).await.says(&["bbb-agent: registered"]);
     registered(&rig);
     service.end(&[]).await;

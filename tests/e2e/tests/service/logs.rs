@@ -154,12 +154,12 @@ async fn what_people_filter_by_is_in_the_journal() {
     let life = [
         ("starting", "joining"),
         ("joining", "serving"),
-        ("serving", "resting"),
-        ("resting", "joining"),
+        ("serving", "cordoned"),
+        ("cordoned", "joining"),
         ("joining", "serving"),
         ("serving", "draining"),
         ("draining", "leaving"),
-        ("leaving", "out"),
+        ("leaving", "unregistered"),
     ];
     assert_eq!(changes[..life.len()], life);
     for line in lines.iter().filter(|line| line["MESSAGE"].contains(" -> ")) {

@@ -225,7 +225,7 @@ async fn nothing_suffers_when_cloudwatch_does_not_listen() {
         rig.cloud.fleet.terminate(rig.host.id()).unwrap();
         service.comes_to("draining", 1).await;
         rig.host.bbb.end_all();
-        service.comes_to("out", 1).await;
+        service.comes_to("unregistered", 1).await;
         let (_, member) = rig.cloud.fleet.membership(rig.host.id()).unwrap();
         assert_eq!(member.state, LifecycleState::TerminatingProceed);
         assert_eq!((rig.records(), rig.cloud.scalelite.servers().len()), (Vec::new(), 0));

@@ -10,7 +10,7 @@ use sandbox::scalelite::ServerState;
 use serde_json::json;
 
 const SERVING: &str = "-> serving:";
-const RESTING: &str = "-> resting:";
+const CORDONED: &str = "-> cordoned:";
 
 async fn serving(settings: &[&str]) -> (Rig, Running) {
     serving_under(None, settings).await
@@ -123,7 +123,7 @@ async fn what_comes_with_long_notice_cordons_until_it_is_withdrawn() {
             false => maintained(facts, Duration::from_secs(3600)),
         };
         announced(&rig, &mut service, change).await;
-        service.said(RESTING, 1).await;
+        service.said(CORDONED, 1).await;
         rig.cloud.journal.reached(Scalelite, "updateServer", 1).await;
         rests(&rig);
         announced(&rig, &mut service, |facts| {
@@ -184,7 +184,7 @@ async fn somebody_who_enables_the_host_all_the_same_is_respected() {
 async fn a_spot_notice_goes_before_a_recommendation() {
     let (rig, mut service) = serving(&[]).await;
     announced(&rig, &mut service, recommended).await;
-    service.said(RESTING, 1).await;
+    service.said(CORDONED, 1).await;
     rig.host.bbb.end_all();
     rig.cloud.interrupt(rig.host.id(), "terminate", Duration::from_secs(120)).unwrap();
     service.said("-> out:", 1).await;

@@ -182,7 +182,7 @@ async fn who_takes_the_host_out_in_scalelite_is_respected() {
         let entry = rig.entry();
         rig.cloud.scalelite.set_state(&entry.id, state);
         service.running.signal("USR1").await;
-        service.comes_to("resting", 1).await;
+        service.comes_to("cordoned", 1).await;
         let said = format!("registered, but somebody has it {} in Scalelite: it stays so until", word(state));
         service.systemd.shows(&[&said]).await;
         for _ in 0..3 {
@@ -237,7 +237,7 @@ async fn a_poll_of_scalelites_that_overwrites_the_enabling_is_outdone_and_a_pers
     // Whoever does that once more means it.
     scalelite.set_state(&id, ServerState::Disabled);
     rig.checked(&service).await;
-    service.comes_to("resting", 1).await;
+    service.comes_to("cordoned", 1).await;
     rig.checked(&service).await;
     assert_eq!(rig.entry().state, ServerState::Disabled);
     service.end(&[]).await;

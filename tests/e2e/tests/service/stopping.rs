@@ -84,10 +84,10 @@ async fn move_on(state: &str, rig: &Rig, service: &mut Running) {
     match state {
         "serving" => {}
         "draining" => drop(rig.expect(0, &["drain"]).await),
-        "resting" => {
+        "cordoned" => {
             rig.cloud.scalelite.set_state(&rig.entry().id, ServerState::Cordoned);
             service.signal("USR1").await;
-            service.said("-> resting:", 1).await;
+            service.said("-> cordoned:", 1).await;
         }
         "leaving" => {
             // Disabling is under way, and stays so until the service has been told to stop.
@@ -96,7 +96,7 @@ async fn move_on(state: &str, rig: &Rig, service: &mut Running) {
             rig.cloud.scalelite.held(1).await;
             drop(asking);
         }
-        "out" => drop(rig.expect(0, &["deregister"]).await),
+        "unregistered" => drop(rig.expect(0, &["deregister"]).await),
         other => panic!("no state of the table: {other}"),
     }
 }
@@ -117,7 +117,8 @@ fn causes(cause: &str, unit: &str) -> Vec<Vec<String>> {
 /// What a row says is undone, and whether that is so.
 fn check(row: &[String; 4], before: &serde_json::Value, rig: &Rig) {
     let [state, .., undone] = row;
-    let is_there = !matches!(state.as_str(), "out" | "warm pool" | "joining" | "serving without Scalelite");
+    let is_there =
+        !matches!(state.as_str(), "unregistered" | "warm pool" | "joining" | "serving without Scalelite");
     match undone.as_str() {
         "nothing" => assert_eq!(&rig.state(), before, "{row:?}"),
         "everything" => {

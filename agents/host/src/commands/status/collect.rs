@@ -11,18 +11,18 @@ use tokio::time::timeout;
 use super::facts::{
     AutoScaling, BbbHost, Dns, Entry, Identity, Recording, Recordings, Scalelite, Server, Service, Status,
 };
-use super::screen::utc;
-use crate::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
 use crate::cli::VERSION;
 use crate::config::settings;
 use crate::control;
+use crate::dns::{Zone, words_of};
 use crate::identity::Host;
-use crate::naming::{Zone, words_of};
 use crate::report::Failure;
-use crate::resolver::Authorities;
-use crate::route53::RecordSets;
-use crate::scalelite::Management;
 use crate::session::{Session, now, within};
+use clients::aws::route53::RecordSets;
+use clients::aws::utc;
+use clients::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
+use clients::dns::authoritative::Authorities;
+use clients::scalelite::Management;
 
 /// What BBB's settings on this host say; none on a TURN host.
 type Local = Option<Result<Installation, NotReady>>;
@@ -39,7 +39,7 @@ pub(super) async fn collect(session: &Session) -> Status {
 
 /// Whether a service in this state wants the host to take no new meetings.
 fn keeps_out(state: &str) -> bool {
-    matches!(state, "resting" | "draining" | "leaving" | "out" | "stopping")
+    matches!(state, "cordoned" | "draining" | "leaving" | "unregistered" | "stopping")
 }
 
 /// All but the service; `on_purpose` is what it says where it keeps the host out itself.

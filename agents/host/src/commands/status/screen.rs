@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
+use clients::aws::utc;
 use plan::health::Verdict;
 use serde_json::Value;
 
 use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status};
-use crate::report::visible_line;
+use clients::untrusted::visible_line;
 
 /// Draws the whole screen, the verdict last: that is where the eye is when the prompt comes back.
 pub(super) fn draw(status: &Status) -> String {
@@ -179,22 +178,5 @@ fn verdict(screen: &mut Screen, status: &Status) {
             screen.row("verdict", &format!("{verdict}, {because} {first}"));
             more.iter().for_each(|reason| screen.row("", &format!("and {reason}")));
         }
-    }
-}
-
-/// Seconds since 1970 as a date and time in UTC.
-pub(super) fn utc(seconds: u64) -> String {
-    let time = DateTime::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-    time.fmt(Format::DateTime).unwrap_or_else(|_| "a time that no calendar has".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::utc;
-
-    #[test]
-    fn dates() {
-        assert_eq!(utc(1_795_348_740), "2026-11-22T11:59:00Z");
-        assert_eq!(utc(u64::MAX), "a time that no calendar has");
     }
 }

@@ -1,0 +1,312 @@
+//! Route 53's API, as far as a host's own name and the sweep need it. Each method is one call (`read` two at most); none
+//! retries.
+
+mod listing;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_sdk_route53::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecordSetsError;
+use aws_sdk_route53::types as r53;
+use plan::backoff::Refusal;
+use plan::dns::{Change, ChangeBatch, Observed, Source, address_type};
+use plan::record::{Name, RecordSet, RecordType, normalise_value, quote_txt};
+use plan::sweep::Zone;
+use thiserror::Error;
+
+pub use self::listing::Cursor;
+
+use crate::aws;
+use crate::untrusted::{self, clean};
+
+/// The record sets of a hosted zone: what the loops need of Route 53. [`HostedZone`] is the real one.
+pub trait RecordSets {
+    /// Reads what is at a host's name and at its ownership name.
+    fn read(&self, name: &Name) -> impl Future<Output = Result<Observed, Error>>;
+
+    /// Reads a page of what is at the domain and below it into `zone`, and tells where the next one begins.
+    fn page(
+        &self,
+        domain: &Name,
+        from: Cursor,
+        zone: &mut Zone,
+    ) -> impl Future<Output = Result<Option<Cursor>, Error>>;
+
+    /// Applies a batch, all or nothing.
+    fn change(&self, batch: &ChangeBatch) -> impl Future<Output = Result<ChangeId, Error>>;
+
+    /// Whether all servers have an accepted batch.
+    fn is_in_sync(&self, change: &ChangeId) -> impl Future<Output = Result<bool, Error>>;
+
+    /// How many calls were made through this and its clones: the whole account shares a small budget.
+    fn calls(&self) -> u32;
+}
+
+/// A hosted zone.
+#[derive(Clone, Debug)]
+pub struct HostedZone {
+    client: aws_sdk_route53::Client,
+    id: String,
+    calls: Arc<AtomicU32>,
+}
+
+/// What a hosted zone is, as Route 53 says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The zone's own name.
+    pub name: Name,
+    /// Whether it is answered inside VPCs only.
+    pub private: bool,
+    /// The names of its authoritative servers; none for a private zone.
+    pub servers: Vec<String>,
+}
+
+/// A batch that Route 53 accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeId(pub String);
+
+/// Why Route 53 did not do as asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    /// A compare-and-swap failed: the record sets are not, or no longer, what the batch expected.
+    #[error("Route 53 zone {zone}: the record sets changed meanwhile: {message}")]
+    Conflict {
+        /// The zone's id.
+        zone: String,
+        /// Route 53's messages.
+        message: String,
+    },
+    /// Route 53 refused, or could not be asked.
+    #[error("Route 53 {action} on zone {zone}: {message}")]
+    Failed {
+        /// The call.
+        action: &'static str,
+        /// The zone's id.
+        zone: String,
+        /// What answered.
+        message: String,
+        /// What kind of refusal it is, where trying again may help.
+        passing: Option<Refusal>,
+    },
+}
+
+impl Error {
+    /// Whether trying again may help; for a conflict only after reading anew.
+    pub fn is_retryable(&self) -> bool {
+        self.passing().is_some()
+    }
+
+    /// What kind of refusal it is, where trying again may help.
+    pub fn passing(&self) -> Option<Refusal> {
+        match self {
+            Self::Failed { passing, .. } => *passing,
+            Self::Conflict { .. } => None,
+        }
+    }
+}
+
+/// More than a host's own name ever has: two address sets, the ownership TXT, and room for what others made below it.
+const PAGE: i32 = 20;
+
+impl HostedZone {
+    /// A zone by its id.
+    pub fn new(config: &aws_config::SdkConfig, id: &str) -> Self {
+        Self { client: aws_sdk_route53::Client::new(config), id: id.to_owned(), calls: Arc::default() }
+    }
+
+    /// The first page of record sets from a name on, and whether it is the last. The order is by labels from the
+    /// right, so a name's own sets come first and everything below it follows.
+    async fn list(&self, from: &Name) -> Result<(Vec<r53::ResourceRecordSet>, bool), Error> {
+        self.count();
+        let request = self.client.list_resource_record_sets().hosted_zone_id(&self.id);
+        let page = request.start_record_name(from.as_str()).max_items(PAGE).send().await;
+        let page = page.map_err(|error| self.failed("ListResourceRecordSets", &error))?;
+        Ok((page.resource_record_sets, !page.is_truncated))
+    }
+
+    /// What the zone is (GetHostedZone).
+    pub async fn describe(&self) -> Result<Description, Error> {
+        self.count();
+        let request = self.client.get_hosted_zone().id(&self.id);
+        let answer = request.send().await.map_err(|error| self.failed("GetHostedZone", &error))?;
+        let zone = answer.hosted_zone.as_ref();
+        Ok(Description {
+            name: Name::remote(zone.map(|zone| zone.name.as_str()).unwrap_or_default()),
+            private: zone.and_then(|zone| zone.config.as_ref()).is_some_and(|config| config.private_zone),
+            servers: answer.delegation_set.map(|set| set.name_servers).unwrap_or_default(),
+        })
+    }
+
+    fn count(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn change_failed(&self, error: &SdkError<ChangeResourceRecordSetsError>) -> Error {
+        let Some(messages) = refused_batch(error) else {
+            return self.failed("ChangeResourceRecordSets", error);
+        };
+        refusal(&self.id, &messages)
+    }
+
+    fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
+        &self,
+        action: &'static str,
+        error: &SdkError<E>,
+    ) -> Error {
+        let passing = match (aws::is_throttled(error), aws::is_retryable(error)) {
+            (true, _) => Some(Refusal::Throttled),
+            (false, true) => Some(Refusal::Passing),
+            (false, false) => None,
+        };
+        Error::Failed { action, zone: self.id.clone(), message: aws::explain(error), passing }
+    }
+
+    fn invalid(&self, error: &aws_sdk_route53::error::BuildError) -> Error {
+        let (zone, message) = (self.id.clone(), error.to_string());
+        Error::Failed { action: "ChangeResourceRecordSets", zone, message, passing: None }
+    }
+}
+
+impl RecordSets for HostedZone {
+    /// ListResourceRecordSets, once or twice.
+    async fn read(&self, name: &Name) -> Result<Observed, Error> {
+        let (sets, complete) = self.list(name).await?;
+        let mut observed = Observed::nothing(Source::Api);
+        let ownership = name.ownership();
+        let seen = sets.iter().any(|set| Name::remote(&set.name) == ownership);
+        let more = if seen || complete { Vec::new() } else { self.list(&ownership).await?.0 };
+        for set in sets.iter().chain(&more) {
+            sort_in(&mut observed, name, &ownership, set);
+        }
+        Ok(observed)
+    }
+
+    /// ListResourceRecordSets.
+    async fn page(&self, domain: &Name, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Error> {
+        Ok(self.listed(domain, from).await?.read_into(zone))
+    }
+
+    /// ChangeResourceRecordSets.
+    async fn change(&self, ChangeBatch(changes): &ChangeBatch) -> Result<ChangeId, Error> {
+        self.count();
+        let changes: Vec<r53::Change> =
+            changes.iter().map(wire).collect::<Result<_, _>>().map_err(|error| self.invalid(&error))?;
+        let batch = r53::ChangeBatch::builder()
+            .set_changes(Some(changes))
+            .build()
+            .map_err(|error| self.invalid(&error))?;
+        let request = self.client.change_resource_record_sets().hosted_zone_id(&self.id).change_batch(batch);
+        match request.send().await {
+            Ok(accepted) => Ok(ChangeId(accepted.change_info.map(|info| info.id).unwrap_or_default())),
+            Err(error) => Err(self.change_failed(&error)),
+        }
+    }
+
+    /// GetChange.
+    async fn is_in_sync(&self, ChangeId(id): &ChangeId) -> Result<bool, Error> {
+        self.count();
+        let change =
+            self.client.get_change().id(id).send().await.map_err(|error| self.failed("GetChange", &error))?;
+        Ok(change.change_info.is_some_and(|info| info.status == r53::ChangeStatus::Insync))
+    }
+
+    fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+/// What it means for a zone's batch that Route 53 refused it with these messages.
+pub fn refusal(zone: &str, messages: &str) -> Error {
+    let (zone, message) = (zone.to_owned(), clean(messages));
+    // The wording is the only thing that tells a lost race from a batch that can never be applied.
+    let lost_race = ["already exists", "was not found", "do not match the current values"];
+    if lost_race.iter().any(|words| messages.contains(words)) {
+        return Error::Conflict { zone, message };
+    }
+    Error::Failed { action: "ChangeResourceRecordSets", zone, message, passing: None }
+}
+
+/// What Route 53 has against a batch. It answers in one of two shapes: `<ErrorResponse>` with the code
+/// `InvalidChangeBatch`, which the SDK reads, and the documented `<InvalidChangeBatch><Messages>`, in which the SDK finds
+/// no code (seen in aws-sdk-route53 1.132).
+fn refused_batch(error: &SdkError<ChangeResourceRecordSetsError>) -> Option<String> {
+    if let Some(ChangeResourceRecordSetsError::InvalidChangeBatch(invalid)) = error.as_service_error() {
+        let message = invalid.message().map(str::to_owned);
+        return Some(invalid.messages().iter().cloned().chain(message).collect::<Vec<_>>().join("; "));
+    }
+    let body = error.raw_response().and_then(|response| response.body().bytes())?;
+    messages(body)
+}
+
+/// The messages in a documented `<InvalidChangeBatch>`; `None` when the body is something else.
+pub fn messages(body: &[u8]) -> Option<String> {
+    let document = untrusted::parse(std::str::from_utf8(body).ok()?).ok()?;
+    let root = document.root_element();
+    let texts = root.descendants().filter(|node| node.tag_name().name() == "Message");
+    let messages: Vec<&str> = texts.filter_map(|node| node.text()).collect();
+    (root.tag_name().name() == "InvalidChangeBatch").then(|| messages.join("; "))
+}
+
+/// Puts a record set from Route 53 where it belongs: at the host's name, at the ownership name, or nowhere.
+fn sort_in(observed: &mut Observed, name: &Name, ownership: &Name, set: &r53::ResourceRecordSet) {
+    let at = Name::remote(&set.name);
+    let simple = set.set_identifier.is_none() && set.alias_target.is_none();
+    if at == *name {
+        match address_type(set.r#type.as_str()) {
+            Some(kind) if simple => observed.addresses.push(read(at, kind, set)),
+            Some(_) => observed.alien = Some(format!("{} {} record set", routing(set), set.r#type)),
+            None if set.r#type == r53::RrType::Cname => observed.alien = Some("a CNAME".to_owned()),
+            // MX, CAA and others may stand beside addresses; they are nobody's business here.
+            None => {}
+        }
+    } else if at == *ownership && set.r#type == r53::RrType::Txt {
+        if simple {
+            observed.label = Some(read(at, RecordType::Txt, set));
+        } else {
+            observed.alien = Some(format!("marked by {} TXT record set", routing(set)));
+        }
+    }
+}
+
+fn routing(set: &r53::ResourceRecordSet) -> &'static str {
+    match set.alias_target {
+        Some(_) => "an alias",
+        None => "a routing policy's",
+    }
+}
+
+fn read(name: Name, kind: RecordType, set: &r53::ResourceRecordSet) -> RecordSet {
+    let records = set.resource_records.iter().flatten();
+    RecordSet {
+        name,
+        kind,
+        ttl: set.ttl.and_then(|ttl| u32::try_from(ttl).ok()).unwrap_or_default(),
+        values: records.map(|record| normalise_value(kind, &record.value)).collect(),
+    }
+}
+
+fn wire(change: &Change) -> Result<r53::Change, aws_sdk_route53::error::BuildError> {
+    let action = match change {
+        Change::Create(_) => r53::ChangeAction::Create,
+        Change::Delete(_) => r53::ChangeAction::Delete,
+    };
+    let set = change.set();
+    let kind = match set.kind {
+        RecordType::A => r53::RrType::A,
+        RecordType::Aaaa => r53::RrType::Aaaa,
+        RecordType::Txt => r53::RrType::Txt,
+    };
+    let values = set.values.iter().map(|value| match set.kind {
+        RecordType::Txt => quote_txt(value),
+        RecordType::A | RecordType::Aaaa => value.clone(),
+    });
+    let records = values.map(|value| r53::ResourceRecord::builder().value(value).build());
+    let set = r53::ResourceRecordSet::builder()
+        .name(format!("{}.", set.name))
+        .r#type(kind)
+        .ttl(i64::from(set.ttl))
+        .set_resource_records(Some(records.collect::<Result<_, _>>()?));
+    r53::Change::builder().action(action).resource_record_set(set.build()?).build()
+}

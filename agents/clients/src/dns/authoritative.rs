@@ -1,0 +1,360 @@
+//! What the authoritative name servers say about a host's name: the read path, which costs no API budget and shows what
+//! clients will get.
+//!
+//! A recursive resolver is asked only for the domain's apex and its servers. It is never asked for a host's own name: it
+//! would remember for 15 minutes (Route 53's default SOA) that the name does not exist.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use futures_util::future::join_all;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{self, DNSClass, RData};
+use plan::dns::{Observed, Source};
+use plan::record::{Name, RecordSet, RecordType, normalise_value};
+use thiserror::Error;
+
+use super::system::{self, SystemResolver};
+use super::{apex, wire};
+
+const DNS_PORT: u16 = 53;
+
+/// Why the authoritative servers, or one of them, gave no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The system's resolver could not say which servers are authoritative.
+    #[error("cannot find the name servers of {domain}: {source}")]
+    Discovery {
+        /// The domain.
+        domain: String,
+        /// What the system's resolver said.
+        source: system::Error,
+    },
+    /// The domain is not below any zone that has name servers.
+    #[error("cannot find the name servers of {domain}: {what}")]
+    NoZone {
+        /// The domain.
+        domain: String,
+        /// What was found instead.
+        what: String,
+    },
+    /// None of the server's addresses answered.
+    #[error("{server} did not answer: {why}")]
+    Silent {
+        /// The server, as shown to a person.
+        server: String,
+        /// The last failure.
+        why: String,
+    },
+    /// The server has no address, so it cannot be asked.
+    #[error("{server} cannot be asked: {why}")]
+    NoAddress {
+        /// The server's name.
+        server: String,
+        /// What the system's resolver said.
+        why: String,
+    },
+    /// The server answered with an error, e.g. REFUSED or SERVFAIL.
+    #[error("{server} answered {code} for {name}")]
+    Refused {
+        /// The server.
+        server: String,
+        /// The response code.
+        code: String,
+        /// The name asked for.
+        name: String,
+    },
+    /// The server is not authoritative for the name: a wrong server, or the name is delegated.
+    #[error("{server} is not authoritative for {name}")]
+    NotAuthoritative {
+        /// The server.
+        server: String,
+        /// The name asked for.
+        name: String,
+    },
+}
+
+/// What one authoritative server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The server, as shown to a person: name and address.
+    pub server: String,
+    /// What is there, or why that is not known.
+    pub result: Result<Observed, Error>,
+}
+
+/// One server; several addresses of one name are one server.
+#[derive(Clone, Debug)]
+struct Server {
+    name: Option<String>,
+    addresses: Vec<SocketAddr>,
+    /// Why it has no addresses.
+    problem: Option<system::Error>,
+}
+
+/// The authoritative servers of a zone, as the loops ask them. [`NameServers`] are the real ones.
+pub trait Authorities {
+    /// Asks every server, all at once, for the addresses at a name and for its ownership TXT.
+    fn ask_all(&self, name: &Name) -> impl Future<Output = Vec<Answer>>;
+}
+
+/// The authoritative servers of a zone.
+#[derive(Clone, Debug)]
+pub struct NameServers {
+    servers: Vec<Server>,
+}
+
+impl NameServers {
+    /// Finds the servers of the zone that `domain` is in. `apex` names that zone when its SOA cannot be used for it.
+    pub async fn discover(names: &SystemResolver, domain: &Name, apex: Option<&Name>) -> Result<Self, Error> {
+        let apex = match apex {
+            Some(apex) => apex.clone(),
+            None => apex::find(names, domain).await?,
+        };
+        let listed = apex::name_servers(names, &apex).await?;
+        let servers = join_all(listed.into_iter().map(|name| locate(names, name))).await;
+        if servers.iter().all(|server| server.addresses.is_empty()) {
+            let what = format!("none of the name servers of {apex} has an address");
+            return Err(Error::NoZone { domain: domain.to_string(), what });
+        }
+        Ok(Self { servers })
+    }
+
+    /// Uses these servers; each address is one server.
+    pub fn fixed(servers: Vec<SocketAddr>) -> Self {
+        let server = |address| Server { name: None, addresses: vec![address], problem: None };
+        Self { servers: servers.into_iter().map(server).collect() }
+    }
+
+    /// The servers as shown to a person: name and addresses.
+    pub fn shown(&self) -> Vec<String> {
+        self.servers.iter().map(Server::with_addresses).collect()
+    }
+
+    /// What all servers that answered agree on; `None` when none answered or two differ.
+    pub fn agreed(answers: &[Answer]) -> Option<Observed> {
+        let mut observed = answers.iter().filter_map(|answer| answer.result.as_ref().ok());
+        let first = observed.next()?;
+        observed.all(|other| other == first).then(|| first.clone())
+    }
+}
+
+impl Authorities for NameServers {
+    async fn ask_all(&self, name: &Name) -> Vec<Answer> {
+        join_all(self.servers.iter().map(|server| server.observe(name))).await
+    }
+}
+
+async fn locate(names: &SystemResolver, name: String) -> Server {
+    let (addresses, problem) = match names.addresses(&name).await {
+        Ok(addresses) => (addresses, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let addresses = addresses.into_iter().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT)).collect();
+    let name = name.strip_suffix('.').map(str::to_owned).unwrap_or(name);
+    Server { name: Some(name), addresses, problem }
+}
+
+impl Server {
+    /// The server as a person should see it, with the address that was asked.
+    fn shown(&self, address: Option<SocketAddr>) -> String {
+        match (&self.name, address) {
+            (Some(name), Some(address)) => format!("{name} ({})", bare(address)),
+            (Some(name), None) => name.clone(),
+            (None, Some(address)) => bare(address),
+            (None, None) => "no server".to_owned(),
+        }
+    }
+
+    fn with_addresses(&self) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(|address| bare(*address)).collect();
+        match (&self.name, &self.problem) {
+            (Some(name), Some(problem)) => format!("{name} ({problem})"),
+            (Some(name), None) => format!("{name} ({})", addresses.join(", ")),
+            (None, _) => addresses.join(", "),
+        }
+    }
+
+    /// Asks the addresses in turn, until one answers. Whatever an address answers, the others would answer too.
+    async fn observe(&self, name: &Name) -> Answer {
+        let why = self.problem.as_ref().map_or_else(|| "it has no address".to_owned(), ToString::to_string);
+        let mut last = Error::NoAddress { server: self.shown(None), why };
+        let mut shown = self.shown(self.addresses.first().copied());
+        for address in &self.addresses {
+            shown = self.shown(Some(*address));
+            match observe(*address, &shown, name).await {
+                Err(silent @ Error::Silent { .. }) => last = silent,
+                result => return Answer { server: shown, result },
+            }
+        }
+        Answer { server: shown, result: Err(last) }
+    }
+}
+
+/// An address, with its port only when that is not DNS's own.
+fn bare(address: SocketAddr) -> String {
+    if address.port() == DNS_PORT { address.ip().to_string() } else { address.to_string() }
+}
+
+async fn observe(address: SocketAddr, server: &str, name: &Name) -> Result<Observed, Error> {
+    let ownership = name.ownership();
+    let (a, aaaa, txt) = futures_util::join!(
+        question(address, server, name, RecordType::A),
+        question(address, server, name, RecordType::Aaaa),
+        question(address, server, &ownership, RecordType::Txt),
+    );
+    let (a, aaaa, txt) = (a?, aaaa?, txt?);
+    let alien = a.alien.or(aaaa.alien).or_else(|| txt.alien.map(|alien| format!("{alien} (at {ownership})")));
+    let addresses = a.set.into_iter().chain(aaaa.set).collect();
+    Ok(Observed { source: Source::Dns, addresses, label: txt.set, alien })
+}
+
+/// What is at one name, of one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The record set.
+    pub set: Option<RecordSet>,
+    /// Something that the agents never write there, in words.
+    pub alien: Option<String>,
+}
+
+/// What a packet from a server says about a name, if it is the answer with this id to the question for it.
+/// Public for the fuzz targets.
+pub fn understand(
+    packet: &[u8],
+    id: u16,
+    server: &str,
+    name: &Name,
+    kind: RecordType,
+) -> Option<Result<Found, Error>> {
+    let wire_name = absolute(name).ok()?;
+    let mut question = wire::question(&wire_name, wire_type(kind));
+    question.metadata.id = id;
+    let answer = wire::accept(packet, &question).ok()?;
+    Some(read(&answer, server, name, &wire_name, kind))
+}
+
+async fn question(address: SocketAddr, server: &str, name: &Name, kind: RecordType) -> Result<Found, Error> {
+    let silent = |why| Error::Silent { server: server.to_owned(), why };
+    let wire_name = absolute(name).map_err(silent)?;
+    let answer = wire::ask(address, &wire_name, wire_type(kind)).await;
+    let answer = answer.map_err(|error| silent(transport_words(&error)))?;
+    read(&answer, server, name, &wire_name, kind)
+}
+
+/// An answer counts only if its server is authoritative for the name; NXDOMAIN and "no data" mean absent.
+fn read(
+    answer: &Message,
+    server: &str,
+    name: &Name,
+    wire_name: &rr::Name,
+    kind: RecordType,
+) -> Result<Found, Error> {
+    let (server, shown_name) = (server.to_owned(), name.to_string());
+    match answer.metadata.response_code {
+        ResponseCode::NoError | ResponseCode::NXDomain => {}
+        code => return Err(Error::Refused { server, code: code_words(code), name: shown_name }),
+    }
+    if !answer.metadata.authoritative {
+        return Err(Error::NotAuthoritative { server, name: shown_name });
+    }
+    let records = || {
+        answer.answers.iter().filter(|record| record.dns_class == DNSClass::IN && record.name == *wire_name)
+    };
+    let alien = records().find_map(|record| match &record.data {
+        RData::CNAME(target) => Some(format!("a CNAME to {}", Name::remote(&target.to_string()))),
+        _ => None,
+    });
+    let mut values = records().filter_map(|record| Some((value(kind, &record.data)?, record.ttl))).peekable();
+    let set = values.peek().map(|(_, ttl)| *ttl).map(|ttl| RecordSet {
+        name: name.clone(),
+        kind,
+        ttl,
+        values: values.map(|(value, _)| value).collect(),
+    });
+    Ok(Found { set, alien })
+}
+
+/// A record's value in the normal form, if it is of this type.
+fn value(kind: RecordType, data: &RData) -> Option<String> {
+    match (kind, data) {
+        (RecordType::A, RData::A(address)) => Some(normalise_value(kind, &address.to_string())),
+        (RecordType::Aaaa, RData::AAAA(address)) => Some(normalise_value(kind, &address.to_string())),
+        // Not quoted on the wire, so there is nothing to unquote; the strings of one record belong together.
+        (RecordType::Txt, RData::TXT(text)) => {
+            Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned())
+        }
+        _ => None,
+    }
+}
+
+fn wire_type(kind: RecordType) -> rr::RecordType {
+    match kind {
+        RecordType::A => rr::RecordType::A,
+        RecordType::Aaaa => rr::RecordType::AAAA,
+        RecordType::Txt => rr::RecordType::TXT,
+    }
+}
+
+/// The name as the DNS library has it, fully qualified, so that no search domain is appended.
+pub(super) fn absolute(name: &Name) -> Result<rr::Name, String> {
+    let mut wire = rr::Name::from_ascii(name.as_str()).map_err(|error| error.to_string())?;
+    wire.set_fqdn(true);
+    Ok(wire)
+}
+
+fn code_words(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn transport_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use sandbox::cloud::{Cloud, Options};
+    use sandbox::route53::{RecordSet as Set, RecordType as Kind};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_addresses_of_a_server_are_asked_until_one_answers() {
+        let cloud = Cloud::start(Options::default()).await.unwrap();
+        let set = Set::simple("vc-1.example.org", Kind::A, 60, &["203.0.113.10"]);
+        cloud.route53.put(&cloud.zone_id, set).unwrap();
+        let closed = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let open = cloud.dns.addresses().first().copied().unwrap();
+        let name = Some("ns-1.example.net".to_owned());
+        let server = Server { name, addresses: vec![closed, open], problem: None };
+
+        let answer = server.observe(&Name::host("vc-1.example.org").unwrap()).await;
+        assert_eq!(answer.server, format!("ns-1.example.net ({open})"));
+        assert_eq!(answer.result.unwrap().addresses.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_server_without_an_address_says_why() {
+        let problem = Some(system::Error::NoAddress("ns-1.example.net".into()));
+        let server = Server { name: Some("ns-1.example.net".into()), addresses: Vec::new(), problem };
+        let answer = server.observe(&Name::host("vc-1.example.org").unwrap()).await;
+        assert_eq!(answer.server, "ns-1.example.net");
+        assert_eq!(
+            answer.result.unwrap_err().to_string(),
+            "ns-1.example.net cannot be asked: the name ns-1.example.net does not resolve: it has no address"
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! Clients for everything that the agents talk to. One call is one method; errors are typed, and each knows whether
+//! trying again may help. Nothing here retries, reads a configuration or decides what to do.
+//!
+//! - [`aws`]: the SDK's settings and errors, with Route 53, EC2, Auto Scaling and CloudWatch below it;
+//! - [`imds`]: the instance metadata service;
+//! - [`dns`]: the system's resolver, and the zone's own name servers;
+//! - [`scalelite`], [`bbb`], [`coturn`]: the services of a fleet;
+//! - [`secrets`]: secrets by reference, from a file, systemd or Secrets Manager;
+//! - [`systemd`], [`certificate`]: the host itself;
+//! - [`http`]: the one HTTP and TLS stack below all of them;
+//! - [`untrusted`]: what others have written, made fit for a parser, a log or a terminal.
+
+pub mod aws;
+pub mod bbb;
+pub mod certificate;
+pub mod coturn;
+pub mod dns;
+pub mod http;
+pub mod imds;
+pub mod scalelite;
+pub mod secrets;
+pub mod systemd;
+pub mod untrusted;

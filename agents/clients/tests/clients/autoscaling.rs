@@ -1,0 +1,182 @@
+//! The Auto Scaling client against the sandbox's groups, over a real socket, with real signatures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clients::aws;
+use clients::aws::autoscaling::{AutoScaling, Error, Hook, Membership};
+use clients::dns::system::SystemResolver;
+use clients::http::Tls;
+use clients::imds::Imds;
+use plan::instance::InstanceId;
+use plan::lifecycle::Verdict;
+use sandbox::cloud::{Cloud, Options};
+use sandbox::faults::{Fault, Planned};
+use sandbox::fleet::{self, HookResult, LifecycleState, Transition};
+use sandbox::http::ServiceName;
+
+const GROUP: &str = "bbb-fleet";
+const HOOK: &str = "drain";
+
+struct Rig {
+    cloud: Arc<Cloud>,
+    client: AutoScaling,
+    instance: InstanceId,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let cloud = Cloud::start(Options::default()).await.unwrap();
+        let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
+        let names = SystemResolver::asking(vec![cloud.resolver.address()]);
+        // The settings' region is not the host's: Route 53 may be asked elsewhere.
+        let config = aws::sdk_config(&Tls::new(None), &names, &imds, "us-east-1").await.unwrap();
+        let config = config.into_builder().endpoint_url(cloud.aws_url()).build();
+        let instance = InstanceId::parse(cloud.imds.instance()).unwrap();
+        Self { client: AutoScaling::new(&config, "eu-central-1"), cloud, instance }
+    }
+
+    fn id(&self) -> &str {
+        self.instance.as_str()
+    }
+
+    fn state(&self) -> LifecycleState {
+        self.cloud.fleet.membership(self.id()).unwrap().1.state
+    }
+
+    fn fail(&self, fault: Fault) {
+        let service = ServiceName::AutoScaling;
+        self.cloud.faults.plan(Planned { service, action: None, fault, times: Some(1) });
+    }
+
+    async fn heartbeat(&self) -> Result<(), Error> {
+        self.client.heartbeat(GROUP, HOOK, &self.instance).await
+    }
+
+    async fn complete(&self, verdict: Verdict) -> Result<(), Error> {
+        self.client.complete(GROUP, HOOK, &self.instance, verdict).await
+    }
+}
+
+#[tokio::test]
+async fn where_an_instance_is() {
+    let rig = Rig::start().await;
+    let expected = Membership { group: GROUP.into(), state: "InService".into(), protected: false };
+    assert_eq!(rig.client.membership(&rig.instance).await.unwrap(), Some(expected));
+    rig.cloud.fleet.terminate(rig.id()).unwrap();
+    let held = rig.client.membership(&rig.instance).await.unwrap().unwrap();
+    assert_eq!(held.state, "Terminating:Wait");
+    let stranger = InstanceId::parse("i-0fedcba9876543210").unwrap();
+    assert_eq!(rig.client.membership(&stranger).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn only_termination_hooks_are_listed() {
+    let rig = Rig::start().await;
+    let hook = |name: &str, transition, heartbeat_timeout| fleet::Hook {
+        name: name.into(),
+        transition,
+        heartbeat_timeout,
+        default_result: HookResult::Continue,
+    };
+    rig.cloud.fleet.put_hook(GROUP, hook("boot", Transition::Launching, 60)).unwrap();
+    rig.cloud.fleet.put_hook(GROUP, hook("long", Transition::Terminating, 7200)).unwrap();
+    let named = |name: &str, heartbeat, ceiling| Hook {
+        name: name.into(),
+        heartbeat_timeout: Duration::from_secs(heartbeat),
+        ceiling: Duration::from_secs(ceiling),
+    };
+    let hooks = rig.client.termination_hooks(GROUP).await.unwrap();
+    assert_eq!(hooks, [named(HOOK, 900, 90_000), named("long", 7200, 172_800)]);
+
+    let error = rig.client.termination_hooks("nobody's").await.unwrap_err();
+    assert!(!error.is_retryable() && !error.is_gone());
+    assert!(
+        error
+            .to_string()
+            .starts_with("Auto Scaling DescribeLifecycleHooks of group nobody's: ValidationError"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_hook_holds_the_instance_until_it_is_completed() {
+    for verdict in [Verdict::Continue, Verdict::Abandon] {
+        let rig = Rig::start().await;
+        rig.cloud.fleet.terminate(rig.id()).unwrap();
+        for _ in 0..2 {
+            // One heartbeat timeout would be over after the second of these.
+            rig.cloud.clock.advance(Duration::from_secs(600));
+            rig.heartbeat().await.unwrap();
+            assert_eq!(rig.state(), LifecycleState::TerminatingWait);
+        }
+        rig.complete(verdict).await.unwrap();
+        assert_eq!(rig.state(), LifecycleState::TerminatingProceed);
+        for error in [rig.complete(verdict).await.unwrap_err(), rig.heartbeat().await.unwrap_err()] {
+            assert!(error.is_gone() && !error.is_retryable(), "{error:?}");
+            assert!(
+                error.to_string().contains("by hook drain of group bbb-fleet: ValidationError: "),
+                "{error}"
+            );
+            assert!(error.to_string().contains(rig.id()), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_hold_the_instance_is_gone() {
+    let rig = Rig::start().await;
+    assert!(rig.heartbeat().await.unwrap_err().is_gone(), "it is in service");
+    rig.cloud.fleet.terminate(rig.id()).unwrap();
+    rig.cloud.clock.advance(Duration::from_secs(901));
+    assert!(rig.heartbeat().await.unwrap_err().is_gone(), "the heartbeat timeout is over");
+
+    let error = rig.client.complete("nobody's", HOOK, &rig.instance, Verdict::Continue).await.unwrap_err();
+    assert!(!error.is_gone() && !error.is_retryable(), "{error:?}");
+    assert!(error.to_string().contains("nobody's"), "{error}");
+}
+
+#[tokio::test]
+async fn after_a_lost_reply_the_completion_is_gone() {
+    let rig = Rig::start().await;
+    rig.cloud.fleet.terminate(rig.id()).unwrap();
+    rig.fail(Fault::LoseReply);
+    let error = rig.complete(Verdict::Continue).await.unwrap_err();
+    assert!(error.is_retryable() && !error.is_gone(), "{error:?}");
+    assert!(rig.complete(Verdict::Continue).await.unwrap_err().is_gone());
+}
+
+#[tokio::test]
+async fn protection_from_scale_in() {
+    let rig = Rig::start().await;
+    for protected in [true, true, false] {
+        rig.client.protect(GROUP, &rig.instance, protected).await.unwrap();
+        assert_eq!(rig.client.membership(&rig.instance).await.unwrap().unwrap().protected, protected);
+    }
+    rig.cloud.fleet.terminate(rig.id()).unwrap();
+    let error = rig.client.protect(GROUP, &rig.instance, true).await.unwrap_err();
+    assert!(!error.is_retryable() && !error.is_gone(), "{error:?}");
+    assert!(error.to_string().contains("is not in InService"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_is_retried_here_and_errors_say_whether_to() {
+    let rig = Rig::start().await;
+    let error = |status, code: &str| Fault::Error { status, code: code.to_owned() };
+    for (fault, again) in [
+        (error(400, "Throttling"), true),
+        (error(500, "ResourceContention"), true),
+        (error(503, "ServiceUnavailable"), true),
+        (error(403, "AccessDenied"), false),
+        (error(400, "ValidationError"), false),
+        (Fault::Close, true),
+    ] {
+        let before = rig.cloud.journal.count(ServiceName::AutoScaling, "");
+        rig.fail(fault.clone());
+        let error = rig.client.membership(&rig.instance).await.unwrap_err();
+        assert_eq!((error.is_retryable(), error.is_gone()), (again, false), "{fault:?}: {error}");
+        assert_eq!(rig.cloud.journal.count(ServiceName::AutoScaling, ""), before + 1);
+        let named = format!("Auto Scaling DescribeAutoScalingInstances of {}: ", rig.id());
+        assert!(error.to_string().starts_with(&named), "{error}");
+    }
+}

@@ -1,0 +1,106 @@
+//! What a host looks at on itself for its metrics: the certificate that it shows, and whether coturn answers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use clients::{certificate, coturn};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::version::{TLS12, TLS13};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+/// A server whose certificate ends in that year. What the first client sent after the greeting comes through the channel.
+async fn server(
+    end: i32,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> (SocketAddr, oneshot::Receiver<Vec<u8>>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["other.example.org".to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(end, 1, 2));
+    let certificate = params.self_signed(&key).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, received) = oneshot::channel();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+        let mut all = Vec::new();
+        // The client does not say goodbye.
+        let _ = stream.read_to_end(&mut all).await;
+        sender.send(all).unwrap();
+    });
+    (address, received)
+}
+
+#[tokio::test]
+async fn the_end_of_whatever_certificate_is_shown() {
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        // Expired, unknown, for another name; from 2050 on the time is written otherwise (RFC 5280, 4.1.2.5).
+        for (year, seconds) in [(2020, 1_577_923_200), (2049, 2_493_158_400), (2050, 2_524_694_400)] {
+            let (address, received) = server(year, versions).await;
+            let end = certificate::end(address, "vc-1.example.org").await;
+            assert_eq!(end, Ok(seconds), "{year}");
+            assert_eq!(received.await.unwrap(), b"", "nothing is sent");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_shows_no_certificate_is_told() {
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let closing = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
+    let closed = certificate::end(address, "vc-1.example.org").await.unwrap_err();
+    assert!(closed.to_string().starts_with(&format!("no certificate at {address}: ")), "{closed}");
+    closing.await.unwrap();
+    let refused = certificate::end(address, "vc-1.example.org").await.unwrap_err();
+    assert!(refused.to_string().contains("refused"), "{refused}");
+}
+
+/// A TURN server that does this with the datagrams it gets, by number: the bytes of its answer.
+async fn turn(answer: impl Fn(usize, &[u8]) -> Option<Vec<u8>> + Send + 'static) -> SocketAddr {
+    let socket = UdpSocket::bind(ANY).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut datagram = [0; 1500];
+        for number in 0.. {
+            let (length, from) = socket.recv_from(&mut datagram).await.unwrap();
+            if let Some(answer) = answer(number, &datagram[..length]) {
+                socket.send_to(&answer, from).await.unwrap();
+            }
+        }
+    });
+    address
+}
+
+fn success(request: &[u8]) -> Vec<u8> {
+    [&[0x01, 0x01], &request[2..]].concat()
+}
+
+#[tokio::test]
+async fn coturn_answers_or_does_not() {
+    let at_once = turn(|_, request| Some(success(request))).await;
+    assert!(coturn::answers(at_once).await.unwrap());
+    let lost = turn(|number, request| (number == 1).then(|| success(request))).await;
+    assert!(coturn::answers(lost).await.unwrap(), "the repetition is answered");
+    let silent = turn(|_, _| None).await;
+    assert!(!coturn::answers(silent).await.unwrap());
+    let echo = turn(|_, request| Some(request.to_vec())).await;
+    assert!(!coturn::answers(echo).await.unwrap());
+    let closed = UdpSocket::bind(ANY).await.unwrap().local_addr().unwrap();
+    assert!(!coturn::answers(closed).await.unwrap());
+}

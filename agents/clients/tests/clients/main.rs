@@ -1,0 +1,17 @@
+//! The clients against the embedded cloud and against answers that no service should give, over real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod autoscaling;
+mod aws;
+mod bbb;
+mod cloudwatch;
+mod dns;
+mod http;
+mod imds;
+mod local;
+mod recordings;
+mod scalelite;
+mod secrets;
+mod served;
+mod systemd;

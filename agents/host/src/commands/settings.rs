@@ -1,0 +1,36 @@
+//! `settings`: what BBB's property files say, with BBB's secret, for an agent that may not read them itself. Internal:
+//! started by `bbb-agent-settings.socket` and talked to by [`clients::bbb::read_installation`] only.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+
+use super::configured;
+use crate::agent::Agent;
+use crate::cli::Common;
+use crate::report::{Exit, Failure};
+use clients::bbb::reader;
+
+/// Answers on standard output, which must be a socket or a pipe: neither a screen nor a file may get the secret by
+/// mistake.
+pub fn settings(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
+    let failed = |what: &str| Failure::new(Exit::Failed, what);
+    let settings = configured(agent, common)?;
+    let bbb = settings.bbb.ok_or_else(|| failed("this is no BBB host"))?;
+    // Not through std's own buffer, which nobody wipes.
+    let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let mut output = output.map_err(|error| failed("standard output").because(error))?;
+    let kind = output.metadata().map_err(|error| failed("standard output").because(error))?.file_type();
+    if !(kind.is_socket() || kind.is_fifo()) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "BBB's secret is written to a socket or a pipe only, and standard output is neither",
+        )
+        .advise("this command is for bbb-agent-settings.socket; a person asks: bbb-conf --secret"));
+    }
+    let answer = reader::answer(&bbb.defaults, &bbb.properties);
+    let answer = answer.map_err(|error| failed("BBB's settings cannot be written as JSON").because(error))?;
+    output.write_all(&answer).map_err(|error| failed("cannot write to standard output").because(error))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,422 @@
+//! The host's name: observe, plan (`plan::dns`), execute, until it is as desired or must be left alone.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use plan::backoff::Refusal;
+use plan::dns::{self, Bearer, ChangeBatch, Decision, Desired, Holder, Liveness, Observed, Source};
+use plan::record::{Name, RecordSet};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::execute::{Executor, Outcome};
+use crate::identity::Host;
+use crate::report::{self, Exit, Failure};
+use crate::retry::{Pace, Queued};
+use clients::aws::ec2::Instances;
+use clients::aws::route53::{ChangeId, Error, HostedZone, RecordSets};
+use clients::dns::authoritative::{Answer, Authorities, NameServers};
+
+/// How often a change may lose the race against somebody else's before a person should look.
+const CONFLICTS: u32 = 5;
+
+/// A zone with its two faces: the API, which writes, and the authoritative servers, which are read.
+#[derive(Debug)]
+pub struct Zone<A = HostedZone, S = NameServers> {
+    /// Route 53's API.
+    pub api: A,
+    /// The authoritative servers, or why they are not asked.
+    pub servers: Result<S, String>,
+}
+
+/// How a host's name came to be as desired.
+#[derive(Debug)]
+pub enum Named {
+    /// It was so already.
+    Already,
+    /// A change was sent, its answer was lost, and Route 53 has it all the same.
+    Confirmed,
+    /// It was changed; Route 53 tells by this id how far its servers are.
+    Changed(ChangeId),
+    /// It would be changed.
+    Planned,
+}
+
+/// How a host's name came to hold nothing of this host's.
+#[derive(Debug)]
+pub enum Unnamed {
+    /// It held nothing already.
+    Already,
+    /// Its record sets were deleted; Route 53 tells by this id, unless its answer was lost, how far its servers are.
+    Changed(Option<ChangeId>),
+    /// They would be deleted.
+    Planned,
+    /// It is somebody else's and was left alone.
+    Others(dns::Refusal),
+}
+
+/// What the authoritative servers say of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All answer as desired.
+    Live,
+    /// Some answer otherwise, or do not answer: which, in words.
+    Otherwise(String),
+    /// None can be asked: why.
+    Nobody(String),
+}
+
+/// What the planner decided for good.
+enum Settled {
+    /// All is as it should be; `sent` if a change was sent before that was seen.
+    Nothing {
+        sent: bool,
+    },
+    Changed(ChangeId),
+    Planned,
+    Refused(dns::Refusal),
+}
+
+impl<A: RecordSets, S: Authorities> Zone<A, S> {
+    /// Makes the host's name as desired.
+    pub async fn register(
+        &self,
+        desired: &Desired,
+        source: Source,
+        executor: &Executor,
+        queued: &mut Queued,
+    ) -> Result<Named, Failure> {
+        let plan = async |observed: &Observed| Ok(dns::register(desired, observed));
+        match self.settle(&desired.name, source, plan, executor, queued).await? {
+            Settled::Nothing { sent: false } => Ok(Named::Already),
+            Settled::Nothing { sent: true } => Ok(Named::Confirmed),
+            Settled::Changed(id) => Ok(Named::Changed(id)),
+            Settled::Planned => Ok(Named::Planned),
+            Settled::Refused(refusal) => Err(refused(&desired.name, &refusal)),
+        }
+    }
+
+    /// Removes whatever is this host's at its name.
+    pub async fn deregister(
+        &self,
+        host: &Host,
+        ec2: &impl Instances,
+        executor: &Executor,
+        deadline: Instant,
+    ) -> Result<Unnamed, Failure> {
+        let plan = async |observed: &Observed| {
+            let held = held_by_others(observed, host, ec2, deadline).await?;
+            Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held))
+        };
+        match self.settle(&host.name, Source::Dns, plan, executor, &mut Queued::once(deadline)).await? {
+            Settled::Nothing { sent: false } => Ok(Unnamed::Already),
+            // The answer was lost, but the record sets are gone.
+            Settled::Nothing { sent: true } => Ok(Unnamed::Changed(None)),
+            Settled::Changed(id) => Ok(Unnamed::Changed(Some(id))),
+            Settled::Planned => Ok(Unnamed::Planned),
+            // Our label beside another host's address is a state that nobody wanted: a person has to look.
+            Settled::Refused(refusal @ dns::Refusal::Address(_)) => Err(refused(&host.name, &refusal)),
+            Settled::Refused(refusal) => Ok(Unnamed::Others(refusal)),
+        }
+    }
+
+    /// Observe, plan, execute, until the plan is settled.
+    async fn settle(
+        &self,
+        name: &Name,
+        mut source: Source,
+        plan: impl AsyncFn(&Observed) -> Result<Decision, Failure>,
+        executor: &Executor,
+        queued: &mut Queued,
+    ) -> Result<Settled, Failure> {
+        let mut conflicts = 0;
+        let mut sent = false;
+        loop {
+            let observed = match self.observe_free(name, source).await {
+                Some(observed) => observed,
+                None => {
+                    queued.turn()?;
+                    match self.api.read(name).await {
+                        Ok(observed) => observed,
+                        Err(error) => {
+                            retry_or_fail(queued, name, error).await?;
+                            continue;
+                        }
+                    }
+                }
+            };
+            debug!("{name} as read from {:?}: {observed:?}", observed.source);
+            let batch = match plan(&observed).await? {
+                Decision::Nothing => return Ok(Settled::Nothing { sent }),
+                Decision::Refuse(refusal) => return Ok(Settled::Refused(refusal)),
+                Decision::AskRoute53 => {
+                    source = Source::Api;
+                    continue;
+                }
+                Decision::Change(batch) => batch,
+            };
+            queued.turn()?;
+            match self.change(name, &batch, executor, queued).await? {
+                Outcome::Shown => return Ok(Settled::Planned),
+                Outcome::Ran(Ok(id)) => return Ok(Settled::Changed(id)),
+                Outcome::Ran(Err(error @ Error::Conflict { .. })) => {
+                    conflicts += 1;
+                    if conflicts == CONFLICTS {
+                        return Err(failed(name, &error));
+                    }
+                    // Either somebody was faster, or a reply of ours was lost. Only Route 53 itself knows by now.
+                    info!("{error}; reading again");
+                    source = Source::Api;
+                }
+                Outcome::Ran(Err(error)) => {
+                    sent = true;
+                    retry_or_fail(queued, name, error).await?;
+                }
+            }
+        }
+    }
+
+    /// Sends a batch until it is not throttled any more. Nothing was changed meanwhile by it, and if somebody else has changed
+    /// something Route 53 refuses it: so nothing is read in between, which could cost further calls.
+    async fn change(
+        &self,
+        name: &Name,
+        batch: &ChangeBatch,
+        executor: &Executor,
+        queued: &mut Queued,
+    ) -> Result<Outcome<Result<ChangeId, Error>>, Failure> {
+        let what = format!("Route 53: {}", words(batch));
+        loop {
+            match executor.run("change", &what, self.api.change(batch)).await? {
+                Outcome::Ran(Err(error)) if error.passing() == Some(Refusal::Throttled) => {
+                    retry_or_fail(queued, name, error).await?;
+                }
+                outcome => return Ok(outcome),
+            }
+        }
+    }
+
+    /// Reads what is at a name. DNS costs nothing; where it does not answer, or its servers disagree, the API does.
+    async fn observe(&self, name: &Name, source: Source) -> Result<Observed, Error> {
+        match self.observe_free(name, source).await {
+            Some(observed) => Ok(observed),
+            None => self.api.read(name).await,
+        }
+    }
+
+    /// What DNS says is at a name, where it is to be believed and does say it.
+    async fn observe_free(&self, name: &Name, source: Source) -> Option<Observed> {
+        let servers = self.servers.as_ref().ok().filter(|_| source == Source::Dns)?;
+        let observed = NameServers::agreed(&servers.ask_all(name).await);
+        if observed.is_none() {
+            debug!("the authoritative servers do not agree on {name}, or do not answer: asking Route 53");
+        }
+        observed
+    }
+
+    /// Why what goes by the host's name, such as its entry in Scalelite, is another host's; none where it is this host's. As
+    /// long as that cannot be read nobody may touch it: an entry that stays is a smaller harm than meetings that are ended.
+    pub async fn borne_by_another(
+        &self,
+        host: &Host,
+        deadline: Instant,
+    ) -> Result<Option<dns::Refusal>, Failure> {
+        let mut queued = Queued::once(deadline);
+        let mut source = Source::Dns;
+        loop {
+            let observed = match self.observe(&host.name, source).await {
+                Ok(observed) => observed,
+                Err(error) => {
+                    retry_or_fail(&mut queued, &host.name, error).await?;
+                    continue;
+                }
+            };
+            match dns::bearer(&host.instance, &host.addresses(), &observed) {
+                Bearer::Me => return Ok(None),
+                Bearer::Other(refusal) => return Ok(Some(refusal)),
+                Bearer::AskRoute53 => source = Source::Api,
+            }
+        }
+    }
+
+    /// Waits until every authoritative server answers with the desired record sets; where none can be asked, until
+    /// Route 53 says that all of them have the change. Tells which of both it was.
+    pub async fn wait_until_live(
+        &self,
+        desired: &Desired,
+        change: Option<&ChangeId>,
+        deadline: Instant,
+    ) -> Result<Source, Failure> {
+        let has_it = |observed: &Observed| dns::liveness(desired, observed) == Liveness::Live;
+        self.wait(&desired.name, has_it, change, deadline).await?.map_err(|standing| {
+            Failure::new(Exit::Partly, format!("{} is registered, but not live everywhere yet", desired.name))
+                .because(standing)
+                .advise("wait, or look at the servers with status; the record itself is in Route 53")
+        })
+    }
+
+    /// What the authoritative servers say of the desired record sets now. Asks Route 53's API nothing.
+    pub async fn standing(&self, desired: &Desired) -> Standing {
+        let has_it = |observed: &Observed| dns::liveness(desired, observed) == Liveness::Live;
+        match (&self.servers, self.answers(&desired.name).await) {
+            (_, Some(answers)) => behind(&answers, has_it).map_or(Standing::Live, Standing::Otherwise),
+            (Ok(_), None) => Standing::Nobody("no authoritative server answers".to_owned()),
+            (Err(why), None) => Standing::Nobody(why.clone()),
+        }
+    }
+
+    /// Waits until no authoritative server answers with anything of this host's any more: whoever registers before that
+    /// would take the old answer for the present state.
+    pub async fn wait_until_gone(
+        &self,
+        host: &Host,
+        change: Option<&ChangeId>,
+        deadline: Instant,
+    ) -> Result<Source, Failure> {
+        let is_rid = |observed: &Observed| !matches!(observed.holder(&host.instance), Holder::Me(_));
+        self.wait(&host.name, is_rid, change, deadline).await?.map_err(|standing| {
+            Failure::new(Exit::TryAgain, format!("{} is deleted, but not gone everywhere yet", host.name))
+                .because(standing)
+                .advise("wait about a minute before registering again")
+        })
+    }
+
+    /// Waits until all servers answer as wanted; the inner error says how far they were at the deadline.
+    async fn wait(
+        &self,
+        name: &Name,
+        wanted: impl Fn(&Observed) -> bool,
+        change: Option<&ChangeId>,
+        deadline: Instant,
+    ) -> Result<Result<Source, String>, Failure> {
+        // Asking DNS costs nothing; calls to the API come out of the account's budget.
+        let mut soon = Pace::new(deadline, Duration::from_millis(500), Duration::from_secs(2));
+        let mut later = Pace::remote(deadline);
+        let started = Instant::now();
+        loop {
+            let (source, standing) = match (self.answers(name).await, change) {
+                (Some(answers), _) => (Source::Dns, behind(&answers, &wanted)),
+                (None, Some(id)) => (Source::Api, self.out_of_sync(name, id).await?),
+                // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
+                (None, None) => (Source::Api, None),
+            };
+            let Some(standing) = standing else {
+                report::progress_done();
+                return Ok(Ok(source));
+            };
+            report::progress(&format!("waiting for {name}: {standing} ({} s)", started.elapsed().as_secs()));
+            let pace = if source == Source::Dns { &mut soon } else { &mut later };
+            if !pace.look_again().await {
+                report::progress_done();
+                return Ok(Err(standing));
+            }
+        }
+    }
+
+    /// What the authoritative servers say, if any of them can be asked.
+    async fn answers(&self, name: &Name) -> Option<Vec<Answer>> {
+        let answers = self.servers.as_ref().ok()?.ask_all(name).await;
+        answers.iter().any(|answer| answer.result.is_ok()).then_some(answers)
+    }
+
+    /// Why not all servers have a change, in words; none when they have.
+    async fn out_of_sync(&self, name: &Name, id: &ChangeId) -> Result<Option<String>, Failure> {
+        match self.api.is_in_sync(id).await {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some("Route 53 has not told all its servers yet".to_owned())),
+            Err(error) if error.is_retryable() => Ok(Some(error.to_string())),
+            Err(error) => Err(failed(name, &error)),
+        }
+    }
+}
+
+/// How far the servers are, in words; none when all answer as wanted.
+fn behind(answers: &[Answer], wanted: impl Fn(&Observed) -> bool) -> Option<String> {
+    let late = answers.iter().filter_map(|answer| match &answer.result {
+        Ok(observed) if wanted(observed) => None,
+        Ok(_) => Some(format!("{} is behind", answer.server)),
+        Err(error) => Some(error.to_string()),
+    });
+    let late: Vec<String> = late.collect();
+    let ready = answers.len() - late.len();
+    late.first().map(|first| format!("{ready} of {} servers have the change; {first}", answers.len()))
+}
+
+/// The addresses at this host's name that are not its own and that another instance has, or may have: what EC2 will not
+/// say counts as held, because a record that stays is a smaller harm than one that is wrongly deleted.
+async fn held_by_others(
+    observed: &Observed,
+    host: &Host,
+    ec2: &impl Instances,
+    deadline: Instant,
+) -> Result<BTreeSet<IpAddr>, Failure> {
+    let mut held = BTreeSet::new();
+    let own = host.addresses();
+    // What DNS says is not decided on, and what is not ours is not deleted: nobody needs to be asked.
+    if observed.source == Source::Dns || !matches!(observed.holder(&host.instance), Holder::Me(_)) {
+        return Ok(held);
+    }
+    for address in observed.ip_addresses().difference(&own) {
+        let mut pace = Pace::remote(deadline);
+        let holders = loop {
+            match ec2.holders(*address).await {
+                Err(error) if error.is_retryable() => {
+                    pace.again(&format!("asking who has {address}"), &error).await?;
+                }
+                answer => break answer,
+            }
+        };
+        match holders {
+            Ok(holders) if holders.iter().all(|holder| *holder == host.instance.as_str()) => continue,
+            Ok(holders) => {
+                info!("{address} belongs to {}", holders.into_iter().collect::<Vec<_>>().join(", "));
+            }
+            Err(error) => warn!("cannot find out who has {address}, so its record set stays: {error}"),
+        }
+        held.insert(*address);
+    }
+    Ok(held)
+}
+
+async fn retry_or_fail(queued: &mut Queued, name: &Name, error: Error) -> Result<(), Failure> {
+    match error.passing() {
+        Some(refusal) => queued.again(&format!("DNS name {name}"), &error, refusal).await,
+        None => Err(failed(name, &error)),
+    }
+}
+
+fn failed(name: &Name, error: &Error) -> Failure {
+    Failure::new(Exit::Failed, format!("DNS name {name}"))
+        .because(error)
+        .advise("check dns.zone_id and the instance role's permissions, for example with the command check")
+}
+
+/// What is said of a name that is somebody else's.
+pub(crate) fn refused(name: &Name, refusal: &dns::Refusal) -> Failure {
+    Failure::new(Exit::Refused, format!("{name} was left untouched"))
+        .because(refusal)
+        .advise("if nobody needs these record sets, delete them in Route 53 and run the command again; else choose another dns.hostname")
+}
+
+/// A batch as a person reads it.
+pub fn words(ChangeBatch(changes): &ChangeBatch) -> String {
+    words_of(changes).join(", ")
+}
+
+/// Record sets or changes as a person reads them.
+pub fn words_of<T: ToString>(things: &[T]) -> Vec<String> {
+    things.iter().map(ToString::to_string).collect()
+}
+
+/// Says why the Scalelite entry under the host's name is left alone: the name is another host's.
+pub(crate) fn left_alone(host: &Host, why: &dns::Refusal) -> String {
+    format!("scalelite: the entry of {} was left untouched: the name is not this host's: {why}", host.name)
+}
+
+/// Lists address record sets as `A 192.0.2.1, AAAA 2001:db8::1`.
+pub(crate) fn addresses_words(sets: &[RecordSet]) -> String {
+    let values =
+        sets.iter().flat_map(|set| set.values.iter().map(move |value| format!("{} {value}", set.kind)));
+    values.collect::<Vec<_>>().join(", ")
+}

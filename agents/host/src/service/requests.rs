@@ -1,0 +1,242 @@
+//! People who have ordered something by hand: what they are told, and when they have waited long enough.
+
+use std::time::Duration;
+
+use plan::lifecycle::{Machine, Moment, Order, State, TroubleKind, Unregistered};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::metrics::Metrics;
+use crate::control::{Conversation, Request, ServiceState};
+use crate::report::Exit;
+use crate::session::{Session, now as unix_now};
+
+/// As long as `drain.deadline` may be.
+const LONGEST_DRAIN: Duration = Duration::from_secs(172_800);
+
+/// Everybody who waits.
+#[derive(Debug, Default)]
+pub(super) struct Requests(Vec<Waiting>);
+
+#[derive(Debug)]
+struct Waiting {
+    conversation: Conversation,
+    request: Request,
+    /// When a BBB that is not there is no longer waited for.
+    bbb: Instant,
+    until: Instant,
+    words: String,
+    refused: Option<String>,
+    /// What was tried for this order and will fail again, with the exit code that the command alone would have ended with.
+    failed: Option<(Exit, String)>,
+}
+
+/// How a wait ends.
+enum End {
+    Well(String),
+    Badly(Exit, String),
+}
+
+impl Requests {
+    /// Takes a request: the order that it means, if it means one.
+    pub(super) fn receive(
+        &mut self,
+        request: Request,
+        conversation: Conversation,
+        machine: &Machine,
+        metrics: &Metrics,
+        session: &Session,
+        now: Moment,
+    ) -> Option<Order> {
+        let timeouts = &session.settings.timeouts;
+        let (order, patience) = match request {
+            Request::Status => {
+                conversation.service(standing(machine, metrics, now));
+                conversation.end(Exit::Done);
+                return None;
+            }
+            Request::Register { only: Some(_), .. } | Request::Deregister { only: Some(_), .. } => {
+                conversation.complaint(
+                    "the service looks after the name and the entry together: run it without --only, or stop the service before",
+                );
+                conversation.end(Exit::Usage);
+                return None;
+            }
+            Request::Register { .. } => (Order::Register, timeouts.register),
+            Request::Deregister { .. } => (Order::Deregister, timeouts.deregister),
+            Request::Drain { deadline, wait } => {
+                // The command keeps to that; who else writes to the socket may not.
+                let deadline = deadline.map(|seconds| Duration::from_secs(seconds).min(LONGEST_DRAIN));
+                let drain =
+                    if wait { deadline.unwrap_or(session.settings.drain.deadline) } else { Duration::ZERO };
+                (Order::Drain(deadline.map(|deadline| now + deadline)), drain + timeouts.deregister)
+            }
+        };
+        let begun = Instant::now();
+        let (bbb, until) = (begun + timeouts.bbb, begun + patience);
+        let (words, refused, failed) = (String::new(), None, None);
+        self.0.push(Waiting { conversation, request, bbb, until, words, refused, failed });
+        Some(order)
+    }
+
+    /// The last order cannot be obeyed.
+    pub(super) fn refuse(&mut self, why: &str) {
+        if let Some(last) = self.0.last_mut() {
+            last.refused = Some(why.to_owned());
+        }
+    }
+
+    /// What was tried will fail again. Nobody has to wait for that until the time is over, and the service tries again all
+    /// the same.
+    pub(super) fn failed(&mut self, exit: Exit, words: &str) {
+        for waiting in &mut self.0 {
+            waiting.failed = Some((exit, words.to_owned()));
+        }
+    }
+
+    /// Something was done that everybody wants to read.
+    pub(super) fn line(&self, line: &str) {
+        for waiting in &self.0 {
+            waiting.conversation.line(line);
+        }
+    }
+
+    /// When somebody has waited long enough.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.0.iter().flat_map(|waiting| [waiting.bbb, waiting.until]).filter(|time| *time > now).min()
+    }
+
+    /// Ends the conversations of those who have what they wait for, or have waited long enough.
+    pub(super) fn settle(&mut self, machine: &Machine, session: &Session, now: Moment) {
+        let words = machine.words(now);
+        let waiting = std::mem::take(&mut self.0);
+        for mut waiting in waiting {
+            if waiting.conversation.is_gone() {
+                continue;
+            }
+            match waiting.end(machine, &words) {
+                Some(End::Well(words)) => {
+                    waiting.conversation.line(format_args!("{}: {words}", session.agent.name));
+                    waiting.conversation.end(Exit::Done);
+                }
+                Some(End::Badly(exit, words)) => {
+                    waiting.conversation.complaint(words);
+                    waiting.conversation.end(exit);
+                }
+                None => {
+                    if waiting.words != words {
+                        waiting.conversation.progress(&words);
+                        waiting.words.clone_from(&words);
+                    }
+                    self.0.push(waiting);
+                }
+            }
+        }
+    }
+
+    /// The service ends.
+    pub(super) fn close(self) {
+        for waiting in self.0 {
+            waiting.conversation.complaint("the service has been stopped meanwhile");
+            waiting.conversation.end(Exit::TryAgain);
+        }
+    }
+}
+
+impl Waiting {
+    fn end(&self, machine: &Machine, words: &str) -> Option<End> {
+        if let Some(why) = &self.refused {
+            return Some(End::Badly(Exit::Refused, format!("{}: {why}", self.request.name())));
+        }
+        // Whoever waits still is told when the service has done what its stop demands.
+        if matches!(machine.state(), State::Stopping(_) | State::Ended) {
+            return None;
+        }
+        let over = self.until <= Instant::now();
+        let end = match self.request {
+            Request::Register { .. } => self.registered(machine, words, over),
+            Request::Deregister { .. } => out(machine, words),
+            Request::Drain { wait, .. } => drained(machine, words, wait),
+            Request::Status => None,
+        };
+        let end = end.or_else(|| self.given_up(machine));
+        end.or_else(|| over.then(|| End::Badly(Exit::TryAgain, format!("the service goes on: {words}"))))
+    }
+
+    /// How it ends when what it waits for has failed for good.
+    fn given_up(&self, machine: &Machine) -> Option<End> {
+        let (exit, words) = self.failed.as_ref()?;
+        let exit = match machine.state() {
+            // As after `register` alone: the host has its name, and what stops it has something to undo.
+            State::Joining(joining) if joining.named && *exit != Exit::Refused => Exit::Partly,
+            State::Joining(_) | State::Leaving(_) => *exit,
+            State::Draining(drain) if drain.cordoned.is_none() => *exit,
+            _ => return None,
+        };
+        Some(End::Badly(exit, format!("{words}; the service goes on")))
+    }
+
+    fn registered(&self, machine: &Machine, words: &str, over: bool) -> Option<End> {
+        match machine.state() {
+            State::Serving(_) | State::Cordoned(_) => Some(End::Well(words.to_owned())),
+            State::Joining(joining) => {
+                let trouble = joining.care.entry.trouble().filter(|_| joining.named);
+                let no_bbb = trouble.is_some_and(|trouble| trouble.kind == TroubleKind::Waiting);
+                match (no_bbb && self.bbb <= Instant::now(), over && joining.named) {
+                    (true, _) => {
+                        Some(End::Badly(Exit::WaitingForBbb, format!("{words}; the service goes on")))
+                    }
+                    (false, true) => Some(End::Badly(Exit::Partly, format!("{words}; the service goes on"))),
+                    (false, false) => None,
+                }
+            }
+            State::Starting => None,
+            _ => Some(End::Badly(Exit::Failed, format!("something else came between: {words}"))),
+        }
+    }
+}
+
+fn out(machine: &Machine, words: &str) -> Option<End> {
+    match machine.state() {
+        State::Unregistered(Unregistered { trouble: Some(_), .. }) => {
+            Some(End::Badly(Exit::TryAgain, words.to_owned()))
+        }
+        State::Unregistered(_) => Some(End::Well(words.to_owned())),
+        State::Leaving(_) => None,
+        _ => Some(End::Badly(Exit::Failed, format!("something else came between: {words}"))),
+    }
+}
+
+fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
+    match machine.state() {
+        State::Draining(drain) => {
+            let begun = drain.cordoned.is_some() || !machine.has_scalelite();
+            (!wait && begun).then(|| End::Well(words.to_owned()))
+        }
+        State::Leaving(_) if wait => None,
+        State::Leaving(_) => Some(End::Well(words.to_owned())),
+        _ => out(machine, words),
+    }
+}
+
+/// How the service stands, for `status`.
+fn standing(machine: &Machine, metrics: &Metrics, now: Moment) -> ServiceState {
+    let before = |moment: Moment| unix_now().saturating_sub(now.saturating_sub(moment).as_secs());
+    let mut more = serde_json::Map::new();
+    if let State::Draining(drain) = machine.state() {
+        let left = drain.deadline.saturating_sub(now).as_secs();
+        more.insert("deadline".to_owned(), json!(unix_now() + left));
+    }
+    if let Some(work) = machine.work() {
+        more.insert("meetings".to_owned(), json!(work.meetings.as_ref().map(|ids| ids.len())));
+        more.insert("recordings".to_owned(), json!(work.recordings));
+    }
+    more.insert("metrics".to_owned(), metrics.report());
+    ServiceState {
+        state: machine.state().name().to_owned(),
+        words: machine.words(now),
+        since: before(machine.since()),
+        more,
+    }
+}

@@ -1,0 +1,127 @@
+//! What EC2 is asked about instances, region by region. A region that cannot be asked proves nothing; of the own one that is
+//! trouble.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use plan::instance::InstanceId;
+use plan::sweep::{self, Evidence, Finding, Look, Reason, Sweeper, Verdict};
+use tokio::time::Instant;
+
+use super::{Sweep, World};
+use crate::report::{Exit, Failure};
+use crate::retry::Pace;
+use crate::session::within;
+use clients::aws::ec2::{self, Instances};
+
+/// How long a region that is not the host's own may take: there may be none of that name, and then nobody answers.
+const ELSEWHERE: Duration = Duration::from_secs(20);
+
+impl<W: World> Sweep<'_, W> {
+    /// Asks about the instances of which that has to be known, and adds the answers to the evidence.
+    pub(super) async fn look(
+        &mut self,
+        findings: &[Finding],
+        evidence: &mut Evidence,
+    ) -> Result<(), Failure> {
+        let mut look = Look::default();
+        for (region, instances) in self.sweeper.questions(findings) {
+            let instances: Vec<InstanceId> = instances.into_iter().collect();
+            match self.seen(&region, &instances).await? {
+                Ok(seen) => look.instances.extend(seen.instances),
+                Err(failure) => {
+                    look.silent.insert(region.clone(), failure.headline());
+                    if region == self.sweeper.region {
+                        self.trouble.push(failure);
+                    }
+                }
+            }
+        }
+        if !look.instances.is_empty()
+            && !look.silent.contains_key(&self.sweeper.region)
+            && !self.sweeper.is_known_to(&look)
+        {
+            self.trouble.push(self.unknown());
+        }
+        evidence.looks.push(look);
+        Ok(())
+    }
+
+    /// EC2 does not know the host that asks it.
+    fn unknown(&self) -> Failure {
+        let Sweeper { me, region, .. } = &self.sweeper;
+        Failure::new(Exit::Failed, format!("EC2 in {region}")).because(format!(
+            "{}: whose credentials are these? {me} is not in their account, or was launched a moment ago",
+            Reason::Blind
+        ))
+    }
+
+    /// What EC2 in a region says of instances, or why it could not be asked.
+    async fn seen(&self, region: &str, instances: &[InstanceId]) -> Result<Result<Look, Failure>, Failure> {
+        let ec2 = self.world.ec2(region).await?;
+        let mut look = Look::default();
+        for asked in instances.chunks(ec2::VALUES) {
+            match self.patiently(region, async || ec2.seen(asked).await).await {
+                Ok(seen) => {
+                    let seen = seen.into_iter().map(|(id, seen)| ((region.to_owned(), id), seen));
+                    look.instances.extend(seen);
+                }
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+        Ok(Ok(look))
+    }
+
+    /// Asks who has the addresses at the names that may have to go.
+    pub(super) async fn ask_holders(
+        &mut self,
+        findings: &[Finding],
+        evidence: &mut Evidence,
+    ) -> Result<(), Failure> {
+        let suspects: Vec<Finding> =
+            findings.iter().filter(|finding| finding.verdict == Verdict::AskAgain).cloned().collect();
+        for (region, addresses) in sweep::addresses(&suspects) {
+            let ec2 = self.world.ec2(&region).await?;
+            for address in addresses {
+                let holders = self.holders(&ec2, &region, address).await;
+                evidence.holders.insert(address, holders);
+            }
+        }
+        Ok(())
+    }
+
+    /// Who has an address, or why that is not known.
+    async fn holders(
+        &self,
+        ec2: &impl Instances,
+        region: &str,
+        address: IpAddr,
+    ) -> Result<BTreeSet<InstanceId>, String> {
+        let holders = self.patiently(region, async || ec2.holders(address).await).await;
+        let holders = holders.map_err(|failure| failure.headline())?;
+        let ids = holders.iter().map(|id| InstanceId::parse(id).map_err(|error| error.to_string()));
+        ids.collect()
+    }
+
+    /// Asks again as long as that may help.
+    async fn patiently<T>(
+        &self,
+        region: &str,
+        ask: impl AsyncFn() -> Result<T, ec2::Error>,
+    ) -> Result<T, Failure> {
+        let what = format!("EC2 in {region}");
+        let patience: Instant = match region == self.sweeper.region {
+            true => self.deadline,
+            false => self.deadline.min(within(ELSEWHERE)),
+        };
+        let mut pace = Pace::remote(patience);
+        loop {
+            match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.is_retryable() => pace.again(&what, &error).await?,
+                Err(error) => return Err(Failure::new(Exit::Failed, what).because(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Why a service stops, read from what systemd is doing.
+//!
+//! systemd does not tell a service why it gets SIGTERM, but the reason stands in its queue of jobs: a restart of the
+//! service is a job of its own kind, and a host that goes down has a job that starts the target of its end
+//! (systemd.special(7); `soft-reboot.target` since 254). Both are there before the service is signalled and stay until it
+//! has ended. The end of the host wins over a job of the service's own. Where two ends are asked for, the one is assumed
+//! after which nobody comes back to tidy up.
+//!
+//! The service is `bbb-agent.service` here:
+//!
+#![doc = include_str!("tables/stop-cause.md")]
+
+use crate::lifecycle::StopCause;
+
+/// One job of systemd's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job<'a> {
+    /// The unit that it is about, e.g. `reboot.target`.
+    pub unit: &'a str,
+    /// What it does to the unit: `start`, `stop`, `restart`, ...
+    pub kind: &'a str,
+}
+
+/// Reads what `systemctl list-jobs --full --no-legend` prints: number, unit, kind and state in a line each, aligned with
+/// blanks, without marks (`output_jobs_list` in systemd's sources, alike in 245 and 255). A line that is none, as a
+/// unit's name without a dot is none, is left out.
+pub fn parse(text: &str) -> Vec<Job<'_>> {
+    text.lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            words.next()?.parse::<u32>().ok()?;
+            let job = Job { unit: words.next()?, kind: words.next()? };
+            job.unit.contains('.').then_some(job)
+        })
+        .collect()
+}
+
+/// Why the service with this unit (`bbb-agent.service`) stops, given all of systemd's jobs.
+pub fn cause(jobs: &[Job<'_>], own: &str) -> StopCause {
+    let starts = |units: &[&str]| jobs.iter().any(|job| job.kind == "start" && units.contains(&job.unit));
+    let restarts = jobs.iter().any(|job| job.unit == own && matches!(job.kind, "restart" | "try-restart"));
+    if starts(&["poweroff.target", "halt.target"]) {
+        StopCause::PowerOff
+    } else if starts(&["reboot.target", "kexec.target", "soft-reboot.target"]) {
+        StopCause::Reboot
+    } else if restarts {
+        StopCause::Restart
+    } else {
+        StopCause::Stop
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table;
+
+    /// The jobs in a cell of the table, as systemctl prints them.
+    fn printed(cell: &str) -> String {
+        if cell == "none" {
+            return String::new();
+        }
+        let lines = cell.split(", ").enumerate().map(|(index, job)| {
+            let (unit, kind) = job.split_once(' ').unwrap();
+            format!("{:>5} {unit:<40} {kind:<11} waiting\n", 10 * index + 9)
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn causes_by_the_table() {
+        for [jobs, expected] in table::rows(include_str!("tables/stop-cause.md")) {
+            let printed = printed(&jobs);
+            let found = parse(&printed);
+            assert_eq!(found.len(), if jobs == "none" { 0 } else { jobs.split(", ").count() }, "{jobs}");
+            let words = match cause(&found, "bbb-agent.service") {
+                StopCause::Restart => "restart",
+                StopCause::Reboot => "reboot",
+                StopCause::PowerOff => "power off",
+                StopCause::Stop => "stop",
+            };
+            assert_eq!(words, expected, "{jobs}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_job_is_left_out() {
+        let text = "JOB UNIT              TYPE    STATE\n  7 bbb-agent.service restart running\n\n  8 a.service\n\
+                    x y z\n99999999999 reboot.target start waiting\n\n1 jobs listed.\nNo jobs running.\n";
+        assert_eq!(parse(text), [Job { unit: "bbb-agent.service", kind: "restart" }]);
+    }
+
+    #[test]
+    fn lines_need_no_state() {
+        assert_eq!(parse("1 a.service stop"), [Job { unit: "a.service", kind: "stop" }]);
+    }
+}
