@@ -117,7 +117,7 @@ fn the_watchdog_is_fed_twice_in_its_time_where_it_is_ours() {
     }
     // The shell's own process becomes the agent's.
     let mut command = Command::new("/bin/sh");
-    let script = "WATCHDOG_PID=$$ exec \"$0\" --exact notify_everything --ignored --nocapture";
+    let script = "WATCHDOG_PID=$$ exec \"$0\" --exact systemd::notify_everything --ignored --nocapture";
     command.args(["-c", script]).arg(std::env::current_exe().unwrap());
     let output = said(&command.env_clear().env("WATCHDOG_USEC", "5000000").output().unwrap());
     assert!(output.contains("interval: Some(2.5s)."), "{output}");

@@ -18,12 +18,12 @@ pub async fn ask(agent: &Agent, directory: &Path, request: &Request) -> Result<O
     let Some(mut call) = Call::begin(agent, directory, request).await? else { return Ok(None) };
     loop {
         let reply = call.next().await;
-        if !matches!(reply, Ok(Reply::Registration(_))) {
+        if !matches!(reply, Ok(Reply::Progress(_))) {
             report::progress_done();
         }
         match reply? {
             Reply::Line(line) => report::say(line),
-            Reply::Registration(line) => report::progress(&line),
+            Reply::Progress(line) => report::progress(&line),
             Reply::Complaint(what) => report::complain(agent.name, what),
             Reply::Service(_) => {}
             Reply::End { exit } => return Ok(Some(Exit::from(exit))),
@@ -45,7 +45,7 @@ pub async fn state(agent: &Agent, directory: &Path) -> Result<Option<ServiceStat
             Reply::End { .. } => {
                 return Err(Failure::new(Exit::CannotTell, "the service does not say how it stands"));
             }
-            Reply::Line(_) | Reply::Registration(_) => {}
+            Reply::Line(_) | Reply::Progress(_) => {}
         }
     }
 }

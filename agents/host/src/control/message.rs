@@ -69,7 +69,7 @@ pub enum Reply {
     /// A line for standard output.
     Line(String),
     /// How it goes on, for a terminal.
-    Registration(String),
+    Progress(String),
     /// Something that went wrong, for standard error.
     Complaint(String),
     /// How the service stands.
@@ -215,7 +215,7 @@ mod tests {
         let shown = json!({"state": "draining", "words": "waits for 2 meetings", "since": 7, "deadline": 99});
         let rows = [
             (json!({"line": "two\nlines"}), Reply::Line("two\nlines".into())),
-            (json!({"progress": "p"}), Reply::Registration("p".into())),
+            (json!({"progress": "p"}), Reply::Progress("p".into())),
             (json!({"complaint": "c"}), Reply::Complaint("c".into())),
             (json!({ "service": shown }), Reply::Service(state)),
             (json!({"end": {"exit": 7}}), Reply::End { exit: 7 }),

@@ -186,7 +186,7 @@ impl Conversation {
 
     /// Says how it goes on, for a terminal.
     pub fn progress(&self, line: impl Display) {
-        self.say(&Reply::Registration(line.to_string()));
+        self.say(&Reply::Progress(line.to_string()));
     }
 
     /// Says what went wrong; the command prints it on standard error, after its own name.

@@ -127,7 +127,7 @@ async fn the_lines_come_in_their_order() {
     let replies = [
         words(Reply::Line, 1),
         words(Reply::Complaint, 2),
-        words(Reply::Registration, 3),
+        words(Reply::Progress, 3),
         Reply::End { exit: 0 },
     ];
     assert_eq!(all(client).await, replies);
