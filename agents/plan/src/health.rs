@@ -99,7 +99,7 @@ impl Part {
     }
 }
 
-/// How long Scalelite may need for its first poll after the host has registered, in seconds.
+/// The time that Scalelite may need for its first poll after the host has registered, in seconds.
 const SETTLING: u64 = 180;
 
 /// Judges whether Scalelite places meetings on the host. `age` is how many seconds ago the host registered its name,

@@ -170,7 +170,7 @@ fn urls() {
     }
 }
 
-/// A model of Scalelite, as far as the plan's actions change it; a panic ends the entry's meetings.
+/// Carries out a plan as Scalelite would, as far as the actions change it; a panic ends the entry's meetings.
 fn apply(own: &mut Vec<Entry>, actions: &[Action]) {
     for action in actions {
         let find = |own: &mut Vec<Entry>, target: &Target| -> usize {

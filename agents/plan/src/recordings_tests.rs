@@ -94,7 +94,7 @@ fn in_words() {
     );
 }
 
-/// Names as they occur, and some that only resemble them.
+/// Generates names as they occur, and some that only resemble them.
 fn any_names() -> impl Strategy<Value = Vec<String>> {
     let directory = prop::sample::select(vec![
         "recorded",

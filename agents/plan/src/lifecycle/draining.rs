@@ -9,7 +9,7 @@ use super::{Cause, Moment, Part, Policy, Work};
 /// The longest interval between two counts of meetings and recordings while draining.
 const COUNT: Duration = Duration::from_secs(10);
 
-/// How many times at most Scalelite is made to forget a host on which it still places meetings: each time enables the
+/// The most times that a drain makes Scalelite forget a host on which it still places meetings: each time enables the
 /// entry for a moment.
 const RECORDONS: u8 = 5;
 

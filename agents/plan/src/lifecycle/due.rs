@@ -6,7 +6,7 @@ use super::machine::{Machine, Running, undo};
 use super::state::{Care, State};
 use super::{Action, Call, Cause, Job, Moment, Verdict};
 
-/// How long a job that should have given up is still waited for, since it knows the reason for its failure.
+/// The time for which a job that should have given up is still waited for, since it knows the reason for its failure.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Machine {

@@ -14,7 +14,7 @@ use super::{
 /// The part of a spot notice that is reserved for leaving.
 const SPOT_RESERVE: Duration = Duration::from_secs(30);
 
-/// How long leaving is tried when only the group waits for it, which heartbeats hold.
+/// The time for which leaving is tried when only the group waits for it, which heartbeats hold.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(900);
 
 /// The lifecycle action that holds this instance.

@@ -9,7 +9,7 @@ use super::state::{Joining, Serving, State};
 use super::{Call, Cause, Found, Hook, Job, Memory, Moment, Policy, Rest, Trouble, TroubleKind, Work};
 use crate::membership;
 
-/// How much time the lifecycle action must have left when the drain is over.
+/// The time that the lifecycle action must have left when the drain is over.
 const HOOK_RESERVE: Duration = Duration::from_secs(120);
 /// The shortest time between two heartbeats, whatever timeout the hook is said to have.
 const SHORTEST_BEAT: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ impl Machine {
         self.serve_without_scalelite(now);
     }
 
-    /// Without Scalelite the host serves as soon as it has its name.
+    /// Serves as soon as the host has its name, if there is no Scalelite to join.
     pub(super) fn serve_without_scalelite(&mut self, now: Moment) {
         if let State::Joining(Joining { named: true, .. }) = &self.state
             && !self.policy.scalelite

@@ -376,7 +376,7 @@ fn instance(number: usize) -> InstanceId {
     id(&format!("i-{:017x}", number + 100))
 }
 
-/// The first host is the sweeper itself.
+/// Builds the zone of these hosts; the first host is the sweeper itself.
 fn zone_of(truths: &[Truth]) -> Zone {
     let hosts = truths.iter().enumerate().map(|(number, truth)| {
         let instance = if number == 0 { id(ME) } else { instance(number) };
