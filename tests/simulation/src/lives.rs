@@ -16,7 +16,7 @@ use crate::agent::{DEADLINE, HOOK, STOP, Wanted, serve};
 use crate::scalelite::Server;
 use crate::world::World;
 
-/// How long systemd waits for a service to stop, beyond the service's own limit.
+/// The time that systemd waits for a service to stop, beyond the service's own limit.
 const MARGIN: Duration = Duration::from_secs(15);
 
 /// The running service of a host.

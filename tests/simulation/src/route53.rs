@@ -36,7 +36,7 @@ pub(crate) struct Route53 {
 
 /// The account's quota: the calls that may come at once, and the calls a second. It is small because the fleets are.
 const QUOTA: (f64, f64) = (8.0, 1.0);
-/// How long a change is processed.
+/// The time for which a change is processed.
 const PROCESSING: Duration = Duration::from_millis(40);
 
 /// One authoritative server: its present answers, and the versions that are on their way to it.
