@@ -13,7 +13,7 @@ use crate::world;
 use crate::{Outcome, ensure};
 
 const UNIT: &str = "bbb-agent.service";
-/// BBB's own files: the only ones that may have its secret, and the source from which `install-bbb` writes it.
+/// BBB's own files, which `install-bbb` writes: the only ones that may have its secret.
 const BBB: [&str; 2] =
     ["/etc/bigbluebutton/bbb-web.properties", "/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties"];
 
