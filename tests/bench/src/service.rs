@@ -16,7 +16,7 @@ use crate::daemon::{Daemon, Usage};
 use crate::rig::{Rig, beside};
 use crate::{DISCARDED, Error};
 
-/// How often the service asks the metadata service by default: a change comes at any time in between.
+/// The default interval at which the service asks the metadata service: a change comes at any time in between.
 const POLL: Duration = Duration::from_secs(2);
 /// The aim for the time from the change to the cordon, in microseconds.
 const CORDON: u64 = 2_000_000;
