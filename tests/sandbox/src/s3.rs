@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GetObject`, `HeadObject` | the object or its range; 404 `NoSuchKey`, or 403 `AccessDenied` without `s3:ListBucket` |
+//! | `GetObject`, `HeadObject` | the object or its range; 404 `NoSuchKey`; 403 `AccessDenied` without `ListBucket` |
 //! | ... with `If-Match` of another object | 412 `PreconditionFailed` |
 //! | `PutObject` | puts the object, after its checksums were compared |
 //! | ... with `If-None-Match: *`, where the key is taken | 412 `PreconditionFailed` |
@@ -15,8 +15,8 @@
 //! A bucket is named by the path (`s3.REGION.amazonaws.com/BUCKET/KEY`, or any other host) or by the host
 //! (`BUCKET.s3.REGION.amazonaws.com/KEY`). For the refusals of the front see [`crate::aws`].
 //!
-//! Sources: the Amazon S3 API Reference (actions, "Error responses", "Conditional writes") and the user guide's "Checking
-//! object integrity".
+//! Sources: the Amazon S3 API Reference (actions, "Error responses", "Conditional writes") and the user guide's
+//! "Checking object integrity".
 
 mod address;
 mod answers;

@@ -19,13 +19,13 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::lookup::Found;
 use crate::route53::DnsName;
 
-/// How long an idle TCP connection stays open.
+/// The time for which an idle TCP connection stays open.
 const TCP_IDLE: Duration = Duration::from_secs(10);
 /// The number of answers that one TCP connection can have under way.
 const TCP_ANSWERS: usize = 32;
 /// The largest UDP answer, even if the client would accept more.
 const MAX_UDP: u16 = 4096;
-/// How often a free port is tried for UDP and TCP together.
+/// The number of tries for a port that is free for both UDP and TCP.
 const PORT_TRIES: usize = 64;
 
 /// The transport of a question.

@@ -35,7 +35,7 @@ pub(super) fn server(body: &Map<String, Value>) -> Nested<'_> {
     }
 }
 
-/// Named fields, of which only scalars are let through.
+/// The named fields of an object, of which only scalars are let through.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a Map<String, Value>);
 
