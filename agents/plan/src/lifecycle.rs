@@ -269,7 +269,7 @@ pub enum Found {
 /// The failure of a job or a call: the reason in words, and how soon to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What was tried, and what the answer was.
+    /// The attempt in words, and the answer that it got.
     pub words: String,
     /// The kind, which decides when to try again.
     pub kind: TroubleKind,
