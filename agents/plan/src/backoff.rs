@@ -1,15 +1,17 @@
-//! How long to wait before trying again: exponential with full jitter, so that a thousand hosts that fail together do
-//! not return together (AWS Architecture Blog, "Exponential Backoff And Jitter").
+//! Waiting times before another try: exponential backoff with full jitter, so that a thousand hosts that fail together
+//! do not come back together (AWS Architecture Blog, "Exponential Backoff And Jitter").
 //!
-//! Changes in Route 53 come out of a budget that all hosts of an account share, and a host cannot know how many others boot
-//! beside it. [`Queue`] decides when it makes its calls. Its waits are drawn evenly from nothing to:
+//! Changes in Route 53 are paid from a budget that all hosts of an account share, and a host cannot know how many
+//! others boot at the same time. [`Queue`] decides when it makes its calls. Each wait is drawn evenly between zero
+//! and:
 //!
 #![doc = include_str!("tables/queue.md")]
 //!
-//! Being throttled says that others want the same at this moment, so those waits are longer than others, and grow further.
-//! How far was chosen by simulation (`storms` below): with a greater cap the last hosts of a storm wait long after it is
-//! over, with a smaller one they ask more often than they are answered. No growing wait can make a thousand hosts that begin
-//! together polite, since the first call of each is already too much; that is what the spread is for.
+//! A throttled call shows that other hosts want the same budget at this moment, so the waits after throttling are
+//! longer and grow further. The caps were chosen by simulation (`storms` below): with a greater cap the last hosts of
+//! a storm still wait long after it is over, with a smaller one they ask more often than they are answered. No growing
+//! wait can make a thousand hosts polite that begin together, since the first call of each is already too much; the
+//! spread solves that.
 
 use std::time::Duration;
 
@@ -21,18 +23,19 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The first wait is below `base`, later ones below twice the one before, at most `cap`.
+    /// Creates a backoff whose first wait is below `base`, and each later one below twice the previous ceiling, at
+    /// most `cap`.
     pub fn new(base: Duration, cap: Duration) -> Self {
         Self { ceiling: base.min(cap), cap }
     }
 
-    /// The next wait; `random` is drawn evenly from `0.0..1.0` by the caller.
+    /// Returns the next wait; the caller draws `random` evenly from `0.0..1.0`.
     pub fn next(&mut self, random: f64) -> Duration {
         self.next_within(Duration::MAX, random)
     }
 
-    /// The same, drawn evenly from the time that is left where that is less: hosts whose time ends together must not all
-    /// come at its end.
+    /// Returns the next wait, drawn evenly from the time `left` where that is shorter than the ceiling: hosts whose
+    /// time ends together must not all come at its end.
     pub fn next_within(&mut self, left: Duration, random: f64) -> Duration {
         let wait = self.ceiling.min(left).mul_f64(random.clamp(0.0, 1.0));
         self.ceiling = self.ceiling.saturating_mul(2).min(self.cap);
@@ -40,43 +43,44 @@ impl Backoff {
     }
 }
 
-/// Why a call was refused that may be made again.
+/// The reason for which Route 53 refused a call that may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The budget is used up at this moment.
     Throttled,
-    /// Anything else that passes: the service is away, or busy with somebody else's change for some milliseconds.
+    /// Any other failure that passes: the service is away, or busy with another host's change for some milliseconds.
     Passing,
 }
 
-/// The longest wait after being throttled.
+/// Base and cap of the waits after being throttled.
 const THROTTLED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
-/// And after anything else.
+/// Base and cap of the waits after any other failure.
 const PASSING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
-/// A host among all others that want something out of one budget.
+/// A host's place among all the hosts that draw on one budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// What is left to be waited for before the first change.
+    /// The span within which the first change is made; zero once [`Queue::turn`] has drawn from it.
     spread: Duration,
     throttled: Backoff,
     passing: Backoff,
 }
 
 impl Queue {
-    /// A host that makes its first change within `spread`.
+    /// Creates the queue of a host that makes its first change within `spread`.
     pub fn new(spread: Duration) -> Self {
         let backoff = |(base, cap)| Backoff::new(base, cap);
         Self { spread, throttled: backoff(THROTTLED), passing: backoff(PASSING) }
     }
 
-    /// How long to wait before a change; `random` is drawn evenly from `0.0..1.0`. Once it was asked for, there is nothing
-    /// to wait for any more.
+    /// Returns how long to wait before a change; `random` is drawn evenly from `0.0..1.0`. Only the first call returns
+    /// a wait: afterwards the host has had its turn.
     pub fn turn(&mut self, random: f64) -> Duration {
         std::mem::take(&mut self.spread).mul_f64(random.clamp(0.0, 1.0))
     }
 
-    /// How long to wait after a refusal when so much time is left; `random` is drawn evenly from `0.0..1.0`.
+    /// Returns how long to wait after a refusal when this much time is `left`; `random` is drawn evenly from
+    /// `0.0..1.0`.
     pub fn after(&mut self, refusal: Refusal, left: Duration, random: f64) -> Duration {
         match refusal {
             Refusal::Throttled => self.throttled.next_within(left, random),

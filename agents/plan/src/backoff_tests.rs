@@ -59,7 +59,7 @@ proptest! {
     }
 }
 
-/// Chance that is the same at every run (splitmix64, public domain).
+/// A random number generator that gives the same numbers in every run (splitmix64, public domain).
 struct Chance(u64);
 
 impl Chance {
@@ -72,7 +72,7 @@ impl Chance {
     }
 }
 
-/// So many hosts that boot within half a second, and an account's budget.
+/// A number of hosts that boot within half a second, and the account's budget.
 #[derive(Clone, Copy, Debug)]
 struct Storm {
     hosts: usize,
@@ -83,28 +83,28 @@ struct Storm {
     spread: u64,
 }
 
-/// What a storm comes to.
+/// The outcome of a storm.
 #[derive(Clone, Copy, Debug, Default)]
 struct Came {
-    /// The time until the last is registered, over the least time in which so many calls pass.
+    /// The time until the last host is registered, as a multiple of the shortest time in which so many calls can pass.
     time: f64,
-    /// Calls for each host.
+    /// Calls per host.
     calls: f64,
-    /// How many of all calls were throttled.
+    /// The share of all calls that were throttled.
     throttled: f64,
 }
 
-/// How long a call takes, in seconds.
+/// The time that a call takes, in seconds.
 const CALL: f64 = 0.02;
-/// For how long a change keeps the zone, in seconds.
+/// The time for which a change keeps the zone busy, in seconds.
 const PROCESSING: f64 = 0.003;
 
 impl Storm {
-    /// Lets it happen in no time: a token bucket, changes one after the other, and hosts that do what [`Queue`] says.
+    /// Plays the storm in simulated time: a token bucket, changes one after the other, and hosts that obey [`Queue`].
     fn pass(self, seed: u64) -> Came {
         let mut chance = Chance(seed);
         let mut hosts = vec![Queue::new(Duration::from_secs(self.spread)); self.hosts];
-        // In microseconds, the soonest first.
+        // Times are in microseconds, the soonest first.
         let at = |seconds: f64| std::cmp::Reverse((seconds * 1e6) as u64);
         let mut due = BinaryHeap::new();
         for (index, host) in hosts.iter_mut().enumerate() {
@@ -135,7 +135,7 @@ impl Storm {
         Came { time: end / least, calls: calls / hosts, throttled: throttled / calls }
     }
 
-    /// The mean of many.
+    /// Returns the mean outcome of many storms.
     fn passes(self) -> Came {
         const TIMES: u64 = 40;
         let mut sum = Came::default();
@@ -149,7 +149,7 @@ impl Storm {
     }
 }
 
-/// The figures that the waits were chosen by, each as an upper bound.
+/// The figures by which the waits were chosen, each as an upper bound.
 #[test]
 fn storms() {
     let thousand = Storm { hosts: 1000, rate: 10.0, burst: 50.0, spread: 0 };
@@ -158,10 +158,10 @@ fn storms() {
         // The spread is what the hosts need at this rate.
         (Storm { spread: 100, ..thousand }, 1.10, 1.08, 0.04),
         (Storm { spread: 10, ..fifty }, 1.35, 1.28, 0.19),
-        // Nobody has said anything about the size of the storm.
+        // The operator has not configured a spread.
         (thousand, 1.28, 7.8, 0.88),
         (fifty, 2.4, 3.6, 0.72),
-        // It was said wrongly.
+        // The operator has configured too small a spread.
         (Storm { spread: 50, ..thousand }, 1.36, 4.4, 0.78),
     ];
     for (storm, time, calls, throttled) in rows {
@@ -171,7 +171,7 @@ fn storms() {
     }
 }
 
-/// A host that boots alone, and a fleet that the budget's burst is enough for, wait for nothing but each other.
+/// A host that boots alone, and a fleet for which the budget's burst is enough, wait only for each other.
 #[test]
 fn small_fleets_do_not_wait() {
     let mut queue = Queue::new(Duration::ZERO);

@@ -1,30 +1,30 @@
-//! What to write to Route 53, given what should be there and what is there: at most one change batch.
+//! Which changes to write to Route 53, given the desired and the present record sets: at most one change batch.
 //!
-//! A batch is a compare-and-swap: Route 53 applies all of it or nothing, CREATE only if absent, DELETE only with the
-//! exact values. Every batch that changes an existing name deletes and creates the ownership TXT too, so that it fails
-//! when the owner has changed since it was read.
+//! A batch is a compare-and-swap: Route 53 applies all of it or nothing, CREATE only if the record set is absent,
+//! DELETE only with the exact values. Every batch that changes an existing name also deletes and creates the ownership
+//! TXT, so that it fails when the owner has changed since it was read.
 //!
-//! What DNS says is good enough to act on where a wrong reading makes the batch fail. It is never good enough to give up
-//! on: a wildcard looks like somebody's record set, an absent one may be a change still under way. So refusals, and
-//! "nothing to delete", come only from Route 53's own word. Nor is it good enough to delete less than this host's own
-//! addresses with the ownership TXT: the questions are asked one by one, and a change that gets between them would leave
-//! addresses behind that nobody owns.
+//! An answer from DNS is good enough to act on where a wrong answer makes the batch fail. It is never good enough to
+//! give up on: a wildcard looks like a record set at the name, and an absent record set may be a change still under
+//! way. So refusals, and "nothing to delete", rest only on the answer of Route 53's API. Nor is DNS good enough to
+//! delete fewer record sets than this host's own addresses and the ownership TXT: DNS queries are sent one by one, and
+//! a change between two of them would leave addresses behind that have no owner.
 //!
 //! # Register
-//! Desired: an A and an AAAA record set and the ownership TXT.
+//! The desired state is an A and an AAAA record set and the ownership TXT.
 //!
 #![doc = include_str!("tables/dns-register.md")]
 //!
 //! # Deregister
-//! Desired: nothing. "Another host's A" is an address that another instance holds now, or about which that could not be
-//! found out; "another A" is one that no instance holds, such as our own former address.
+//! The desired state is no record set at all. "Another host's A" is an address that another instance holds now, or may
+//! hold because EC2 could not be asked; "another A" is one that no instance holds, such as this host's former address.
 //!
 #![doc = include_str!("tables/dns-deregister.md")]
 //!
-//! # What goes by the name
-//! An entry in Scalelite is found by the host's name. Where two hosts are given one name, it is that of the host which has the
-//! name: the other one must not end its meetings when it leaves. "Ours" leaves the entry to this host; "only theirs" are
-//! addresses among which none is this host's.
+//! # Whose Scalelite entry
+//! A Scalelite entry is found by the host name in its URL. Where two hosts are given the same name, the entry belongs
+//! to the host that owns the name: the other host must not end its meetings when it leaves. "Ours" means that the
+//! entry is this host's; "only theirs" are addresses none of which is this host's.
 //!
 #![doc = include_str!("tables/dns-bearer.md")]
 
@@ -36,23 +36,23 @@ use crate::instance::InstanceId;
 use crate::ownership::Owner;
 use crate::record::{Name, RecordSet, RecordType};
 
-/// What a host's name should look like.
+/// The record sets that a host should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Desired {
     /// The host's name.
     pub name: Name,
-    /// Time to live of all record sets, in seconds.
+    /// Time to live of all the record sets, in seconds.
     pub ttl: u32,
-    /// The value of the A record set.
+    /// Value of the A record set.
     pub ipv4: Option<Ipv4Addr>,
-    /// The value of the AAAA record set.
+    /// Value of the AAAA record set.
     pub ipv6: Option<Ipv6Addr>,
-    /// The label to write into the ownership TXT; its time is that of this registration.
+    /// The label to write into the ownership TXT; its time is the time of this registration.
     pub owner: Owner,
 }
 
 impl Desired {
-    /// The address record sets.
+    /// Returns the address record sets.
     pub fn addresses(&self) -> Vec<RecordSet> {
         let a = self.ipv4.map(|address| RecordSet::a(self.name.clone(), self.ttl, address));
         let aaaa = self.ipv6.map(|address| RecordSet::aaaa(self.name.clone(), self.ttl, address));
@@ -64,7 +64,7 @@ impl Desired {
     }
 }
 
-/// Who told what is there.
+/// The source of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// All authoritative servers that answered, in agreement.
@@ -73,26 +73,26 @@ pub enum Source {
     Api,
 }
 
-/// What is there now at a host's name and at the name of its ownership TXT.
+/// The record sets found at a host's name and at the name of its ownership TXT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// Who said so.
+    /// The source that was read.
     pub source: Source,
     /// The A and AAAA record sets at the host's name.
     pub addresses: Vec<RecordSet>,
     /// The TXT record set at the ownership name.
     pub label: Option<RecordSet>,
-    /// Something that the agents never write, in words: `a CNAME to ...`, `an alias`.
+    /// A description of a record set that the agents never write: `a CNAME to ...`, `an alias`.
     pub alien: Option<String>,
 }
 
 impl Observed {
-    /// Nothing there.
+    /// Returns an observation of a name without record sets.
     pub fn nothing(source: Source) -> Self {
         Self { source, addresses: Vec::new(), label: None, alien: None }
     }
 
-    /// Whose the name is.
+    /// Tells who owns the name.
     pub fn holder(&self, me: &InstanceId) -> Holder {
         if let Some(alien) = &self.alien {
             return Holder::Other(Refusal::Alien(alien.clone()));
@@ -108,24 +108,24 @@ impl Observed {
         }
     }
 
-    /// All addresses in the A and AAAA record sets.
+    /// Returns all addresses in the A and AAAA record sets.
     pub fn ip_addresses(&self) -> BTreeSet<IpAddr> {
         self.addresses.iter().flat_map(|set| &set.values).filter_map(|value| value.parse().ok()).collect()
     }
 }
 
-/// Whose a name is.
+/// The owner of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// There is nothing at all.
+    /// Nobody: there is no record set at all.
     Nobody,
     /// This instance, by its ownership TXT.
     Me(Owner),
-    /// Not this instance: it must not be touched.
+    /// Another owner, or an unknown one: the name must not be touched.
     Other(Refusal),
 }
 
-/// Why a name is left alone.
+/// The reason for leaving a name alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The ownership TXT names another instance.
@@ -134,9 +134,9 @@ pub enum Refusal {
     NoOwner,
     /// There is a TXT, but not one that the agents wrote.
     Unreadable,
-    /// There is something that the agents never write, in words.
+    /// There is a record set that the agents never write, described in words.
     Alien(String),
-    /// The ownership TXT is ours, but the record set holds an address that another host may have now.
+    /// The ownership TXT is ours, but a record set holds an address that another host may have now.
     Address(IpAddr),
 }
 
@@ -157,14 +157,14 @@ impl fmt::Display for Refusal {
 /// One change of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Makes the record set; fails if one of that name and type exists.
+    /// Creates the record set; fails if one of that name and type exists.
     Create(RecordSet),
-    /// Deletes the record set; fails unless it is exactly this.
+    /// Deletes the record set; fails unless its values and TTL are exactly these.
     Delete(RecordSet),
 }
 
 impl Change {
-    /// The record set that is made or deleted.
+    /// Returns the record set that is created or deleted.
     pub fn set(&self) -> &RecordSet {
         match self {
             Self::Create(set) | Self::Delete(set) => set,
@@ -185,16 +185,16 @@ impl fmt::Display for Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeBatch(pub Vec<Change>);
 
-/// What to do.
+/// The decision about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is as it should be.
+    /// Do nothing: the name is as it should be.
     Nothing,
-    /// Write this.
+    /// Apply this batch.
     Change(ChangeBatch),
-    /// DNS is not enough to say: read through the API and decide again.
+    /// Read through the API and decide again: the answer from DNS is not enough.
     AskRoute53,
-    /// It is not ours: leave it alone and say why.
+    /// Leave the name alone, because it is not ours, and say why.
     Refuse(Refusal),
 }
 
@@ -216,8 +216,8 @@ pub fn register(desired: &Desired, observed: &Observed) -> Decision {
     }
 }
 
-/// Decides how nothing of this instance's stays at its name. `own` are this host's addresses; `held` are the others at
-/// the name that another instance has, or may have. See the module's table.
+/// Decides how to delete everything of this instance at its name. `own` are this host's addresses; `held` are those
+/// other addresses at the name that another instance has, or may have. See the module's table.
 pub fn deregister(
     me: &InstanceId,
     own: &BTreeSet<IpAddr>,
@@ -237,19 +237,19 @@ pub fn deregister(
     }
 }
 
-/// Who bears a host's name, and with it what goes by that name elsewhere.
+/// The owner of the Scalelite entries that carry a host's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bearer {
-    /// This host; also where nobody has the name, because its record sets may be gone before its entry.
+    /// This host; also where the name has no owner, because this host's record sets may be gone before its entry.
     Me,
-    /// DNS is not enough to say: read through the API and decide again.
+    /// Not known: read through the API and decide again, because the answer from DNS is not enough.
     AskRoute53,
-    /// Another host: what goes by the name is left alone.
+    /// Another host: its entries are left alone.
     Other(Refusal),
 }
 
-/// Decides whose is what goes by a host's name. `own` are this host's addresses: without a readable ownership TXT they tell.
-/// See the module's table.
+/// Decides who owns the Scalelite entries that carry a host's name. `own` are this host's addresses: without a
+/// readable ownership TXT they decide. See the module's table.
 pub fn bearer(me: &InstanceId, own: &BTreeSet<IpAddr>, observed: &Observed) -> Bearer {
     let labelled = Observed { alien: None, ..observed.clone() };
     let refusal = match labelled.holder(me) {
@@ -280,20 +280,20 @@ fn batch(gone: impl IntoIterator<Item = RecordSet>, new: impl IntoIterator<Item 
     Decision::Change(ChangeBatch(deletes.chain(new.into_iter().map(Change::Create)).collect()))
 }
 
-/// What one authoritative server said, compared with what should be there.
+/// The answer of one authoritative server, compared with the desired record sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// Our addresses and our ownership TXT.
+    /// The server has our addresses and our ownership TXT.
     Live,
-    /// Nothing yet, or no longer.
+    /// The server has no record set yet, or no longer has any.
     Absent,
-    /// Ours, but with other values or another TTL.
+    /// The server has our ownership TXT, but other addresses or another TTL.
     Different,
-    /// Somebody else's.
+    /// The server's record sets are another owner's.
     Foreign(Refusal),
 }
 
-/// Compares what one server answers with what should be there.
+/// Compares the answer of one server with the desired record sets.
 pub fn liveness(desired: &Desired, observed: &Observed) -> Liveness {
     match observed.holder(&desired.owner.instance) {
         Holder::Nobody => Liveness::Absent,
@@ -306,7 +306,7 @@ pub fn liveness(desired: &Desired, observed: &Observed) -> Liveness {
     }
 }
 
-/// The record type of a set at a host's own name, if it is one that the agents write there.
+/// Returns the record type of a set at a host's own name, if the agents write that type there.
 pub fn address_type(kind: &str) -> Option<RecordType> {
     match kind {
         "A" => Some(RecordType::A),

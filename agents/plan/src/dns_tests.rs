@@ -35,7 +35,7 @@ fn desired() -> Desired {
     }
 }
 
-/// The situation that a row of the table names.
+/// Returns the situation that a row of the table names.
 fn observed(source: Source, addresses: &str, label: &str) -> Observed {
     let a = |ttl, address: &str| RecordSet::a(name(), ttl, address.parse().unwrap());
     let aaaa = RecordSet::aaaa(name(), 60, "2001:db8::10".parse().unwrap());
@@ -236,7 +236,8 @@ proptest! {
         }
     }
 
-    /// Whatever was read, however stale: a batch never gets through against a name that is not ours now.
+    /// A batch never gets through against a name that is not ours now, even when the plan was made from a stale
+    /// answer.
     #[test]
     fn no_plan_gets_at_what_is_not_ours(
         read in any_zone(), now in any_zone(), desired in any_desired(), leave in any::<bool>(),

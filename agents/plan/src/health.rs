@@ -1,14 +1,14 @@
-//! The one-line verdict of `status`: is this host registered, and if not, why.
+//! The one-line verdict of `status`: whether this host is registered, and if not, why.
 //!
 //! The gravest part decides: not registered, then drift, then cannot tell, then registered. A host that waits for
-//! Scalelite's next poll, or for a DNS server that is behind, needs nobody's help and counts as registered.
+//! Scalelite's next poll, or for a DNS server that lags behind, needs no help and counts as registered.
 //!
 #![doc = include_str!("tables/verdict.md")]
 
 //! # Scalelite's part
-//! An entry that Scalelite has not polled yet and one that it cannot reach look the same; what tells them apart is how
-//! long ago the host registered. "Just now" is below three minutes: two failed polls, 60 s apart by default, are what
-//! Scalelite needs to call a server offline (observed on 1.8.5).
+//! An entry that Scalelite has not polled yet looks the same as one that Scalelite cannot reach; the time since the
+//! host registered tells them apart. "Just now" means less than three minutes ago: Scalelite needs two failed polls,
+//! 60 s apart by default, to call a server offline (observed on 1.8.5).
 //!
 #![doc = include_str!("tables/scalelite-health.md")]
 
@@ -16,16 +16,16 @@ use std::fmt;
 
 use crate::membership::{self, Desired, Entry, State, Update};
 
-/// How one part of the registration stands, with the reason in words where it is not in order.
+/// The condition of one part of the registration, with the reason in words where it is not in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Configured off, or not part of this role.
     NotUsed,
     /// As it should be.
     InOrder,
-    /// As it should be but for time: why nothing needs to be done.
+    /// As it should be after some time; the text says why nothing needs to be done.
     Settling(String),
-    /// Could not be found out.
+    /// Not known; the text says what could not be found out.
     Unknown(String),
     /// Registered, but not as it should be.
     Drift(String),
@@ -33,12 +33,12 @@ pub enum Part {
     Missing(String),
 }
 
-/// Whether the host is registered.
+/// The answer to "is this host registered?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Everything is as it should be.
     Registered,
-    /// Something could not be found out, the rest is in order.
+    /// Something could not be found out; the rest is in order.
     CannotTell,
     /// Registered, but something differs from what it should be.
     Drift,
@@ -47,7 +47,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// A stable word for programs: `registered`, `cannot-tell`, `drift`, `not-registered`.
+    /// Returns a stable word for programs: `registered`, `cannot-tell`, `drift`, `not-registered`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Registered => "registered",
@@ -69,7 +69,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The verdict and its reasons, the gravest first; settling parts give a reason too.
+/// Returns the verdict and its reasons, the gravest first; parts that are settling give a reason too.
 pub fn verdict(parts: &[Part]) -> (Verdict, Vec<String>) {
     let mut reasons: Vec<(Verdict, &String)> = parts
         .iter()
@@ -88,7 +88,7 @@ pub fn verdict(parts: &[Part]) -> (Verdict, Vec<String>) {
 }
 
 impl Part {
-    /// The same where the service keeps the host out on purpose: `words` say why, and nothing is to be repaired.
+    /// Replaces the reason where the service keeps the host out on purpose: `words` say why, and nothing needs repair.
     #[must_use]
     pub fn explained(self, words: &str) -> Self {
         match self {
@@ -99,11 +99,11 @@ impl Part {
     }
 }
 
-/// How long after registering Scalelite may not have polled the host, in seconds.
+/// The time that Scalelite may need for its first poll after the host has registered, in seconds.
 const SETTLING: u64 = 180;
 
-/// Why Scalelite places no meeting on the host, if it does not. `age` is how many seconds ago the host registered its
-/// name, if known.
+/// Judges whether Scalelite places meetings on the host. `age` is how many seconds ago the host registered its name,
+/// if known.
 pub fn scalelite(desired: &Desired, own: &[Entry], age: Option<u64>) -> Part {
     let (Some(entry), superfluous) = membership::kept(own) else {
         let other = if own.is_empty() { "" } else { " with BBB's present URL" };

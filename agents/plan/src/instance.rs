@@ -1,4 +1,4 @@
-//! Who a host is.
+//! The identity of a host: its EC2 instance id and its role.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(String);
 
-/// Why a text is not an instance id.
+/// The error for a text that is not an instance id.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is not an EC2 instance id (i- and 8 or 17 hexadecimal digits)")]
 pub struct InvalidInstanceId(String);
@@ -25,12 +25,12 @@ impl InstanceId {
         }
     }
 
-    /// The id as AWS writes it.
+    /// Returns the id as AWS writes it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id without `i-`, as host names carry it.
+    /// Returns the id without `i-`, as host names contain it.
     pub fn digits(&self) -> &str {
         self.0.strip_prefix("i-").unwrap_or(&self.0)
     }
@@ -42,7 +42,7 @@ impl fmt::Display for InstanceId {
     }
 }
 
-/// What kind of host an agent looks after.
+/// The kind of host that an agent looks after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A BigBlueButton host, behind Scalelite.
@@ -52,7 +52,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word used in ownership labels: `bbb`, `turn`.
+    /// Returns the word used in ownership labels: `bbb`, `turn`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bbb => "bbb",

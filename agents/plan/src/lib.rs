@@ -1,7 +1,8 @@
-//! The decisions of the fleet agents, pure: no clock, no network, no files, no async. Whatever depends on time or chance
-//! takes it as an argument. The crate's only dependency is an error derive, which is the proof.
+//! The decisions of the fleet agents as pure functions: no clock, no network, no files, no async. A decision that
+//! depends on time or chance takes it as an argument. The crate's only dependency derives error types, which proves
+//! the purity.
 //!
-//! Every decision has its truth table in the module's documentation; the tests read the same table.
+//! The module that makes a decision shows its truth table in the documentation; the tests read the same table.
 
 pub mod backoff;
 pub mod dns;

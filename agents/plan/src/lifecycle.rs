@@ -1,27 +1,29 @@
-//! How a host is kept in its fleet and taken out of it: the state machine of the service.
+//! The state machine of the service, which keeps a host in its fleet and takes it out.
 //!
-//! The service feeds [`Machine::step`] with what happened ([`Event`]) and carries out what comes back ([`Action`]);
-//! nothing else decides. A step first lets the event change the state, then derives from the state what is due. So a
-//! result that comes late, or is lost in a crash, changes nothing but the time at which the same thing is done again.
+//! The service feeds [`Machine::step`] with events ([`Event`]) and carries out the actions that it returns
+//! ([`Action`]); nothing else decides. A step first lets the event change the state, then derives from the state what
+//! is due. So a result that comes late, or is lost in a crash, only changes the time at which the same thing is done
+//! again.
 //!
-//! Two kinds of work come out. A [`Job`] changes DNS or Scalelite; there is never more than one, and one that no longer fits
-//! the state is cancelled. A [`Call`] is everything else; each kind is made once at a time.
+//! Two kinds of work come out. A [`Job`] changes DNS or Scalelite; at most one runs at a time, and one that no longer
+//! fits the state is cancelled. A [`Call`] is any other work; at most one of each kind runs at a time.
 //!
 //! # Transitions
-//! `Told` is what the metadata service says, `by hand` is an order, `stop` a signal. Actions are those of the same step.
+//! `told` is the answer of the metadata service, `by hand` an order, `stop` a signal. Actions are those of the same
+//! step.
 //!
 #![doc = include_str!("tables/lifecycle.md")]
 //!
-//! # Why the service stops decides what is undone
+//! # What a stop undoes depends on its cause
 //!
 #![doc = include_str!("tables/stop.md")]
 //!
-//! # Who has taken the host out
-//! An entry that is cordoned or disabled, and not by this agent, stays so until it is enabled again or `register` is called. By
-//! this agent is: what a stop or a reboot has done, so a service that starts for the first time since the boot, or after a stop,
-//! enables the entry; one that was restarted does not ([`Memory`]). Scalelite's poller disables a cordoned entry without load,
-//! and can overwrite an enabling that comes at that moment (observed on 1.8.5): an entry found disabled within two polls after
-//! enabling is enabled once more.
+//! # Who has cordoned or disabled the entry
+//! An entry that an operator has cordoned or disabled stays so until it is enabled again or `register` is called. An
+//! entry that this agent has taken out at a stop or a reboot is enabled by a service that starts for the first time
+//! since the boot, or after a stop, but not by one that was restarted ([`Memory`]). Scalelite's poller disables a
+//! cordoned entry without load, and can overwrite an enabling that comes at that moment (observed on 1.8.5): an entry
+//! that is found disabled within two polls after it was enabled is enabled once more.
 
 mod draining;
 mod machine;
@@ -40,14 +42,13 @@ use crate::membership;
 
 pub use draining::Drain;
 pub use machine::Machine;
-
 pub use state::{Care, Cordoned, Joining, Leaving, Serving, State, Stopping, Unregistered};
 pub use upkeep::Upkeep;
 
 /// A point in time: how long after the host's boot, so that it means the same to a service that was restarted.
 pub type Moment = Duration;
 
-/// What a stop of the service by hand undoes.
+/// The part of the registration that a stop of the service by hand undoes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStop {
     /// Everything: the host leaves Scalelite and gives up its name.
@@ -58,7 +59,7 @@ pub enum OnStop {
     Keep,
 }
 
-/// How a lifecycle action is completed.
+/// The result with which a lifecycle action is completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The group goes on with the termination.
@@ -67,27 +68,27 @@ pub enum Verdict {
     Abandon,
 }
 
-/// Why the service is stopped.
+/// The cause for which the service is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopCause {
-    /// It is started again at once, as by an upgrade.
+    /// The service is started again at once, as by an upgrade.
     Restart,
     /// The host reboots (also by kexec), and will be back under its name.
     Reboot,
     /// The host powers off or halts.
     PowerOff,
-    /// Somebody stops it, or nobody knows why it stops.
+    /// The service is stopped by hand, or for an unknown reason.
     Stop,
 }
 
-/// What the configuration says about all this.
+/// The settings that the state machine obeys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Whether the host joins a Scalelite.
     pub scalelite: bool,
     /// Whether meetings run on the host: on a TURN host nothing is counted or waited for.
     pub meetings: bool,
-    /// What a stop by hand undoes.
+    /// The part of the registration that a stop by hand undoes.
     pub on_stop: OnStop,
     /// How often the name is checked.
     pub check_name: Duration,
@@ -99,42 +100,42 @@ pub struct Policy {
     pub poll: Duration,
     /// How long a name that is registered, but not live everywhere, keeps the host from joining.
     pub live_patience: Duration,
-    /// How long everything that a stop undoes may take.
+    /// How long a stop may take to undo everything.
     pub stop_patience: Duration,
-    /// How long draining waits at most.
+    /// How long draining may take at most.
     pub deadline: Duration,
     /// Whether draining waits for recordings.
     pub recordings: bool,
-    /// How long nothing may have been going on before the host counts as empty.
+    /// How long the host must have had no meetings and no pending recordings before it counts as empty.
     pub quiet: Duration,
-    /// How the lifecycle action is completed when the deadline ended the drain.
+    /// How the lifecycle action is completed when the deadline has ended the drain.
     pub at_deadline: Verdict,
-    /// Whether a rebalance recommendation cordons.
+    /// Whether a rebalance recommendation makes the agent cordon the host.
     pub rebalance: bool,
-    /// Whether a scheduled maintenance cordons, the drain's deadline before it begins.
+    /// Whether a scheduled maintenance makes the agent cordon the host, the drain's deadline before it begins.
     pub maintenance: bool,
-    /// When running meetings are told, in time before the deadline, the longest first.
+    /// How long before the deadline running meetings are told about it, the longest time first.
     pub announce: Vec<Duration>,
     /// How long the host has to be idle before its scale-in protection ends; `None` without protection.
     pub protection: Option<Duration>,
 }
 
-/// What the group wants of this instance: `autoscaling/target-lifecycle-state`.
+/// The state that the group wants for this instance: `autoscaling/target-lifecycle-state`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Target {
-    /// It is in no group, in service, or detached from its group: it serves.
+    /// The instance serves: it is in no group, in service, or detached from its group.
     #[default]
     Serve,
-    /// It is to serve no new users for a while.
+    /// The instance serves no new users for a while.
     Standby,
-    /// It waits in the warm pool.
+    /// The instance waits in the warm pool.
     Warm,
-    /// It is to end.
+    /// The instance ends.
     Terminate,
 }
 
 impl Target {
-    /// Reads what the metadata service says; `None` for a word that is not documented, which is no reason to do anything.
+    /// Reads the metadata service's word; returns `None` for an undocumented word, which is no reason to do anything.
     pub fn parse(text: Option<&str>) -> Option<Self> {
         match text {
             None | Some("InService" | "Detached") => Some(Self::Serve),
@@ -146,149 +147,150 @@ impl Target {
     }
 }
 
-/// What the metadata service says is intended with the host.
+/// The plans for the host, as the metadata service tells them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Intent {
-    /// By its group.
+    /// The state that the host's group wants.
     pub target: Target,
-    /// Whether it is in a group at all.
+    /// Whether the host is in a group at all.
     pub grouped: bool,
     /// When EC2 takes this spot instance back.
     pub spot: Option<Moment>,
-    /// Whether EC2 recommends to replace it.
+    /// Whether EC2 recommends replacing the host.
     pub rebalance: bool,
     /// When the next scheduled maintenance begins.
     pub maintenance: Option<Moment>,
 }
 
-/// What this agent has been told or has done since the host was booted, which a restarted service could not find out: it is
-/// kept where a boot empties it. Losing it means that an entry that somebody disabled is enabled again.
+/// The agent's memory of orders and of its own work since the host's boot, which a restarted service could not find
+/// out: it is kept in a place that is emptied at every boot. When it is lost, an entry that an operator has disabled
+/// is enabled again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Memory {
     /// Nothing: nothing was registered, or all of it was undone.
     #[default]
     Fresh,
-    /// The host has begun to join; an entry that is not enabled is its own.
+    /// The host has begun to join: if its entry is not enabled, that is this agent's own doing.
     Joining,
-    /// The host joined: what takes it out since is somebody's decision.
+    /// The host has joined: if its entry is not enabled, an operator wants that.
     Joined,
-    /// This agent has cordoned it, for a reason that may be gone by now.
+    /// This agent has cordoned the host, for a reason that may no longer hold.
     Cordoned,
-    /// Somebody ordered to drain it.
+    /// An operator has ordered to drain the host.
     Drain,
-    /// Somebody ordered to take it out.
+    /// An operator has ordered to take the host out.
     Unregistered,
 }
 
-/// What is kept of a drain, so that a restart of the service does not prolong it.
+/// The times of a drain, kept so that a restart of the service does not prolong it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// When it began.
+    /// When the drain began.
     pub since: Moment,
-    /// When it ends.
+    /// When the drain ends at the latest.
     pub deadline: Moment,
 }
 
-/// An order by hand.
+/// An order by an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Be registered, whatever was ordered before.
+    /// Register the host, whatever was ordered before.
     Register,
-    /// Be out, now.
+    /// Take the host out now.
     Deregister,
-    /// Take no new meetings and be out when the running ones have ended, at this time at the latest.
+    /// Take no new meetings, and take the host out when the running ones have ended, at this time at the latest.
     Drain(Option<Moment>),
-    /// Look at everything again, now.
+    /// Look at everything again now.
     Check,
 }
 
-/// Why a host is drained.
+/// The cause for which a host is drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// By hand.
+    /// An operator has ordered it.
     Hand,
-    /// Its group ends it.
+    /// The group ends the instance.
     Group,
-    /// Its group puts it back into the warm pool.
+    /// The group puts the instance back into the warm pool.
     WarmPool,
     /// EC2 takes this spot instance back.
     Spot,
 }
 
-/// Why a registered host takes no new meetings.
+/// The reason why a registered host takes no new meetings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// Somebody has set its entry so.
+    /// An operator has set its entry to this state.
     Somebody(membership::State),
-    /// Its group has it in standby.
+    /// The group has the instance in standby.
     Standby,
-    /// EC2 recommends to replace it.
+    /// EC2 recommends replacing the instance.
     Rebalance,
-    /// EC2 will maintain it.
+    /// EC2 will maintain the instance.
     Maintenance,
 }
 
 /// Work that changes DNS or Scalelite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Make the name as desired, and see whether it is live.
+    /// Make the name as desired, and check whether it is live.
     Name,
-    /// Make the host take meetings through one entry, as desired.
+    /// Make the host take meetings through one entry, with the desired attributes.
     Join,
-    /// Make its entry as desired, but leave its state as it is; add none.
+    /// Give the entry the desired attributes, but leave its state as it is, and add no entry.
     Keep,
-    /// New meetings go elsewhere.
+    /// Have new meetings placed elsewhere.
     Cordon,
-    /// The same with an enabling before it, because Scalelite still places meetings here.
+    /// Enable, then cordon again, because Scalelite still places meetings here.
     Recordon,
-    /// See in which state the entry is.
+    /// Find out in which state the entry is.
     Look,
-    /// Disable and panic, keep the entry: a reboot.
+    /// Disable and panic, but keep the entry: for a reboot.
     Disable,
     /// Disable, then panic and delete the entry and give up the name.
     Leave,
 }
 
-/// What a job found in the end.
+/// The result of a job that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// The name answers everywhere ([`Job::Name`]).
     Live,
-    /// The name is registered, but does not answer everywhere yet, in words ([`Job::Name`]).
+    /// The name is registered, but does not answer everywhere yet; the text says where ([`Job::Name`]).
     Behind(String),
-    /// The entry in this state ([`Job::Join`], [`Job::Keep`], [`Job::Look`]).
+    /// The entry is in this state ([`Job::Join`], [`Job::Keep`], [`Job::Look`]).
     Entry(membership::State),
-    /// No entry ([`Job::Keep`], [`Job::Look`]).
+    /// There is no entry ([`Job::Keep`], [`Job::Look`]).
     Missing,
-    /// It is done.
+    /// The job is done.
     Done,
 }
 
-/// Why a job did not do it, in words, and how soon to try again.
+/// The failure of a job or a call: the reason in words, and how soon to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What was tried, and what answered.
+    /// The attempt in words, and the answer that it got.
     pub words: String,
-    /// What kind it is.
+    /// The kind, which decides when to try again.
     pub kind: TroubleKind,
 }
 
-/// How soon something is tried again.
+/// The kind of a failure: it decides how soon to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TroubleKind {
-    /// The local BBB is not there yet; asking is cheap.
+    /// The local BBB is not there yet; asking it is cheap.
     Waiting,
     /// A service did not answer as it should.
     Passing,
-    /// It will fail again until somebody changes something.
+    /// The next try will fail too, until an operator changes something.
     Lasting,
-    /// Whoever did the job knows when it is this host's turn again: after this time.
+    /// It will be this host's turn after this time.
     Turn(Duration),
     /// The machine itself cancelled it.
     Cancelled,
 }
 
-/// Everything else that the service does for the machine.
+/// Work that the service does for the machine, apart from jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Count meetings and recordings: [`Event::Counted`].
@@ -297,46 +299,46 @@ pub enum Call {
     Group,
     /// Find the lifecycle hook: [`Event::Hooked`].
     Hook,
-    /// Extend the lifecycle action.
+    /// Send a heartbeat, which extends the lifecycle action.
     Heartbeat,
-    /// End the lifecycle action.
+    /// Complete the lifecycle action.
     Complete(Verdict),
-    /// Set or end the scale-in protection.
+    /// Switch the scale-in protection on or off.
     Protect(bool),
-    /// Tell the running meetings that they end in so many minutes.
+    /// Tell the running meetings that they end in this many minutes.
     Announce(u64),
 }
 
 /// The lifecycle hook that holds the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// How long it holds without a heartbeat.
+    /// How long the hook holds the instance without a heartbeat.
     pub heartbeat_timeout: Duration,
-    /// How long it holds at most.
+    /// How long the hook holds the instance at most.
     pub ceiling: Duration,
 }
 
-/// What goes on on the host.
+/// The meetings and recordings on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// The ids of the running meetings, without breakout rooms; `None` when BBB does not say.
+    /// The ids of the running meetings, without breakout rooms; `None` when BBB does not tell them.
     pub meetings: Option<BTreeSet<String>>,
-    /// How many recordings still have to leave; `None` when nobody can say.
+    /// How many recordings still have to leave the host; `None` when that is not known.
     pub recordings: Option<usize>,
-    /// What could not be found out, or needs a person, in words.
+    /// A note for the operator on what could not be found out, or needs attention.
     pub remark: Option<String>,
 }
 
-/// Something that happened.
+/// An event that the machine takes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Time has passed: what is due?
+    /// Time has passed: something may be due.
     Tick,
     /// The metadata service was read.
     Told(Intent),
-    /// Somebody ordered something.
+    /// An operator has given an order.
     Ordered(Order),
-    /// The service is to stop.
+    /// The service has to stop.
     Stop(StopCause),
     /// The configuration has changed.
     Configured(Box<Policy>),
@@ -352,7 +354,7 @@ pub enum Event {
     Called(Call, Result<(), String>),
 }
 
-/// What is to be done.
+/// An action that the service carries out for the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Begin this job.
@@ -361,21 +363,21 @@ pub enum Action {
     Cancel,
     /// Make this call.
     Call(Call),
-    /// Whoever waits for the start may go on.
+    /// Tell systemd that the service is ready, so that units which wait for its start go on.
     Ready,
     /// Keep this until the next boot.
     Remember(Memory, Option<Window>),
-    /// The order just given cannot be obeyed: why.
+    /// Refuse the order just given, for this reason.
     Refuse(String),
-    /// End the service; what could not be undone, if anything.
+    /// End the service; the error says what could not be undone.
     End(Result<(), String>),
 }
 
-/// The service told the machine something that cannot have happened.
+/// The error for an event that cannot have happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{event} cannot come in state {state}")]
 pub struct Illegal {
-    /// The state.
+    /// The state in which the event came.
     pub state: &'static str,
     /// The event, in words.
     pub event: String,

@@ -1,59 +1,59 @@
-//! What to ask of Scalelite, given the host's own entries there.
+//! Which calls to make to Scalelite, given the host's own entries there.
 //!
-//! Scalelite's facts behind these tables (observed on 1.8.5): an added server is always disabled; adding a URL twice
-//! makes two entries; deleting an entry that has meetings leaves those rooms broken for up to a day, so it is panicked
-//! first; panicking ends the entry's meetings, so a superfluous entry is only cordoned as long as any meeting runs on
-//! the host (nobody can tell to which entry it belongs).
+//! These tables rest on how Scalelite behaves (observed on 1.8.5): an added server is always disabled; adding a URL
+//! twice makes two entries; deleting an entry that has meetings leaves those rooms broken for up to a day, so the
+//! entry is panicked first; panicking ends the entry's meetings, so a superfluous entry is only cordoned as long as
+//! any meeting runs on the host (Scalelite does not say to which entry a meeting belongs).
 //!
 //! # Join
-//! The kept entry is the one that works most: enabled before cordoned before disabled, online before offline, then the
-//! smaller id. The actions are planned again after they ran, until none is left.
+//! The entry to keep is the most useful one: enabled before cordoned before disabled, online before offline, then the
+//! smaller id. After the actions have run, the plan is made again, until no action is left.
 //!
 //! An entry with the host's name but another URL (BBB was switched from http to https) can only be replaced: Scalelite
-//! ignores a changed URL. On an empty host it goes before the new one comes, because a Scalelite whose ids are host
-//! names takes one entry a name.
+//! ignores a changed URL. On an empty host the old entry is deleted before the new one is added, because a Scalelite
+//! whose ids are host names accepts one entry per name.
 //!
 #![doc = include_str!("tables/join.md")]
 //!
 //! # Keep
-//! Looking after the host's place later on: as joining, but an entry that is cordoned or disabled stays so, because
-//! somebody wants that.
+//! The check of a host that has joined: as joining, but an entry that is cordoned or disabled stays so, because an
+//! operator wants that.
 //!
 #![doc = include_str!("tables/keep.md")]
 //!
 //! # Cordon
-//! Cordoning again undoes a race in Scalelite: a cordon that lands during a poll can leave the host among those where
-//! meetings are placed, although its entry says otherwise, and repeating the call does not help; enabling it first does.
-//! Scalelite itself disables a cordoned entry without load, so a disabled one is treated alike.
+//! Cordoning again undoes a race in Scalelite: a cordon during a poll can leave the host among those that get
+//! meetings, although its entry says cordoned, and repeating the call does not help; enabling the entry first does.
+//! Scalelite itself disables a cordoned entry without load, so a disabled entry is treated alike.
 //!
 #![doc = include_str!("tables/cordon.md")]
 //!
 //! # Disable
-//! Ends the meetings and keeps the entries, as for a reboot. A disabled entry may still have meetings.
+//! Ends the meetings and keeps the entries, for a reboot. A disabled entry may still have meetings.
 //!
 #![doc = include_str!("tables/disable.md")]
 //!
 //! # Leave
-//! Disabling comes first for all entries, so that no new meeting is placed while the others are worked off. A disabled
-//! entry is disabled again, because Scalelite's poller can lose a disable that lands during a poll.
+//! All entries are disabled first, so that no new meeting is placed while the others are worked off. An entry that is
+//! already disabled is disabled again, because Scalelite's poller can lose a disable during a poll.
 //!
 #![doc = include_str!("tables/leave.md")]
 
 use std::fmt;
 
-/// An entry's administrative state.
+/// The administrative state of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// New meetings are placed there.
+    /// New meetings are placed here.
     Enabled,
-    /// Running meetings can be joined, new ones are placed elsewhere.
+    /// Running meetings can be joined; new ones are placed elsewhere.
     Cordoned,
-    /// Nobody can join; new meetings are placed elsewhere.
+    /// Meetings cannot be joined; new ones are placed elsewhere.
     Disabled,
 }
 
 impl State {
-    /// The word that Scalelite uses.
+    /// Returns the word that Scalelite uses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Enabled => "enabled",
@@ -69,42 +69,42 @@ impl fmt::Display for State {
     }
 }
 
-/// One of the host's own entries. Whoever reads it from Scalelite compares the secret, so that none gets in here.
+/// One of the host's own entries. The client that reads it compares the secret, so that this crate never sees one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Scalelite's id.
     pub id: String,
-    /// Its administrative state.
+    /// The administrative state.
     pub state: State,
     /// Whether the last polls reached the host.
     pub online: bool,
-    /// Its load; none while Scalelite has not polled the host successfully.
+    /// The load; none while Scalelite has not polled the host successfully.
     pub load: Option<f64>,
-    /// What its load is multiplied with; none where Scalelite answers null.
+    /// The factor by which Scalelite multiplies the load; none where Scalelite answers null.
     pub multiplier: Option<f64>,
-    /// Its tag; none where this Scalelite has no tags (before 1.6.0).
+    /// The tag; none where this Scalelite has no tags (before 1.6.0).
     pub tag: Option<String>,
-    /// Whether its secret is the host's present one.
+    /// Whether the entry's secret is the host's present one.
     pub secret_matches: bool,
-    /// Whether its URL is the host's present one, and not only its name.
+    /// Whether the entry's URL is the host's present one, and not only its name.
     pub url_matches: bool,
 }
 
-/// How the host's entry should look.
+/// The attributes that the host's entry should have.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Desired {
-    /// The load multiplier; none leaves it as it is.
+    /// The load multiplier; none leaves the entry's own.
     pub multiplier: Option<f64>,
-    /// The tag; none leaves it as it is, an empty one clears it.
+    /// The tag; none leaves the entry's own, an empty one clears it.
     pub tag: Option<String>,
 }
 
-/// Which entry an action is for.
+/// The entry that an action is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The one with this id.
+    /// The entry with this id.
     Entry(String),
-    /// The one that this plan adds.
+    /// The entry that this plan adds.
     Added,
 }
 
@@ -117,14 +117,14 @@ impl fmt::Display for Target {
     }
 }
 
-/// What differs in an entry and is to be set.
+/// The attributes of an entry that have to be set.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Update {
-    /// Set the host's present secret.
+    /// Whether to set the host's present secret.
     pub secret: bool,
-    /// Set this tag.
+    /// The tag to set.
     pub tag: Option<String>,
-    /// Set this multiplier.
+    /// The load multiplier to set.
     pub multiplier: Option<f64>,
 }
 
@@ -135,20 +135,20 @@ pub enum Action {
     Add,
     /// Bring an entry's attributes up to date.
     Update(Target, Update),
-    /// Let Scalelite place meetings there.
+    /// Let Scalelite place meetings on this entry.
     Enable(Target),
-    /// Place new meetings elsewhere, leave the running ones alone.
+    /// Have new meetings placed elsewhere, leave the running ones alone.
     Cordon(Target),
-    /// Place new meetings elsewhere and let nobody join.
+    /// Have new meetings placed elsewhere and let no user join.
     Disable(Target),
-    /// End and forget the entry's meetings.
+    /// End the entry's meetings and make Scalelite forget them.
     Panic(Target),
     /// Remove the entry.
     Delete(Target),
 }
 
 impl Action {
-    /// Its kind in a word.
+    /// Returns the kind of action in one word.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Add => "add",
@@ -199,8 +199,8 @@ pub fn join(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Acti
     actions
 }
 
-/// Plans how the host keeps exactly one entry, in the state that it has. A missing one is no matter of keeping: adding it
-/// is [`join`]'s, which also enables what an earlier attempt has only added. See the module's table.
+/// Plans how the host keeps exactly one entry, in its present state. A missing entry is not added here but by
+/// [`join`], which also enables an entry that an earlier attempt only added. See the module's table.
 pub fn keep(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
     let (Some(kept), superfluous) = kept(own) else { return Vec::new() };
     let mut actions = tidy(desired, kept);
@@ -214,8 +214,8 @@ pub fn cordon(own: &[Entry]) -> Vec<Action> {
     enabled.map(|entry| Action::Cordon(target(entry))).collect()
 }
 
-/// Plans how new meetings are really placed elsewhere, when [`cordon`] may have landed during a poll. Not to be planned
-/// again once it is carried out: it never comes to an end. See the module's table.
+/// Plans a cordon that also holds when [`cordon`] was carried out during a poll. The plan must be carried out only
+/// once: it never becomes empty. See the module's table.
 pub fn recordon(own: &[Entry]) -> Vec<Action> {
     let again = |entry: &Entry| {
         let enable = (entry.state != State::Enabled).then(|| Action::Enable(target(entry)));
@@ -224,20 +224,20 @@ pub fn recordon(own: &[Entry]) -> Vec<Action> {
     own.iter().flat_map(again).collect()
 }
 
-/// Plans how all meetings end and nobody can join, while the entries stay. Not to be planned again once it is carried
-/// out: nothing in an entry tells whether its meetings have ended. See the module's table.
+/// Plans how all meetings end and no user can join, while the entries stay. The plan must be carried out only once: an
+/// entry does not tell whether its meetings have ended. See the module's table.
 pub fn disable(own: &[Entry]) -> Vec<Action> {
     let disable = own.iter().map(|entry| Action::Disable(target(entry)));
     disable.chain(own.iter().map(|entry| Action::Panic(target(entry)))).collect()
 }
 
-/// Plans how no entry of the host stays. See the module's table.
+/// Plans how all of the host's entries are deleted. See the module's table.
 pub fn leave(own: &[Entry]) -> Vec<Action> {
     let disable = own.iter().map(|entry| Action::Disable(target(entry)));
     disable.chain(own.iter().flat_map(end)).collect()
 }
 
-/// The entry to keep, if there is one with the host's URL, and the others.
+/// Returns the entry to keep, if one has the host's URL, and the other entries.
 pub fn kept(own: &[Entry]) -> (Option<&Entry>, Vec<&Entry>) {
     let mut ranked: Vec<&Entry> = own.iter().collect();
     ranked.sort_by_key(|entry| (!entry.url_matches, entry.state, !entry.online, entry.id.clone()));
@@ -246,7 +246,7 @@ pub fn kept(own: &[Entry]) -> (Option<&Entry>, Vec<&Entry>) {
     (kept, ranked.collect())
 }
 
-/// What differs between the desired attributes and an entry's.
+/// Returns the attributes in which an entry differs from the desired ones.
 pub fn differences(desired: &Desired, entry: &Entry) -> Update {
     let multiplier = desired.multiplier.filter(|wanted| entry.multiplier != Some(*wanted));
     // A Scalelite without tags has none to compare, and would ignore one that is sent.
@@ -259,8 +259,8 @@ fn tidy(desired: &Desired, kept: &Entry) -> Vec<Action> {
     if update == Update::default() { Vec::new() } else { vec![Action::Update(target(kept), update)] }
 }
 
-/// One step a look for an entry that is one too many: a meeting may begin on a cordoned entry after the count, on a
-/// disabled one none can.
+/// Plans one step at a time for a superfluous entry: a meeting may begin on a cordoned entry after the meetings were
+/// counted, but not on a disabled one.
 fn retire(entry: &Entry, meetings: Option<u32>) -> Vec<Action> {
     match entry.state {
         State::Enabled => vec![Action::Cordon(target(entry))],
@@ -278,7 +278,7 @@ fn end(entry: &Entry) -> [Action; 2] {
     [Action::Panic(target(entry)), Action::Delete(target(entry))]
 }
 
-/// The host's name or address in a normalised URL, without a port.
+/// Returns the host's name or address in a normalised URL, without a port.
 pub fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split('/').next()?;
@@ -286,9 +286,9 @@ pub fn host_of(url: &str) -> Option<&str> {
     authority.get(..port.unwrap_or(authority.len()))
 }
 
-/// A BBB or Scalelite URL in a form in which equal ones compare equal: scheme and host in lower case, no default port,
-/// no final slash. `None` when it is not an http or https URL with a host, or has a port that is none. User names, queries and
-/// fragments have no place in a server URL and make it `None` too.
+/// Puts a BBB or Scalelite URL into a form in which equal ones compare equal: scheme and host in lower case, no
+/// default port, no final slash. Returns `None` for a text that is not an http or https URL with a host, or that has
+/// an invalid port. User names, queries and fragments have no place in a server URL and give `None` too.
 pub fn normalise_url(url: &str) -> Option<String> {
     let (scheme, rest) = url.trim().split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();

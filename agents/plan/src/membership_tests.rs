@@ -7,7 +7,7 @@ fn desired() -> Desired {
     Desired { multiplier: Some(1.0), tag: Some("blue".into()) }
 }
 
-/// The entries that a cell of the table names, with the ids 1, 2, ...
+/// Returns the entries that a cell of the table names, with the ids 1, 2, ...
 fn entries(cell: &str) -> Vec<Entry> {
     if cell == "none" {
         return Vec::new();
@@ -170,7 +170,7 @@ fn urls() {
     }
 }
 
-/// Scalelite as far as the plan's actions change it; a panic ends the entry's meetings.
+/// Carries out a plan as Scalelite would, as far as the actions change it; a panic ends the entry's meetings.
 fn apply(own: &mut Vec<Entry>, actions: &[Action]) {
     for action in actions {
         let find = |own: &mut Vec<Entry>, target: &Target| -> usize {

@@ -1,49 +1,50 @@
-//! What is told about a host in figures, once a minute: the metrics, and what they are in which situation.
+//! The metrics of a host, published once a minute, and their values in each situation.
 //!
-//! What is not known is left out, and is never zero: an alarm can treat missing data as it likes.
+//! An unknown value is left out, and never reported as zero: an alarm can treat missing data as it likes.
 //!
-//! # How the host stands
-//! `Registered` is 1 only where the host has its name and takes new meetings (or, a TURN host, clients): a BBB that has died
-//! takes none, whatever Scalelite's entry says. What the host has been through is kept by [`History`]; the numbers in the first
-//! column are seconds.
+//! # Registration
+//! `Registered` is 1 only where the host has its name and takes new meetings (or, on a TURN host, clients): a BBB that
+//! has died takes none, even where Scalelite's entry is enabled. [`History`] keeps the phases that the host has been
+//! through; the numbers in the first column are seconds.
 //!
 #![doc = include_str!("tables/metrics.md")]
 //!
-//! # What goes on on it
-//! People in a breakout room are in its parent meeting too, so they are counted there alone, as Scalelite does (its load leaves
-//! breakout rooms out; observed on 1.8.5). Their microphones and cameras are in one room at a time (BBB's client leaves the
-//! parent's audio for the room's), so these are added up over all rooms.
+//! # Meetings, recordings and certificate
+//! People in a breakout room are in its parent meeting too, so they are counted only there, as Scalelite does (its
+//! load leaves breakout rooms out; observed on 1.8.5). Their microphones and cameras are in one room at a time (BBB's
+//! client leaves the parent's audio for the room's), so these are added up over all rooms.
 //!
 #![doc = include_str!("tables/metrics-work.md")]
 
 use crate::instance::Role;
 use crate::lifecycle::{Moment, State};
 
-/// The unit of a metric's values, one of CloudWatch's (`MetricDatum` in its API reference). It has none for days.
+/// The unit of a metric's values, one of CloudWatch's (`MetricDatum` in its API reference). CloudWatch has none for
+/// days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A number of something.
+    /// A number of things.
     Count,
     /// Seconds.
     Seconds,
 }
 
-/// Everything that is told. Dashboards and alarms go by these names.
+/// The metrics. Dashboards and alarms depend on these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
     /// 1 where the host has its name and takes new meetings or TURN clients, else 0.
     Registered,
-    /// For how long this service has been trying to get the host registered; 0 when it is, or is not meant to be.
+    /// For how long this service has been trying to register the host; 0 when it is registered, or is not meant to be.
     UnregisteredSeconds,
-    /// How many days the certificate that the host serves is still good for; negative when it has expired.
+    /// The number of days for which the host's certificate is still valid; negative when it has expired.
     CertificateDaysLeft,
-    /// 1 while running meetings are waited for, else 0.
+    /// 1 while the host waits for running meetings to end, else 0.
     Draining,
-    /// 1 once a drain was ended by its deadline, until the host joins again.
+    /// 1 after a deadline has ended a drain, until the host joins again.
     DrainOverDeadline,
     /// Running meetings, without breakout rooms.
     Meetings,
-    /// People in them.
+    /// People in these meetings.
     Participants,
     /// People with a microphone, breakout rooms included.
     VoiceParticipants,
@@ -60,7 +61,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// All of them.
+    /// All metrics.
     pub const ALL: [Self; 13] = [
         Self::Registered,
         Self::UnregisteredSeconds,
@@ -77,7 +78,7 @@ impl Metric {
         Self::CoturnAnswers,
     ];
 
-    /// Its name in CloudWatch.
+    /// Returns the metric's name in CloudWatch.
     pub fn name(self) -> &'static str {
         match self {
             Self::Registered => "Registered",
@@ -96,7 +97,7 @@ impl Metric {
         }
     }
 
-    /// The unit of its values.
+    /// Returns the unit of the metric's values.
     pub fn unit(self) -> Unit {
         match self {
             Self::UnregisteredSeconds => Unit::Seconds,
@@ -104,7 +105,7 @@ impl Metric {
         }
     }
 
-    /// Whether hosts of this kind have it.
+    /// Tells whether hosts of this role have the metric.
     pub fn is_of(self, role: Role) -> bool {
         match self {
             Self::Registered | Self::UnregisteredSeconds | Self::CertificateDaysLeft => true,
@@ -114,34 +115,34 @@ impl Metric {
     }
 }
 
-/// One value.
+/// One value of one metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Datum {
-    /// Of what.
+    /// The metric.
     pub metric: Metric,
     /// The value, in the metric's unit.
     pub value: f64,
 }
 
-/// Where a host is in its life, as far as its metrics go.
+/// The phase of a host's life, as far as its metrics go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// It tries to get registered.
+    /// The host is trying to get registered.
     Trying,
-    /// It takes new meetings or clients.
+    /// The host takes new meetings or clients.
     Serving,
-    /// It is registered and takes no new meetings.
+    /// The host is registered and takes no new meetings.
     Cordoned,
-    /// Running meetings are waited for.
+    /// The host waits for running meetings to end.
     Draining,
-    /// It leaves, or has left and is held by its group.
+    /// The host leaves, or has left and is held by its group.
     Leaving {
         /// Whether the deadline ended the drain before it.
         over_deadline: bool,
-        /// Whether it has left.
+        /// Whether the host has left.
         left: bool,
     },
-    /// It is out, and nothing shall be registered.
+    /// The host is not registered and is not meant to be.
     Unregistered,
     /// The service ends.
     Ending,
@@ -163,7 +164,7 @@ impl From<&State> for Phase {
     }
 }
 
-/// What has to be remembered of the phases that a host has been through.
+/// The facts to remember about the phases that a host has been through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {
     phase: Option<Phase>,
@@ -172,8 +173,8 @@ pub struct History {
 }
 
 impl History {
-    /// Takes in where the host is now. True when something has happened that is worth telling at once: a drain has ended at
-    /// its deadline, or the host has left. Belongs behind every step of the state machine.
+    /// Takes in the host's present phase. Returns true when an event is worth publishing at once: a drain has ended at
+    /// its deadline, or the host has left. Has to be called after every step of the state machine.
     pub fn follow(&mut self, phase: Phase, now: Moment) -> bool {
         let former = *self;
         self.phase = Some(phase);
@@ -188,7 +189,7 @@ impl History {
         (self.over_deadline && !former.over_deadline) || (was_leaving && has_left)
     }
 
-    /// How the host stands now.
+    /// Returns the host's present standing.
     pub fn standing(&self, now: Moment) -> Standing {
         Standing {
             serving: self.phase == Some(Phase::Serving),
@@ -199,7 +200,7 @@ impl History {
     }
 }
 
-/// How a host stands.
+/// The standing of a host: the figures that follow from its phases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     serving: bool,
@@ -208,44 +209,44 @@ pub struct Standing {
     over_deadline: bool,
 }
 
-/// A meeting in figures. What BBB does not say is `None`.
+/// The figures of one meeting. A figure that BBB does not give is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meeting {
-    /// Everyone in it.
+    /// Everyone in the meeting.
     pub participants: u32,
-    /// Those with a microphone.
+    /// People with a microphone.
     pub voices: Option<u32>,
     /// Cameras that are on.
     pub videos: Option<u32>,
-    /// Whether it is a breakout room.
+    /// Whether the meeting is a breakout room.
     pub breakout: bool,
 }
 
-/// Recordings in figures.
+/// The numbers of recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recordings {
-    /// Those that have not left the host.
+    /// Recordings that have not left the host.
     pub pending: usize,
-    /// Those that BBB has given up.
+    /// Recordings that BBB has given up.
     pub failed: usize,
 }
 
-/// What goes on on the host; what is not known is `None`.
+/// The observations on the host; an unknown one is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
     /// The running meetings.
     pub meetings: Option<Vec<Meeting>>,
     /// The recordings.
     pub recordings: Option<Recordings>,
-    /// For how many more seconds the host's certificate is good; negative when it has expired.
+    /// For how many more seconds the host's certificate is valid; negative when it has expired.
     pub certificate: Option<i64>,
     /// Whether coturn answers.
     pub coturn: Option<bool>,
-    /// For how long BBB on a host that is in Scalelite has not answered; `None` while it answers.
+    /// For how long BBB has not answered on a host that is in Scalelite; `None` while it answers.
     pub silent: Option<Moment>,
 }
 
-/// The data of a host, each metric once at most.
+/// Returns the data of a host, each metric at most once.
 pub fn data(role: Role, standing: &Standing, findings: &Findings) -> Vec<Datum> {
     let flag = |flag: bool| Some(if flag { 1.0 } else { 0.0 });
     let meetings = findings.meetings.as_deref();
@@ -275,19 +276,19 @@ pub fn data(role: Role, standing: &Standing, findings: &Findings) -> Vec<Datum> 
     own.filter_map(|metric| Some(Datum { metric, value: value(metric)? })).collect()
 }
 
-/// How many people are in each meeting, without breakout rooms.
+/// Returns how many people are in each meeting, without breakout rooms.
 fn main(meetings: &[Meeting]) -> Vec<u32> {
     let main = meetings.iter().filter(|meeting| !meeting.breakout);
     main.map(|meeting| meeting.participants).collect()
 }
 
-/// A sum over all rooms; unknown when it is for one of them.
+/// Adds up a figure over all rooms; unknown when it is unknown for one of them.
 fn added(meetings: &[Meeting], of: impl Fn(&Meeting) -> Option<u32>) -> Option<f64> {
     let known: Option<Vec<u32>> = meetings.iter().map(of).collect();
     known.map(|numbers| total(&numbers))
 }
 
-/// A sum. Not of doubles: theirs of nothing is -0. CloudWatch's values are doubles; nobody has 2^53 of anything.
+/// Adds up numbers as integers: an empty f64 sum is -0.0. CloudWatch's values are doubles, exact up to 2^53.
 fn total(numbers: &[u32]) -> f64 {
     numbers.iter().copied().map(u64::from).sum::<u64>() as f64
 }

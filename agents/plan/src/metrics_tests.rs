@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::table;
 
-/// Reads `starting 40, joining 50`.
+/// Reads a cell such as `starting 40, joining 50`.
 fn phases(text: &str) -> Vec<(Phase, Moment)> {
     let phase = |words: &str| match words {
         "starting" | "joining" => Phase::Trying,
@@ -38,7 +38,7 @@ fn how_the_host_stands() {
         let mut history = History::default();
         let mut now = Duration::from_secs(1000);
         for (phase, lasts) in phases(&text) {
-            // However often it is looked at.
+            // The result does not depend on how often the phase is looked at.
             for _ in 0..3 {
                 history.follow(phase, now);
             }
@@ -64,15 +64,15 @@ fn what_is_told_at_once() {
         phases(text).into_iter().map(|(phase, _)| at(phase)).collect::<Vec<_>>()
     };
     assert_eq!(urgent("starting 0, joining 0, serving 0, draining 0, leaving 0"), [false; 5]);
-    assert_eq!(urgent("starting 0, out 0, joining 0"), [false; 3]);
-    // The deadline, then that it has left, each once.
+    assert_eq!(urgent("starting 0, unregistered 0, joining 0"), [false; 3]);
+    // First the deadline, then the departure, each once.
     let over =
-        urgent("draining 0, leaving over the deadline 0, leaving over the deadline 0, left 0, left 0, out 0");
+        urgent("draining 0, leaving over the deadline 0, leaving over the deadline 0, left 0, left 0, unregistered 0");
     assert_eq!(over, [false, true, false, true, false, false]);
-    assert_eq!(urgent("leaving 0, out 0, out 0"), [false, true, false]);
+    assert_eq!(urgent("leaving 0, unregistered 0, unregistered 0"), [false, true, false]);
 }
 
-/// Reads what the second table's first column says.
+/// Reads a cell of the second table's first column.
 fn findings(text: &str) -> Findings {
     let number = |words: &str| words.split(' ').find_map(|word| word.parse::<u32>().ok());
     let mut found = Findings::default();

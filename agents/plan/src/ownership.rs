@@ -1,13 +1,13 @@
-//! Whose a name is: the label in the TXT record set at `_agent.<fqdn>`.
+//! The owner of a name: the label in the TXT record set at `_agent.<fqdn>`.
 //!
 //! `heritage=bbb-agents,role=bbb,instance=i-0123456789abcdef0,region=eu-central-1,account=123456789012,since=1767225600`
 //!
-//! | text | is |
+//! | text | meaning |
 //! |---|---|
-//! | heritage `bbb-agents`, a valid instance | that instance's |
-//! | another heritage, no heritage, no valid instance | not ours, whatever else it says |
-//! | no account, or none of 12 digits | that instance's all the same: the first versions wrote none |
-//! | a role or a region that is no word | as if it were not there: whoever can write to the zone writes what people are shown |
+//! | heritage `bbb-agents`, a valid instance | the name is that instance's |
+//! | another heritage, no heritage, no valid instance | the name is not ours, whatever else the text says |
+//! | no account, or one without 12 digits | the name is that instance's all the same: the first versions wrote none |
+//! | a role or region that is not all letters, digits and hyphens | read as empty, because people are shown it |
 //! | further keys | ignored, so that later versions can add some |
 
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::instance::{InstanceId, Role};
 
 const HERITAGE: &str = "bbb-agents";
 
-/// What an ownership TXT says.
+/// The content of an ownership TXT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The role of the host, as written: `bbb`, `turn`.
@@ -25,20 +25,20 @@ pub struct Owner {
     pub instance: InstanceId,
     /// The region of that instance.
     pub region: String,
-    /// The AWS account of that instance, 12 digits, where it is known: in another account an instance that is not found
-    /// proves nothing.
+    /// The AWS account of that instance, 12 digits, if known: in another account it proves nothing that an instance is
+    /// not found.
     pub account: Option<String>,
     /// When the name was registered or last changed, in seconds since 1970.
     pub since: u64,
 }
 
 impl Owner {
-    /// The owner label of a host whose account is not known.
+    /// Creates the owner label of a host whose account is not known.
     pub fn new(role: Role, instance: InstanceId, region: String, since: u64) -> Self {
         Self { role: role.as_str().to_owned(), instance, region, account: None, since }
     }
 
-    /// Reads a label; `None` when it is not one of ours.
+    /// Reads a label; returns `None` when it is not one of ours.
     pub fn parse(text: &str) -> Option<Self> {
         let field = |key: &str| {
             text.split(',')
@@ -68,13 +68,13 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Letters, digits and hyphens; else nothing.
+/// Returns the text if it has only letters, digits and hyphens, else an empty one.
 fn word(text: Option<&str>) -> String {
     let plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     text.filter(plain).unwrap_or_default().to_owned()
 }
 
-/// Whether a text is the id of an AWS account: 12 digits.
+/// Tells whether a text is the id of an AWS account: 12 digits.
 pub fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }

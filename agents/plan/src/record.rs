@@ -1,4 +1,4 @@
-//! Names, types and values of record sets, in one normal form whatever their source writes.
+//! Names, types and values of record sets in one normal form, whatever form their source uses.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,13 +12,13 @@ use crate::instance::InstanceId;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(String);
 
-/// Why a text is not a usable name.
+/// The reason why a text is not a usable name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidName {
-    /// Nothing there, or an empty label (two dots in a row).
+    /// The name is empty or has an empty label (two dots in a row).
     #[error("{0:?} has an empty label")]
     EmptyLabel(String),
-    /// Over 63 characters in a label (RFC 1035, 2.3.4).
+    /// A label has more than 63 characters (RFC 1035, 2.3.4).
     #[error("the label {label:?} has {length} characters; DNS allows 63")]
     LabelTooLong {
         /// The label.
@@ -26,17 +26,17 @@ pub enum InvalidName {
         /// Its length in characters.
         length: usize,
     },
-    /// Over 253 characters in all (RFC 1035, 2.3.4, without the final dot).
+    /// The name has more than 253 characters in all (RFC 1035, 2.3.4, without the final dot).
     #[error("{name:?} has {length} characters; DNS allows {limit} here")]
     TooLong {
         /// The name.
         name: String,
         /// Its length in characters.
         length: usize,
-        /// What is allowed.
+        /// The allowed length.
         limit: usize,
     },
-    /// A character that host names do not have.
+    /// The name has a character that host names cannot have.
     #[error("{name:?} has the character {character:?}; host names have letters, digits and inner hyphens")]
     Character {
         /// The name.
@@ -44,17 +44,17 @@ pub enum InvalidName {
         /// The character.
         character: char,
     },
-    /// A label that begins or ends with a hyphen.
+    /// A label begins or ends with a hyphen.
     #[error("the label {0:?} begins or ends with a hyphen")]
     Hyphen(String),
-    /// A domain of one label, e.g. `localhost`.
+    /// The domain has only one label, e.g. `localhost`.
     #[error("{0:?} has no dot; a domain has at least two labels")]
     SingleLabel(String),
 }
 
-/// Longest name in characters without the final dot (RFC 1035, 2.3.4).
+/// The length of the longest name, without the final dot (RFC 1035, 2.3.4).
 const NAME_LIMIT: usize = 253;
-/// What stands before a host's name to give the name of its ownership TXT record set.
+/// The label before a host's name that gives the name of its ownership TXT record set.
 const OWNERSHIP_LABEL: &str = "_agent";
 
 impl Name {
@@ -81,23 +81,23 @@ impl Name {
         Self(unescape_octal(text.strip_suffix('.').unwrap_or(text)).to_ascii_lowercase())
     }
 
-    /// The name of the TXT record set that says whose this name is.
+    /// Returns the name of the TXT record set that says who owns this name.
     pub fn ownership(&self) -> Self {
         Self(format!("{OWNERSHIP_LABEL}.{}", self.0))
     }
 
-    /// The host's name of which this is the ownership name, if it is one.
+    /// Returns the host's name of which this is the ownership name, if it is one.
     pub fn owned(&self) -> Option<Self> {
         let (first, host) = self.0.split_once('.')?;
         (first == OWNERSHIP_LABEL).then(|| Self(host.to_owned()))
     }
 
-    /// Whether this name is `domain` or below it.
+    /// Tells whether this name is `domain` or below it.
     pub fn is_within(&self, domain: &Self) -> bool {
         self.0.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
-    /// The name without a final dot.
+    /// Returns the name without a final dot.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -125,9 +125,9 @@ fn check_label(name: &str, label: &str) -> Result<(), InvalidName> {
     Ok(())
 }
 
-/// `\ooo` becomes the character with that octal code; everything else stays. Names are shown to people, so what is no
-/// printable ASCII stays an escape, and a control character becomes one; so does a backslash, with which an escape could be made
-/// up.
+/// Replaces `\ooo` by the character with that octal code; everything else stays. People are shown these names, so an
+/// escape that stands for anything but printable ASCII stays, and a control character becomes an escape. The escape of
+/// a backslash stays too, since a plain backslash could be read as the beginning of another escape.
 fn unescape_octal(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -151,7 +151,7 @@ fn unescape_octal(text: &str) -> String {
     result
 }
 
-/// A text as people may see it: control characters become escapes.
+/// Returns a text that is safe to show: control characters become escapes.
 fn shown(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     for c in text.chars() {
@@ -164,11 +164,11 @@ fn shown(text: &str) -> String {
     result
 }
 
-/// How host names are made: a text with `{instance}` (the instance id without `i-`) and, if wanted, `{region}`.
+/// A template for host names: a text with `{instance}` (the instance id without `i-`) and, optionally, `{region}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostTemplate(String);
 
-/// Why a text is not a template.
+/// The reason why a text is not a template.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidTemplate {
     /// Every host of the fleet would claim the same name.
@@ -176,21 +176,21 @@ pub enum InvalidTemplate {
         "{0:?} has no {{instance}}: every host would claim the same name (for one fixed name set dns.name)"
     )]
     NotUnique(String),
-    /// A placeholder that is not known.
+    /// The template has an unknown placeholder.
     #[error("{template:?} has the placeholder {{{placeholder}}}; known are {{instance}} and {{region}}")]
     Placeholder {
         /// The template.
         template: String,
-        /// What stands between the braces.
+        /// The text between the braces.
         placeholder: String,
     },
-    /// The name that it makes is not usable.
+    /// The name that the template makes is not usable.
     #[error(transparent)]
     Name(#[from] InvalidName),
 }
 
 impl HostTemplate {
-    /// Reads a template; whether the names it makes fit below a domain is checked by [`HostTemplate::name`].
+    /// Reads a template; [`HostTemplate::name`] checks whether the names fit below a domain.
     pub fn parse(text: &str) -> Result<Self, InvalidTemplate> {
         let mut rest = text;
         while let Some((_, after)) = rest.split_once('{') {
@@ -207,14 +207,14 @@ impl HostTemplate {
         Ok(Self(text.to_owned()))
     }
 
-    /// The host's name below `domain`.
+    /// Returns the host's name below `domain`.
     pub fn name(&self, instance: &InstanceId, region: &str, domain: &Name) -> Result<Name, InvalidName> {
         let label = self.0.replace("{instance}", instance.digits()).replace("{region}", region);
         Name::host(&format!("{label}.{domain}"))
     }
 
-    /// The instance for which this template makes the name below `domain`, with its region where the name has it. None when
-    /// it makes it for nobody, or for several.
+    /// Returns the instance for which this template makes the name below `domain`, with its region where the name
+    /// contains it. Returns `None` when the template makes the name for no instance, or for several.
     pub fn instance(&self, name: &Name, domain: &Name) -> Option<(InstanceId, Option<String>)> {
         let label = name.as_str().strip_suffix(domain.as_str())?.strip_suffix('.')?;
         let mut readings = Vec::new();
@@ -225,7 +225,7 @@ impl HostTemplate {
     }
 }
 
-/// What the placeholders of a template stand for in a name.
+/// The values of a template's placeholders in a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Reading {
     instance: Option<String>,
@@ -259,8 +259,8 @@ fn read(template: &str, text: &str, so_far: &Reading, found: &mut Vec<Reading>) 
     }
 }
 
-/// Whether a text has the form of an AWS region, e.g. `eu-central-1`, `us-gov-west-1`: what else stands there must not become
-/// part of the name of a server.
+/// Tells whether a text has the form of an AWS region, e.g. `eu-central-1`, `us-gov-west-1`: no other text may become
+/// part of a server's name.
 pub fn is_region(text: &str) -> bool {
     let words: Vec<&str> = text.split('-').collect();
     let (number, names) = words.split_last().map_or(("", &[][..]), |(last, before)| (*last, before));
@@ -281,7 +281,7 @@ pub enum RecordType {
 }
 
 impl RecordType {
-    /// The type as DNS and Route 53 write it.
+    /// Returns the type as DNS and Route 53 write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::A => "A",
@@ -300,9 +300,9 @@ impl fmt::Display for RecordType {
 /// A record set with simple routing: all values of one name and type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordSet {
-    /// Whose record set this is.
+    /// The name at which the record set is.
     pub name: Name,
-    /// Its type.
+    /// The type.
     pub kind: RecordType,
     /// Time to live in seconds.
     pub ttl: u32,
@@ -311,17 +311,17 @@ pub struct RecordSet {
 }
 
 impl RecordSet {
-    /// A set of one IPv4 address.
+    /// Creates a record set of one IPv4 address.
     pub fn a(name: Name, ttl: u32, address: Ipv4Addr) -> Self {
         Self { name, kind: RecordType::A, ttl, values: BTreeSet::from([address.to_string()]) }
     }
 
-    /// A set of one IPv6 address.
+    /// Creates a record set of one IPv6 address.
     pub fn aaaa(name: Name, ttl: u32, address: Ipv6Addr) -> Self {
         Self { name, kind: RecordType::Aaaa, ttl, values: BTreeSet::from([address.to_string()]) }
     }
 
-    /// A set of one text.
+    /// Creates a record set of one text.
     pub fn txt(name: Name, ttl: u32, text: String) -> Self {
         Self { name, kind: RecordType::Txt, ttl, values: BTreeSet::from([text]) }
     }
@@ -334,8 +334,8 @@ impl fmt::Display for RecordSet {
     }
 }
 
-/// Puts a value into the form that DNS answers and Route 53 have in common, so that both compare equal.
-/// An address that cannot be read stays as it is: it will differ from ours, which is right.
+/// Puts a value into the form that DNS answers and Route 53 have in common, so that the two compare equal. An address
+/// that cannot be read stays as it is: it then differs from ours, which is right.
 pub fn normalise_value(kind: RecordType, value: &str) -> String {
     match kind {
         RecordType::A => {
@@ -348,8 +348,8 @@ pub fn normalise_value(kind: RecordType, value: &str) -> String {
     }
 }
 
-/// A TXT value as Route 53 wants it: quoted, in chunks of at most 255 characters (RFC 1035, 3.3.14), `"` and `\`
-/// escaped, other characters outside printable ASCII as `\ooo` (developer guide, "TXT record type").
+/// Writes a TXT value as Route 53 requires it: quoted, in chunks of at most 255 characters (RFC 1035, 3.3.14), `"` and
+/// `\` escaped, other characters outside printable ASCII as `\ooo` (developer guide, "TXT record type").
 pub fn quote_txt(text: &str) -> String {
     let bytes = text.as_bytes();
     if bytes.is_empty() {
@@ -375,7 +375,7 @@ fn quote_chunk(bytes: &[u8]) -> String {
     quoted
 }
 
-/// The text of a quoted TXT value: the inverse of [`quote_txt`]. A value without quotes stays as it is.
+/// Returns the text of a quoted TXT value: the inverse of [`quote_txt`]. A value without quotes stays as it is.
 pub fn unquote_txt(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut input = value.bytes().peekable();
@@ -400,7 +400,7 @@ pub fn unquote_txt(value: &str) -> String {
                 }
             }
             _ if inside || !quoted => bytes.push(byte),
-            // White space between chunks.
+            // White space between chunks is dropped.
             _ => {}
         }
     }
@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn remote_names() {
         assert_eq!(Name::remote("\\052.Example.org.").as_str(), "*.example.org");
-        // Two names stay two: the first holds a backslash, the second a control character.
+        // The two names stay different: the first holds a backslash, the second a control character.
         assert_ne!(Name::remote("\\134033.example.org"), Name::remote("\\033.example.org"));
         assert_eq!(Name::remote("a\\b").as_str(), "a\\b");
         assert_eq!(Name::remote("\\033[2J.\u{1b}\u{9b}").as_str(), "\\033[2j.\\033\\302\\233");
@@ -512,7 +512,7 @@ mod tests {
             ("vc-{instance}", "vc-1a2b3c4dx.example.org", None),
             ("vc-{instance}", "vc-scalelite.example.org", None),
             ("vc-{instance}", "example.org", None),
-            // Of 20 letters a, 8 or 17 may be the instance's.
+            // Of the 20 letters `a`, either 8 or 17 may be the instance's.
             ("{instance}a{region}", "aaaaaaaaaaaaaaaaaaaa-east-1.example.org", None),
         ];
         for (template, name, instance) in rows {

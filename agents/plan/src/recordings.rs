@@ -1,15 +1,16 @@
-//! Which recordings still have to leave the host before it may go.
+//! The recordings that still have to leave the host before it may be terminated.
 //!
-//! BBB takes a recording through its stages with empty files below `status` of its spool: `recorded/<id>.done`,
-//! `archived/<id>.done`, `sanity/<id>.done`, `processed/<id>-<format>.done`, `published/<id>-<format>.done`; a stage that
-//! gives up leaves a `.fail` and is not tried again. Scalelite's sender, where it is installed, runs after a format is
-//! published, packs it into `scalelite/*.tar`, sends it and leaves the mark `published/<id>-sender.done`, which an older
-//! sender writes after the first format already: the mark counts only if it is not older than any format.
+//! BBB marks the stages of a recording with empty files below `status` of its spool: `recorded/<id>.done`,
+//! `archived/<id>.done`, `sanity/<id>.done`, `processed/<id>-<format>.done`, `published/<id>-<format>.done`; a stage
+//! that gives up leaves a `.fail` and is not tried again. Scalelite's sender, where it is installed, runs after a
+//! format is published: it packs the format into `scalelite/*.tar`, sends it and leaves the mark
+//! `published/<id>-sender.done`. An older sender writes that mark already after the first format, so the mark counts
+//! only if it is not older than any format.
 //!
-//! An id is `<hex digits>-<digits>`, with another `-<digits>` for a part of a long meeting; what BBB's own starter would
-//! not take for one is ignored (BBB's `rap-starter.rb`, `base_worker.rb` and `publish_worker.rb`, Scalelite's
-//! `scalelite_post_publish.rb`). A recording that is queued again goes to the archive worker, which removes the `.fail` of
-//! an earlier try first: it is waited for.
+//! An id is `<hex digits>-<digits>`, with another `-<digits>` for a part of a long meeting; a text that BBB's own
+//! starter would not take for an id is ignored (BBB's `rap-starter.rb`, `base_worker.rb` and `publish_worker.rb`,
+//! Scalelite's `scalelite_post_publish.rb`). A recording that is queued again is pending: it goes to the archive
+//! worker, which first removes the `.fail` of an earlier try.
 //!
 //! `R` is an id.
 //!
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-/// What was listed of the spool: the names in each directory.
+/// A listing of the spool: the names in each directory.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Spool {
     /// `status/recorded`.
@@ -38,26 +39,26 @@ pub struct Spool {
     pub outbox: BTreeSet<String>,
     /// Whether Scalelite's sender is installed.
     pub sender: bool,
-    /// How many jobs are in BBB's queues in Redis, or in a worker's hands. BBB removes `recorded/<id>.done` when it queues the job that makes
-    /// `raw/<id>`, so the files alone can miss a recording.
+    /// How many jobs are in BBB's queues in Redis, or in a worker's hands. BBB removes `recorded/<id>.done` when it
+    /// queues the job that makes `raw/<id>`, so the files alone can miss a recording.
     pub jobs: u64,
 }
 
-/// What a recording waits for.
+/// The step that a recording waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Its raw data are to be collected.
+    /// Its raw data have to be collected.
     Archive,
-    /// Its archive is to be checked (BBB: sanity).
+    /// Its archive has to be checked (BBB: sanity).
     Check,
     /// No format of it is published yet.
     Publish,
-    /// Scalelite does not have all that is published.
+    /// Scalelite does not have all of its published formats.
     Send,
 }
 
 impl Stage {
-    /// A stable word for programs: `archive`, `check`, `publish`, `send`.
+    /// Returns a stable word for programs: `archive`, `check`, `publish`, `send`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Archive => "archive",
@@ -77,18 +78,19 @@ impl fmt::Display for Stage {
 /// The recordings that have not left the host.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Recordings {
-    /// Those to wait for, with what they wait for. A package for Scalelite that names no recording has its file name.
+    /// The recordings to wait for, each with its next step. A package for Scalelite that names no recording has its
+    /// file name.
     pub pending: BTreeMap<String, Stage>,
-    /// Those that BBB has given up; somebody has to look at them, nobody waits for them.
+    /// The recordings that BBB has given up; an operator has to look at them, and the agent does not wait for them.
     pub failed: BTreeSet<String>,
-    /// Jobs in BBB's queues or in a worker's hands, which name no recording; to be waited for too.
+    /// Jobs in BBB's queues or in a worker's hands, which name no recording; the agent waits for them too.
     pub jobs: u64,
-    /// What could not be asked and is therefore not in here, for a person.
+    /// A note for the operator on what could not be asked and is therefore missing here.
     pub remark: Option<String>,
 }
 
 impl Recordings {
-    /// Whether anything is to be waited for.
+    /// Tells whether there is anything to wait for.
     pub fn is_pending(&self) -> bool {
         !self.pending.is_empty() || self.jobs > 0
     }
@@ -122,15 +124,15 @@ impl fmt::Display for Recordings {
     }
 }
 
-/// The mark in place of a format that says that Scalelite's sender is done.
+/// The mark, in place of a format, that says that Scalelite's sender is done.
 const SENDER: &str = "sender";
 
-/// What has to leave the host. See the module's table.
+/// Returns the recordings that have to leave the host. See the module's table.
 pub fn recordings(spool: &Spool) -> Recordings {
     let queued: BTreeSet<&str> = whole(&spool.recorded, ".done").collect();
     let mut failed = failed(spool);
     failed.retain(|id| !queued.contains(id));
-    // The earliest stage counts: it is put in last.
+    // The earliest stage counts, so it is inserted last.
     let mut pending: BTreeMap<&str, Stage> = BTreeMap::new();
     pending.extend(to_send(spool).map(|id| (id, Stage::Send)));
     pending.extend(to_publish(spool).map(|id| (id, Stage::Publish)));
@@ -181,12 +183,13 @@ fn to_send(spool: &Spool) -> impl Iterator<Item = &str> {
             *newest = (*newest).max(*modified);
         }
     }
-    // `None`, a mark that is missing, is less than any time.
+    // A missing mark is `None`, which is less than any time.
     published.retain(|id, newest| spool.sender && marks.get(id) < Some(newest));
     published.into_keys().chain(spool.outbox.iter().filter_map(|name| packed(name)))
 }
 
-/// The id of a package for Scalelite, or its whole name. Hidden files are rsync's and the sender's own.
+/// Returns the id in the name of a package for Scalelite, or the whole name. Hidden files are rsync's and the sender's
+/// own.
 fn packed(name: &str) -> Option<&str> {
     let (stem, _) = name.split_once(".tar")?;
     match split(stem) {
@@ -196,7 +199,7 @@ fn packed(name: &str) -> Option<&str> {
     }
 }
 
-/// The ids of the names that are an id and this ending.
+/// Returns the ids of the names that consist of an id and this ending.
 fn whole<'a>(
     names: impl IntoIterator<Item = &'a String>,
     end: &'static str,
@@ -205,7 +208,7 @@ fn whole<'a>(
     names.filter_map(|(id, rest)| rest.is_empty().then_some(id))
 }
 
-/// The ids and formats of the names with this ending.
+/// Returns the ids and formats of the names with this ending.
 fn formats<'a>(
     names: impl IntoIterator<Item = &'a String>,
     end: &'static str,
@@ -213,18 +216,18 @@ fn formats<'a>(
     names.into_iter().filter_map(move |name| format_of(name, end))
 }
 
-/// The id and the format of a name `<id>-<format><end>`.
+/// Returns the id and the format of a name `<id>-<format><end>`.
 fn format_of<'a>(name: &'a str, end: &str) -> Option<(&'a str, &'a str)> {
     let (id, rest) = split(name.strip_suffix(end)?)?;
     rest.strip_prefix('-').filter(|format| !format.is_empty()).map(|format| (id, format))
 }
 
-/// The id that a name begins with, and what follows. Nothing but the id itself tells where it ends: a format may hold
+/// Splits a name after the id that it begins with. Only the id itself tells where it ends, since a format may contain
 /// any character.
 fn split(name: &str) -> Option<(&str, &str)> {
     let meeting = name.find(|c: char| !matches!(c, '0'..='9' | 'a'..='f')).filter(|length| *length > 0)?;
     let mut end = number(name, meeting)?;
-    // The second number, of a part of a meeting, is one only if nothing is glued to it.
+    // The second number, which marks a part of a meeting, counts only if a dash or nothing follows it.
     let part = number(name, end);
     let ends = |at: &usize| name.get(*at..).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
     if let Some(part) = part.filter(ends) {
@@ -233,7 +236,7 @@ fn split(name: &str) -> Option<(&str, &str)> {
     name.split_at_checked(end)
 }
 
-/// Where the number ends that follows a dash at `from`.
+/// Returns where the number ends that follows a dash at `from`.
 fn number(name: &str, from: usize) -> Option<usize> {
     let rest = name.get(from..)?.strip_prefix('-')?;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

@@ -8,7 +8,7 @@ use crate::table;
 const ID: &str = "0123456789abcdef0123456789abcdef01234567-1700000000123";
 const OTHER: &str = "76543210fedcba9876543210fedcba9876543210-1700000000456";
 
-/// The names below the spool, each of them modified a second after the one before.
+/// Builds a spool of these names, each modified a second after the one before.
 fn spool(names: &[String], sender: bool) -> Spool {
     let mut spool = Spool { sender, ..Spool::default() };
     for (age, path) in names.iter().enumerate() {
@@ -94,7 +94,7 @@ fn in_words() {
     );
 }
 
-/// Names as they occur, and some that only look like it.
+/// Generates names as they occur, and some that only resemble them.
 fn any_names() -> impl Strategy<Value = Vec<String>> {
     let directory = prop::sample::select(vec![
         "recorded",

@@ -1,29 +1,29 @@
-//! Why a service stops, read from what systemd is doing.
+//! The reason why the service is stopped, read from systemd's queue of jobs.
 //!
-//! systemd does not tell a service why it gets SIGTERM, but the reason stands in its queue of jobs: a restart of the
-//! service is a job of its own kind, and a host that goes down has a job that starts the target of its end
-//! (systemd.special(7); `soft-reboot.target` since 254). Both are there before the service is signalled and stay until it
-//! has ended. The end of the host wins over a job of the service's own. Where two ends are asked for, the one is assumed
-//! after which nobody comes back to tidy up.
+//! systemd does not tell a service why it gets SIGTERM, but its queue of jobs does: a restart of the service is a job
+//! of its own kind, and a host that goes down has a start job for the target that ends it (systemd.special(7);
+//! `soft-reboot.target` since 254). Both are queued before the service is signalled and stay until it has ended. A
+//! shutdown of the host outranks a job for the service itself. Where two shutdowns are queued, the one is assumed
+//! after which the host does not come back to tidy up.
 //!
-//! The service is `bbb-agent.service` here:
+//! The service is `bbb-agent.service` in this table:
 //!
 #![doc = include_str!("tables/stop-cause.md")]
 
 use crate::lifecycle::StopCause;
 
-/// One job of systemd's.
+/// One of systemd's jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job<'a> {
-    /// The unit that it is about, e.g. `reboot.target`.
+    /// The unit that the job is for, e.g. `reboot.target`.
     pub unit: &'a str,
-    /// What it does to the unit: `start`, `stop`, `restart`, ...
+    /// The job's type: `start`, `stop`, `restart`, ...
     pub kind: &'a str,
 }
 
-/// Reads what `systemctl list-jobs --full --no-legend` prints: number, unit, kind and state in a line each, aligned with
-/// blanks, without marks (`output_jobs_list` in systemd's sources, alike in 245 and 255). A line that is none, as a
-/// unit's name without a dot is none, is left out.
+/// Reads the output of `systemctl list-jobs --full --no-legend`: number, unit, type and state in one line per job,
+/// aligned with spaces, without marks (`output_jobs_list` in systemd's sources, the same in 245 and 255). Lines that
+/// are not jobs are skipped; so are lines whose unit name has no dot, since every unit name has one.
 pub fn parse(text: &str) -> Vec<Job<'_>> {
     text.lines()
         .filter_map(|line| {
@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Vec<Job<'_>> {
         .collect()
 }
 
-/// Why the service with this unit (`bbb-agent.service`) stops, given all of systemd's jobs.
+/// Returns why the service with this unit (`bbb-agent.service`) stops, given all of systemd's jobs.
 pub fn cause(jobs: &[Job<'_>], own: &str) -> StopCause {
     let starts = |units: &[&str]| jobs.iter().any(|job| job.kind == "start" && units.contains(&job.unit));
     let restarts = jobs.iter().any(|job| job.unit == own && matches!(job.kind, "restart" | "try-restart"));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::table;
 
-    /// The jobs in a cell of the table, as systemctl prints them.
+    /// Returns the jobs in a cell of the table as systemctl prints them.
     fn printed(cell: &str) -> String {
         if cell == "none" {
             return String::new();

@@ -1,21 +1,21 @@
-//! STUN's binding request, which every STUN and TURN server answers without credentials (RFC 8489, 2.2 and 5): does one live
-//! at the other end?
+//! STUN's binding request, which every STUN and TURN server answers without credentials (RFC 8489, 2.2 and 5): a test
+//! whether the server is alive.
 
-/// What tells an answer's request: 96 random bits.
+/// The id that ties an answer to its request: 96 random bits.
 pub type Transaction = [u8; 12];
 
-/// The longest answer that is read, in bytes: above any that UDP carries unfragmented.
+/// The longest answer that is read, in bytes: longer than any that UDP carries unfragmented.
 pub const ANSWER_LIMIT: usize = 1500;
 
 const HEADER: usize = 20;
 /// A request of the method Binding (RFC 8489, 5), without attributes.
 const BINDING_REQUEST: [u8; 4] = [0x00, 0x01, 0x00, 0x00];
-/// Its answers: success, and error, as from a server that wants credentials for this too (coturn with `secure-stun` answers 401;
-/// with `no-stun` it is silent; observed on 4.6.1).
+/// The answers: success, and error, as from a server that requires credentials for this too (coturn with `secure-stun`
+/// answers 401; with `no-stun` it is silent; observed on 4.6.1).
 const ANSWERS: [[u8; 2]; 2] = [[0x01, 0x01], [0x01, 0x11]];
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
-/// The request with this transaction id, as a datagram.
+/// Returns the request with this transaction id, as a datagram.
 pub fn request(transaction: Transaction) -> [u8; HEADER] {
     let mut datagram = [0; HEADER];
     let bytes = BINDING_REQUEST.into_iter().chain(MAGIC_COOKIE).chain(transaction);
@@ -23,7 +23,7 @@ pub fn request(transaction: Transaction) -> [u8; HEADER] {
     datagram
 }
 
-/// Whether a datagram answers that request.
+/// Tells whether a datagram answers the request with this transaction id.
 pub fn answers(datagram: &[u8], transaction: Transaction) -> bool {
     let Some((header, attributes)) = datagram.split_first_chunk::<HEADER>() else { return false };
     let [first, second, high, low, rest @ ..] = header;
@@ -36,7 +36,8 @@ pub fn answers(datagram: &[u8], transaction: Transaction) -> bool {
 mod tests {
     use super::*;
 
-    // The samples of RFC 5769, 2.2: a binding response (here without its authenticity, which nobody checks).
+    // The sample of RFC 5769, 2.2: a binding response (here without its authentication, which the agent does not
+    // check).
     const ID: Transaction = [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae];
 
     fn response(kind: [u8; 2]) -> Vec<u8> {

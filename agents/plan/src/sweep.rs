@@ -1,27 +1,28 @@
-//! Which record sets and Scalelite entries are the debris of hosts that are gone, and which are to be left alone.
+//! The debris of hosts that are gone: which record sets and Scalelite entries to delete, and which to leave alone.
 //!
-//! A host that dies without a shutdown (a crash, a hard termination) leaves its record sets and its entry behind. They are
-//! found by their ownership TXT, which stays until everything else is gone: as long as it stands no other agent takes the
-//! name, and a sweep that stops half-way is completed by the next one.
+//! A host that dies without a shutdown (a crash, a hard termination) leaves its record sets and its entry behind. They
+//! are found by their ownership TXT, which is deleted last: as long as it stands no other agent takes the name, and a
+//! sweep that stops half-way is completed by the next one.
 //!
 //! # Is the instance gone?
-//! EC2 has to say so twice, some time apart, of an instance whose TXT is older than the grace period: DescribeInstances is
-//! eventually consistent. Terminated instances are listed for about an hour; after that they are absent, which
-//! proves something only of an instance of this very account. Whatever else EC2 says, also that an instance is shutting
-//! down, is said of a living one. Nothing is believed of an EC2 that does not know the asking host itself: the
+//! EC2 has to say so twice, some time apart, of an instance whose TXT is older than the grace period:
+//! DescribeInstances is eventually consistent. Terminated instances are listed for about an hour; after that they are
+//! absent, which proves something only of an instance of this very account. In any other state, even shutting down,
+//! the instance counts as living. An EC2 that does not know the asking host itself is not believed at all: the
 //! credentials may be of another account, in which all hosts of the fleet are absent.
 //!
 #![doc = include_str!("tables/sweep-instances.md")]
 //!
-//! # What is at the name of a gone host?
-//! EC2 gives the addresses of gone hosts to new ones. Where such a one has its own name with that address, the old
-//! record set is debris; where it has none, somebody may have pointed the name at it by hand.
+//! # May the record sets of a gone host be deleted?
+//! EC2 gives the addresses of gone hosts to new ones. Where such a new host has its own name with that address, the
+//! old record set is debris; where it has none, an operator may have pointed the name at it by hand.
 //!
 #![doc = include_str!("tables/sweep-records.md")]
 //!
 //! # Entries in Scalelite
-//! Those of a gone host's name go before its record sets. An entry whose name has no record set at all leads to an
-//! instance only by the template of host names; nothing says in which account that was, so only "terminated" proves it gone.
+//! The entries with a gone host's name are deleted before its record sets. An entry whose name has no record set at
+//! all leads to an instance only by the template of host names; nothing says in which account that instance was, so
+//! only "terminated" proves it gone.
 //!
 #![doc = include_str!("tables/sweep-entries.md")]
 
@@ -41,58 +42,58 @@ use crate::instance::{InstanceId, Role};
 use crate::ownership::Owner;
 use crate::record::{HostTemplate, Name, RecordSet, is_region};
 
-/// What is at each host's name below the domain, by Route 53's own word.
+/// The record sets at each host's name below the domain, as Route 53's API tells them.
 pub type Zone = BTreeMap<Name, Observed>;
 
-/// Who sweeps, and what is his to sweep.
+/// The host that sweeps, and the bounds of its sweep.
 #[derive(Clone, Debug)]
 pub struct Sweeper {
     /// This host's instance.
     pub me: InstanceId,
-    /// Its role: hosts of the other role are swept by their own agents, which have the permission.
+    /// The host's role: hosts of the other role are swept by their own agents, which have the permission.
     pub role: Role,
-    /// Its region.
+    /// The host's region.
     pub region: String,
-    /// Its account, if it is known.
+    /// The host's account, if it is known.
     pub account: Option<String>,
     /// The domain below which the fleet's names are.
     pub domain: Name,
-    /// How the fleet's names are made; none where this host has a fixed one.
+    /// The template of the fleet's names; none where this host has a fixed name.
     pub template: Option<HostTemplate>,
-    /// How old an ownership TXT has to be, in seconds.
+    /// The age that an ownership TXT must have, in seconds.
     pub grace: u64,
 }
 
-/// What EC2 said of an instance.
+/// The state of an instance, as EC2 told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It is terminated.
+    /// The instance is terminated.
     Terminated,
     /// EC2 does not know it.
     Absent,
-    /// It is in this other state.
+    /// The instance is in this other state.
     There(String),
 }
 
-/// Answers to one round of questions.
+/// The answers to one round of questions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// What was said of each instance that was asked about, by its region.
+    /// The state of each instance that was asked about, by its region.
     pub instances: BTreeMap<(String, InstanceId), Seen>,
-    /// The regions that could not be asked, and why.
+    /// The regions that could not be asked, each with the reason.
     pub silent: BTreeMap<String, String>,
 }
 
-/// All that EC2 said.
+/// All answers of EC2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// The looks so far; each was some time after the one before.
+    /// The looks so far, each some time after the one before.
     pub looks: Vec<Look>,
-    /// Which living instances have an address, or why that could not be found out.
+    /// The living instances that have an address, or the reason why they could not be found out.
     pub holders: BTreeMap<IpAddr, Result<BTreeSet<InstanceId>, String>>,
 }
 
-/// Which instance something is said to belong to.
+/// The instance that a name is said to belong to.
 struct Claim<'a> {
     instance: &'a InstanceId,
     region: &'a str,
@@ -100,8 +101,7 @@ struct Claim<'a> {
 }
 
 impl Sweeper {
-    /// What is to be said of each name with an ownership TXT of this role at `now`, in seconds since 1970. See the
-    /// module's tables.
+    /// Judges each name with an ownership TXT of this role at `now`, in seconds since 1970. See the module's tables.
     pub fn hosts(&self, zone: &Zone, evidence: &Evidence, now: u64) -> Vec<Finding> {
         let hosts = zone.iter().filter_map(|(name, observed)| Some((name, observed, self.owner(observed)?)));
         let findings = hosts.map(|(name, observed, owner)| {
@@ -114,8 +114,7 @@ impl Sweeper {
         findings.collect()
     }
 
-    /// What is to be said of the entries with these host names that no ownership TXT of this role leads to. See the module's
-    /// table.
+    /// Judges the entries with these host names that no ownership TXT of this role leads to. See the module's table.
     pub fn entries(&self, zone: &Zone, names: &BTreeSet<Name>, evidence: &Evidence) -> Vec<Finding> {
         let below = names.iter().filter(|name| name.is_within(&self.domain));
         let orphans = below.filter(|name| zone.get(name).and_then(|observed| self.owner(observed)).is_none());
@@ -136,7 +135,7 @@ impl Sweeper {
         findings.collect()
     }
 
-    /// The instances to ask EC2 about, by region: where there are any, this host too.
+    /// Returns the instances to ask EC2 about, by region; if there are any, this host is among them.
     pub fn questions(&self, findings: &[Finding]) -> BTreeMap<String, BTreeSet<InstanceId>> {
         let mut questions: BTreeMap<String, BTreeSet<InstanceId>> = BTreeMap::new();
         for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
@@ -148,18 +147,18 @@ impl Sweeper {
         questions
     }
 
-    /// Whether EC2 knows this host, as it does in no account but its own.
+    /// Tells whether EC2 knows this host, as it does only in the host's own account.
     pub fn is_known_to(&self, look: &Look) -> bool {
         let me = (self.region.clone(), self.me.clone());
         matches!(look.instances.get(&me), Some(Seen::There(_)))
     }
 
-    /// How many hosts of this role have a name.
+    /// Returns how many hosts of this role have a name.
     pub fn count(&self, zone: &Zone) -> usize {
         zone.values().filter(|observed| self.owner(observed).is_some()).count()
     }
 
-    /// Whose a name is by its ownership TXT, whatever else is there.
+    /// Returns the owner of a name by its ownership TXT, whatever else is there.
     fn owner(&self, observed: &Observed) -> Option<Owner> {
         let label = Observed { addresses: Vec::new(), alien: None, ..observed.clone() };
         let owner = match label.holder(&self.me) {
@@ -201,7 +200,7 @@ impl Sweeper {
         }
     }
 
-    /// Whether an instance is gone. See the module's table.
+    /// Judges whether an instance is gone. See the module's table.
     fn instance(&self, claim: &Claim<'_>, evidence: &Evidence) -> Verdict {
         if *claim.instance == self.me {
             return Verdict::Leave(Reason::Own);
@@ -228,7 +227,7 @@ impl Sweeper {
                     return Verdict::Leave(Reason::UnknownAccount);
                 }
                 Some(seen) => gone.push(seen),
-                // Its TXT came after the questions were asked.
+                // The instance's TXT came after the questions were asked.
                 None => {}
             }
         }
@@ -240,7 +239,7 @@ impl Sweeper {
     }
 }
 
-/// Why the addresses at a gone host's name speak against deleting them, if they do. See the module's table.
+/// Returns why the addresses at a gone host's name speak against deleting them, if they do. See the module's table.
 fn held(zone: &Zone, observed: &Observed, evidence: &Evidence) -> Option<Verdict> {
     let reason = observed.ip_addresses().into_iter().find_map(|address| {
         let holders = match evidence.holders.get(&address) {
@@ -254,14 +253,14 @@ fn held(zone: &Zone, observed: &Observed, evidence: &Evidence) -> Option<Verdict
     reason.map(Verdict::Leave)
 }
 
-/// Whether an instance has a name of its own with that address.
+/// Tells whether an instance has a name of its own with that address.
 fn is_named(zone: &Zone, instance: &InstanceId, address: IpAddr) -> bool {
     zone.values().any(|observed| {
         matches!(observed.holder(instance), Holder::Me(_)) && observed.ip_addresses().contains(&address)
     })
 }
 
-/// The addresses whose holders to ask EC2 for, by region: those at the names that may have to go.
+/// Returns the addresses whose holders have to be asked from EC2, by region: those at the names that may have to go.
 pub fn addresses(findings: &[Finding]) -> BTreeMap<String, BTreeSet<IpAddr>> {
     let mut addresses: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
     for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {

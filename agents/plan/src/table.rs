@@ -1,6 +1,6 @@
-//! Reads the truth tables out of the documentation, so that a table and its test cannot drift apart.
+//! The truth tables in the documentation, read by the tests so that a table and its test cannot drift apart.
 
-/// The cells of each row of the first Markdown table in `document`, without header and ruler.
+/// Returns the cells of each row of the first Markdown table in `document`, without the header and the ruler.
 pub(crate) fn rows<const N: usize>(document: &str) -> Vec<[String; N]> {
     let lines: Vec<&str> = document.lines().filter(|line| line.starts_with('|')).collect();
     let rows: Vec<[String; N]> = lines

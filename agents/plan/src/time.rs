@@ -1,20 +1,20 @@
-//! Reads the one way of writing times that no library knows.
+//! The one time format that no library reads.
 
 use thiserror::Error;
 
-/// Why a text is no time: it is not written so, or no calendar has that day.
+/// The error for a text that is not a time: it has another form, or no calendar has that day.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is not a time such as 21 Jan 2019 09:00:43 GMT")]
 pub struct InvalidTime(String);
 
-/// More than any time has, in characters.
+/// The number of characters of such a text that are shown; every time is shorter.
 const SHOWN: usize = 40;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Seconds since 1970 of a time as EC2's metadata writes those of scheduled events, e.g. `21 Jan 2019 09:00:43 GMT` (EC2
-/// user guide, "View scheduled events"). A day below 10 may have one digit.
+/// Returns the seconds since 1970 of a time in the form that EC2's metadata uses for scheduled events, e.g. `21 Jan
+/// 2019 09:00:43 GMT` (EC2 user guide, "View scheduled events"). A day below 10 may have one digit.
 pub fn scheduled_event(text: &str) -> Result<u64, InvalidTime> {
     seconds(text).ok_or_else(|| InvalidTime(text.chars().take(SHOWN).collect()))
 }
@@ -30,19 +30,19 @@ fn seconds(text: &str) -> Option<u64> {
     let days = days(number(year, 4..=4)?, month, number(day, 1..=2)?)?;
     let mut parts = clock.split(':').map(|part| number(part, 2..=2));
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    // A leap second is written as :60, and counts as the next minute's first.
+    // A leap second is written as :60, and counts as the first second of the next minute.
     let exists = hour < 24 && minute < 60 && second <= 60 && parts.next().is_none();
     exists.then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// A number of so many digits; `parse` alone would take a sign too.
+/// Reads a number with this many digits; `parse` alone would accept a sign too.
 fn number(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<u64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && digits.contains(&text.len());
     plain.then(|| text.parse().ok())?
 }
 
-/// Days from 1970-01-01 to a day that exists and is not before it. The months before this one are counted from March on,
-/// so that a leap day is a year's last (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// Returns the days from 1970-01-01 to a day that exists and is not before it. Months are counted from March on, so
+/// that a leap day is the last day of a year (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     let divides = |divisor| year.is_multiple_of(divisor);
     let leap = divides(4) && (!divides(100) || divides(400));

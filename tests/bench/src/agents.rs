@@ -1,4 +1,4 @@
-//! Which binaries are measured.
+//! The binaries that are measured.
 
 use std::path::{Path, PathBuf};
 
@@ -7,32 +7,32 @@ use bench::figures::{Aim, Figure, Unit};
 use crate::Error;
 use crate::rig::beside;
 
-/// Larger than any release, smaller than any development build of the agents, in bytes.
+/// A size in bytes above that of any release of the agents, and below that of any development build.
 const DEBUG_SIZE: u64 = 30 * 1024 * 1024;
 
-/// The size of a binary, in bytes.
+/// The aim for the size of a binary, in bytes.
 const SIZE: u64 = 8 * 1024 * 1024;
 
-/// The binaries.
+/// The binaries of the agents.
 pub(crate) struct Agents {
-    /// Where they are.
+    /// The directory that contains them.
     pub(crate) directory: PathBuf,
     /// Their names and sizes in bytes.
     pub(crate) sizes: Vec<(&'static str, u64)>,
 }
 
 impl Agents {
-    /// Whether these are development builds, whose times say nothing.
+    /// Tells whether these are development builds, whose times are meaningless.
     pub(crate) fn are_debug_builds(&self) -> bool {
         self.sizes.iter().any(|(_, size)| *size > DEBUG_SIZE)
     }
 
-    /// bbb-agent's path.
+    /// Returns the path of bbb-agent.
     pub(crate) fn bbb_agent(&self) -> PathBuf {
         self.directory.join("bbb-agent")
     }
 
-    /// Their sizes, beside that of the floor: a static program with a TLS client and nothing else.
+    /// Returns the sizes, compared with the floor's: a static program with a TLS client and nothing else.
     pub(crate) fn figures(&self) -> Result<Vec<Figure>, Error> {
         let floor = std::fs::metadata(beside("floor")?)?.len();
         let figure = |(name, size): &(&str, u64)| {
@@ -42,7 +42,7 @@ impl Agents {
     }
 }
 
-/// Those in `AGENT_BIN_DIR`, else those of `packaging/build`.
+/// Finds the binaries in `AGENT_BIN_DIR`, or else those of `packaging/build`.
 pub(crate) fn find() -> Result<Agents, Error> {
     let dist = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/dist");
     let chosen = std::env::var_os(sandbox::binaries::DIRECTORY_VARIABLE).map_or_else(dist, PathBuf::from);

@@ -2,53 +2,53 @@
 
 use std::path::PathBuf;
 
-/// How it is to be called.
+/// The usage of the command.
 pub const USAGE: &str = "usage: tests/benchmark [--quick] [--keep] [--compare [FILE]] [RUNS [SECONDS]]";
 
-/// How much is measured.
+/// The amount of measuring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// Runs of each command.
+    /// The number of runs of each command.
     pub runs: usize,
-    /// How long the service is watched while nothing happens, in seconds; whole minutes, because it sends metrics once in each.
+    /// How long the idle service is watched, in seconds; whole minutes, because it sends metrics once in each.
     pub seconds: u64,
-    /// Runs of the service for each reaction: each takes seconds.
+    /// The number of runs of the service for each reaction: each takes seconds.
     pub reactions: usize,
-    /// Runs of a sweep that waits for a second in each.
+    /// The number of runs of the sweep that waits for a second each time.
     pub sweeps: usize,
-    /// Whether everything is measured: the storm, which takes two minutes, too.
+    /// Whether everything is measured, including the storm, which takes two minutes.
     pub whole: bool,
 }
 
 impl Effort {
-    /// About nine minutes.
+    /// The full measurement: about nine minutes.
     const WHOLE: Self = Self { runs: 100, seconds: 300, reactions: 20, sweeps: 20, whole: true };
-    /// About two minutes.
+    /// The quick measurement: about two minutes.
     const QUICK: Self = Self { runs: 50, seconds: 60, reactions: 5, sweeps: 8, whole: false };
 }
 
-/// What figures are compared with.
+/// The figures to compare with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Against {
-    /// The newest that are kept.
+    /// The newest figures that were kept.
     Newest,
-    /// Those in this file.
+    /// The figures in this file.
     File(PathBuf),
 }
 
-/// What is to be done.
+/// The command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
-    /// How much is measured.
+    /// The amount of measuring.
     pub effort: Effort,
     /// Whether the figures are written into the repository.
     pub keep: bool,
-    /// What they are compared with.
+    /// The figures to compare with.
     pub compare: Option<Against>,
 }
 
 impl Arguments {
-    /// Reads them; none when they are wrong.
+    /// Reads the command line; returns `None` when it is wrong.
     pub fn read(words: impl IntoIterator<Item = String>) -> Option<Self> {
         let mut arguments = Self { effort: Effort::WHOLE, keep: false, compare: None };
         let mut numbers = Vec::new();

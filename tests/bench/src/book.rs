@@ -1,4 +1,4 @@
-//! The directory in which figures are kept: for each day a table for people and the ratios for `--compare`.
+//! The directory in which figures are kept: for each day a readable table, and the ratios for `--compare`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("figures")
 }
 
-/// The figures to compare with, and what their file is called.
+/// Returns the figures to compare with, and the name of their file.
 pub(crate) fn open(against: &Against) -> Result<(String, Kept), Error> {
     let path = match against {
         Against::File(path) => path.clone(),
@@ -25,7 +25,7 @@ pub(crate) fn open(against: &Against) -> Result<(String, Kept), Error> {
     Ok((path.file_name().unwrap_or_default().display().to_string(), kept))
 }
 
-/// The file of the latest day.
+/// Returns the file of the latest day.
 fn newest() -> Result<PathBuf, Error> {
     let none = |error| format!("tests/bench/figures: {error}; --keep writes the first ones");
     let mut files = Vec::new();
@@ -36,7 +36,7 @@ fn newest() -> Result<PathBuf, Error> {
     Ok(files.into_iter().max().ok_or("tests/bench/figures has none to compare with: --keep writes them")?)
 }
 
-/// Writes both files of today; those that were written today before are replaced. Tells the name of the table's.
+/// Writes today's two files, and replaces those written earlier today. Returns the name of the table's file.
 pub(crate) fn keep(
     date: &str,
     machine: &Machine,

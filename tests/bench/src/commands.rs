@@ -1,4 +1,4 @@
-//! The commands: what is there before each run, and what may be said of all runs.
+//! The commands: the situation before each run, and the figures of all runs.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,31 +13,31 @@ use crate::record::{Births, Runs};
 use crate::replay::Recording;
 use crate::rig::Rig;
 
-/// The aims for a command: see [`Case::aims`].
+/// The aims for a command that users wait for: see [`Case::aims`].
 const QUICK: (f64, u64) = (2.5, 30_000);
-/// Those for a sweep, which nobody waits for: it has to understand the whole zone, and the floor looks at no answer.
+/// The aims for a sweep, which no user waits for: it has to read the whole zone, while the floor reads no answer.
 const SWEEP: (f64, u64) = (4.0, 100_000);
-/// Memory, in bytes.
+/// The aim for peak memory, in bytes.
 const PEAK: u64 = 16 * 1024 * 1024;
-/// Wall time of a command that asks nobody, in microseconds.
+/// The aim for the wall time of a command that makes no request, in microseconds.
 const START: u64 = 5_000;
 
-/// Hosts in the fleet that is swept, and those of them that died.
+/// The hosts in the swept fleet, and the dead ones among them.
 const HOSTS: u8 = 200;
 const DEAD: u8 = 10;
-/// When those registered: long ago.
+/// The time at which those hosts registered, long ago.
 const SINCE: &str = "1767225600";
-/// A page of Route 53's record sets.
+/// The number of record sets on a page of Route 53's.
 const PAGE: u64 = 300;
 
-/// What is there before each run.
+/// The situation before each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
-    /// Nothing of the host.
+    /// The host is not registered.
     Nothing,
     /// The host has its name and its entry.
     Registered,
-    /// So have other hosts, of whom so many are gone.
+    /// The host and others are registered; this many of the others are dead.
     Fleet { dead: u8 },
 }
 
@@ -47,18 +47,18 @@ pub(crate) struct Case {
     name: &'static str,
     pub(crate) arguments: &'static [&'static str],
     before: Before,
-    /// How long the command waits because it was told to, in microseconds: that is in no figure.
+    /// How long the command waits because of its settings, in microseconds; the figures leave that out.
     pub(crate) waits: u64,
-    /// How many calls to Route 53 and to Scalelite it should make; where none is said, none is aimed at.
+    /// The aimed number of calls to Route 53 and to Scalelite; none where there is no aim.
     route53: u64,
     scalelite: Option<u64>,
-    /// How many hosts have a name afterwards.
+    /// The number of hosts that have a name afterwards.
     leaves: u8,
-    /// The most that it may take: of the floor's wall time, and of CPU time in microseconds.
+    /// The aims: wall time in times of the floor's, and CPU time in microseconds.
     aims: (f64, u64),
 }
 
-/// The commands that are measured beside the floor.
+/// The commands that are measured and compared with the floor.
 pub(crate) const CASES: [Case; 7] = [
     Case {
         name: "register --only dns, clean boot",
@@ -106,7 +106,7 @@ pub(crate) const CASES: [Case; 7] = [
         before: Before::Registered,
         waits: 0,
         route53: 1,
-        // Two looks around disable, panic, delete.
+        // The command looks before and after disable, panic and delete.
         scalelite: Some(5),
         leaves: 0,
         aims: QUICK,
@@ -126,7 +126,7 @@ pub(crate) const CASES: [Case; 7] = [
         arguments: &["sweep"],
         before: Before::Fleet { dead: DEAD },
         waits: 1_000_000,
-        // The zone twice, and one change.
+        // The command reads the zone twice, and makes one change.
         route53: 2 * PAGES + 1,
         scalelite: None,
         leaves: HOSTS - DEAD,
@@ -134,33 +134,33 @@ pub(crate) const CASES: [Case; 7] = [
     },
 ];
 
-/// A, AAAA, TXT of each host.
+/// The record sets of each host: A, AAAA and TXT.
 const SETS: usize = 3;
-/// Those, and the zone's own two.
+/// The number of pages, with the zone's own two record sets.
 const PAGES: u64 = (SETS as u64 * HOSTS as u64 + 2).div_ceil(PAGE);
 
-/// What is in the zone and in Scalelite.
+/// The contents of the zone and of Scalelite.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Situation {
     pub(crate) records: Vec<RecordSet>,
-    /// The entries' URLs.
+    /// The URLs of the entries.
     pub(crate) entries: Vec<String>,
 }
 
-/// What was found out about a command.
+/// The measurements of a command.
 pub(crate) struct Measured {
     pub(crate) agent: Runs,
     pub(crate) floor: Runs,
-    /// Requests of one run.
+    /// The requests of one run.
     pub(crate) asked: Vec<(ServiceName, u64)>,
     pub(crate) births: Option<Births>,
-    /// What the floor does, and what has to be there before.
+    /// The requests for the floor, and the situation that they need.
     pub(crate) recording: Recording,
     pub(crate) situation: Situation,
 }
 
 impl Case {
-    /// Makes what is there before a run, once; each run gets a copy of it.
+    /// Makes the situation before a run, once; each run gets a copy of it.
     pub(crate) async fn situation(&self, rig: &Rig) -> Result<Situation, Error> {
         rig.clean()?;
         if self.before == Before::Nothing {
@@ -176,7 +176,7 @@ impl Case {
         Ok(situation)
     }
 
-    /// Whether as many hosts have a name as should after a run, of the agent or of the floor.
+    /// Checks that the right number of hosts have a name after a run of the agent or of the floor.
     pub(crate) fn ended_well(&self, rig: &Rig) -> Result<(), Error> {
         let (are, should) = (rig.records().len(), usize::from(self.leaves) * SETS);
         if are == should {
@@ -185,7 +185,7 @@ impl Case {
         Err(format!("{}: {are} record sets are there after a run, {should} should be", self.name).into())
     }
 
-    /// All that is said of it.
+    /// Returns all figures of the command.
     pub(crate) fn figures(&self, measured: &Measured) -> Vec<Figure> {
         let Measured { agent, floor, asked, births, .. } = measured;
         let mut figures = process(self.name, agent, floor, Aim::Times(self.aims.0), self.aims.1);
@@ -203,7 +203,7 @@ impl Case {
     }
 }
 
-/// What a process costs beside its floor.
+/// Returns the figures of a process and its floor.
 fn process(name: &str, agent: &Runs, floor: &Runs, wall: Aim, cpu: u64) -> Vec<Figure> {
     let figure = |what: &str, unit, value| Figure::new(format!("{name}: {what}"), unit, value);
     vec![
@@ -219,7 +219,7 @@ fn process(name: &str, agent: &Runs, floor: &Runs, wall: Aim, cpu: u64) -> Vec<F
     ]
 }
 
-/// What is said of `--version`, which asks nobody. Its floor is a program that starts and ends.
+/// Returns the figures of `--version`, which makes no request. Its floor is a program that starts and ends.
 pub(crate) fn version(agent: &Runs, floor: &Runs, births: Option<Births>) -> Vec<Figure> {
     let mut figures = process("--version", agent, floor, Aim::AtMost(START), QUICK.1);
     figures.extend(births.map(|births| births.figures("--version")).into_iter().flatten());
@@ -229,7 +229,7 @@ pub(crate) fn version(agent: &Runs, floor: &Runs, births: Option<Births>) -> Vec
 impl Situation {
     /// Adds another host of the fleet; a living one is launched too.
     fn add(&mut self, rig: &Rig, number: u8, alive: bool) {
-        // The dead have nothing in common with the living of another case, whom EC2 knows.
+        // The dead hosts share nothing with the living ones of another case, which EC2 knows.
         let (family, network) = if alive { (0xf1ee, [198, 51, 100]) } else { (0xdead, [192, 0, 2]) };
         let [a, b, c] = network;
         let ipv4 = Ipv4Addr::new(a, b, c, number);
@@ -258,7 +258,7 @@ impl Situation {
         }
     }
 
-    /// Puts it into the cloud, behind the services' backs.
+    /// Puts the situation into the cloud directly, without calls to its services.
     pub(crate) fn establish(&self, rig: &Rig) -> Result<(), Error> {
         rig.clean()?;
         for set in &self.records {

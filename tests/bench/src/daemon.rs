@@ -1,4 +1,4 @@
-//! A program that goes on: what the kernel says about it, signals, its end.
+//! A program that keeps running: its use of resources, signals to it, and its end.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
@@ -11,25 +11,25 @@ use wait4::Wait4;
 
 use crate::Error;
 
-/// What the kernel says about a process.
+/// The kernel's figures for a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
-    /// The memory that it has now, in bytes.
+    /// The present memory, in bytes.
     pub(crate) resident: u64,
-    /// The most memory that it had at once, in bytes.
+    /// The highest memory so far, in bytes.
     pub(crate) peak: u64,
-    /// How many threads it has now.
+    /// The present number of threads.
     pub(crate) threads: u64,
-    /// How many children it has now.
+    /// The present number of children.
     pub(crate) children: u64,
 }
 
-/// A process; it is killed when this is dropped.
+/// A process that is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Daemon(Option<Child>);
 
 impl Daemon {
-    /// Starts a command. With `until`, returns once a line with this text came on its standard error.
+    /// Starts a command. With `until`, returns once a line with this text has come on its standard error.
     pub(crate) async fn start(mut command: Command, until: Option<&str>) -> Result<Self, Error> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
@@ -44,12 +44,12 @@ impl Daemon {
                 said.push(line.ok_or_else(|| format!("it ended without {until:?}: {}", said.join("; ")))?);
             }
         }
-        // Whoever writes must find a reader.
+        // The process must always find a reader for its output.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(daemon)
     }
 
-    /// What the kernel says about it now.
+    /// Returns the kernel's present figures for the process.
     pub(crate) fn usage(&self) -> Result<Usage, Error> {
         let id = self.id()?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
@@ -66,11 +66,12 @@ impl Daemon {
         Ok(Usage { resident, peak, threads: field("Threads:")?, children })
     }
 
-    /// The CPU time of the threads that it has, in microseconds; all that it used, as long as no thread has ended.
+    /// Returns the CPU time of the present threads, in microseconds; that is all CPU time as long as no thread has
+    /// ended.
     pub(crate) fn cpu(&self) -> Result<u64, Error> {
         let mut nanoseconds = 0;
         for task in std::fs::read_dir(format!("/proc/{}/task", self.id()?))? {
-            // Of the scheduler, so exact: other files count in hundredths of a second (proc(5)).
+            // The scheduler counts exactly; other files count in hundredths of a second (proc(5)).
             let spent = std::fs::read_to_string(task?.path().join("schedstat"))?;
             nanoseconds += spent.split(' ').next().ok_or("an empty schedstat")?.parse::<u64>()?;
         }
@@ -83,13 +84,13 @@ impl Daemon {
         Ok(kill_process(id, Signal::TERM)?)
     }
 
-    /// Waits until it ends well.
+    /// Waits until the process ends successfully.
     pub(crate) async fn end(self) -> Result<(), Error> {
         let (status, _) = self.wait().await?;
         if status.success() { Ok(()) } else { Err(format!("the service ended with {status}").into()) }
     }
 
-    /// Ends it at once. Returns the CPU time that it used in all its life, in microseconds.
+    /// Kills the process. Returns the CPU time of its whole life, in microseconds.
     pub(crate) async fn kill(mut self) -> Result<u64, Error> {
         self.0.as_mut().ok_or("it has ended")?.kill()?;
         match self.wait().await? {
@@ -112,7 +113,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if let Some(mut child) = self.0.take() {
-            // It may have ended by itself.
+            // The process may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,6 +1,6 @@
-//! One measured figure beside its floor and its aim, and how it is written.
+//! A measured figure with its floor and its aim, and its text forms.
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Time, in microseconds.
@@ -9,12 +9,12 @@ pub enum Unit {
     Bytes,
     /// CPU time in a second, in microseconds: millionths of a core.
     Share,
-    /// How many.
+    /// A number of things.
     Count,
 }
 
 impl Unit {
-    /// A value with its unit, for people.
+    /// Formats a value with its unit.
     pub fn show(self, value: u64) -> String {
         match self {
             Self::Microseconds if value < 1_000_000 => {
@@ -31,64 +31,65 @@ impl Unit {
     }
 }
 
-/// What a figure should be.
+/// The aim for a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aim {
     /// At most this, in the figure's unit.
     AtMost(u64),
-    /// At most so many times the floor.
+    /// At most this many times the floor.
     Times(f64),
 }
 
-/// One figure.
+/// One measured figure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// What was measured, as `subject: quantity`. It is what the row is found by on another day.
+    /// The name, as `subject: quantity`, by which the row is found on another day.
     pub name: String,
-    /// Of what kind [`Figure::value`], [`Figure::late`] and [`Figure::floor`] are.
+    /// The unit of [`Figure::value`], [`Figure::late`] and [`Figure::floor`].
     pub unit: Unit,
-    /// The median of all runs, or the one value.
+    /// The median of all runs, or the only value.
     pub value: u64,
-    /// What nine of ten runs were below; none for what does not vary.
+    /// The value that nine of ten runs stayed below; none for a value that does not vary.
     pub late: Option<u64>,
-    /// The least that any program would need, or what is used today, measured in the same run.
+    /// The least that any program would need, or the cost of today's scripts, measured in the same run.
     pub floor: Option<u64>,
-    /// What it should be, where that was decided.
+    /// The aim, where one was decided.
     pub aim: Option<Aim>,
 }
 
 impl Figure {
-    /// A figure without anything to compare it with.
+    /// Creates a figure without anything to compare it with.
     pub fn new(name: impl Into<String>, unit: Unit, value: u64) -> Self {
         Self { name: name.into(), unit, value, late: None, floor: None, aim: None }
     }
 
-    /// With what nine of ten runs were below.
+    /// Adds the value that nine of ten runs stayed below.
     #[must_use]
     pub fn late(self, late: u64) -> Self {
         Self { late: Some(late), ..self }
     }
 
-    /// With its floor.
+    /// Adds the floor.
     #[must_use]
     pub fn floor(self, floor: u64) -> Self {
         Self { floor: Some(floor), ..self }
     }
 
-    /// With its aim.
+    /// Adds the aim.
     #[must_use]
     pub fn aim(self, aim: Aim) -> Self {
         Self { aim: Some(aim), ..self }
     }
 
-    /// How many times its floor it is; none without a floor, and where that is zero.
+    /// Returns the value in times of the floor; none without a floor, or where the floor is zero.
     #[allow(clippy::cast_precision_loss)]
     pub fn ratio(&self) -> Option<f64> {
-        // Far below 2^53, so nothing is lost.
+        // The values are far below 2^53, so nothing is lost.
         self.floor.filter(|floor| *floor > 0).map(|floor| self.value as f64 / floor as f64)
     }
 
-    /// Whether the aim is met; none without an aim. An aim in times of the floor is missed where there is no ratio.
+    /// Tells whether the aim is met; none without an aim. An aim in times of the floor is missed where there is no
+    /// ratio.
     pub fn met(&self) -> Option<bool> {
         self.aim.map(|aim| match aim {
             Aim::AtMost(most) => self.value <= most,
@@ -96,7 +97,7 @@ impl Figure {
         })
     }
 
-    /// The aim in words; empty without one.
+    /// Formats the aim; empty without one.
     pub fn aim_in_words(&self) -> String {
         match self.aim {
             None => String::new(),
@@ -109,7 +110,7 @@ impl Figure {
 
 const HEADINGS: [&str; 7] = ["figure", "measured", "p90", "floor", "ratio", "aim", ""];
 
-/// The figures as a table in Markdown, in columns for whoever reads it as it is.
+/// Formats the figures as a Markdown table, in aligned columns so that it can be read as plain text.
 pub fn table(figures: &[Figure]) -> String {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(figures.iter().map(row));
@@ -153,7 +154,7 @@ fn row(figure: &Figure) -> [String; HEADINGS.len()] {
     ]
 }
 
-/// A ratio with three digits that say something.
+/// Formats a ratio with as many decimals as are meaningful.
 pub fn in_times(ratio: f64) -> String {
     if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }

@@ -1,5 +1,5 @@
-//! Figures that are kept in the repository, and whether those of today are worse. Absolute figures are of one machine and one
-//! hour, so only ratios are kept: each is against a floor of the same run.
+//! The figures that are kept in the repository, and the comparison of today's with them. Absolute figures depend on
+//! the machine and the hour, so only ratios are kept, each against a floor of the same run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::figures::{Figure, in_times};
 
-/// How many times the kept ratio one may be: a quarter more.
+/// The limit for a ratio in times of the kept one: a quarter more.
 const TOLERANCE: f64 = 1.25;
 
-/// The machine that figures were taken on.
+/// The machine on which figures were taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     /// The processor's model.
     pub cpu: String,
-    /// How many cores may be used.
+    /// The number of cores that may be used.
     pub cores: usize,
-    /// Its memory, in MiB.
+    /// The memory, in MiB.
     pub memory: u64,
     /// The kernel's release.
     pub kernel: String,
-    /// The compiler, by its own word.
+    /// The compiler's version, as it prints it.
     pub compiler: String,
-    /// The agents, by their own word: version and commit.
+    /// The agents' version and commit, as they print them.
     pub agents: String,
 }
 
@@ -37,17 +37,17 @@ pub struct Kept {
     pub date: String,
     /// The machine.
     pub machine: Machine,
-    /// Figures by name, as times of their floors.
+    /// The figures' ratios to their floors, by name.
     pub ratios: BTreeMap<String, f64>,
 }
 
-/// The ratios of those figures that have one, with as many digits as say something.
+/// Returns the ratios of the figures that have one, with their significant digits.
 pub fn ratios(figures: &[Figure]) -> BTreeMap<String, f64> {
     let rounded = |ratio: f64| (ratio * 10_000.0).round() / 10_000.0;
     figures.iter().filter_map(|figure| Some((figure.name.clone(), rounded(figure.ratio()?)))).collect()
 }
 
-/// What is worse than it should be.
+/// A figure that is worse than it should be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Worse {
     /// A ratio grew by more than a quarter.
@@ -59,7 +59,7 @@ pub enum Worse {
         /// The ratio of today.
         now: f64,
     },
-    /// A ratio was kept and there is none today: the figure was not measured, or its floor is zero.
+    /// A ratio was kept but is missing today: the figure was not measured, or its floor is zero.
     Missing {
         /// The figure.
         name: String,
@@ -70,9 +70,9 @@ pub enum Worse {
     Aim {
         /// The figure.
         name: String,
-        /// What was measured.
+        /// The measured value.
         value: String,
-        /// What it should be.
+        /// The aim.
         aim: String,
     },
 }
@@ -96,8 +96,8 @@ impl fmt::Display for Worse {
     }
 }
 
-/// What is worse than kept or than aimed at. Figures that are new have nothing to be compared with; those that are not there
-/// any more are worse only when everything was to be measured (`whole`).
+/// Compares the figures with the kept ratios and with their aims. A new figure has no kept ratio; a missing one is
+/// worse only when everything was meant to be measured (`whole`).
 pub fn compare(kept: &BTreeMap<String, f64>, figures: &[Figure], whole: bool) -> Vec<Worse> {
     let today = ratios(figures);
     let measured = |name: &str| figures.iter().any(|figure| figure.name == name);

@@ -1,12 +1,11 @@
-//! What the benchmark and its small helpers share, and what is pure in it.
+//! The pure parts of the benchmark, and those that it shares with its small helpers.
 //!
-//! `bench` starts the embedded cloud, lets an agent do a command once and keeps what it asked of whom, writes the same
-//! requests in the same order into a [`script::Script`], and then measures the agent and the helper `floor`, which
-//! replays the script, in turn. The helper `measure` runs each of them, because the kernel counts what a process had in
-//! memory before it started a child as that child's peak: so the parent has to be small. The helper `poll` is the floor of
-//! the service.
+//! `bench` starts the embedded cloud, runs a command of an agent once and records its requests, writes the same
+//! requests in the same order into a [`script::Script`], and then measures in turn the agent and the helper `floor`,
+//! which replays the script. The helper `measure` runs each of them and has to be small: the kernel counts the memory
+//! that a process had before it started a child as that child's peak. The helper `poll` is the floor of the service.
 //!
-//! What comes out is a list of [`figures::Figure`]s; [`kept`] compares them with those of another day.
+//! The result is a list of [`figures::Figure`]s; [`kept`] compares them with those of another day.
 
 pub mod arguments;
 pub mod figures;

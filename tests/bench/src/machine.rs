@@ -1,4 +1,4 @@
-//! The machine that the figures are of.
+//! The machine on which figures are taken.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use bench::kept::Machine;
 
 use crate::Error;
 
-/// This machine, and the agents in this file.
+/// Describes this machine, and the agents in this file.
 pub(crate) fn this(agent: &Path) -> Result<Machine, Error> {
     let field = |path: &str, name: &str| -> Result<String, Error> {
         let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
@@ -20,14 +20,14 @@ pub(crate) fn this(agent: &Path) -> Result<Machine, Error> {
         cpu: field("/proc/cpuinfo", "model name")?,
         cores: std::thread::available_parallelism()?.get(),
         memory: memory / 1024,
-        // Without what its distributor has added.
+        // The distributor's additions to the release are left out.
         kernel: field("/proc/sys/kernel/osrelease", "")?.split('-').next().unwrap_or_default().to_owned(),
         compiler: first_line(Command::new("rustc").arg("--version"))?,
         agents: first_line(Command::new(agent).arg("--version"))?,
     })
 }
 
-/// The average number of processes that ran or wanted to in the last minute.
+/// Returns the average number of processes that ran or were ready to run in the last minute.
 pub(crate) fn load() -> Result<String, Error> {
     let averages = fs::read_to_string("/proc/loadavg")?;
     Ok(averages.split(' ').next().unwrap_or_default().to_owned())

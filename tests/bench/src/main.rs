@@ -1,7 +1,8 @@
-//! `bench`: what the agents cost, beside the least that any program would need for the same requests.
+//! `bench`: the cost of the agents, compared with the least that any program would need for the same requests.
 //!
-//! All services are the embedded cloud's, on loopback, with TLS; so times are those of the agent and the stand-ins, and
-//! a network would add the same to both columns. Run it by `tests/benchmark`, which builds what it needs.
+//! All services are the embedded cloud's, on loopback, with TLS; so the times are those of the agent and the
+//! stand-ins, and a network would add the same to both columns. Run it with `tests/benchmark`, which builds all it
+//! needs.
 
 mod agents;
 mod book;
@@ -31,7 +32,7 @@ use crate::service::Change;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs that are not counted: files are read into the page cache, the sandbox allocates.
+/// The number of first runs that are not counted: they fill the page cache, and the sandbox allocates memory.
 const DISCARDED: usize = 3;
 
 fn main() -> ExitCode {
@@ -49,9 +50,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures, prints, keeps and compares. Whether nothing is worse than it should be.
+/// Measures, prints, keeps and compares the figures; tells whether none is worse than it should be.
 fn run(arguments: &Arguments) -> Result<bool, Error> {
-    // What cannot be read is said before anything takes time.
+    // A file that cannot be read is reported before anything takes time.
     let kept = arguments.compare.as_ref().map(book::open).transpose()?;
     let agents = agents::find()?;
     if agents.are_debug_builds() {
@@ -81,7 +82,7 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
     Ok(worse.is_empty())
 }
 
-/// All figures, and how many certificate authorities are trusted.
+/// Measures all figures; returns them with the number of certificate authorities that are trusted.
 async fn measure(agents: &Agents, effort: Effort) -> Result<(Vec<Figure>, usize), Error> {
     let rig = Rig::start(agents).await?;
     let mut figures = agents.figures()?;
@@ -111,17 +112,17 @@ async fn measure(agents: &Agents, effort: Effort) -> Result<(Vec<Figure>, usize)
     Ok((figures, rig.trusted))
 }
 
-/// Many hosts that boot at once.
+/// Measures many hosts that boot at once.
 async fn rush() -> Result<Vec<Figure>, Error> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../storm");
-    // It fails when an aim is missed, which the figures say too.
+    // It fails when an aim is missed, which the figures show too.
     let output = Command::new(&program).arg("--json").stderr(Stdio::null()).output().await?;
     let said = String::from_utf8_lossy(&output.stdout);
     storm::figures(&said)
         .map_err(|error| format!("tests/storm --json said no figures: {error}: {said}").into())
 }
 
-/// Says something on standard output.
+/// Prints a text to standard output.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

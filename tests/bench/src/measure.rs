@@ -1,26 +1,26 @@
-//! What one run of a program costs.
+//! The cost of one run of a program.
 
 use serde::{Deserialize, Serialize};
 
 /// One run, as the helper `measure` reports it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Run {
-    /// From before it was started until it had ended, in microseconds.
+    /// The time from before the start until the end, in microseconds.
     pub wall: u64,
     /// CPU time in user and kernel mode, in microseconds.
     pub cpu: u64,
-    /// The most memory that it had at once, in bytes.
+    /// The highest memory, in bytes.
     pub peak: u64,
-    /// Its exit code; none when a signal ended it.
+    /// The exit code; none when a signal ended the program.
     pub code: Option<i32>,
 }
 
-/// The value below which this share (0 to 1) of the values is; 0 without values.
+/// Returns the value below which this share (0 to 1) of the values lies; 0 without values.
 pub fn quantile(values: &[u64], share: f64) -> u64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
     let last = sorted.len().saturating_sub(1);
-    // Lengths are small, so nothing is lost.
+    // The lengths are small, so nothing is lost.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let index = (last as f64 * share).round() as usize;
     sorted.get(index).copied().unwrap_or_default()

@@ -1,9 +1,9 @@
-//! What was measured of a program.
+//! The measurements of a program.
 
 use bench::figures::{Aim, Figure, Unit};
 use bench::measure::{Run, quantile};
 
-/// All runs of one program.
+/// The measured runs of one program.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs(Vec<Run>);
 
@@ -12,17 +12,17 @@ impl Runs {
         self.0.push(run);
     }
 
-    /// A quantile of the wall times, in microseconds.
+    /// Returns a quantile of the wall times, in microseconds.
     pub(crate) fn wall(&self, share: f64) -> u64 {
         quantile(&self.column(|run| run.wall), share)
     }
 
-    /// A quantile of the CPU times, in microseconds.
+    /// Returns a quantile of the CPU times, in microseconds.
     pub(crate) fn cpu(&self, share: f64) -> u64 {
         quantile(&self.column(|run| run.cpu), share)
     }
 
-    /// The highest peak, in bytes.
+    /// Returns the highest peak, in bytes.
     pub(crate) fn peak(&self) -> u64 {
         self.column(|run| run.peak).into_iter().max().unwrap_or_default()
     }
@@ -32,7 +32,7 @@ impl Runs {
     }
 }
 
-/// What a process came to consist of, itself included.
+/// The processes and threads of a command, including its first ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Births {
     pub(crate) processes: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Births {
 }
 
 impl Births {
-    /// In the trace of strace, restricted to the calls that make processes and threads.
+    /// Counts the processes and threads in a trace of strace's that has only the calls which make them.
     pub(crate) fn in_trace(trace: &str) -> Self {
         // strace splits calls that overlap: the second half has no flags.
         let births = trace.lines().filter(|line| !line.contains("resumed"));

@@ -1,4 +1,5 @@
-//! The agent's requests, to be made again by the floor: as they were kept by the cloud, but for what has to be new each time.
+//! The agent's requests, recorded by the cloud, for the floor to make again; parts that must be new each time are
+//! replaced.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,11 +23,11 @@ const SCALELITE: usize = 3;
 
 const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
 
-/// What of a request's head its meaning depends on. The rest names the client, or is made anew.
+/// The headers on which the meaning of a request depends. The others name the client, or are written anew.
 const HEADERS: [&str; 5] =
     ["accept", "content-type", "x-amz-target", TOKEN_HEADER, "x-aws-ec2-metadata-token-ttl-seconds"];
 
-/// Makes the requests of one run again. Signatures hold for five minutes, so a script is for one run.
+/// The recorded requests of one run. Signatures hold for five minutes, so each run gets a script of its own.
 pub(crate) struct Recording {
     pub(crate) cloud: Arc<Cloud>,
     pub(crate) host: Arc<Host>,
@@ -39,18 +40,18 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// How many requests a service got.
+    /// Returns how many requests a service got.
     pub(crate) fn asked(&self, service: ServiceName) -> u64 {
         self.requests.iter().filter(|(asked, _)| *asked == service).map(|_| 1).sum()
     }
 
-    /// The floor's script for what is in Scalelite now.
+    /// Returns the floor's script for the present entries of Scalelite.
     pub(crate) fn script(&self, authorities: &Path) -> Result<Script, Error> {
         let ids = self.ids();
         let mut steps = Vec::new();
         let mut dns = Some(self.questions()?);
         for (service, request) in &self.requests {
-            // The name servers are asked once it is known who the host is.
+            // The name servers are asked after the metadata service has told which host this is.
             if *service != ServiceName::Imds
                 && let Some(questions) = dns.take()
             {
@@ -74,7 +75,7 @@ impl Recording {
         ])
     }
 
-    /// What each recorded id is to be replaced by: an entry is the same when it has the same URL.
+    /// Returns the replacement of each recorded id: entries with the same URL correspond.
     fn ids(&self) -> Vec<(&str, String)> {
         let now: BTreeMap<String, String> =
             self.cloud.scalelite.servers().into_iter().map(|server| (server.url, server.id)).collect();
@@ -104,7 +105,7 @@ impl Recording {
             body = body.replace(recorded, now);
             target = target.replace(recorded, now);
         }
-        // All ids are of one length, also the one that is put in later.
+        // All ids have the same length, including the one that is inserted later.
         let length = request.body.len();
         let request = format!(
             "{} {target} HTTP/1.1\r\nHost: {}\r\n{headers}{signature}Content-Length: {length}\r\n\r\n{body}",
@@ -114,7 +115,7 @@ impl Recording {
         Ok(Step::Http { connection, request, keep })
     }
 
-    /// The headers that sign a request to AWS, for the region and the service that it was signed for.
+    /// Returns the headers that sign a request to AWS, for the region and the service of the original signature.
     fn signature(&self, request: &Request) -> Result<String, Error> {
         let facts = self.host.imds.facts().ok_or("no such instance")?;
         let keys = self.cloud.vault.role(&facts.role.ok_or("the instance has no role")?);
@@ -154,7 +155,7 @@ impl Recording {
     }
 }
 
-/// A DNS question (RFC 1035, 4.1) without desiring recursion.
+/// Returns a DNS question (RFC 1035, 4.1) that does not ask for recursion.
 fn message(id: u16, name: &str, kind: &str) -> Result<Vec<u8>, Error> {
     let kind: u16 = match kind {
         "A" => 1,
@@ -177,7 +178,7 @@ fn message(id: u16, name: &str, kind: &str) -> Result<Vec<u8>, Error> {
     Ok(message)
 }
 
-/// Path and query.
+/// Returns the path and the query.
 fn target(request: &Request) -> String {
     match request.query.as_str() {
         "" => request.path.clone(),
@@ -185,7 +186,7 @@ fn target(request: &Request) -> String {
     }
 }
 
-/// Host and port of a URL.
+/// Returns the host and the port of a URL.
 fn authority_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)

@@ -1,4 +1,4 @@
-//! A cloud with one host, an agent on it, and the runs of both programs in turn.
+//! A cloud with one host and an agent on it, in which agent and floor run in turn.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ use crate::record::{Births, Runs};
 use crate::replay::Recording;
 use crate::{DISCARDED, Error};
 
-/// Where Debian and Ubuntu have the authorities that a host trusts; reading them is part of what a real host does.
+/// The file in which Debian and Ubuntu keep the authorities that a host trusts; a real host reads it too.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Whose calls are shown.
+/// The services whose calls are shown.
 const SERVICES: [ServiceName; 3] = [ServiceName::Route53, ServiceName::Ec2, ServiceName::Scalelite];
 
 pub(crate) struct Rig {
@@ -32,7 +32,7 @@ pub(crate) struct Rig {
     pub(crate) agent: PathBuf,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) authorities: PathBuf,
-    /// How many authorities there are.
+    /// The number of trusted authorities.
     pub(crate) trusted: usize,
     pub(crate) bbb_secret: String,
     pub(crate) directory: tempfile::TempDir,
@@ -41,7 +41,7 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) async fn start(agents: &Agents) -> Result<Self, Error> {
         let mut options = Options::with_tls();
-        // Time that the stand-ins only wait would hide what the agent adds.
+        // Time in which the stand-ins only wait would hide the agent's own.
         options.scalelite.processing = Duration::ZERO;
         options.route53.processing = Duration::ZERO;
         let bbb_secret = options.host.secret.clone();
@@ -58,14 +58,15 @@ impl Rig {
         let config = directory.path().join("config.toml");
         std::fs::write(&config, configuration(&cloud, &host)?)?;
         let mut environment = cloud.environment_on(&host);
-        // The agent looks for the system's authorities itself, as on a real host; the cloud's one is an extra bundle.
+        // The agent finds the system's authorities by itself, as on a real host; the cloud's authority is in an extra
+        // bundle.
         environment.retain(|(name, _)| name != "SSL_CERT_FILE");
         environment.push(("BBB_AGENT_CONFIG".to_owned(), config.display().to_string()));
         let agent = agents.bbb_agent();
         Ok(Self { cloud, host, agent, environment, authorities, trusted, bbb_secret, directory })
     }
 
-    /// `--version`, which asks nobody, and a floor that has nothing to do.
+    /// Measures `--version`, which makes no request, and a floor that has nothing to do.
     pub(crate) async fn version(&self, runs: usize) -> Result<Vec<Figure>, Error> {
         let arguments = ["--version"];
         let script =
@@ -82,7 +83,7 @@ impl Rig {
         Ok(commands::version(&agent, &floor, self.births(&arguments).await))
     }
 
-    /// A command and its floor, in turn.
+    /// Measures a command and its floor, in turn.
     pub(crate) async fn case(&self, case: &Case, runs: usize) -> Result<Measured, Error> {
         let situation = case.situation(self).await?;
         let recording = self.record(case, &situation).await?;
@@ -102,7 +103,7 @@ impl Rig {
         situation.establish(self)?;
         let births = self.births(case.arguments).await;
         let asked = SERVICES.map(|service| (service, recording.asked(service)));
-        // None to Route 53 is worth a row.
+        // A row that shows no call to Route 53 is worth having.
         let asked = asked
             .into_iter()
             .filter(|(service, calls)| *calls > 0 || *service == ServiceName::Route53)
@@ -110,7 +111,7 @@ impl Rig {
         Ok(Measured { agent, floor, asked, births, recording, situation })
     }
 
-    /// One run, with all that it asks.
+    /// Runs a command once and records all its requests.
     async fn record(&self, case: &Case, situation: &Situation) -> Result<Recording, Error> {
         situation.establish(self)?;
         let servers = || self.cloud.scalelite.servers().into_iter();
@@ -128,18 +129,18 @@ impl Rig {
         })
     }
 
-    /// Runs the agent to its end, which has to be a good one.
+    /// Runs the agent once; fails unless it exits successfully.
     pub(crate) async fn agent_once(&self, arguments: &[&str]) -> Result<(), Error> {
         self.measure(&self.agent, arguments).await.map(drop)
     }
 
-    /// What is in the zone and in Scalelite now.
+    /// Returns the present contents of the zone and of Scalelite.
     pub(crate) fn situation(&self) -> Situation {
         let entries = self.cloud.scalelite.servers().into_iter().map(|server| server.url).collect();
         Situation { records: self.records(), entries }
     }
 
-    /// Takes all hosts out of DNS and Scalelite, behind the services' backs.
+    /// Removes all hosts from DNS and Scalelite directly, without calls to the services.
     pub(crate) fn clean(&self) -> Result<(), Error> {
         for set in self.records() {
             if !self.cloud.route53.remove(&self.cloud.zone_id, &set.name, set.record_type, None) {
@@ -158,13 +159,13 @@ impl Rig {
         sets.into_iter().filter(own).collect()
     }
 
-    /// One run of the floor, with what a command asked.
+    /// Measures one run of the floor with the requests of a command.
     pub(crate) async fn replay(&self, recording: &Recording, situation: &Situation) -> Result<Run, Error> {
         situation.establish(self)?;
         self.floor(&recording.script(&self.authorities)?).await
     }
 
-    /// One run of the floor.
+    /// Measures one run of the floor.
     async fn floor(&self, script: &Script) -> Result<Run, Error> {
         let path = self.directory.path().join("script.json");
         std::fs::write(&path, serde_json::to_vec(script)?)?;
@@ -175,7 +176,7 @@ impl Rig {
         self.measure_with(program, arguments, &[]).await
     }
 
-    /// Measures a program that ends well, with this environment beside the cloud's.
+    /// Measures a program, which has to exit successfully, with these variables in addition to the cloud's.
     pub(crate) async fn measure_with(
         &self,
         program: &Path,
@@ -198,7 +199,7 @@ impl Rig {
         }
     }
 
-    /// How many processes and threads a command is, as strace sees them; none without strace.
+    /// Counts the processes and threads of a command with strace; none without strace.
     async fn births(&self, arguments: &[&str]) -> Option<Births> {
         let trace = self.directory.path().join("trace");
         let mut command = Command::new("strace");
@@ -213,7 +214,7 @@ impl Rig {
     }
 }
 
-/// A program that was built with this one.
+/// Returns the path of a program that was built with this one.
 pub(crate) fn beside(name: &str) -> Result<PathBuf, Error> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }

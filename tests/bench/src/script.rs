@@ -1,13 +1,13 @@
-//! What the floor does: everything that can be prepared is prepared.
+//! The script of the floor: everything that can be prepared is prepared.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// In a request: the token of the metadata service, from the answer to the request that has [`Keep::Token`].
+/// The placeholder for the token of the metadata service, from the answer to the request with [`Keep::Token`].
 pub const TOKEN: &str = "{token}";
-/// In a request: the id of the Scalelite entry, from the answer to the request that has [`Keep::Id`].
+/// The placeholder for the id of the Scalelite entry, from the answer to the request with [`Keep::Id`].
 pub const ID: &str = "{id}";
 
 /// The requests of one run.
@@ -15,34 +15,34 @@ pub const ID: &str = "{id}";
 pub struct Script {
     /// The certificate authorities that TLS trusts.
     pub authorities: PathBuf,
-    /// Where requests go; each connection is opened at its first request and kept.
+    /// The connections for the requests; each is opened at its first request and kept.
     pub connections: Vec<Connection>,
-    /// What is asked, in this order.
+    /// The steps, in this order.
     pub steps: Vec<Step>,
 }
 
-/// A connection.
+/// A connection to a server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Connection {
-    /// Where to.
+    /// The address of the server.
     pub address: SocketAddr,
     /// The name in the server's certificate; none for plain HTTP.
     pub tls: Option<String>,
 }
 
-/// One step.
+/// One step of a script.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Step {
-    /// An HTTP request, whose answer is awaited; another status than 200, 201 or 404 is an error.
+    /// An HTTP request whose answer is awaited; a status other than 200, 201 and 404 is an error.
     Http {
         /// The index of the connection.
         connection: usize,
-        /// The request as sent, but for [`TOKEN`] and [`ID`].
+        /// The request as sent, except for [`TOKEN`] and [`ID`].
         request: String,
-        /// What of the answer is needed later.
+        /// The part of the answer that is needed later.
         keep: Option<Keep>,
     },
-    /// DNS questions, sent at once by UDP; all answers are awaited.
+    /// DNS questions, sent together by UDP; all answers are awaited.
     Dns(Vec<Question>),
 }
 

@@ -1,4 +1,4 @@
-//! The service: what it costs while nothing happens, and how soon it reacts.
+//! The service: its cost while nothing happens, and how soon it reacts.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -16,18 +16,18 @@ use crate::daemon::{Daemon, Usage};
 use crate::rig::{Rig, beside};
 use crate::{DISCARDED, Error};
 
-/// How often the metadata service is asked by default: the change comes at any time in between.
+/// The default interval at which the service asks the metadata service: a change comes at any time in between.
 const POLL: Duration = Duration::from_secs(2);
-/// From the change to the cordon, in microseconds.
+/// The aim for the time from the change to the cordon, in microseconds.
 const CORDON: u64 = 2_000_000;
-/// From SIGTERM to all undone, in microseconds.
+/// The aim for the time from SIGTERM until everything is undone, in microseconds.
 const UNDO: u64 = 300_000;
 
-/// Memory of the service, in bytes.
+/// The aim for the memory of the service, in bytes.
 const RESIDENT: u64 = 12 * 1024 * 1024;
-/// CPU time of the service in a second, in microseconds: 0.1 % of a core.
+/// The aim for the CPU time of the service in a second, in microseconds: 0.1 % of a core.
 const CPU_SHARE: u64 = 1_000;
-/// What may be asked in an hour; the rest is shown without an aim.
+/// The aims for calls in an hour; the other services' calls are shown without an aim.
 const HOURLY: [(ServiceName, u64); 4] = [
     (ServiceName::Route53, 0),
     (ServiceName::Ec2, 0),
@@ -41,7 +41,7 @@ const SYSTEMCTL: &str = "#!/bin/sh\n\
     echo '   1 poweroff.target          start   waiting'\n\
     echo '   2 bbb-agent.service        stop    waiting'\n";
 
-/// A change of the metadata that the service answers with a cordon.
+/// A change of the metadata to which the service reacts with a cordon.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
     /// The group ends the host.
@@ -51,14 +51,14 @@ pub(crate) enum Change {
 }
 
 impl Rig {
-    /// Lets the service, the service without metrics and the floor run at the same time, without anything happening.
+    /// Measures the service, the service without metrics and the floor at the same time, while nothing happens.
     pub(crate) async fn idle(&self, plain: &Rig, seconds: u64) -> Result<Vec<Figure>, Error> {
         self.cloud.journal.clear();
         let agent = self.serving(&[]).await?;
-        // The last of the questions that are asked once.
+        // This is the last of the questions that are asked only once.
         self.cloud.journal.reached(ServiceName::AutoScaling, "", 1).await;
         let without = plain.serving(&[("BBB_AGENT_METRICS_ENABLED", "false")]).await?;
-        // In clouds of their own: whose requests they are could not be told.
+        // The floor has a cloud of its own: otherwise its requests could not be told from the agents'.
         let cloud = Cloud::start(Options::default()).await?;
         let mut command = Command::new(beside("poll")?);
         command.arg(cloud.imds_address().to_string()).env_clear();
@@ -91,7 +91,7 @@ impl Rig {
         Ok(all)
     }
 
-    /// Calls in an hour, from those in so many seconds.
+    /// Returns the calls in an hour, computed from those in this many seconds.
     fn hourly(&self, seconds: u64) -> Vec<Figure> {
         let entries = self.cloud.journal.entries();
         let figure = |name: &str, count: usize| {
@@ -108,12 +108,13 @@ impl Rig {
         figures
     }
 
-    /// From a change of the metadata to the cordon arriving at Scalelite. The floor is when the metadata was asked next.
+    /// Measures the time from a change of the metadata until the cordon arrives at Scalelite. The floor is the time
+    /// until the service next asks for the metadata.
     pub(crate) async fn cordoned(&self, change: Change, runs: usize) -> Result<Figure, Error> {
         let (mut times, mut asked) = (Vec::new(), Vec::new());
         for number in 0..runs {
             let service = self.serving(&[]).await?;
-            // At every time between two polls, so that the runs cover them evenly.
+            // The changes come at all times between two polls, so that the runs cover them evenly.
             sleep(POLL * u32::try_from(number)? / u32::try_from(runs)?).await;
             self.cloud.journal.clear();
             let started = Instant::now();
@@ -141,7 +142,7 @@ impl Rig {
         Ok(reaction(name, &times, CORDON).floor(quantile(&asked, 0.5)))
     }
 
-    /// Makes the change and tells by which key the service gets to know it.
+    /// Makes the change and returns the metadata key by which the service learns of it.
     fn change(&self, change: Change) -> Result<&'static str, Error> {
         match change {
             Change::Terminated => {
@@ -155,8 +156,8 @@ impl Rig {
         }
     }
 
-    /// From SIGTERM to the host disabled in Scalelite and its record gone. The floor is that of `deregister`, in turn: a
-    /// program that has yet to start and makes a few calls more.
+    /// Measures the time from SIGTERM until the host is disabled in Scalelite and its record sets are gone. The floor
+    /// is that of `deregister`, measured in turn: a program that has yet to start and makes a few more calls.
     pub(crate) async fn undone(
         &self,
         runs: usize,
@@ -199,7 +200,7 @@ impl Rig {
         Ok(reaction(name, &times, UNDO).floor(quantile(&floors, 0.5)))
     }
 
-    /// A service that has just come into service on a clean host.
+    /// Starts the service on a clean host, and returns once the host is in service.
     async fn serving(&self, environment: &[(&str, &str)]) -> Result<Daemon, Error> {
         self.clean()?;
         let _ = std::fs::remove_dir_all(self.host.root.join("run"));

@@ -1,18 +1,18 @@
-//! What `tests/storm --json` says of many hosts that boot at once, as figures. The floor of the time is the least in which the
-//! account's quota lets all of them register, that of the calls is one for each.
+//! The figures that `tests/storm --json` prints for many hosts that boot at once. The floor of the time is the
+//! shortest in which the account's quota lets all of them register; the floor of the calls is one per host.
 
 use serde::Deserialize;
 
 use crate::figures::{Aim, Figure, Unit};
 
-/// Of the least time.
+/// The aim for the time, in times of its floor.
 const TIME: f64 = 1.15;
-/// Route 53 calls of a host.
+/// The aim for the Route 53 calls, in times of one per host.
 const CALLS: f64 = 1.3;
-/// One in so many of the calls may be throttled.
+/// The aim for throttling: at most one in this many calls.
 const THROTTLED: u64 = 5;
 
-/// The line; fields that are not needed here are left out.
+/// The line that the storm prints; fields that are not needed here are left out.
 #[derive(Debug, Deserialize)]
 struct Storm {
     hosts: u64,
@@ -27,11 +27,11 @@ struct Storm {
 struct Boot {
     seconds: f64,
     calls_per_host: f64,
-    /// The part of the calls.
+    /// The throttled share of the calls.
     throttled: f64,
 }
 
-/// The figures in the last line that the storm has printed.
+/// Returns the figures in the last line that the storm has printed.
 pub fn figures(output: &str) -> Result<Vec<Figure>, serde_json::Error> {
     let Storm { hosts, registered, doubled, enabled, least_seconds, boot } =
         serde_json::from_str(output.lines().last().unwrap_or_default())?;
@@ -57,7 +57,7 @@ fn parts(share: f64, of: u64) -> u64 {
     whole(share * of as f64)
 }
 
-/// Times and counts are far below 2^53, and never negative.
+/// Rounds a time or a count, which is far below 2^53 and never negative.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn whole(number: f64) -> u64 {
     number.round() as u64

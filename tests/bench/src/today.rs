@@ -1,5 +1,5 @@
-//! What users have today: shell scripts around the aws CLI. Three of its calls are what a host's name costs them, and most of
-//! their time; here they are made by the real CLI, of the same cloud.
+//! The cost of today's solution: shell scripts around the aws CLI. Three calls of the CLI are the scripts' price for a
+//! host's name, and most of their time; here the real CLI makes them to the same cloud.
 
 use std::path::Path;
 
@@ -12,13 +12,14 @@ use crate::rig::Rig;
 
 const AWS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/bin/aws");
 
-/// Calls of the CLI for one name.
+/// The number of the CLI's calls for one name.
 const CALLS: u64 = 3;
-/// Each takes about a second.
+/// The number of measured calls; each takes about a second.
 const RUNS: usize = 5;
 
 impl Rig {
-    /// `register --only dns`, as it was measured, beside the CLI; nothing where `tests/prepare test` has not installed that.
+    /// Compares the measured `register --only dns` with the CLI; returns nothing where `tests/prepare test` has not
+    /// installed it.
     pub(crate) async fn today(&self, register: &Measured) -> Result<Vec<Figure>, Error> {
         if !Path::new(AWS).is_file() {
             return Ok(Vec::new());
@@ -33,7 +34,7 @@ impl Rig {
             ("AWS_CA_BUNDLE".to_owned(), self.authorities.display().to_string()),
         ];
         let mut runs = Runs::default();
-        // The first one writes Python's caches.
+        // The first call writes Python's caches.
         for number in 0..=RUNS {
             let run = self.measure_with(Path::new(AWS), &list, &environment).await?;
             if number > 0 {

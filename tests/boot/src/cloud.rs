@@ -1,4 +1,4 @@
-//! The embedded cloud at the addresses and under the names that the real services have.
+//! The embedded cloud, at the addresses and with the names of the real services.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use sandbox::fleet::InstanceFacts;
 use crate::Outcome;
 use crate::world::{AWS, BBB, GUEST, IMDS, NAME_SERVERS, RESOLVER, SCALELITE, World, ip};
 
-/// The services of AWS that are asked for by the agents and by install.sh. A name that is not here leads nowhere.
+/// The AWS services that the agents and install.sh use. No other name of AWS resolves.
 const REGIONAL: [&str; 4] = ["ec2", "autoscaling", "monitoring", "secretsmanager"];
 
-/// Starts it with one host, which is launched with this UserData.
+/// Starts the cloud with one host, which is launched with this UserData.
 pub(crate) async fn start(world: &World, facts: InstanceFacts) -> Outcome<Arc<Cloud>> {
     let region = facts.region.clone();
     let mut names: BTreeMap<String, _> =
@@ -28,14 +28,14 @@ pub(crate) async fn start(world: &World, facts: InstanceFacts) -> Outcome<Arc<Cl
     let servers = NAME_SERVERS.map(|address| at(address, 53)).to_vec();
     let dns = dns::Options { addresses: servers, ..dns::Options::default() };
     let cloud = Cloud::start(Options { host, names, dns, addresses, ..Options::with_tls() }).await?;
-    // Scalelite reaches BBB as the world does: at the host, whose nginx has to be there.
+    // Scalelite reaches BBB as users do: at the host, whose nginx has to run.
     let name = format!("vc-{}.{}", cloud.imds.instance().trim_start_matches("i-"), cloud.zone_name);
     cloud.network.route(&name, at(GUEST, 443));
     publish(world, &cloud)?;
     Ok(cloud)
 }
 
-/// The version that UserData installs: what `latest` says.
+/// The version that UserData installs, because `latest` names it.
 pub(crate) const LATEST: &str = "1.0.0";
 
 /// Puts the releases into the bucket, as packaging/publish does.
@@ -55,7 +55,7 @@ fn publish(world: &World, cloud: &Cloud) -> Outcome {
     Ok(())
 }
 
-/// Scalelite's address.
+/// Returns Scalelite's URL.
 pub(crate) fn scalelite_url() -> String {
     format!("https://{SCALELITE_NAME}")
 }

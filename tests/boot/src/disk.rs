@@ -1,4 +1,4 @@
-//! A guest's disk: the cached root, and over it, in memory, what the guest writes. It outlives the guest, as a disk does.
+//! The disk of a guest: the cached root, and in memory over it the guest's own files. It outlives the guest.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,23 +9,23 @@ use tempfile::TempDir;
 use crate::world::{self, World};
 use crate::{Outcome, say};
 
-/// The files that make the root a host of this test: its network, UserData, what stands for BBB.
+/// The files that make the root a host of this test: its network, UserData, and the stand-ins for BBB.
 const GUEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guest");
 
-/// A disk.
+/// The disk of a guest, mounted on this machine.
 #[derive(Debug)]
 pub(crate) struct Disk {
     directory: TempDir,
 }
 
 impl Disk {
-    /// A new one.
+    /// Makes a new disk.
     pub(crate) async fn new(world: &World) -> Outcome<Self> {
         let disk = Self { directory: tempfile::Builder::new().prefix("disk-").tempdir_in("/run")? };
         for part in [disk.written(), disk.part("work"), disk.root()] {
             fs::create_dir(part)?;
         }
-        // What is at the root of a disk may be seen by all of its users.
+        // The root directory of a disk must be readable for all users of the guest.
         fs::set_permissions(disk.written(), fs::Permissions::from_mode(0o755))?;
         let options = format!(
             "lowerdir={},upperdir={},workdir={}",
@@ -50,7 +50,7 @@ impl Disk {
         world::run("chroot", &[&root, "update-ca-certificates"]).await.map(drop)
     }
 
-    /// Writes a file, with the directories that it needs.
+    /// Writes a file, and makes the directories above it.
     pub(crate) fn write(&self, path: &str, text: &str, mode: u32) -> Outcome {
         let path = self.path(path);
         if let Some(directory) = path.parent() {
@@ -60,17 +60,17 @@ impl Disk {
         Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
     }
 
-    /// Where a file of the guest is on this machine.
+    /// Returns the path of a guest's file on this machine.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root().join(path.trim_start_matches('/'))
     }
 
-    /// Where the guest's root directory is.
+    /// Returns the path of the guest's root directory.
     pub(crate) fn root(&self) -> PathBuf {
         self.part("root")
     }
 
-    /// Where everything is that is not as in the cached root.
+    /// Returns the directory with everything that differs from the cached root.
     pub(crate) fn written(&self) -> PathBuf {
         self.part("written")
     }
@@ -79,14 +79,14 @@ impl Disk {
         self.directory.path().join(name)
     }
 
-    /// The journal of all boots, with these options of journalctl's.
+    /// Returns the journal of all boots, read with these options of journalctl's.
     pub(crate) async fn journal(&self, options: &[&str]) -> Outcome<String> {
         let directory = self.path("/var/log/journal").display().to_string();
         world::run("journalctl", &[&["--directory", &directory, "--no-pager", "--quiet"], options].concat())
             .await
     }
 
-    /// All paths on it but those below these directories, in order.
+    /// Returns all paths on the disk except those below these directories, sorted.
     pub(crate) fn paths(&self, without: &[&str]) -> Outcome<Vec<String>> {
         let root = self.root();
         let mut found = Vec::new();

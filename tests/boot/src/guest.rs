@@ -1,4 +1,4 @@
-//! A running guest: systemd-nspawn with a disk, on the bridge. What is done in it is done by `nsenter`, as root.
+//! A running guest: systemd-nspawn with a disk, on the bridge. Programs are run in it by `nsenter`, as root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,34 +11,34 @@ use crate::disk::Disk;
 use crate::world::{self, BRIDGE, World};
 use crate::{Outcome, ensure};
 
-/// How systemd-nspawn ends when its guest wants to be booted again, where nobody but its starter can do that
-/// (`--keep-unit`): what systemd-nspawn@.service has as `RestartForceExitStatus=`.
+/// The exit code with which systemd-nspawn asks its starter to boot the guest again (with `--keep-unit` only the
+/// starter can do that): the `RestartForceExitStatus=` of systemd-nspawn@.service.
 const REBOOT: i32 = 133;
 
-/// Nothing is measured by this: it only turns waiting for ever into a failure.
+/// The limit of every wait. It measures nothing: it only turns waiting for ever into a failure.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Between two looks at something that tells nobody when it changes.
+/// The pause between two looks at a state that does not announce its changes.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running guest. Dropping it is a power cut.
 #[derive(Debug)]
 pub(crate) struct Guest {
     nspawn: Child,
-    /// Its first process, as seen from here.
+    /// The guest's first process, as seen from outside the guest.
     leader: u32,
     group: PathBuf,
 }
 
 impl Guest {
-    /// Switches a host with this disk on, and returns once commands can be run in it.
+    /// Switches on a host with this disk, and returns once commands can be run in it.
     pub(crate) async fn boot(world: &World, disk: &Disk) -> Outcome<Self> {
         let root = disk.root();
-        // Of its own, so that a power cut reaches the guest and nobody else.
+        // The guest has its own control group, so that a power cut reaches only the guest.
         let group = world.group.join("guest");
         fs::create_dir_all(&group)?;
         let mut command = Command::new("/bin/sh");
-        // The guest's control groups are below the one that systemd-nspawn is started in.
+        // The guest's control groups are below the one in which systemd-nspawn is started.
         command.args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec systemd-nspawn \"$@\""]).arg(&group);
         command.args([
             "--quiet",
@@ -57,7 +57,7 @@ impl Guest {
         Ok(guest)
     }
 
-    /// systemd-nspawn's child with a process namespace of its own, once its systemd answers.
+    /// Returns systemd-nspawn's child with a process namespace of its own, once the systemd in it answers.
     async fn find_leader(&mut self) -> Outcome<u32> {
         let id = self.nspawn.id().ok_or("systemd-nspawn has ended at once")?;
         let children = format!("/proc/{id}/task/{id}/children");
@@ -81,14 +81,14 @@ impl Guest {
     /// Runs a program in the guest, as root, to its end, and returns what it printed.
     ///
     /// # Errors
-    /// It ends otherwise than with 0: then with all that it printed.
+    /// Fails when the program exits with a code other than 0, with everything that it printed.
     pub(crate) async fn run(&self, program: &str, arguments: &[&str]) -> Outcome<String> {
         let mut command = inside(self.leader, program);
         command.args(arguments);
         world::output(command).await
     }
 
-    /// The same, and says how it ended.
+    /// Runs a program in the guest like [`Guest::run`], but returns its exit code and everything that it printed.
     pub(crate) async fn ends(&self, program: &str, arguments: &[&str]) -> Outcome<(i32, String)> {
         let mut command = inside(self.leader, program);
         let output = command.args(arguments).output().await?;
@@ -97,13 +97,13 @@ impl Guest {
         Ok((output.status.code().unwrap_or(-1), text))
     }
 
-    /// One property of a unit.
+    /// Returns one property of a unit.
     pub(crate) async fn unit(&self, unit: &str, property: &str) -> Outcome<String> {
         let value = self.run("systemctl", &["show", "--value", "--property", property, unit]).await?;
         Ok(value.trim().to_owned())
     }
 
-    /// Returns once a unit is in this state; fails when it is failed instead.
+    /// Waits until a unit is in this state; fails when the unit has failed instead.
     pub(crate) async fn reaches(&self, unit: &str, state: &str) -> Outcome {
         until(&format!("{unit} is {state}"), async || {
             let now = self.unit(unit, "ActiveState").await?;
@@ -113,7 +113,7 @@ impl Guest {
         .await
     }
 
-    /// The main process of a unit, as the guest counts.
+    /// Returns the id of a unit's main process, as seen in the guest.
     pub(crate) async fn main_process(&self, unit: &str) -> Outcome<u32> {
         let id = self.unit(unit, "MainPID").await?;
         match id.parse() {
@@ -142,14 +142,14 @@ impl Guest {
     }
 
     async fn shut_down(mut self, verb: &str) -> Outcome<i32> {
-        // The connection to systemd may break before the answer is there; what counts is how the guest ends.
+        // The connection to systemd may break before the answer comes; only the end of the guest counts.
         let _ = self.ends("systemctl", &["--no-block", verb]).await;
         let ended = tokio::time::timeout(PATIENCE, self.nspawn.wait()).await;
         let ended = ended.map_err(|_| format!("the guest does not end after systemctl {verb}"))??;
         Ok(ended.code().unwrap_or(-1))
     }
 
-    /// All its processes are gone at once.
+    /// Kills all processes of the guest at once.
     pub(crate) async fn power_cut(mut self) -> Outcome {
         self.cut()?;
         self.nspawn.wait().await?;
@@ -162,12 +162,12 @@ impl Guest {
         fs::write(self.group.join("cgroup.kill"), "1")
     }
 
-    /// Where the guest's processes are seen from here.
+    /// Returns the guest's processes by their ids on this machine.
     pub(crate) fn processes(&self) -> Outcome<Vec<u32>> {
         let mut found = Vec::new();
         let mut groups = vec![self.group.clone()];
         while let Some(group) = groups.pop() {
-            // A group may end meanwhile.
+            // A control group may end meanwhile.
             let ids = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
             found.extend(ids.lines().filter_map(|id| id.parse::<u32>().ok()));
             groups.extend(below(&group));
@@ -178,7 +178,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The guest may have ended by itself.
         let _ = self.cut();
     }
 }
@@ -188,7 +188,7 @@ fn below(group: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
-/// Whether this process is a guest's systemd that takes orders.
+/// Tells whether this process is a guest's systemd that takes orders.
 async fn answers(process: u32) -> bool {
     let own = fs::read_link("/proc/self/ns/pid").ok();
     if fs::read_link(format!("/proc/{process}/ns/pid")).ok() == own {
@@ -199,7 +199,7 @@ async fn answers(process: u32) -> bool {
     asked.is_ok_and(|output| output.status.success())
 }
 
-/// A program in the namespaces of this process, with nothing of this program's environment.
+/// Returns a program to run in the namespaces of this process, with none of this program's environment.
 fn inside(process: u32, program: &str) -> Command {
     let mut command = Command::new("nsenter");
     let target = process.to_string();
@@ -215,10 +215,11 @@ fn inside(process: u32, program: &str) -> Command {
     command
 }
 
-/// Returns once this is so.
+/// Waits until the condition holds.
 ///
 /// # Errors
-/// It is not so within a patience that has nothing to do with how long it should take; or looking fails.
+/// Fails when the condition does not hold within a limit much longer than the wait should take, or when it cannot be
+/// checked.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> Outcome<bool>) -> Outcome {
     let waiting = async {
         while !is_so().await? {

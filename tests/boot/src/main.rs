@@ -1,8 +1,10 @@
-//! `boot`: real hosts, from their first boot to their end, beside the embedded cloud. Run it by `tests/boot/run`, which makes
-//! what it needs and the namespaces that it runs in: here the network is empty, and mounts are nobody else's.
+//! The program `boot`: real hosts, from their first boot to their end, with the embedded cloud around them. Run it
+//! with `tests/boot/run`, which prepares everything and makes the namespaces: the program begins with an empty network
+//! and with mounts of its own.
 //!
-//! A guest has the files that a host has, and nothing that leads the agents elsewhere: they ask the metadata service at
-//! 169.254.169.254, resolve AWS's names with the resolver in `/etc/resolv.conf`, and trust the authorities of the system.
+//! A guest has the files of a host, and nothing that leads the agents elsewhere: they ask the metadata service at
+//! 169.254.169.254, resolve AWS's names with the resolver in `/etc/resolv.conf`, and trust the authorities of the
+//! system.
 
 mod cloud;
 mod disk;
@@ -23,17 +25,17 @@ use scenarios::Scenario;
 use stage::Stage;
 use world::World;
 
-/// What a scenario did not find as it should be, or what could not be done at all.
+/// A failed check of a scenario, or the reason why something could not be done at all.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Outcome<T = ()> = Result<T, Error>;
 
-/// Called by tests/boot/run with the first three.
+/// The command line; `tests/boot/run` gives the first three options.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The root directory that all guests begin with.
+    /// The root directory from which all guests begin.
     #[arg(long)]
     root: PathBuf,
-    /// Releases, each in a directory of its version.
+    /// Releases, each in a directory named by its version.
     #[arg(long)]
     releases: PathBuf,
     /// The name of the control group that guests run in.
@@ -42,7 +44,7 @@ struct Arguments {
     /// Lists the scenarios.
     #[arg(long)]
     list: bool,
-    /// Measures so often instead of checking anything.
+    /// Measures this many times instead of checking anything.
     #[arg(long)]
     measure: Option<usize>,
     /// The scenarios to run; all when none is named.
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all went well.
+/// Runs the chosen scenarios or the measurement; tells whether all went well.
 fn start(arguments: &Arguments) -> Outcome<bool> {
     let chosen = scenarios::chosen(&arguments.scenarios)?;
     if arguments.list {
@@ -99,7 +101,7 @@ async fn run(world: &World, chosen: &[&Scenario]) -> Outcome<bool> {
     Ok(failed.is_empty())
 }
 
-/// Prints a line. A reader that has gone away is no failure.
+/// Prints a line. A reader that has gone away is not a failure.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! How long it takes: a guest with the agent beside the same guest without it.
+//! Measurements: the times of a guest with the agent, compared with the same guest without it.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::stage::{INSTALL_BBB, Role, Stage, WITHOUT_CLI};
 use crate::world::World;
 use crate::{Outcome, say};
 
-/// Seconds, one for each run.
+/// The measured times in seconds, one for each run.
 #[derive(Debug, Default)]
 struct Times(Vec<f64>);
 
@@ -16,7 +16,7 @@ impl Times {
         self.0.push(began.elapsed().as_secs_f64());
     }
 
-    /// Smallest, middle and greatest.
+    /// Formats the smallest, the median and the greatest time.
     fn line(&mut self, what: &str) -> String {
         self.0.sort_by(f64::total_cmp);
         let at = |index: usize| self.0.get(index).copied().unwrap_or(f64::NAN);
@@ -25,7 +25,7 @@ impl Times {
     }
 }
 
-/// Prints a table.
+/// Prints a table of the measured times.
 pub(crate) async fn measure(world: &World, runs: usize) -> Outcome {
     let mut rows: [(&str, Times); 7] = [
         ("bare boot: until multi-user.target", Times::default()),

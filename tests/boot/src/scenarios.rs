@@ -1,4 +1,4 @@
-//! What happens to hosts, each from a disk that has never been booted: what is expected outside, and in the guest.
+//! The scenarios: each begins with a disk that has never been booted, and checks the cloud and the guest.
 
 mod control;
 mod ends;
@@ -14,22 +14,22 @@ use futures_util::future::LocalBoxFuture;
 use crate::stage::{Role, Stage};
 use crate::{Error, Outcome};
 
-/// Nothing is measured by this: it only turns a scenario that would hang for ever into one that fails.
+/// The limit of a scenario. It measures nothing: it only makes a scenario fail that would otherwise hang for ever.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// One of them.
+/// One scenario.
 pub(crate) struct Scenario {
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub(crate) name: &'static str,
-    /// What it shows.
+    /// A description of what it shows.
     pub(crate) about: &'static str,
-    /// What the host is for.
+    /// The role of the host.
     pub(crate) role: Role,
     play: for<'a> fn(&'a Stage<'a>) -> LocalBoxFuture<'a, Outcome>,
 }
 
 impl Scenario {
-    /// Plays it. It fails when something is not as it should be.
+    /// Plays the scenario, and fails when something is not as it should be.
     pub(crate) async fn play<'a>(&self, stage: &'a Stage<'a>) -> Outcome {
         tokio::time::timeout(PATIENCE, (self.play)(stage)).await?
     }
@@ -41,7 +41,7 @@ macro_rules! scenario {
     };
 }
 
-/// All of them.
+/// All scenarios.
 const ALL: [Scenario; 13] = [
     scenario!(
         "first-boot",
@@ -103,7 +103,7 @@ const ALL: [Scenario; 13] = [
     ),
 ];
 
-/// The scenarios of these names, or all.
+/// Returns the scenarios with these names, or all when no name is given.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Error> {
     if names.is_empty() {
         return Ok(ALL.iter().collect());

@@ -1,4 +1,4 @@
-//! What a scenario plays on: a cloud, a host's disk, and what both say.
+//! The stage of a scenario: a cloud, a host's disk, and checks of both.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -13,20 +13,21 @@ use crate::guest::{Guest, until};
 use crate::world::World;
 use crate::{Outcome, cloud, ensure};
 
-/// Installs BBB as the shipped UserData does: it has to be told the host's address.
+/// A line of UserData that installs BBB as the shipped UserData does: the installer needs the host's address.
 pub(crate) const INSTALL_BBB: &str =
     "IP=$(getent ahostsv4 \"$(hostname)\" | sed -n '1s/ .*//p') install-bbb -s \"$(hostname)\"\n";
 
-/// Where the disk has install.sh: what UserData runs.
+/// The path of install.sh on the disk, from where UserData runs it.
 const INSTALLER: &str = "/opt/install.sh";
-/// How UserData begins for a host whose image has install.sh, but not the AWS CLI: then install.sh signs its requests itself.
+/// The beginning of UserData for a host whose image has install.sh, but not the AWS CLI: then install.sh signs its
+/// requests itself.
 pub(crate) const WITHOUT_CLI: &str = "#!/bin/sh\nset -eu\nrm -f /usr/bin/aws\n";
 /// The calls that change something in Scalelite.
 const CHANGES: [&str; 4] = ["addServer", "updateServer", "panicServer", "deleteServer"];
-/// How much of a long list is shown when something failed.
+/// The number of lines of a long list that are shown after a failure.
 const TAIL: usize = 250;
 
-/// What a host is for.
+/// The role of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// BigBlueButton.
@@ -35,7 +36,7 @@ pub(crate) enum Role {
     Turn,
 }
 
-/// A cloud with one host that is switched off.
+/// A cloud with one host, which is switched off at first.
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
     pub(crate) world: &'a World,
@@ -45,7 +46,7 @@ pub(crate) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// A new host, launched with the UserData of its role.
+    /// Sets the stage: a new host, launched with the UserData of its role.
     pub(crate) async fn set(world: &'a World, role: Role) -> Outcome<Self> {
         let cloud = cloud::start(world, InstanceFacts::default()).await?;
         let disk = Disk::new(world).await?;
@@ -66,7 +67,8 @@ impl<'a> Stage<'a> {
         Ok(stage)
     }
 
-    /// Short, for all that happens later. The shipped UserData is [`Stage::shipped`].
+    /// Returns UserData as short as possible, for scenarios about later events. [`Stage::shipped`] uses the shipped
+    /// one.
     fn user_data(&self) -> String {
         let install = self.install(&[]).join(" ");
         let bbb = match self.role {
@@ -76,7 +78,7 @@ impl<'a> Stage<'a> {
         format!("{WITHOUT_CLI}{install}\n{bbb}")
     }
 
-    /// Launches the host with the UserData that is shipped, its variables filled in as its operator would.
+    /// Launches the host with the shipped UserData, its variables filled in as an operator would.
     pub(crate) fn shipped(&self) -> Outcome {
         let cloud = &self.cloud;
         let region = cloud.imds.facts().map(|facts| facts.region).unwrap_or_default();
@@ -93,7 +95,7 @@ impl<'a> Stage<'a> {
                 include_str!("../../../packaging/userdata/bbb-host.sh").to_owned()
             }
             Role::Turn => {
-                // Any secret that this cloud has does for coturn's.
+                // Any secret of this cloud can serve as coturn's.
                 values.extend([
                     ("turn_secret", SCALELITE_SECRET_ID),
                     ("turn_secret_key", SCALELITE_SECRET_KEY),
@@ -107,7 +109,7 @@ impl<'a> Stage<'a> {
         Ok(cloud.imds.update(|facts| facts.user_data = Some(text))?)
     }
 
-    /// The command that installs a release, with these options in addition.
+    /// Returns the command that installs a release, with these options in addition.
     pub(crate) fn install(&self, more: &[&str]) -> Vec<String> {
         let (zone, domain) = (&self.cloud.zone_id, &self.cloud.zone_name);
         let mut words =
@@ -116,7 +118,7 @@ impl<'a> Stage<'a> {
         match self.role {
             Role::Bbb => {
                 words.extend(["--role", "bbb", "--scalelite-url", &url, "--scalelite-secret", &secret]);
-                // What would be waited for on a host with people on it.
+                // A host with users on it would need longer waits.
                 words.extend(["--set", "drain.quiet=0", "--set", "checks.work=1"]);
                 words.extend(["--set", "scalelite.poll_interval=5"]);
             }
@@ -125,7 +127,7 @@ impl<'a> Stage<'a> {
         words.into_iter().chain(more.iter().copied()).map(str::to_owned).collect()
     }
 
-    /// Runs install.sh in the guest, as an operator does later; returns its exit code and what it printed.
+    /// Runs install.sh in the guest as an operator does later; returns its exit code and what it printed.
     pub(crate) async fn install_again(&self, guest: &Guest, more: &[&str]) -> Outcome<(i32, String)> {
         guest.ends("/bin/sh", &["-c", &self.install(more).join(" ")]).await
     }
@@ -135,7 +137,7 @@ impl<'a> Stage<'a> {
         Guest::boot(self.world, &self.disk).await
     }
 
-    /// The host after its first boot: UserData has run to its end, and the host takes meetings or TURN clients.
+    /// Boots the host for the first time: UserData has run to its end, and the host takes meetings or TURN clients.
     pub(crate) async fn installed(&self) -> Outcome<Guest> {
         let guest = self.boot().await?;
         guest.reaches("cloud-final.service", "active").await?;
@@ -145,19 +147,19 @@ impl<'a> Stage<'a> {
         Ok(guest)
     }
 
-    /// Returns once the host is in Scalelite, enabled.
+    /// Waits until the host is in Scalelite, enabled.
     pub(crate) async fn joined(&self) -> Outcome {
         let enabled = async || Ok(self.entries().iter().any(|entry| entry.state == ServerState::Enabled));
         until("the host is enabled in Scalelite", enabled).await
     }
 
-    /// The host's name without a final dot.
+    /// Returns the host's name without a final dot.
     pub(crate) fn name(&self) -> String {
         let prefix = if self.role == Role::Bbb { "vc" } else { "tu" };
         format!("{prefix}-{}.{}", self.cloud.imds.instance().trim_start_matches("i-"), self.cloud.zone_name)
     }
 
-    /// The record sets of the zone but its own, as text.
+    /// Returns the record sets of the zone except those at its apex, as text.
     pub(crate) fn records(&self) -> Vec<String> {
         let apex = format!("{}.", self.cloud.zone_name);
         let sets = self.cloud.route53.records(&self.cloud.zone_id).unwrap_or_default();
@@ -167,31 +169,31 @@ impl<'a> Stage<'a> {
             .collect()
     }
 
-    /// The entries of Scalelite.
+    /// Returns the entries of Scalelite.
     pub(crate) fn entries(&self) -> Vec<ServerSnapshot> {
         self.cloud.scalelite.servers()
     }
 
-    /// The only entry.
+    /// Returns the only entry of Scalelite.
     pub(crate) fn entry(&self) -> Outcome<ServerSnapshot> {
         let mut entries = self.entries();
         ensure(entries.len() == 1, || format!("one entry was to be in Scalelite: {entries:?}"))?;
         Ok(entries.remove(0))
     }
 
-    /// A meeting that was placed on the host through Scalelite.
+    /// Starts a meeting that was placed on the host through Scalelite.
     pub(crate) fn meet(&self, meeting: &str) -> Outcome {
         self.cloud.bbb.start_meeting(meeting, 3);
         self.cloud.scalelite.map_meeting(meeting, &self.entry()?.id);
         Ok(())
     }
 
-    /// Fails unless that meeting goes on.
+    /// Fails unless that meeting still runs.
     pub(crate) fn goes_on(&self, meeting: &str) -> Outcome {
         ensure(self.cloud.bbb.meeting(meeting).is_some(), || format!("the meeting {meeting} has been ended"))
     }
 
-    /// Fails unless the name is the host's, with its address.
+    /// Fails unless the host owns its name, with its address.
     pub(crate) fn has_name(&self) -> Outcome {
         let name = self.name();
         let address =
@@ -202,20 +204,20 @@ impl<'a> Stage<'a> {
         ensure(records.iter().any(|record| record.starts_with(&owner)), || format!("no {owner}: {records:?}"))
     }
 
-    /// Fails unless nothing of the host is left outside: no record set, no entry.
+    /// Fails if anything of the host is left in the cloud: a record set or an entry.
     pub(crate) fn gone(&self) -> Outcome {
         let (records, entries) = (self.records(), self.entries());
         ensure(records.is_empty(), || format!("these record sets are left: {records:?}"))?;
         ensure(entries.is_empty(), || format!("these entries are left in Scalelite: {entries:?}"))
     }
 
-    /// What was changed in Scalelite since the journal was cleared, in order.
+    /// Returns the calls that have changed Scalelite since the journal was cleared, in order.
     pub(crate) fn changes_in_scalelite(&self) -> Vec<String> {
         let calls = self.cloud.journal.entries().into_iter().filter(|entry| entry.service == Scalelite);
         calls.map(|entry| entry.action).filter(|action| CHANGES.contains(&action.as_str())).collect()
     }
 
-    /// Fails unless nothing was changed outside since the journal was cleared.
+    /// Fails if anything was changed in the cloud since the journal was cleared.
     pub(crate) fn untouched(&self) -> Outcome {
         let changes = self.changes_in_scalelite();
         ensure(changes.is_empty(), || format!("Scalelite was asked for {changes:?}"))?;
@@ -223,7 +225,7 @@ impl<'a> Stage<'a> {
         ensure(changes == 0, || format!("record sets were changed {changes} times"))
     }
 
-    /// Where in the list of all requests this one comes first.
+    /// Returns the position of the first such request in the list of all requests.
     pub(crate) fn first(&self, service: ServiceName, action: &str) -> Outcome<usize> {
         let entries = self.cloud.journal.entries();
         let found =
@@ -231,7 +233,7 @@ impl<'a> Stage<'a> {
         found.ok_or_else(|| format!("{service:?} was never asked for {action}").into())
     }
 
-    /// What a person needs who looks for the reason of a failure: the end of the guest's journal and of the cloud's.
+    /// Returns the end of the guest's journal and of the cloud's, to find the reason for a failure.
     pub(crate) async fn report(&self) -> String {
         let tail = TAIL.to_string();
         let journal = self.disk.journal(&["--output=short-monotonic", "--lines", &tail]).await;
@@ -248,12 +250,12 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Where Scalelite's secret is, as a word of a shell's.
+/// Returns the reference to Scalelite's secret, quoted for a shell.
 fn secret_reference() -> String {
     format!("'secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}'")
 }
 
-/// Gives a variable of a shell's script this value, in the line that sets it.
+/// Gives a variable of a shell script this value, in the line that sets it.
 fn fill(script: &str, variable: &str, value: &str) -> Outcome<String> {
     let begin = format!("{variable}=");
     let line = script.lines().find(|line| line.starts_with(&begin));

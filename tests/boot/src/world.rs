@@ -1,6 +1,7 @@
-//! Where guests live: a bridge that has the cloud's addresses, a directory in memory for their disks, a control group.
+//! The world of the guests: a bridge with the cloud's addresses, a directory in memory for their disks, a control
+//! group.
 //!
-//! The program runs in namespaces of its own (see `tests/boot/run`), so nothing here has to be taken back.
+//! The program runs in namespaces of its own (see `tests/boot/run`), so nothing has to be undone afterwards.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -9,21 +10,21 @@ use tokio::process::Command;
 
 use crate::Outcome;
 
-/// The bridge that guests are connected to. It has all addresses that are not a guest's.
+/// The bridge to which guests are connected. It has all addresses that are not a guest's.
 pub(crate) const BRIDGE: &str = "outside";
-/// A guest's only way to anywhere.
+/// The guest's only route.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-/// The resolver of the VPC: its network's base and two.
+/// The resolver of the VPC, at the base of its network plus two.
 pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-/// The one guest. The public address that the metadata service tells it leads nowhere, as it does inside a VPC.
+/// The only guest. Its public address, which the metadata service tells, leads nowhere, as inside a real VPC.
 pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
 /// The metadata service.
 pub(crate) const IMDS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-/// All services of AWS with names.
+/// The address of all named services of AWS.
 pub(crate) const AWS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// Scalelite.
 pub(crate) const SCALELITE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
-/// The BBB that the guest's stand-in for nginx leads to.
+/// The BBB to which the guest's stand-in for nginx leads.
 pub(crate) const BBB: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 3);
 /// The zone's authoritative servers.
 pub(crate) const NAME_SERVERS: [Ipv4Addr; 2] =
@@ -31,24 +32,24 @@ pub(crate) const NAME_SERVERS: [Ipv4Addr; 2] =
 
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 
-/// What all guests share.
+/// The parts that all guests share.
 #[derive(Debug)]
 pub(crate) struct World {
-    /// The root directory that every disk begins with.
+    /// The root directory from which every disk begins.
     pub(crate) root: PathBuf,
-    /// Releases, each in a directory of its version.
+    /// Releases, each in a directory named by its version.
     pub(crate) releases: PathBuf,
-    /// The control group that guests run in.
+    /// The control group in which guests run.
     pub(crate) group: PathBuf,
 }
 
 impl World {
-    /// Makes it.
+    /// Makes the world.
     pub(crate) async fn make(root: &Path, releases: &Path, group: &str) -> Outcome<Self> {
-        // Version 2 alone, wherever the machine has it; guests would not boot with what is there besides.
+        // Only version 2, wherever the machine has it: guests would not boot with the other hierarchies around it.
         run("umount", &["--recursive", CONTROL_GROUPS]).await?;
         run("mount", &["-t", "cgroup2", "cgroup2", CONTROL_GROUPS]).await?;
-        // Nothing of this machine's is seen by systemd-nspawn, nor the other way round; disks are here too.
+        // This hides the machine's files from systemd-nspawn, and its files from the machine; the disks are here too.
         run("mount", &["-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run"]).await?;
         let group = Path::new(CONTROL_GROUPS).join(group);
         std::fs::create_dir(&group)?;
@@ -69,7 +70,7 @@ async fn bridge() -> Outcome {
     Ok(())
 }
 
-/// An address as the sandbox's options want it.
+/// Converts an address for the sandbox's options.
 pub(crate) fn ip(address: Ipv4Addr) -> IpAddr {
     IpAddr::V4(address)
 }
@@ -77,14 +78,14 @@ pub(crate) fn ip(address: Ipv4Addr) -> IpAddr {
 /// Runs a program of this machine to its end and returns what it printed.
 ///
 /// # Errors
-/// It cannot be run, or ends otherwise than with 0: then with all that it printed.
+/// Fails when the program cannot be run, or exits with a code other than 0; the error has everything that it printed.
 pub(crate) async fn run(program: &str, arguments: &[&str]) -> Outcome<String> {
     let mut command = Command::new(program);
     command.args(arguments);
     output(command).await
 }
 
-/// The same for a command that is put together already.
+/// Runs a prepared command like [`run`].
 pub(crate) async fn output(mut command: Command) -> Outcome<String> {
     let shown = || format!("{:?}", command.as_std());
     let shown = shown();

@@ -1,4 +1,4 @@
-//! BBB's answers and its property files.
+//! Targets for BBB's answers and its property files.
 
 use clients::bbb::answer::Answer;
 use clients::bbb::{Algorithm, Error, properties};
@@ -6,21 +6,22 @@ use reqwest::StatusCode;
 
 use crate::{check_error, check_shown, text};
 
-/// Meetings are counted, or the answer is refused: one that cannot be understood is never no meetings.
+/// Checks that meetings are counted or the answer is refused: an answer that cannot be understood never means "no
+/// meetings".
 pub(crate) fn meetings(input: &[u8]) {
     let Some(meetings) = read(answer(input, "getMeetings").meetings()) else { return };
     assert!(contains(input, b"SUCCESS"));
     if meetings.is_empty() {
         assert!(contains(input, b"meetings") || contains(input, b"noMeetings"));
     }
-    // Every meeting has a tag, so none is made up.
+    // Every meeting has a tag, so none is invented.
     assert!(meetings.len() <= input.windows(8).filter(|window| *window == b"<meeting").count());
     for meeting in meetings {
         assert!(!meeting.id.trim().is_empty());
     }
 }
 
-/// The version, and answers that only say that something was done.
+/// Checks the version, and answers that only say that a call was carried out.
 pub(crate) fn version(input: &[u8]) {
     if let Some(version) = read(answer(input, "its version").version()) {
         check_shown(&version.api);
@@ -31,7 +32,7 @@ pub(crate) fn version(input: &[u8]) {
     }
 }
 
-/// What is written in Java's way is read as it was meant, whatever stands before it.
+/// Checks that a text in Java's property format is read as it was meant, whatever stands before it.
 pub(crate) fn property_file(input: &[u8]) {
     let decoded = properties::decode(input);
     let found = properties::parse(&decoded);
@@ -42,7 +43,7 @@ pub(crate) fn property_file(input: &[u8]) {
     assert_eq!(properties::parse(&with_another).get("securitySalt").map(String::as_str), Some("a=b:c"));
 }
 
-/// A checksum's algorithm is chosen from those that are named.
+/// Checks that a checksum's algorithm is chosen from the named ones.
 pub(crate) fn checksums(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let chosen = Algorithm::choose(text);
@@ -58,7 +59,7 @@ fn escape(text: &str) -> String {
 }
 
 fn contains(input: &[u8], part: &[u8]) -> bool {
-    // References such as &#83; write any character otherwise.
+    // References such as &#83; can write any character in another way.
     contains_plain(input, part) || contains_plain(input, b"&#") || contains_plain(input, b"<!ENTITY")
 }
 
@@ -66,7 +67,7 @@ fn contains_plain(input: &[u8], part: &[u8]) -> bool {
     input.windows(part.len()).any(|window| window == part)
 }
 
-/// The first byte of an input chooses the HTTP status.
+/// Makes an answer; the first byte of the input chooses the HTTP status.
 fn answer(input: &[u8], call: &'static str) -> Answer {
     let (first, body) = input.split_first().unwrap_or((&0, &[]));
     let status = match first % 8 {

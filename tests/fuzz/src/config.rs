@@ -1,4 +1,4 @@
-//! The configuration: files, environment and flags.
+//! Targets for the configuration: files, environment and flags.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ const TURN: Agent = Agent {
 };
 const FILE: &str = "/etc/bbb-agent/config.toml";
 
-/// A file. What passes makes names that exist; what does not says where, line by line.
+/// Checks a file: one that passes makes valid names, and one that fails is reported with the place of each problem.
 pub(crate) fn file(input: &[u8]) {
     let Some(text) = text(input) else { return };
     for agent in [BBB, TURN] {
@@ -37,7 +37,7 @@ pub(crate) fn file(input: &[u8]) {
     }
 }
 
-/// Variables and flags: each line of an input is both, `dns.ttl=60` and `BBB_AGENT_DNS_TTL=60`.
+/// Checks variables and flags: each line of an input is used as both, `dns.ttl=60` and `BBB_AGENT_DNS_TTL=60`.
 pub(crate) fn overrides(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let agent = BBB;
@@ -54,7 +54,7 @@ pub(crate) fn overrides(input: &[u8]) {
     }
 }
 
-/// Somebody writes a secret where its place belongs: nobody gets to see it.
+/// Checks that a secret is never shown when an operator writes it where its reference belongs.
 pub(crate) fn secret(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let agent = BBB;

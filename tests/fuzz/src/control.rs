@@ -1,4 +1,4 @@
-//! Both ends of the control socket.
+//! Targets for both ends of the control socket.
 
 use host::control::message::{self, Error, LIMIT};
 use host::control::{Reply, Request};
@@ -7,17 +7,17 @@ use serde::de::DeserializeOwned;
 
 use crate::{check_error, now};
 
-/// What the service understands of a command's line.
+/// Checks the service's reading of a command's lines.
 pub(crate) fn request(input: &[u8]) {
     each::<Request>(input);
 }
 
-/// What a command understands of the service's lines.
+/// Checks a command's reading of the service's lines.
 pub(crate) fn reply(input: &[u8]) {
     each::<Reply>(input);
 }
 
-/// Reads all messages: each says the same when it is sent on, and reading ends.
+/// Reads all messages: each reads the same after it was written again, and reading ends.
 fn each<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(mut input: &[u8]) {
     loop {
         let before = input.len();

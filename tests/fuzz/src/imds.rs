@@ -1,4 +1,4 @@
-//! The metadata service's answers.
+//! Targets for the metadata service's answers.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ use crate::{MARK, check_error, check_shown, marked};
 
 const PATH: &str = "dynamic/instance-identity/document";
 
-/// Whatever the document says, it makes no instance and no region that AWS would not have, and so no odd name.
+/// Checks that no document gives an instance id or a region that AWS would not use, and therefore no odd host name.
 pub(crate) fn identity(input: &[u8]) {
     let Some(identity) = read(answers::identity(PATH, input)) else { return };
     check_instance(&identity.instance);
@@ -26,7 +26,7 @@ pub(crate) fn identity(input: &[u8]) {
     assert_eq!(found, (identity.instance, Some(identity.region)));
 }
 
-/// Notices and events are times and words.
+/// Checks that notices and events give only times and words.
 pub(crate) fn notices(input: &[u8]) {
     if let Some(notice) = read(answers::spot_notice(PATH, input)) {
         check_shown(&notice.action);
@@ -38,7 +38,7 @@ pub(crate) fn notices(input: &[u8]) {
     }
 }
 
-/// Single values: addresses, the target state, the group's name, the role's.
+/// Checks single values: addresses, the target state, the names of the group and of the role.
 pub(crate) fn values(input: &[u8]) {
     read(answers::address::<Ipv4Addr>(PATH, input));
     read(answers::address::<Ipv6Addr>(PATH, input));
@@ -57,11 +57,11 @@ pub(crate) fn values(input: &[u8]) {
     }
 }
 
-/// Nothing of the credentials is in an error or a `Debug`, whatever surrounds them.
+/// Checks that credentials appear neither in an error nor in a `Debug` text, whatever surrounds them.
 pub(crate) fn credentials(input: &[u8]) {
     match answers::credentials(PATH, &marked(input)) {
         Ok(credentials) => {
-            // The other two may be shown.
+            // The key id and the expiration may be shown.
             let others = [&credentials.access_key_id, &credentials.expiration];
             let shown = format!("{credentials:?}");
             assert!(!shown.contains(MARK) || others.iter().any(|text| text.contains(MARK)), "{shown}");

@@ -1,8 +1,9 @@
-//! Coverage-guided fuzzing of everything in the agents that reads what others have written.
+//! Coverage-guided fuzzing of all code in the agents that reads data of others.
 //!
-//! A *target* reads arbitrary bytes as one kind of outside data and asserts what has to hold whatever they are: not only
-//! that nothing panics, but what an answer may make of the host. Each has a corpus of real answers, and of inputs that once
-//! were findings, in `corpus/<target>`. `tests/fuzz/run` lets libFuzzer look for further ones; `cargo test` replays the corpora.
+//! A *target* reads arbitrary bytes as one kind of outside data and asserts what has to hold for any bytes: not only
+//! that nothing panics, but also what an answer may do to the host. The corpus of a target, in `corpus/<target>`, has
+//! real answers, and inputs that were once findings. `tests/fuzz/run` lets libFuzzer look for new ones; `cargo test`
+//! replays the corpora.
 
 mod bbb;
 mod config;
@@ -17,15 +18,15 @@ mod zone;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// Asserts what has to hold for any input.
+/// A check that has to hold for any input.
 pub type Check = fn(&[u8]);
 
 /// One kind of outside data.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, on the command line and as the directory of its corpus.
+    /// The target's name, on the command line and as the directory of its corpus.
     pub name: &'static str,
-    /// What has to hold.
+    /// The check of an input.
     pub check: Check,
 }
 
@@ -65,33 +66,33 @@ const fn target(name: &'static str, check: Check) -> Target {
     Target { name, check }
 }
 
-/// The input as text. What is no UTF-8 stays out where the agents too would refuse it before the parser sees it.
+/// Returns the input as text; inputs that are not UTF-8 are skipped where the agents also refuse them before parsing.
 fn text(input: &[u8]) -> Option<&str> {
     std::str::from_utf8(input).ok()
 }
 
-/// Stands for a secret in a document.
+/// A stand-in for a secret in a document.
 const MARK: &str = "MARKED-e5a1c09d";
 
-/// The input with [`MARK`] wherever it has a `$`: so the corpora and libFuzzer's changes put it anywhere.
+/// Replaces each `$` of the input by [`MARK`], so that the corpora and libFuzzer's mutations can put it anywhere.
 fn marked(input: &[u8]) -> Vec<u8> {
     let pieces: Vec<&[u8]> = input.split(|byte| *byte == b'$').collect();
     pieces.join(MARK.as_bytes())
 }
 
-/// A text for a person's terminal or log: a line that ends, without control characters.
+/// Checks a text for a terminal or a log: it has no control characters.
 fn check_shown(text: &str) {
     assert!(!text.contains(char::is_control), "{text:?}");
 }
 
-/// An error for a person: such a text, not endless, and without the secret that the input held.
+/// Checks an error message: no control characters, a bounded length, and no secret from the input.
 fn check_error(text: &str) {
     check_shown(text);
     assert!(text.chars().count() < 1500, "{text:?}");
     assert!(!text.contains(MARK), "{text:?}");
 }
 
-/// The result of something that has all that it reads at hand, so that it never waits.
+/// Returns the result of a future that has all its data at hand and therefore never waits.
 fn now<T>(work: impl Future<Output = T>) -> T {
     match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,

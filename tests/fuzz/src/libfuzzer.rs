@@ -1,4 +1,4 @@
-//! The program that libFuzzer drives: one target, named by `FUZZ_TARGET`. Built and run by `tests/fuzz/run`.
+//! The program that libFuzzer drives: one target, named by `FUZZ_TARGET`. `tests/fuzz/run` builds and runs it.
 
 #![no_main]
 
@@ -11,14 +11,14 @@ static CHECK: LazyLock<fuzz::Check> = LazyLock::new(|| {
     target.unwrap_or_else(|| panic!("FUZZ_TARGET is {name:?}, which is no target")).check
 });
 
-/// What libFuzzer calls with each input. A panic aborts, which libFuzzer takes for a finding.
+/// Runs the target on one input, called by libFuzzer. A panic aborts, which libFuzzer reports as a finding.
 ///
 /// # Safety
-/// `data` is the beginning of `length` bytes that nobody changes meanwhile; libFuzzer sees to that.
+/// `data` must point to `length` bytes that do not change during the call; libFuzzer guarantees that.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn LLVMFuzzerTestOneInput(data: *const u8, length: usize) -> i32 {
-    // A slice begins somewhere even when it is empty, which C does not ask for.
+    // A slice's pointer must not be null even when it is empty, which C does not require.
     let input = if length == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(data, length) } };
     CHECK(input);
     0

@@ -1,4 +1,5 @@
-//! What others on this host say: systemd, Redis, the TURN server, whoever shows a certificate, a BBB or the operator by a URL.
+//! Targets for answers on this host: from systemd, Redis and the TURN server, certificates, and URLs from BBB or the
+//! operator.
 
 use std::io;
 
@@ -12,7 +13,7 @@ use plan::stun;
 
 use crate::{check_error, now, text};
 
-/// A host that goes down is one only where systemd has a job that says so.
+/// Checks that the host counts as going down only where systemd has a job that says so.
 pub(crate) fn systemd_jobs(input: &[u8]) {
     let printed = String::from_utf8_lossy(input);
     let jobs = stop_cause::parse(&printed);
@@ -30,7 +31,8 @@ pub(crate) fn systemd_jobs(input: &[u8]) {
     assert_eq!(stop_cause::cause(&stop_cause::parse(&powered_off), "bbb-agent.service"), StopCause::PowerOff);
 }
 
-/// Jobs are counted from whole answers only, and nothing of Redis' but a word is in an error.
+/// Checks that jobs are counted only from complete answers, and that an error has no more of Redis' answer than a
+/// word.
 pub(crate) fn redis_answers(input: &[u8]) {
     match now(redis::ask(tokio::io::join(input, tokio::io::sink()))) {
         Ok(jobs) => {
@@ -48,7 +50,7 @@ pub(crate) fn redis_answers(input: &[u8]) {
     }
 }
 
-/// Only a whole answer with the request's own id counts. The first 12 bytes of an input are that id.
+/// Checks that only a complete answer with the request's own id counts. The first 12 bytes of an input are that id.
 pub(crate) fn stun_answers(input: &[u8]) {
     let Some((id, datagram)) = input.split_first_chunk::<12>() else { return };
     if stun::answers(datagram, *id) {
@@ -63,7 +65,7 @@ pub(crate) fn stun_answers(input: &[u8]) {
     assert!(stun::answers(&answer, *id));
 }
 
-/// A certificate ends before the year 10000, or cannot be read.
+/// Checks that a certificate ends before the year 10000, or cannot be read.
 pub(crate) fn certificate_end(input: &[u8]) {
     match certificate::not_after(input) {
         Ok(seconds) => assert!(seconds < 253_402_300_800),
@@ -71,7 +73,7 @@ pub(crate) fn certificate_end(input: &[u8]) {
     }
 }
 
-/// A URL in its normal form stays as it is, and leads to the host that it is taken for.
+/// Checks that a URL in its normal form stays as it is, and leads to the host that it is taken for.
 pub(crate) fn url(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let Some(normal) = normalise_url(text) else { return };
@@ -81,7 +83,7 @@ pub(crate) fn url(input: &[u8]) {
         assert!(followed.username().is_empty() && followed.password().is_none(), "{normal}");
         assert!(followed.query().is_none() && followed.fragment().is_none(), "{normal}");
     }
-    // A name that is none of ours may be written otherwise (%41, \u{fc}), or be no name at all; ours may not.
+    // A foreign name may have another spelling (%41, \u{fc}), or be no name at all; the fleet's own names may not.
     if !Name::host(host).is_ok_and(|name| name.as_str() == host && name.as_str().ends_with(".example.org")) {
         return;
     }

@@ -1,4 +1,4 @@
-//! What the zone holds: names, ownership labels and values, by way of DNS or of Route 53's API.
+//! Targets for the contents of a zone, read through DNS or Route 53's API: names, ownership labels and values.
 
 use plan::instance::InstanceId;
 use plan::ownership::{Owner, is_account};
@@ -6,7 +6,7 @@ use plan::record::{HostTemplate, Name, RecordType, is_region, normalise_value, q
 
 use crate::{check_shown, text};
 
-/// An ownership label is somebody's only with a whole instance id in it, and says the same when it is written again.
+/// Checks that an ownership label needs a complete instance id, and reads the same after it was written again.
 pub(crate) fn ownership(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let Some(owner) = Owner::parse(text) else { return };
@@ -18,7 +18,7 @@ pub(crate) fn ownership(input: &[u8]) {
     assert_eq!(Owner::parse(&owner.to_string()), Some(owner));
 }
 
-/// A TXT value says the same when it is written and read again, and what is written is what Route 53 takes.
+/// Checks that a TXT value reads the same after it was written again, in a form that Route 53 accepts.
 pub(crate) fn txt(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let quoted = quote_txt(text);
@@ -32,7 +32,8 @@ pub(crate) fn txt(input: &[u8]) {
     }
 }
 
-/// A name that is taken for a host's fits into DNS and leads back to itself; a remote one never becomes what it is not.
+/// Checks that a host's name fits into DNS and reads back as itself, and that a remote name never turns into another
+/// one.
 pub(crate) fn host_name(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let remote = Name::remote(text);
@@ -60,7 +61,7 @@ pub(crate) fn host_name(input: &[u8]) {
     assert!(name.as_str().contains('.'));
 }
 
-/// An instance id is all that may become part of a host's name.
+/// Checks an instance id, the only part of outside data that may become part of a host's name.
 pub(crate) fn check_instance(instance: &InstanceId) {
     let digits = instance.digits();
     assert!(matches!(digits.len(), 8 | 17), "{instance}");

@@ -1,4 +1,5 @@
-//! Scalelite's answers. The first byte of an input chooses what was asked and the HTTP status; the rest is the body.
+//! Targets for Scalelite's answers. The first byte of an input chooses the call and the HTTP status; the rest is the
+//! body.
 
 use clients::scalelite::{Error, Listing, Server, answer::Answer};
 use plan::membership::{host_of, normalise_url};
@@ -10,7 +11,7 @@ const HOST: &str = "vc-0123456789abcdef0.example.org";
 const SECRET: &str = "\"secret\":\"";
 const STATUSES: [u16; 8] = [200, 201, 400, 404, 500, 502, 302, 429];
 
-/// Only entries that lead to the host's name are the host's, and no secret of anybody's is in an error.
+/// Checks that only entries with the host's name count as the host's, and that no secret is in an error.
 pub(crate) fn listing(input: &[u8]) {
     let url = format!("https://{HOST}/bigbluebutton/api");
     let Some(listing) = answer(input, false).and_then(|answer| read(answer.listing())) else { return };
@@ -23,7 +24,7 @@ pub(crate) fn listing(input: &[u8]) {
         check_server(&server);
         let normal = normalise_url(&server.url).unwrap();
         assert_eq!(host_of(&normal), Some(HOST), "{}", server.url);
-        // Whoever follows the URL has to come to the same host as we think.
+        // An HTTP client that follows the URL must come to the same host.
         let followed = reqwest::Url::parse(&normal).unwrap();
         assert_eq!(followed.host_str(), Some(HOST), "{}", server.url);
         let entry = server.entry(&url, &MARK.into());
@@ -31,14 +32,14 @@ pub(crate) fn listing(input: &[u8]) {
     }
 }
 
-/// The entry that a change answers with.
+/// Checks the entry in the answer to a change.
 pub(crate) fn server(input: &[u8]) {
     if let Some(server) = answer(input, true).and_then(|answer| read(answer.server())) {
         check_server(&server);
     }
 }
 
-/// Deleting and panicking: done is only what Scalelite says is done.
+/// Checks deleting and panicking: only an answer of Scalelite's that says so means that the call was carried out.
 pub(crate) fn done(input: &[u8]) {
     let Some(status) = status(input) else { return };
     let Some(answer) = answer(input, true) else { return };
@@ -72,7 +73,7 @@ fn answer(input: &[u8], changing: bool) -> Option<Answer> {
 fn read<T>(answer: Result<T, Error>) -> Option<T> {
     let refused = |error: &Error| {
         let text = error.to_string();
-        // Scalelite's own words are passed on, whatever they are.
+        // Messages from Scalelite are passed on, whatever they contain.
         let worded = matches!(error, Error::Refused { .. } | Error::Http { .. } | Error::Conflict { .. });
         check_error(&if worded { text.replace(MARK, "") } else { text });
     };

@@ -1,10 +1,11 @@
-//! Secrets and where they are.
+//! Targets for secrets and references to them.
 
 use clients::secrets::{SecretReference, pick};
 
 use crate::{MARK, check_error, marked, text};
 
-/// A reference says the same when it is written again; what is none is not shown, as it may be the secret itself.
+/// Checks that a reference reads the same after it was written again; another text is not shown, as it may be the
+/// secret itself.
 pub(crate) fn reference(input: &[u8]) {
     let Some(text) = text(input) else { return };
     match SecretReference::parse(text) {
@@ -21,7 +22,7 @@ pub(crate) fn reference(input: &[u8]) {
     }
 }
 
-/// No error about a secret's JSON holds anything of it.
+/// Checks that no error about a secret's JSON contains a part of it.
 pub(crate) fn json(input: &[u8]) {
     let marked = marked(input);
     let Some(text) = text(&marked) else { return };

@@ -1,4 +1,4 @@
-//! What name servers and Route 53 answer.
+//! Targets for the answers of name servers and Route 53.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -12,12 +12,13 @@ use crate::{check_error, check_shown};
 
 const ID: u16 = 0x1234;
 
-/// An answer says something about the name that was asked for, or nothing; and it makes the name nobody's who is not in it.
+/// Checks that an answer counts only for the name that was asked for, and gives that name only to an owner named in
+/// it.
 pub(crate) fn dns(input: &[u8]) {
     let host = Name::host("vc-1.example.org").unwrap();
     for kind in [RecordType::A, RecordType::Aaaa, RecordType::Txt] {
         let name = if kind == RecordType::Txt { host.ownership() } else { host.clone() };
-        // Another id is never accepted; the right one is not left to luck.
+        // An answer with another id is never accepted; the input gets the right id in a second try.
         assert_eq!(
             authoritative::understand(input, ID, "ns-1", &name, kind)
                 .filter(|_| !input.starts_with(&[0x12, 0x34])),
@@ -56,7 +57,7 @@ fn check_found(found: &authoritative::Found, name: &Name, kind: RecordType) {
     }
 }
 
-/// A batch that was refused is a lost race only by Route 53's own words.
+/// Checks that a refused batch counts as a lost race only if Route 53 says so.
 pub(crate) fn refused_batch(input: &[u8]) {
     let Some(messages) = route53::messages(input) else { return };
     let error = route53::refusal("Z0123456789ABCDEFGHIJ", &messages);

@@ -1,4 +1,4 @@
-//! Runs the real binaries on a host of the cloud: a configuration file, the environment, the command.
+//! Runs of the real binaries on a host of the cloud: the configuration file, the environment, the command.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// `bbb-agent` or `turn-agent` on a host, with a configuration written into the host's directory.
+    /// Installs `bbb-agent` or `turn-agent` on a host, with a configuration in the host's directory.
     pub fn install(cloud: &Arc<Cloud>, host: &Host, name: &str) -> Result<Self, String> {
         let directory = host.root.join("etc").join(name);
         let failed = |error: io::Error| format!("cannot write into {}: {error}", directory.display());
@@ -35,22 +35,22 @@ impl Agent {
         })
     }
 
-    /// Where its configuration is; drop-ins go into `config.d` beside it.
+    /// Returns the path of the configuration; drop-ins go into `config.d` beside it.
     pub fn config(&self) -> &Path {
         &self.config
     }
 
-    /// Where its service keeps its lock and its socket.
+    /// Returns the directory in which the service keeps its lock and its socket.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Its binary.
+    /// Returns the path of the binary.
     pub fn binary(&self) -> &Path {
         &self.binary
     }
 
-    /// The environment that it needs to find the cloud, its configuration included.
+    /// Returns the environment that the agent needs to find the cloud and its configuration.
     pub fn environment(&self) -> Vec<(String, String)> {
         let name =
             self.binary.file_name().map(|name| name.to_string_lossy().replace('-', "_").to_uppercase());
@@ -58,7 +58,7 @@ impl Agent {
         self.environment.iter().cloned().chain([config]).collect()
     }
 
-    /// A command with that environment and nothing else, so that the caller's own settings cannot get in.
+    /// Returns a command with that environment and nothing else, so that the caller's own settings cannot get in.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).env_clear().envs(self.environment()).kill_on_drop(true);
@@ -66,12 +66,12 @@ impl Agent {
     }
 }
 
-/// What `/run/<agent>` is on a real host.
+/// Returns the directory that replaces `/run/<agent>` of a real host.
 fn directory(host: &Host, name: &str) -> PathBuf {
     host.root.join("run").join(name)
 }
 
-/// The configuration of an agent on a host. Times are short: nothing in the cloud takes long unless a test wants it to.
+/// Returns the configuration of an agent on a host. Times are short: in the cloud only a test makes things slow.
 fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
     let servers: Vec<String> = cloud.dns.addresses().iter().map(|address| format!("\"{address}\"")).collect();
     let mut text = format!(
@@ -79,7 +79,7 @@ fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
         cloud.zone_id,
         cloud.zone_name,
         servers.join(", "),
-        // Hosts of the cloud share a machine: each has a lock of its own.
+        // Hosts of the cloud share a machine, so each has a lock of its own.
         directory(host, name).display()
     );
     if name == "bbb-agent" {

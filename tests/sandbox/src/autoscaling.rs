@@ -1,5 +1,5 @@
-//! EC2 Auto Scaling's query API, version 2011-01-01, as far as a host calls it. The groups live in a
-//! [`Fleet`], where tests steer them: [`Fleet::scale_in`], [`Fleet::terminate`], [`Fleet::protect`].
+//! EC2 Auto Scaling's query API, version 2011-01-01, as far as a host calls it. The groups are in a [`Fleet`], where
+//! tests steer them: [`Fleet::scale_in`], [`Fleet::terminate`], [`Fleet::protect`].
 
 mod answers;
 
@@ -14,7 +14,7 @@ use crate::http::{Request, Response, Service, ServiceName, reply};
 
 pub(crate) const NAMESPACE: &str = "http://autoscaling.amazonaws.com/doc/2011-01-01/";
 
-/// Auto Scaling, showing and changing the groups of a [`Fleet`].
+/// Auto Scaling's API, which shows and changes the groups of a [`Fleet`].
 #[derive(Debug)]
 pub struct AutoScaling {
     fleet: Arc<Fleet>,
@@ -23,7 +23,7 @@ pub struct AutoScaling {
 }
 
 impl AutoScaling {
-    /// Auto Scaling of this account and region (they only show in ARNs).
+    /// Creates Auto Scaling for this account and region (they appear only in ARNs).
     pub fn new(fleet: Arc<Fleet>, account: &str, region: &str) -> Arc<Self> {
         Arc::new(Self { fleet, account: account.to_owned(), region: region.to_owned() })
     }
@@ -95,7 +95,7 @@ impl AutoScaling {
     }
 }
 
-/// A parameter that must be there, refused in Auto Scaling's words.
+/// Returns a parameter, or refuses a request without it in Auto Scaling's words.
 pub(crate) fn required<'a>(params: &'a Params, name: &str) -> Result<&'a str, Refusal> {
     let mut field = name.to_owned();
     if let Some(first) = field.get_mut(..1) {
@@ -149,7 +149,7 @@ impl Service for AutoScaling {
     }
 }
 
-/// The answer of an operation: `result` writes what stands in `<...Result>`.
+/// Returns the answer of an operation; `result` writes the content of `<...Result>`.
 pub(crate) fn answer(operation: &str, result: impl FnOnce(&mut Xml)) -> Response {
     let body = Xml::document(&format!("{operation}Response"), NAMESPACE, |xml| {
         xml.element(&format!("{operation}Result"), result);

@@ -1,5 +1,5 @@
-//! The front of all AWS services: one listener that verifies each request's Signature Version 4 for real, refuses what
-//! is denied, and hands the rest to the service that the credential scope names.
+//! The front of all AWS services: one listener that really verifies the Signature Version 4 of each request, refuses
+//! denied actions, and passes the rest to the service that the credential scope names.
 //!
 //! | refused | Auto Scaling, CloudWatch, Route 53 | EC2 | Secrets Manager | S3 |
 //! |---|---|---|---|---|
@@ -28,7 +28,7 @@ pub use vault::{Keys, Vault};
 
 use crate::http::{Request, Response, Route, Service, ServiceName, reply};
 
-/// Why the front does not let a request through.
+/// The reason why the front refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Unsigned,
@@ -43,7 +43,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// The status and code in the service's own terms: see the table of this module.
+    /// Returns the status and the code in the service's own terms: see the table of this module.
     fn of(self, service: ServiceName) -> (u16, &'static str) {
         match (service, self) {
             (ServiceName::S3, Self::Unsigned | Self::Denied) => (403, "AccessDenied"),
@@ -78,7 +78,7 @@ impl Refused {
     }
 }
 
-/// The text that AWS gives with an error code when nothing more particular is to be said.
+/// Returns the message that AWS gives with an error code when it has nothing more specific to say.
 pub(crate) fn message(code: &str) -> &'static str {
     match code {
         "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => {
@@ -105,7 +105,7 @@ pub(crate) fn message(code: &str) -> &'static str {
     }
 }
 
-/// The name by which a service is called in credential scopes and in IAM actions.
+/// Returns the name of a service in credential scopes and in IAM actions.
 fn signing_name(service: ServiceName) -> &'static str {
     match service {
         ServiceName::Route53 => "route53",
@@ -118,17 +118,17 @@ fn signing_name(service: ServiceName) -> &'static str {
     }
 }
 
-/// IAM calls CloudWatch by another name than its signatures do.
+/// Returns the prefix of a service's IAM actions: only CloudWatch's differs from its signing name.
 fn iam_prefix(service: ServiceName) -> &'static str {
     if service == ServiceName::CloudWatch { "cloudwatch" } else { signing_name(service) }
 }
 
-/// The IAM actions that are refused. Clones share one set.
+/// The IAM actions that are denied. Clones share one set.
 #[derive(Clone, Debug, Default)]
 pub struct Denials(Arc<Mutex<BTreeSet<String>>>);
 
 impl Denials {
-    /// Whether this action is refused, e.g. `s3:ListBucket`; itself, or with all of its service.
+    /// Tells whether an action is denied, e.g. `s3:ListBucket`, by its own name or with all actions of its service.
     pub(crate) fn has(&self, action: &str) -> bool {
         let all = action.split_once(':').map(|(prefix, _)| format!("{prefix}:*"));
         let denied = self.set();
@@ -140,7 +140,7 @@ impl Denials {
     }
 }
 
-/// Verifies, authorises and dispatches requests.
+/// The front: it verifies, authorises and dispatches requests.
 #[derive(Debug)]
 pub struct Front {
     region: String,
@@ -159,7 +159,7 @@ impl std::fmt::Debug for Services {
 }
 
 impl Front {
-    /// A front for the regional services of `region` and for Route 53, which accepts the keys of `vault`.
+    /// Creates a front for the regional services of `region` and for Route 53, which accepts the keys of `vault`.
     pub fn new(region: &str, vault: Arc<Vault>) -> Arc<Self> {
         Arc::new(Self {
             region: region.to_owned(),
@@ -175,12 +175,13 @@ impl Front {
         services.0.insert(signing_name(service.name()), service);
     }
 
-    /// The keys that are accepted.
+    /// Returns the vault with the accepted keys.
     pub fn vault(&self) -> &Arc<Vault> {
         &self.vault
     }
 
-    /// Refuses an IAM action, e.g. `route53:ChangeResourceRecordSets`, from now on; `route53:*` refuses all.
+    /// Denies an IAM action, e.g. `route53:ChangeResourceRecordSets`, from now on; `route53:*` denies all of a
+    /// service.
     pub fn deny(&self, action: &str) {
         self.denied.set().insert(action.to_owned());
     }
@@ -190,17 +191,17 @@ impl Front {
         self.denied.set().remove(action);
     }
 
-    /// What is refused now.
+    /// Returns the actions that are denied now.
     pub fn denied(&self) -> Vec<String> {
         self.denied.set().iter().cloned().collect()
     }
 
-    /// The same, for a service whose answers depend on it.
+    /// Returns a handle to the denied actions, for a service whose answers depend on them.
     pub fn denials(&self) -> Denials {
         self.denied.clone()
     }
 
-    /// For [`crate::http::Gate::listen`].
+    /// Returns the route for [`crate::http::Gate::listen`].
     pub fn route(self: &Arc<Self>) -> Route {
         let front = Arc::clone(self);
         Arc::new(move |request| front.admit(request))
@@ -222,13 +223,13 @@ impl Front {
         Arc::new(Admitted { service: Arc::clone(service), refused })
     }
 
-    /// The signing name of the service that a valid signature is for.
+    /// Returns the signing name of the service for which the request has a valid signature.
     fn verify(&self, request: &Request) -> Result<String, Refused> {
         let signed = sigv4::Signed::parse(request)?;
         let keys = self.vault.find(&signed.access_key).ok_or(Refused::UnknownKey)?;
         keys.check_token(request.header("x-amz-security-token"))?;
-        // Route 53 is global and signed for us-east-1; but where an endpoint is given, as here, the SDKs sign for the
-        // region of the client.
+        // Route 53 is global and signed for us-east-1; but with a given endpoint, as here, the SDKs sign for the
+        // client's region.
         let global = if signed.service == "route53" { Some("us-east-1") } else { None };
         let regions: Vec<&str> = global.into_iter().chain([self.region.as_str()]).collect();
         signed.verify(request, &keys, &regions)?;
@@ -240,7 +241,7 @@ impl Front {
     }
 }
 
-/// Which service an unsigned or wrongly signed request was meant for, so that it is refused in that service's format.
+/// Guesses the service of an unsigned or wrongly signed request, so that it is refused in that service's format.
 fn guess(request: &Request) -> &'static str {
     let body = String::from_utf8_lossy(&request.body);
     match () {
@@ -248,7 +249,7 @@ fn guess(request: &Request) -> &'static str {
         () if request.path.starts_with("/service/GraniteServiceVersion20100801/") => "monitoring",
         () if request.header("x-amz-target").starts_with("secretsmanager.") => "secretsmanager",
         () if body.contains("Version=2011-01-01") => "autoscaling",
-        // The other services are asked by POST, or have their action in the query.
+        // Requests to the other services are POSTs, or have their action in the query.
         () if request.method != "POST" && !request.query.contains("Action=") => "s3",
         () => "ec2",
     }
@@ -284,7 +285,7 @@ impl Service for Admitted {
     }
 }
 
-/// Answers for services that the sandbox does not have.
+/// A service that answers for those which the sandbox does not have.
 struct Unknown;
 
 impl Service for Unknown {

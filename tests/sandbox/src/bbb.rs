@@ -7,8 +7,8 @@
 //! host.end_meeting("room 1");
 //! host.set_mode(Mode::Starting);
 //! ```
-//! Serve it with [`crate::http::Gate`]; a closed gate is a host whose nginx is not running. [`HostFiles`] writes what an
-//! agent on the host reads; [`Network`] tells Scalelite's stand-in where the host's name leads.
+//! Serve it with [`crate::http::Gate`]; a closed gate is a host whose nginx is not running. [`HostFiles`] writes the
+//! files that an agent on the host reads; [`Network`] leads Scalelite's stand-in to the host's address.
 
 mod answers;
 pub mod checksum;
@@ -33,16 +33,16 @@ pub(crate) use self::meeting::random_password;
 use crate::http::{Request, Response, Service, ServiceName};
 
 const BASE: &str = "/bigbluebutton/api";
-/// The longest chat message and the longest sender that BBB takes, in UTF-16 units as Java counts (bbb-common-web's
+/// The longest chat message and the longest sender that BBB accepts, in UTF-16 units as Java counts (bbb-common-web's
 /// `SendChatMessage`).
 const CHAT_LIMIT: usize = 500;
 const SENDER_LIMIT: usize = 255;
 
-/// How far the host has come.
+/// The progress of BBB's start on the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// nginx is there, bbb-web is not: 502.
+    /// nginx runs, bbb-web does not: 502.
     NotInstalled,
     /// bbb-web does not answer yet: 504.
     Starting,
@@ -51,10 +51,10 @@ pub enum Mode {
     Ready,
 }
 
-/// What a test or a person may look at.
+/// The state of a host, for tests and operators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
-    /// How far the host has come.
+    /// The progress of BBB's start.
     pub mode: Mode,
     /// BBB's version, e.g. `3.0.4`.
     pub version: String,
@@ -79,7 +79,7 @@ struct State {
 pub struct BbbHost(Mutex<State>);
 
 impl BbbHost {
-    /// A host that is ready, without meetings. From version 3.0 on it knows `sendChatMessage`.
+    /// Creates a host that is ready, without meetings. From version 3.0 on it knows `sendChatMessage`.
     pub fn new(secret: &str, version: &str) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
             mode: Mode::Ready,
@@ -95,7 +95,7 @@ impl BbbHost {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything at once.
+    /// Returns the whole state.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state();
         Snapshot {
@@ -106,7 +106,7 @@ impl BbbHost {
         }
     }
 
-    /// Sets how far the host has come. Its meetings stay.
+    /// Sets the progress of BBB's start. The meetings stay.
     pub fn set_mode(&self, mode: Mode) {
         self.state().mode = mode;
     }
@@ -121,7 +121,7 @@ impl BbbHost {
         version.clone_into(&mut self.state().version);
     }
 
-    /// Whether `bbbVersion` is shown (`allowRevealOfBBBVersion`); not by default.
+    /// Sets whether `bbbVersion` is shown (`allowRevealOfBBBVersion`); by default it is not.
     pub fn reveal_version(&self, reveal: bool) {
         self.state().reveal_version = reveal;
     }
@@ -131,7 +131,7 @@ impl BbbHost {
         self.state().algorithms = algorithms.to_vec();
     }
 
-    /// Starts a meeting with these people (a number, or [`Participants`]). A running one of that id is replaced.
+    /// Starts a meeting with these people (a number, or [`Participants`]). A running meeting with that id is replaced.
     pub fn start_meeting(&self, id: &str, participants: impl Into<Participants>) {
         self.start(NewMeeting {
             id: id.to_owned(),
@@ -140,12 +140,12 @@ impl BbbHost {
         });
     }
 
-    /// Starts a meeting of which more than the people matters. A running one of that id is replaced.
+    /// Starts a meeting with more details than its people. A running meeting with that id is replaced.
     pub fn start(&self, new: NewMeeting) {
         self.state().meetings.insert(new.id.clone(), Meeting::start(new));
     }
 
-    /// Lets people come and go. False when there is no such meeting.
+    /// Changes the people in a meeting. Returns false when there is no such meeting.
     pub fn set_participants(&self, id: &str, participants: impl Into<Participants>) -> bool {
         let mut state = self.state();
         let Some(meeting) = state.meetings.get_mut(id) else { return false };
@@ -153,7 +153,7 @@ impl BbbHost {
         true
     }
 
-    /// Ends a meeting. False when there is none.
+    /// Ends a meeting. Returns false when there is none.
     pub fn end_meeting(&self, id: &str) -> bool {
         self.state().meetings.remove(id).is_some()
     }
@@ -163,7 +163,7 @@ impl BbbHost {
         self.state().meetings.clear();
     }
 
-    /// The running meeting of that id.
+    /// Returns the running meeting with that id.
     pub fn meeting(&self, id: &str) -> Option<Meeting> {
         self.state().meetings.get(id).cloned()
     }
@@ -195,13 +195,13 @@ impl Service for BbbHost {
         })
     }
 
-    /// An XML refusal with the code as its key when the status is 200, else nginx's page.
+    /// Returns an XML refusal with the code as its key when the status is 200, else nginx's page.
     fn error(&self, status: u16, code: &str) -> Response {
         if status == 200 { failed(code, "A planned fault.") } else { nginx(status) }
     }
 }
 
-/// The last segment of a path of the API; empty for the API itself.
+/// Returns the last segment of a path of the API; an empty one for the API itself.
 fn operation(path: &str) -> Option<&str> {
     let rest = path.strip_prefix(BASE)?;
     if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
@@ -327,7 +327,7 @@ impl State {
     }
 
     fn chat(&mut self, id: &str, query: &str) -> Response {
-        // BBB drops control characters and outer spaces of every parameter (its `ValidationService`).
+        // BBB drops the control characters and outer spaces of every parameter (its `ValidationService`).
         let clean = |name| parameter(query, name).unwrap_or_default().replace(char::is_control, "");
         let (message, sender) = (clean("message").trim().to_owned(), clean("userName"));
         if !(1..=CHAT_LIMIT).contains(&message.encode_utf16().count()) {

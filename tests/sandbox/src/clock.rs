@@ -1,4 +1,4 @@
-//! The cloud's clock: real time, plus what a test adds to it, so that nobody has to wait for a deadline.
+//! The cloud's clock: real time, plus the time that a test adds, so that a test need not wait for a deadline.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 pub struct Clock(Arc<Mutex<Duration>>);
 
 impl Clock {
-    /// Now, since 1970-01-01T00:00:00Z.
+    /// Returns the present time, since 1970-01-01T00:00:00Z.
     pub fn now(&self) -> Duration {
         real_time() + *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Now, in whole seconds.
+    /// Returns the present time in whole seconds.
     pub fn seconds(&self) -> u64 {
         self.now().as_secs()
     }
@@ -25,19 +25,19 @@ impl Clock {
     }
 }
 
-/// The machine's time since 1970.
+/// Returns the machine's time since 1970.
 pub(crate) fn real_time() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Seconds since 1970 as `2026-01-31T23:59:59Z`.
+/// Formats seconds since 1970 as `2026-01-31T23:59:59Z`.
 pub fn iso8601(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Seconds since 1970 as `Sat, 31 Jan 2026 23:59:59 GMT`: a date in HTTP's headers (RFC 9110).
+/// Formats seconds since 1970 as `Sat, 31 Jan 2026 23:59:59 GMT`: a date in HTTP's headers (RFC 9110).
 pub(crate) fn http_date(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
@@ -49,7 +49,7 @@ pub(crate) fn http_date(seconds: u64) -> String {
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
-/// Reads the `20260131T235959Z` of the header `x-amz-date`.
+/// Reads a time such as `20260131T235959Z`, as in the header `x-amz-date`.
 pub(crate) fn parse_basic(text: &str) -> Option<u64> {
     let valid = text.len() == 16
         && text.bytes().enumerate().all(|(index, byte)| match index {

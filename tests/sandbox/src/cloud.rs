@@ -1,4 +1,4 @@
-//! The whole cloud: everything started on loopback, wired together, with a handle on each part.
+//! The whole cloud: all parts started on loopback and connected, with a handle to each.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -10,9 +10,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The DNS servers do not listen on port 53 unless told so, and a name server has no other way to say its port: give
+//! The DNS servers do not listen on port 53 unless told so, and an NS record cannot carry a port: give
 //! [`Cloud::dns`]'s addresses to the client. A test as root may choose addresses such as `127.0.0.53:53`; then the
-//! resolver also leads the zone's name servers' names there.
+//! resolver also resolves the names of the zone's name servers to them.
 
 mod host;
 mod listener;
@@ -46,16 +46,16 @@ use crate::secrets::SecretsManager;
 use crate::tls::Authority;
 use listener::{Listener, Net};
 
-/// What goes wrong while starting: an address that is taken, an option that is not valid.
+/// An error at the start: an address that is taken, or an option that is not valid.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// The name of the AWS front, for clients that resolve names by [`Cloud::resolver`].
+/// The name of the AWS front, for clients that use [`Cloud::resolver`].
 pub const AWS_NAME: &str = "aws.sandbox.test";
-/// The name of Scalelite, likewise.
+/// The name of Scalelite, for clients that use [`Cloud::resolver`].
 pub const SCALELITE_NAME: &str = "scalelite.sandbox.test";
 /// The secret in Secrets Manager that holds the load balancer's secret.
 pub const SCALELITE_SECRET_ID: &str = "bbb/scalelite";
-/// The bucket that the sample keeps its scripts in, and releases come from.
+/// The bucket of the sample's scripts, from which releases come too.
 pub const BUCKET: &str = "sandbox-sources";
 /// The JSON key in that secret.
 pub const SCALELITE_SECRET_KEY: &str = "loadbalancer_secret";
@@ -63,7 +63,7 @@ pub const SCALELITE_SECRET_KEY: &str = "loadbalancer_secret";
 /// A running cloud. Its parts are steered through their own methods.
 #[derive(Debug)]
 pub struct Cloud {
-    /// IMDS of the first host.
+    /// The IMDS of the first host.
     pub imds: Arc<Imds>,
     /// The BBB API of the first host.
     pub bbb: Arc<BbbHost>,
@@ -73,7 +73,7 @@ pub struct Cloud {
     pub fleet: Arc<Fleet>,
     /// The clock of lifecycle hooks and IMDS tokens.
     pub clock: Clock,
-    /// What verifies AWS requests; denies actions.
+    /// The front that verifies and denies AWS requests.
     pub aws: Arc<Front>,
     /// The AWS keys.
     pub vault: Arc<Vault>,
@@ -91,11 +91,11 @@ pub struct Cloud {
     pub s3: Arc<S3>,
     /// Scalelite.
     pub scalelite: Arc<Scalelite>,
-    /// Where host names lead Scalelite.
+    /// The addresses to which host names lead Scalelite.
     pub network: Network,
-    /// What goes wrong.
+    /// The planned faults.
     pub faults: Faults,
-    /// What was asked.
+    /// The requests so far.
     pub journal: Journal,
     /// The id of the first zone.
     pub zone_id: String,
@@ -116,7 +116,7 @@ struct Listeners {
 }
 
 impl Cloud {
-    /// Starts everything. It ends when the cloud is dropped.
+    /// Starts all parts. They stop when the cloud is dropped.
     pub async fn start(options: Options) -> Result<Arc<Self>, Error> {
         let directory = tempfile::Builder::new().prefix("sandbox-").tempdir()?;
         let net = Net::new(&options, directory.path())?;
@@ -216,22 +216,22 @@ impl Cloud {
         Ok(host)
     }
 
-    /// All hosts; the first one comes first.
+    /// Returns all hosts, the first host first.
     pub fn hosts(&self) -> Vec<Arc<Host>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The host of an instance.
+    /// Returns the host of an instance.
     pub fn host(&self, instance: &str) -> Option<Arc<Host>> {
         self.hosts().into_iter().find(|host| host.id() == instance)
     }
 
-    /// The environment that an agent's process on the first host needs. The region comes from IMDS.
+    /// Returns the environment for an agent's process on the first host. The region comes from IMDS.
     pub fn environment(&self) -> Vec<(String, String)> {
         self.environment_of(self.imds_address())
     }
 
-    /// The same for another host.
+    /// Returns the environment for an agent's process on this host.
     pub fn environment_on(&self, host: &Host) -> Vec<(String, String)> {
         self.environment_of(host.imds_address())
     }
@@ -246,37 +246,37 @@ impl Cloud {
         environment
     }
 
-    /// The AWS endpoint, by address.
+    /// Returns the AWS endpoint, by address.
     pub fn aws_url(&self) -> String {
         self.listeners.aws.url()
     }
 
-    /// The AWS endpoint by [`AWS_NAME`], which only [`Cloud::resolver`] knows.
+    /// Returns the AWS endpoint, by [`AWS_NAME`], which only [`Cloud::resolver`] knows.
     pub fn aws_url_by_name(&self) -> String {
         self.listeners.aws.url_as(AWS_NAME)
     }
 
-    /// Where the AWS front listens.
+    /// Returns the address of the AWS front.
     pub fn aws_address(&self) -> SocketAddr {
         self.listeners.aws.address
     }
 
-    /// Where Scalelite is, by address, without a path: its API is below `/scalelite/api`.
+    /// Returns Scalelite's URL, by address and without a path: its API is below `/scalelite/api`.
     pub fn scalelite_url(&self) -> String {
         self.listeners.scalelite.url()
     }
 
-    /// The same by [`SCALELITE_NAME`], which only [`Cloud::resolver`] knows.
+    /// Returns Scalelite's URL, by [`SCALELITE_NAME`], which only [`Cloud::resolver`] knows.
     pub fn scalelite_url_by_name(&self) -> String {
         self.listeners.scalelite.url_as(SCALELITE_NAME)
     }
 
-    /// Where the first host's IMDS listens; always plain HTTP.
+    /// Returns the address of the first host's IMDS, which is always plain HTTP.
     pub fn imds_address(&self) -> SocketAddr {
         self.first_address(Host::imds_address)
     }
 
-    /// Where the first host's BBB API listens.
+    /// Returns the address of the first host's BBB API.
     pub fn bbb_address(&self) -> SocketAddr {
         self.first_address(Host::bbb_address)
     }
@@ -286,37 +286,37 @@ impl Cloud {
         self.hosts().first().map_or_else(nowhere, |host| of(host))
     }
 
-    /// `bigbluebutton.web.serverURL` of the first host, without `/bigbluebutton/api`.
+    /// Returns `bigbluebutton.web.serverURL` of the first host, without `/bigbluebutton/api`.
     pub fn bbb_url(&self) -> String {
         self.hosts().first().map(|host| host.bbb_url.clone()).unwrap_or_default()
     }
 
-    /// The root directory of the first host's files.
+    /// Returns the root directory of the first host's files.
     pub fn root(&self) -> PathBuf {
         self.hosts().first().map(|host| host.root.clone()).unwrap_or_default()
     }
 
-    /// The certificate authority's file, when there is TLS.
+    /// Returns the file of the certificate authority, if the cloud has TLS.
     pub fn ca_file(&self) -> Option<&Path> {
         self.net.ca_file()
     }
 
-    /// The certificate authority, when there is TLS.
+    /// Returns the certificate authority, if the cloud has TLS.
     pub fn authority(&self) -> Option<&Authority> {
         self.net.authority()
     }
 
-    /// The listener of a service. All AWS services share one; IMDS and BBB are those of the first host.
+    /// Returns the gate of a service. All AWS services share one; IMDS and BBB are those of the first host.
     pub fn gate(&self, service: ServiceName) -> Gate {
         self.listener(service).gate
     }
 
-    /// Closes a service's listener and returns once connections are refused. Connections that are open stay.
+    /// Closes a service's listener and returns once connections are refused. Open connections stay open.
     pub async fn close(&self, service: ServiceName) {
         self.listener(service).close().await;
     }
 
-    /// Opens it again and returns once connections are accepted.
+    /// Opens a service's listener again and returns once connections are accepted.
     pub async fn open(&self, service: ServiceName) {
         self.listener(service).open().await;
     }

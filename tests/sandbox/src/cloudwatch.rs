@@ -19,7 +19,7 @@ const PREFIX: &str = "/service/GraniteServiceVersion20100801/operation/";
 /// One stored datum.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Datum {
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
     /// The metric's name.
     pub name: String,
@@ -27,28 +27,28 @@ pub struct Datum {
     pub dimensions: BTreeMap<String, String>,
     /// The value, or the values of a `Values` array; for a statistic set its sum.
     pub values: Vec<f64>,
-    /// E.g. `Count`.
+    /// The unit, e.g. `Count`.
     pub unit: Option<String>,
-    /// Seconds since 1970; none when the request left it to CloudWatch.
+    /// The time in seconds since 1970; none when the request left it to CloudWatch.
     pub timestamp: Option<f64>,
 }
 
-/// CloudWatch.
+/// CloudWatch's API.
 #[derive(Debug, Default)]
 pub struct CloudWatch(Mutex<Vec<Datum>>);
 
 impl CloudWatch {
-    /// One without metrics.
+    /// Creates a CloudWatch without metrics.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// All that was stored, in the order of arrival.
+    /// Returns all stored data, in the order of arrival.
     pub fn data(&self) -> Vec<Datum> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Forgets all.
+    /// Forgets all data.
     pub fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -108,7 +108,7 @@ fn answer(status: u16, body: &Value) -> Response {
 
 fn failure(status: u16, code: &str, message: &str) -> Response {
     let text = |text: &str| Value::Text(text.to_owned());
-    // A service's own errors carry its namespace; clients take what is behind the #.
+    // The code of a service's own error has its namespace before a `#`; clients use the part after it.
     let kind = format!("com.amazonaws.cloudwatch#{code}");
     let body = Value::Map(vec![(text("__type"), text(&kind)), (text("message"), text(message))]);
     let mut response = answer(status, &body);
@@ -119,8 +119,8 @@ fn failure(status: u16, code: &str, message: &str) -> Response {
     response
 }
 
-/// What the older query protocol calls an error. The SDKs go by this name, which comes in a header (aws-sdk-cloudwatch
-/// 1.140; Smithy's trait awsQueryCompatible).
+/// Returns the name of an error in the older query protocol. The SDKs use this name, which is in a header
+/// (aws-sdk-cloudwatch 1.140; Smithy's trait awsQueryCompatible).
 fn query_code(code: &str) -> &str {
     match code {
         "InvalidParameterValueException" => "InvalidParameterValue",

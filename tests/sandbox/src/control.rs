@@ -1,5 +1,5 @@
-//! A small HTTP API to look at the cloud and to steer it, for a person with curl and for tests in other processes.
-//! Plain HTTP, JSON in and out; what cannot be done is a 4xx with `{"error": "..."}`.
+//! A small HTTP API to look at the cloud and to steer it, for operators with curl and for tests in other processes. It
+//! is plain HTTP with JSON in both directions; a call that cannot be carried out gets a 4xx with `{"error": "..."}`.
 //! `GET /` lists all calls with an example each.
 //!
 //! | call | what it does |
@@ -25,7 +25,7 @@
 //! | `GET /secrets`, `PUT`, `DELETE /secrets/ID` | Secrets Manager; the body of PUT is the value |
 //! | `GET /s3`, `PUT /s3/BUCKET`, `PUT`, `DELETE /s3/BUCKET/KEY` | S3; the body of PUT is the object |
 //! | `GET`, `DELETE /metrics` | CloudWatch |
-//! | `GET`, `PUT`, `DELETE /records[?zone=Z]` | [record sets](crate::route53::RecordSet), as somebody else would |
+//! | `GET`, `PUT`, `DELETE /records[?zone=Z]` | [record sets](crate::route53::RecordSet), as an outsider |
 //! | `GET /changes` | accepted change batches |
 //! | `PUT /throttle` | Route 53's [buckets](crate::route53::Throttle), or null |
 //! | `POST /processing/{hold,finish}` | Route 53 answers PriorRequestNotComplete meanwhile |
@@ -77,17 +77,17 @@ pub struct Control {
 }
 
 impl Control {
-    /// Serves it on `address`; port 0 chooses one.
+    /// Serves the API on `address`; port 0 chooses one.
     pub async fn start(cloud: Arc<Cloud>, address: SocketAddr) -> std::io::Result<Self> {
         let api: Arc<dyn Service> = Arc::new(Api { cloud });
         let route = Arc::new(move |_: &Request| Arc::clone(&api));
-        // With a journal and faults of its own: steering is no traffic of the cloud.
+        // The API has its own journal and faults: steering is not part of the cloud's traffic.
         let (address, gate) =
             Gate::listen(address, true, None, route, Faults::default(), Journal::default()).await?;
         Ok(Self { address, _gate: gate })
     }
 
-    /// Where it listens.
+    /// Returns the address of the API.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -98,7 +98,7 @@ struct Api {
     cloud: Arc<Cloud>,
 }
 
-/// Why a call was not carried out.
+/// The reason why a call was not carried out.
 #[derive(Debug)]
 struct Problem {
     status: u16,
@@ -127,7 +127,7 @@ impl From<Refusal> for Problem {
 
 type Outcome = Result<Value, Problem>;
 
-/// One call, taken apart.
+/// One call with its parsed parts.
 struct Call<'a> {
     cloud: &'a Arc<Cloud>,
     method: &'a str,
@@ -136,18 +136,18 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The method and the segments of the path, to be matched.
+    /// Returns the method and the segments of the path, for matching.
     fn parts(&self) -> (&str, Vec<&str>) {
         (self.method, self.path.iter().map(String::as_str).collect())
     }
 
-    /// A value of the query.
+    /// Returns a value of the query.
     fn query(&self, name: &str) -> Option<String> {
         let mut pairs = self.request.query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| decode(value))
     }
 
-    /// The body as JSON; an empty one counts as `{}`.
+    /// Reads the body as JSON; an empty one counts as `{}`.
     fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let bytes: &[u8] = if self.request.body.is_empty() { b"{}" } else { &self.request.body };
         serde_json::from_slice(bytes).map_err(|error| Problem::bad(format!("the body: {error}")))
@@ -157,7 +157,7 @@ impl Call<'_> {
         std::str::from_utf8(&self.request.body).map_err(|_| Problem::bad("the body is not UTF-8"))
     }
 
-    /// The host named by `?host=`, or the first one.
+    /// Returns the host named by `?host=`, or the first one.
     fn host(&self) -> Result<Arc<Host>, Problem> {
         let wanted = self.query("host");
         let found = match &wanted {
@@ -168,7 +168,7 @@ impl Call<'_> {
     }
 
     async fn carry_out(&self) -> Outcome {
-        // Each room knows its own calls and leaves the others to the next.
+        // Each module knows its own calls and leaves the others to the next.
         if let Some(outcome) = cloud::call(self).await {
             return outcome;
         }
@@ -189,14 +189,14 @@ impl Call<'_> {
     }
 }
 
-/// What a call answers that only does something.
+/// Returns the answer to a call that has no result.
 fn done() -> Outcome {
     Ok(json!({ "done": true }))
 }
 
 impl Service for Api {
     fn name(&self) -> ServiceName {
-        // Only for the control API's own journal, which nobody reads.
+        // The name appears only in the control API's own journal, which is never read.
         ServiceName::Imds
     }
 

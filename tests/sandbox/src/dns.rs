@@ -1,7 +1,7 @@
 //! The authoritative DNS servers of the Route 53 stand-in's zones, over UDP and TCP, and a recursive resolver.
 //!
-//! Each server has a snapshot of its own, which follows the zones as its [`Propagation`] says. They answer for public
-//! zones only and refuse other names, as Route 53's servers do.
+//! Each server has a snapshot of its own, which follows the zones as its [`Propagation`] says. The servers answer for
+//! public zones only and refuse other names, as Route 53's do.
 //!
 //! ```no_run
 //! # async fn example(route53: std::sync::Arc<sandbox::route53::Route53>) -> std::io::Result<()> {
@@ -35,7 +35,7 @@ use crate::route53::{DnsName, Replica, Route53, Zones};
 use lookup::{Found, Scope, lookup};
 use socket::{Question, Reply, Respond, Socket};
 
-/// Where the servers listen.
+/// The options of the servers.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// One address for each server, UDP and TCP on the same port; port 0 chooses one.
@@ -45,20 +45,20 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Two servers on 127.0.0.1, ports chosen, changes at once.
+    /// Returns options for two servers on 127.0.0.1 with free ports, which follow changes at once.
     fn default() -> Self {
         Self { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into(); 2], propagation: Propagation::Immediate }
     }
 }
 
-/// What a server does with questions.
+/// The way in which a server treats questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Behaviour {
-    /// Answers them.
+    /// Answers questions.
     #[default]
     Answer,
-    /// Lets them go unanswered.
+    /// Leaves questions unanswered.
     Silent,
     /// Answers REFUSED.
     Refuse,
@@ -71,14 +71,14 @@ pub enum Behaviour {
 pub struct Query {
     /// The server's index.
     pub server: usize,
-    /// Lower-case, final dot, other characters as octal escapes.
+    /// The name in lower case, with a final dot and with octal escapes for other characters.
     pub name: String,
-    /// E.g. `AAAA`.
+    /// The record type, e.g. `AAAA`.
     #[serde(rename = "type")]
     pub record_type: String,
-    /// How it came.
+    /// The transport of the question.
     pub transport: Transport,
-    /// `NOERROR`, `NODATA`, `NXDOMAIN`, `REFUSED`, `SERVFAIL`, or nothing when it was left unanswered.
+    /// The answer: `NOERROR`, `NODATA`, `NXDOMAIN`, `REFUSED`, `SERVFAIL`, or an empty text for none.
     pub answer: String,
 }
 
@@ -104,7 +104,7 @@ impl NameServers {
     /// Starts servers for the zones of `route53`.
     ///
     /// # Errors
-    /// An address that cannot be bound.
+    /// Fails when an address cannot be bound.
     pub async fn start(route53: Arc<Route53>, options: Options) -> io::Result<Arc<Self>> {
         let queries = watch::Sender::new(Vec::new());
         let mut servers = Vec::new();
@@ -118,12 +118,12 @@ impl NameServers {
         Ok(Arc::new(Self { servers, queries }))
     }
 
-    /// The servers' addresses, by index.
+    /// Returns the servers' addresses, by index.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(|server| server.socket.address).collect()
     }
 
-    /// How later changes reach a server.
+    /// Sets how later changes reach a server.
     pub fn set_propagation(&self, server: usize, propagation: Propagation) {
         self.with(server, |server| server.replica.set_propagation(propagation));
     }
@@ -133,7 +133,7 @@ impl NameServers {
         self.with(server, |server| server.replica.release());
     }
 
-    /// What a server does with questions from now on.
+    /// Sets how a server treats questions from now on.
     pub fn behave(&self, server: usize, behaviour: Behaviour) {
         self.with(server, |server| {
             *server.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = behaviour;
@@ -145,12 +145,12 @@ impl NameServers {
         self.behave(server, Behaviour::Silent);
     }
 
-    /// Answers again.
+    /// Lets a server answer again.
     pub fn up(&self, server: usize) {
         self.behave(server, Behaviour::Answer);
     }
 
-    /// Every question so far.
+    /// Returns every question so far.
     pub fn queries(&self) -> Vec<Query> {
         self.queries.borrow().clone()
     }
@@ -160,18 +160,18 @@ impl NameServers {
         self.queries.send_modify(Vec::clear);
     }
 
-    /// How often the servers together were asked for this name.
+    /// Returns how often the servers together were asked for this name.
     pub fn asked(&self, name: &str) -> usize {
         count(&self.queries.borrow(), name)
     }
 
-    /// Returns once the servers were asked for this name at least so often.
+    /// Waits until the servers were asked for this name at least this often.
     pub async fn reached(&self, name: &str, times: usize) {
         // The sender lives in self, so waiting cannot fail.
         let _ = self.queries.subscribe().wait_for(|queries| count(queries, name) >= times).await;
     }
 
-    /// What the first server knows that answers at all.
+    /// Returns the zones as the first server knows them that answers at all.
     fn first_answering(&self) -> Option<Arc<Zones>> {
         let answering = |server: &&NameServer| {
             *server.behaviour.lock().unwrap_or_else(PoisonError::into_inner) == Behaviour::Answer
@@ -179,7 +179,7 @@ impl NameServers {
         self.servers.iter().find(answering).map(|server| server.replica.zones())
     }
 
-    /// An index that does not exist is nobody: steering it changes nothing.
+    /// Acts on a server; an index without a server changes nothing.
     fn with(&self, server: usize, act: impl FnOnce(&NameServer)) {
         if let Some(server) = self.servers.get(server) {
             act(server);

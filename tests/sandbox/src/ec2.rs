@@ -15,14 +15,14 @@ use crate::fleet::{Fleet, Refusal};
 use crate::http::{Request, Response, Service, ServiceName, reply};
 use crate::xml::escape;
 
-/// EC2, showing the instances of a [`Fleet`].
+/// EC2's API, which shows the instances of a [`Fleet`].
 #[derive(Debug)]
 pub struct Ec2 {
     fleet: Arc<Fleet>,
 }
 
 impl Ec2 {
-    /// EC2 for these instances. Steer it through the fleet: [`Fleet::hide`], [`Fleet::change`] and so on.
+    /// Creates EC2 for these instances. Steer it through the fleet: [`Fleet::hide`], [`Fleet::change`] and so on.
     pub fn new(fleet: Arc<Fleet>) -> Arc<Self> {
         Arc::new(Self { fleet })
     }

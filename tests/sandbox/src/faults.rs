@@ -1,4 +1,4 @@
-//! What goes wrong, on demand: planned by a test or by the control API, consumed by matching requests.
+//! Planned faults: a test or the control API plans them, matching requests use them up.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,15 +13,15 @@ use crate::http::ServiceName;
 pub enum Fault {
     /// Answer with this error instead of acting.
     Error {
-        /// HTTP status.
+        /// The HTTP status.
         status: u16,
         /// The service's own error code, e.g. `Throttling`; services without codes ignore it.
         #[serde(default)]
         code: String,
     },
-    /// Act, then answer with this error all the same.
+    /// Act, then answer with this error nevertheless.
     ErrorAfter {
-        /// HTTP status.
+        /// The HTTP status.
         status: u16,
         /// The service's own error code.
         #[serde(default)]
@@ -31,24 +31,24 @@ pub enum Fault {
     Close,
     /// Act, then close the connection without an answer.
     LoseReply,
-    /// Act, then keep the answer back until [`Faults::release`].
+    /// Act, then hold the answer back until [`Faults::release`].
     HoldReply,
     /// Read the request and never answer.
     Hang,
 }
 
-/// A fault with what it applies to.
+/// A fault and the requests that it affects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// The service that fails.
     pub service: ServiceName,
-    /// Only requests whose action contains this text; all of the service's when absent.
+    /// Only requests whose action contains this text are affected; all of the service's when absent.
     #[serde(default)]
     pub action: Option<String>,
-    /// What happens.
+    /// The fault.
     #[serde(flatten)]
     pub fault: Fault,
-    /// How many requests fail; until cleared when absent.
+    /// How many requests fail; without a number, all until the fault is cleared.
     #[serde(default)]
     pub times: Option<u32>,
 }
@@ -60,7 +60,7 @@ pub struct Faults {
     replies: watch::Sender<Replies>,
 }
 
-/// How many replies were held so far, and how many of them may go.
+/// The number of replies held so far, and of those that may go.
 #[derive(Clone, Copy, Debug, Default)]
 struct Replies {
     held: usize,
@@ -73,24 +73,24 @@ impl Faults {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(planned);
     }
 
-    /// Forgets all faults of a service, or all.
+    /// Forgets all faults of a service, or of all services.
     pub fn clear(&self, service: Option<ServiceName>) {
         let mut list = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
         list.retain(|planned| service.is_some_and(|service| planned.service != service));
     }
 
-    /// Returns once so many replies were held in all: the requests have been acted upon.
+    /// Waits until this many replies were held in all: their requests have been carried out.
     pub async fn held(&self, times: usize) {
         // The sender lives in self, so waiting cannot fail.
         let _ = self.replies.subscribe().wait_for(|replies| replies.held >= times).await;
     }
 
-    /// Lets the first so many replies go, of those that were held so far.
+    /// Lets the first of the held replies go, up to this number.
     pub fn release(&self, first: usize) {
         self.replies.send_modify(|replies| replies.released = replies.released.max(first.min(replies.held)));
     }
 
-    /// Keeps a reply back.
+    /// Holds a reply back.
     pub(crate) async fn hold(&self) {
         let mut number = 0;
         self.replies.send_modify(|replies| {
@@ -100,7 +100,7 @@ impl Faults {
         let _ = self.replies.subscribe().wait_for(|replies| replies.released >= number).await;
     }
 
-    /// What is still planned.
+    /// Returns the faults that are still planned.
     pub fn planned(&self) -> Vec<Planned> {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

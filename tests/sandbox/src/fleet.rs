@@ -1,4 +1,4 @@
-//! The instances and their Auto Scaling groups: one truth for IMDS, EC2 and Auto Scaling.
+//! The instances and their Auto Scaling groups: the one state behind IMDS, EC2 and Auto Scaling.
 
 mod group;
 mod lifecycle;
@@ -15,7 +15,7 @@ pub use lifecycle::LifecycleState;
 
 use crate::clock::Clock;
 
-/// What IMDS tells an instance about itself; EC2 tells the same to others. An absent value is a 404 there.
+/// The facts that IMDS tells an instance about itself; EC2 tells others the same. An absent value is a 404 in IMDS.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceFacts {
@@ -23,13 +23,13 @@ pub struct InstanceFacts {
     pub instance_id: String,
     /// Twelve digits.
     pub account_id: String,
-    /// E.g. `eu-central-1`.
+    /// The region, e.g. `eu-central-1`.
     pub region: String,
-    /// E.g. `eu-central-1a`.
+    /// The availability zone, e.g. `eu-central-1a`.
     pub availability_zone: String,
-    /// `ami-...`.
+    /// The image's id, `ami-...`.
     pub image_id: String,
-    /// E.g. `c5.xlarge`.
+    /// The instance type, e.g. `c5.xlarge`.
     pub instance_type: String,
     /// The private address.
     pub local_ipv4: Option<Ipv4Addr>,
@@ -45,32 +45,32 @@ pub struct InstanceFacts {
     pub tags: BTreeMap<String, String>,
     /// Whether IMDS shows the tags (`InstanceMetadataTags`; off by default in EC2).
     pub tags_in_metadata: bool,
-    /// The instance profile's role; without one IMDS has no `iam/`.
+    /// The role of the instance profile; without one IMDS has no `iam/`.
     pub role: Option<String>,
-    /// Shown as `autoscaling/target-lifecycle-state` instead of what follows from the group; normally none.
+    /// The value of `autoscaling/target-lifecycle-state` in place of the group's; normally none.
     pub target_lifecycle_state: Option<String>,
     /// The spot interruption notice.
     pub spot: Option<SpotNotice>,
     /// The time of a rebalance recommendation, e.g. `2026-01-31T23:59:59Z`.
     pub rebalance: Option<String>,
-    /// What the instance was launched with, as IMDS gives it out; none: 404.
+    /// The UserData of the launch, as IMDS shows it; none means 404.
     pub user_data: Option<String>,
     /// Scheduled maintenance events, as IMDS shows them.
     pub maintenance: Vec<Value>,
 }
 
-/// A spot interruption: `spot/instance-action`.
+/// A spot interruption notice: `spot/instance-action`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpotNotice {
-    /// `terminate`, `stop` or `hibernate`.
+    /// The action: `terminate`, `stop` or `hibernate`.
     pub action: String,
-    /// When, e.g. `2026-01-31T23:59:59Z`; two minutes ahead at best.
+    /// The time of the interruption, e.g. `2026-01-31T23:59:59Z`; two minutes ahead at best.
     pub time: String,
 }
 
 impl Default for InstanceFacts {
-    /// A BBB host with documentation addresses (RFC 5737, RFC 3849).
+    /// Returns a BBB host with documentation addresses (RFC 5737, RFC 3849).
     fn default() -> Self {
         Self {
             instance_id: "i-0123456789abcdef0".to_owned(),
@@ -100,22 +100,22 @@ impl Default for InstanceFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstanceState {
-    /// Being launched.
+    /// The instance is being launched.
     Pending,
-    /// Running.
+    /// The instance runs.
     Running,
-    /// Being terminated.
+    /// The instance is being terminated.
     ShuttingDown,
-    /// Gone; still listed for about an hour.
+    /// The instance is gone, but listed for about another hour.
     Terminated,
-    /// Being stopped.
+    /// The instance is being stopped.
     Stopping,
-    /// Stopped.
+    /// The instance is stopped.
     Stopped,
 }
 
 impl InstanceState {
-    /// EC2's number for it.
+    /// Returns EC2's number for the state.
     pub fn code(self) -> u8 {
         match self {
             Self::Pending => 0,
@@ -127,7 +127,7 @@ impl InstanceState {
         }
     }
 
-    /// EC2's name for it.
+    /// Returns EC2's name for the state.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -143,13 +143,13 @@ impl InstanceState {
 /// One instance.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Instance {
-    /// What it is.
+    /// The facts of the instance.
     pub facts: InstanceFacts,
-    /// EC2's state.
+    /// The state in EC2.
     pub state: InstanceState,
-    /// Seconds since 1970.
+    /// The time of the launch, in seconds since 1970.
     pub launched: u64,
-    /// Not yet visible to DescribeInstances: EC2 is eventually consistent.
+    /// Whether DescribeInstances does not show the instance yet: EC2 is eventually consistent.
     pub hidden: bool,
 }
 
@@ -194,17 +194,17 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// An empty one.
+    /// Creates an empty fleet.
     pub fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self { clock, state: Mutex::default() })
     }
 
-    /// The clock by which lifecycle hooks expire.
+    /// Returns the clock by which lifecycle hooks expire.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Every access first lets expired lifecycle hooks take their default result.
+    /// Locks the state; every access first lets expired lifecycle hooks take their default result.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.seconds();
@@ -212,24 +212,24 @@ impl Fleet {
         state
     }
 
-    /// Adds a running instance, launched now, in no group; replaces one of the same id.
+    /// Adds a running instance, launched now, in no group; replaces one with the same id.
     pub fn launch(&self, facts: InstanceFacts) {
         let launched = self.clock.seconds();
         let instance = Instance { facts, state: InstanceState::Running, launched, hidden: false };
         self.state().instances.insert(instance.facts.instance_id.clone(), instance);
     }
 
-    /// One instance, whether visible to EC2 or not.
+    /// Returns an instance, whether it is visible to EC2 or not.
     pub fn instance(&self, id: &str) -> Option<Instance> {
         self.state().instances.get(id).cloned()
     }
 
-    /// All instances, by id.
+    /// Returns all instances, by id.
     pub fn instances(&self) -> Vec<Instance> {
         self.state().instances.values().cloned().collect()
     }
 
-    /// Changes an instance in place. Its id stays what it is.
+    /// Changes an instance in place, except for its id.
     pub fn change(&self, id: &str, change: impl FnOnce(&mut Instance)) -> Result<(), Refusal> {
         let mut state = self.state();
         let instance = state.instances.get_mut(id).ok_or_else(|| unknown_instance(id))?;
@@ -248,12 +248,12 @@ impl Fleet {
         self.change(id, |instance| instance.hidden = false)
     }
 
-    /// EC2 begins to end the instance: `shutting-down`, as after a termination hook or a hard termination.
+    /// Lets EC2 begin to end the instance: `shutting-down`, as after a termination hook or a hard termination.
     pub fn shut_down(&self, id: &str) -> Result<(), Refusal> {
         self.change(id, |instance| instance.state = InstanceState::ShuttingDown)
     }
 
-    /// The instance is gone: `terminated`, without addresses, and in no group any more. Works without a shutdown
+    /// Ends the instance: it is `terminated`, without addresses, and no longer in a group. Works without a shutdown
     /// before it, as a crash does.
     pub fn finish_termination(&self, id: &str) -> Result<(), Refusal> {
         self.change(id, |instance| {

@@ -1,4 +1,4 @@
-//! HTTP and TLS for every stand-in: accepting, faults, the journal. A stand-in only says how it answers.
+//! HTTP and TLS for every stand-in: accepting connections, faults, the journal. A stand-in only has to answer.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,10 +21,10 @@ use crate::journal::Journal;
 /// An answer with its whole body in memory.
 pub type Response = hyper::Response<Full<Bytes>>;
 
-/// A request with its whole body read.
+/// A request whose whole body has been read.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// `GET`, `POST`, ...
+    /// The method: `GET`, `POST`, ...
     pub method: String,
     /// The path as sent, still percent-encoded.
     pub path: String,
@@ -37,13 +37,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// The value of a header, or an empty string.
+    /// Returns the value of a header, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
 
-/// Which stand-in answers: the name used by faults, by the journal and by the control API.
+/// The name of a stand-in, as used by faults, by the journal and by the control API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceName {
@@ -69,21 +69,22 @@ pub enum ServiceName {
 
 /// A stand-in for one service.
 pub trait Service: Send + Sync + 'static {
-    /// Its name.
+    /// Returns the stand-in's name.
     fn name(&self) -> ServiceName;
-    /// What the journal calls this request, e.g. `ChangeResourceRecordSets`, `addServer`, `PUT /latest/api/token`.
+    /// Returns the journal's name for this request, e.g. `ChangeResourceRecordSets`, `addServer`, `PUT
+    /// /latest/api/token`.
     fn action(&self, request: &Request) -> String;
-    /// What IAM calls it, without the service's prefix, where that is not the action.
+    /// Returns IAM's name for the action, without the service's prefix, where it differs.
     fn permission(&self, request: &Request) -> String {
         self.action(request)
     }
-    /// The answer when no fault is planned for the request.
+    /// Returns the answer when no fault is planned for the request.
     fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response>;
-    /// An error in this service's own format: `code` is e.g. `Throttling`; services without codes ignore it.
+    /// Returns an error in this service's own format: `code` is e.g. `Throttling`; services without codes ignore it.
     fn error(&self, status: u16, code: &str) -> Response;
 }
 
-/// Chooses the stand-in for a request: one listener may serve many (AWS), or one.
+/// A function that chooses the stand-in for a request: one listener may serve many (AWS), or one.
 pub type Route = Arc<dyn Fn(&Request) -> Arc<dyn Service> + Send + Sync>;
 
 /// A listener that can be closed and opened again on the same address, so that connections are really refused.
@@ -91,7 +92,7 @@ pub type Route = Arc<dyn Fn(&Request) -> Arc<dyn Service> + Send + Sync>;
 pub struct Gate(watch::Sender<bool>);
 
 impl Gate {
-    /// Starts listening on `address` (port 0 chooses one) and accepts until the last clone of the gate is dropped.
+    /// Listens on `address` (port 0 chooses one) and accepts connections until the last clone of the gate is dropped.
     /// With `open` false it refuses connections until [`Gate::open`].
     pub async fn listen(
         address: SocketAddr,
@@ -101,7 +102,7 @@ impl Gate {
         faults: Faults,
         journal: Journal,
     ) -> std::io::Result<(SocketAddr, Self)> {
-        // Closed from the first moment: a connection that is reset is something else than one that is refused.
+        // Closed from the first moment: a connection that is reset is not the same as one that is refused.
         let (address, listener, kept) = match open {
             true => {
                 let listener = TcpListener::bind(address).await?;
@@ -118,7 +119,7 @@ impl Gate {
         Ok((address, Self(sender)))
     }
 
-    /// Accepts connections (again).
+    /// Accepts connections from now on.
     pub fn open(&self) {
         self.0.send_replace(true);
     }
@@ -136,10 +137,10 @@ struct Server {
     journal: Journal,
 }
 
-/// Connections that wait to be accepted.
+/// The number of connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Keeps an address without listening there: connections are refused, and nobody else gets it meanwhile.
+/// Reserves an address without listening: connections are refused, and no other program gets the address meanwhile.
 fn keep(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -165,7 +166,7 @@ async fn accept_while_open(
             continue;
         }
         let Some(current) = listener.as_ref() else {
-            // Another process may hold the port for a moment: yield and try again until it is ours.
+            // Another process may hold the port for a moment: yield and try again until it is free.
             match kept.take().map_or_else(|| keep(address), Ok).and_then(|kept| kept.listen(BACKLOG)) {
                 Ok(listening) => listener = Some(listening),
                 Err(_) => tokio::task::yield_now().await,
@@ -182,11 +183,12 @@ async fn accept_while_open(
 }
 
 async fn connection(stream: TcpStream, server: Arc<Server>) {
-    // Replies are small and latency is measured by benchmarks.
+    // Replies are small, and benchmarks measure latency.
     let _ = stream.set_nodelay(true);
     match &server.tls {
         None => exchange(stream, Arc::clone(&server)).await,
-        // A client that does not trust our CA ends the handshake: that is its answer, not our failure.
+        // A client that does not trust our authority ends the handshake, which is the expected answer and not an error
+        // here.
         Some(tls) => {
             if let Ok(stream) = tls.accept(stream).await {
                 exchange(stream, Arc::clone(&server)).await;
@@ -200,11 +202,11 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S,
         let server = Arc::clone(&server);
         async move { answer(server, request).await }
     });
-    // An error here is a connection that a fault closed, or a client that went away.
+    // An error here means that a fault closed the connection, or that the client went away.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Ends a connection without an answer.
+/// An error that ends a connection without an answer.
 #[derive(Debug)]
 struct ConnectionClosed;
 
@@ -216,8 +218,8 @@ impl std::fmt::Display for ConnectionClosed {
 
 impl std::error::Error for ConnectionClosed {}
 
-/// Reads a request and answers it. Once it is read it is carried out, also when its client goes away meanwhile: real
-/// services do not notice that before they answer.
+/// Reads a request and answers it. A request that was read is carried out even when its client goes away meanwhile:
+/// real services do not notice that before they answer.
 async fn answer(
     server: Arc<Server>,
     request: hyper::Request<Incoming>,
@@ -269,7 +271,7 @@ impl Server {
     }
 }
 
-/// An answer with a status, a content type and a body.
+/// Returns an answer with a status, a content type and a body.
 pub fn reply(status: u16, content_type: &str, body: impl Into<Bytes>) -> Response {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() =
@@ -280,7 +282,7 @@ pub fn reply(status: u16, content_type: &str, body: impl Into<Bytes>) -> Respons
     response
 }
 
-/// A JSON answer.
+/// Returns a JSON answer.
 pub fn json(status: u16, body: &serde_json::Value) -> Response {
     reply(status, "application/json", body.to_string())
 }

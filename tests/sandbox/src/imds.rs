@@ -30,11 +30,11 @@ const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 #[derive(Debug, Default)]
 struct State {
     disabled: bool,
-    /// When each token ends, by the fleet's clock.
+    /// When each token expires, by the fleet's clock.
     tokens: BTreeMap<String, Duration>,
 }
 
-/// IMDS of one instance of a [`Fleet`]. Make one per host, each behind a gate of its own.
+/// The IMDS of one instance of a [`Fleet`]. Make one per host, each behind a gate of its own.
 #[derive(Debug)]
 pub struct Imds {
     fleet: Arc<Fleet>,
@@ -44,38 +44,38 @@ pub struct Imds {
 }
 
 impl Imds {
-    /// The metadata of this instance; its role's keys come from `vault`, so that the AWS front accepts them.
+    /// Creates the metadata of this instance; its role's keys come from `vault`, so that the AWS front accepts them.
     pub fn new(fleet: Arc<Fleet>, vault: Arc<Vault>, instance: &str) -> Arc<Self> {
         Arc::new(Self { fleet, vault, instance: instance.to_owned(), state: Mutex::default() })
     }
 
-    /// The instance's id.
+    /// Returns the instance's id.
     pub fn instance(&self) -> &str {
         &self.instance
     }
 
-    /// What the instance is told about itself now.
+    /// Returns the present facts of the instance.
     pub fn facts(&self) -> Option<InstanceFacts> {
         self.fleet.instance(&self.instance).map(|instance| instance.facts)
     }
 
-    /// Changes what the instance is told, and with it what EC2 says of it. The id stays what it is.
-    /// Refused when the fleet has no such instance (any more).
+    /// Changes the facts of the instance, except for its id, also as EC2 tells them. Fails when the fleet has no such
+    /// instance (any more).
     pub fn update(&self, change: impl FnOnce(&mut InstanceFacts)) -> Result<(), Refusal> {
         self.fleet.change(&self.instance, |instance| change(&mut instance.facts))
     }
 
-    /// Makes all tokens invalid, as if their time were over.
+    /// Makes all tokens invalid, as if they had expired.
     pub fn expire_tokens(&self) {
         self.state().tokens.clear();
     }
 
-    /// Switches the service off (every request is answered 403), or on again.
+    /// Switches the service off (every request is answered with 403), or on again.
     pub fn set_disabled(&self, disabled: bool) {
         self.state().disabled = disabled;
     }
 
-    /// Whether it is switched off.
+    /// Tells whether the service is switched off.
     pub fn is_disabled(&self) -> bool {
         self.state().disabled
     }
@@ -153,7 +153,7 @@ impl Service for Imds {
     }
 }
 
-/// IMDS's errors are small web pages.
+/// Returns an error of IMDS's, which is a small web page.
 fn refuse(status: u16) -> Response {
     let title = match status {
         400 => "400 - Bad Request",

@@ -1,5 +1,5 @@
-//! What was asked of the cloud: every request with its service, action and status, to be counted and waited for; whole
-//! requests where somebody wants to make them again.
+//! The journal of the cloud: every request with its service, action and status, for counting and waiting; complete
+//! requests where a caller wants to replay them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +12,15 @@ use crate::http::{Request, ServiceName};
 /// One request that reached the cloud.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Who was asked.
+    /// The service that was asked.
     pub service: ServiceName,
-    /// What was asked, e.g. `ChangeResourceRecordSets`.
+    /// The action, e.g. `ChangeResourceRecordSets`.
     pub action: String,
     /// The HTTP status of the answer; none when the connection was closed or left hanging.
     pub status: Option<u16>,
 }
 
-/// Whole requests, while somebody wants them.
+/// Complete requests, while a caller wants them.
 type Kept = Arc<Mutex<Option<Vec<(ServiceName, Request)>>>>;
 
 /// All requests since the start or the last [`Journal::clear`]. Clones share one list.
@@ -37,45 +37,45 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// Notes a request that has arrived.
+    /// Notes the arrival of a request.
     pub(crate) fn arrived(&self, service: ServiceName, request: &Request) {
         if let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             kept.push((service, request.clone()));
         }
     }
 
-    /// Notes what became of a request.
+    /// Notes the outcome of a request.
     pub(crate) fn record(&self, service: ServiceName, action: &str, status: Option<u16>) {
         self.entries
             .send_modify(|entries| entries.push(Entry { service, action: action.to_owned(), status }));
     }
 
-    /// Everything so far.
+    /// Returns all entries so far.
     pub fn entries(&self) -> Vec<Entry> {
         self.entries.borrow().clone()
     }
 
-    /// Forgets everything so far.
+    /// Forgets all entries so far.
     pub fn clear(&self) {
         self.entries.send_modify(Vec::clear);
     }
 
-    /// Keeps whole requests from now on, with the credentials and secrets that are in them.
+    /// Keeps complete requests from now on, with the credentials and secrets in them.
     pub fn keep_requests(&self) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 
-    /// The requests since [`Journal::keep_requests`], in the order in which they arrived; keeps no more of them.
+    /// Returns the requests since [`Journal::keep_requests`], in the order of their arrival, and stops keeping them.
     pub fn take_requests(&self) -> Vec<(ServiceName, Request)> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 
-    /// How many requests had this service and an action containing this text.
+    /// Returns how many requests had this service and an action containing this text.
     pub fn count(&self, service: ServiceName, action: &str) -> usize {
         count(&self.entries.borrow(), service, action)
     }
 
-    /// Requests per service and action, for reports.
+    /// Returns the number of requests per service and action, for reports.
     pub fn tally(&self) -> BTreeMap<(ServiceName, String), usize> {
         let mut tally = BTreeMap::new();
         for entry in self.entries.borrow().iter() {
@@ -84,7 +84,7 @@ impl Journal {
         tally
     }
 
-    /// Returns once at least `times` such requests were made.
+    /// Waits until at least `times` such requests were made.
     pub async fn reached(&self, service: ServiceName, action: &str, times: usize) {
         // The sender lives in self, so waiting cannot fail.
         let _ = self.entries.subscribe().wait_for(|entries| count(entries, service, action) >= times).await;

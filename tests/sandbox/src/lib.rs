@@ -1,5 +1,6 @@
 //! An embedded cloud for the fleet agents: IMDSv2, Route 53 with its authoritative DNS, EC2, Auto Scaling, CloudWatch,
-//! Secrets Manager, S3, Scalelite and a BBB host, in one process on loopback. It refuses whatever the real services refuse.
+//! Secrets Manager, S3, Scalelite and a BBB host, in one process on loopback. It refuses whatever the real services
+//! refuse.
 
 pub mod agent;
 pub mod autoscaling;

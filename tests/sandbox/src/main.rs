@@ -1,4 +1,5 @@
-//! Tells the story of a host's life with the real binaries, then keeps the cloud up to be tried by hand.
+//! The program that tells the story of a host's life with the real binaries, then keeps the cloud up for trying it by
+//! hand.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! BBB's spool of recordings on a host, as real files: a recording goes through its stages, fails, or is sent away.
 //!
-//! What each stage leaves was read off BBB's `rap-starter.rb` and its workers, and Scalelite's post-publish script.
+//! The files of each stage follow BBB's `rap-starter.rb` and its workers, and Scalelite's post-publish script.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,23 +19,23 @@ const FORMAT: &str = "presentation";
 /// The queue of the archive worker.
 const ARCHIVE: &str = "rap:archive";
 
-/// How far a recording has come.
+/// The stage that a recording has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The meeting is over.
     Recorded,
-    /// The starter has queued it: no file names it.
+    /// The starter has queued it: no file has its name.
     Queued,
     /// Its raw data are being collected.
     Archiving,
-    /// They are together.
+    /// Its raw data are complete.
     Archived,
-    /// The archive is in order.
+    /// The archive has passed its check.
     Checked,
-    /// A format is made of it.
+    /// A format has been made of it.
     Processed,
-    /// It is published.
+    /// A format has been published.
     Published,
     /// The sender has packed it.
     Packed,
@@ -70,22 +70,22 @@ pub struct Recordings {
 }
 
 impl Recordings {
-    /// Nothing is there yet, not even the directory; Redis listens.
+    /// Starts without files, not even the directory; Redis listens.
     pub async fn start(root: &Path) -> Result<Self> {
         Ok(Self { root: root.to_owned(), redis: Redis::start().await?, stages: Mutex::default() })
     }
 
-    /// `/var/bigbluebutton/recording`.
+    /// Returns the path of `/var/bigbluebutton/recording`.
     pub fn directory(&self) -> PathBuf {
         self.root.join("var/bigbluebutton/recording")
     }
 
-    /// Where Scalelite's sender is when it is installed.
+    /// Returns the path of Scalelite's sender, once it is installed.
     pub fn sender(&self) -> PathBuf {
         self.root.join("usr/local/bigbluebutton/core/scripts/post_publish/scalelite_post_publish.rb")
     }
 
-    /// The Redis with BBB's queues.
+    /// Returns the Redis with BBB's queues.
     pub fn redis(&self) -> &Redis {
         &self.redis
     }
@@ -95,12 +95,13 @@ impl Recordings {
         write(&self.sender())
     }
 
-    /// The recordings that have not failed, with their stages.
+    /// Returns the recordings that have not failed, with their stages.
     pub fn stages(&self) -> BTreeMap<String, Stage> {
         self.known().clone()
     }
 
-    /// A recording comes as far as this stage, through all before it; a new one begins. Going back is refused.
+    /// Brings a recording to this stage, through all stages before it; begins a new one if necessary. Refuses to go
+    /// back.
     pub fn reach(&self, id: &str, stage: Stage) -> Result<()> {
         if !is_id(id) {
             let why = format!("{id:?} is no id of BBB's, such as {EXAMPLE}");
@@ -119,13 +120,13 @@ impl Recordings {
         Ok(())
     }
 
-    /// A recording comes one stage further.
+    /// Brings a recording one stage further.
     pub fn advance(&self, id: &str) -> Result<()> {
         let next = self.stage(id)?.next();
         self.reach(id, next.ok_or_else(|| Error::new(ErrorKind::AlreadyExists, format!("{id} is sent")))?)
     }
 
-    /// The step that a recording is in fails; it never goes on.
+    /// Lets the present step of a recording fail; the recording never goes on.
     pub fn fail(&self, id: &str) -> Result<()> {
         let mark = match self.stage(id)? {
             Stage::Archiving => format!("archived/{id}.fail"),
@@ -163,7 +164,7 @@ impl Recordings {
                 fs::remove_file(package)?;
                 let mark = self.status(&format!("published/{id}-sender.done"));
                 write(&mark)?;
-                // Never older than what was published, whatever the file system's clock does.
+                // The mark must not be older than any published format, whatever the file system's clock does.
                 fs::File::options().write(true).open(mark)?.set_modified(SystemTime::now())
             }
         }
@@ -183,7 +184,7 @@ impl Recordings {
     }
 }
 
-/// An id as BBB makes them.
+/// An id in BBB's form.
 const EXAMPLE: &str = "183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000";
 
 fn is_id(id: &str) -> bool {

@@ -1,6 +1,7 @@
-//! A stand-in for the Redis of a BBB host, as far as BBB's recording jobs go: a set with the names of the queues and a list
-//! for each, a set with the names of the workers and a key for each that is at work. It speaks RESP2 on a socket of its own,
-//! answers `SMEMBERS`, `LLEN` and `EXISTS`, and refuses everything else: nobody has to write here.
+//! A stand-in for the Redis of a BBB host, as far as BBB's recording jobs use it: a set with the names of the queues
+//! and a list for each, a set with the names of the workers and a key for each that is at work. It speaks RESP2 on a
+//! socket of its own, answers `SMEMBERS`, `LLEN` and `EXISTS`, and refuses everything else: the agent has no reason to
+//! write here.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,18 +19,18 @@ const QUEUES: &str = "resque:queues";
 /// The set with the names of all workers.
 const WORKERS: &str = "resque:workers";
 
-/// How it answers.
+/// The manner of the stand-in's answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Manner {
-    /// As asked.
+    /// Correct answers.
     #[default]
     Answer,
-    /// With `NOAUTH`: it wants a password.
+    /// `NOAUTH`: it requires a password.
     Locked,
-    /// With something that is not RESP, as another service at its port does.
+    /// Bytes that are not RESP, as from another service at the port.
     Garbage,
-    /// Not at all.
+    /// No answers.
     Silent,
 }
 
@@ -56,7 +57,7 @@ struct State {
 }
 
 impl Redis {
-    /// Listens on a port of its own, without any queue.
+    /// Starts a stand-in without queues, on a port of its own.
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
@@ -65,22 +66,22 @@ impl Redis {
         Ok(Self { address, shared, task })
     }
 
-    /// Where it listens.
+    /// Returns the address of the stand-in.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on answers like this.
+    /// Sets the manner of answers from now on.
     pub fn set_manner(&self, manner: Manner) {
         self.shared.state().manner = manner;
     }
 
-    /// How many jobs a queue has, e.g. `rap:archive`. Resque never forgets a queue, so an empty one is still there.
+    /// Sets how many jobs a queue has, e.g. `rap:archive`. Resque never forgets a queue, so an empty one still exists.
     pub fn set_queue(&self, name: &str, jobs: u64) {
         self.shared.state().queues.insert(name.to_owned(), jobs);
     }
 
-    /// A worker, e.g. `bbb:4711:rap:archive,rap:publish`, and whether it has a job in hand.
+    /// Sets a worker, e.g. `bbb:4711:rap:archive,rap:publish`, and whether it has a job in hand.
     pub fn set_worker(&self, name: &str, works: bool) {
         self.shared.state().workers.insert(name.to_owned(), works);
     }
@@ -92,12 +93,12 @@ impl Redis {
         *jobs = jobs.saturating_add_signed(by);
     }
 
-    /// All queues.
+    /// Returns all queues.
     pub fn queues(&self) -> BTreeMap<String, u64> {
         self.shared.state().queues.clone()
     }
 
-    /// The commands so far, e.g. `LLEN resque:queue:rap:archive`.
+    /// Returns the commands so far, e.g. `LLEN resque:queue:rap:archive`.
     pub fn asked(&self) -> Vec<String> {
         self.shared.state().asked.clone()
     }
@@ -114,7 +115,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer to a command; none to be silent.
+    /// Returns the answer to a command; none means silence.
     fn answer(&self, command: &[String]) -> Option<String> {
         let mut state = self.state();
         state.asked.push(command.join(" "));
@@ -150,7 +151,7 @@ impl State {
         }
     }
 
-    /// The length of a queue's list; Redis has no empty lists.
+    /// Returns the length of a queue's list; Redis has no empty lists.
     fn list(&self, key: &str) -> Option<u64> {
         let jobs = self.queues.get(key.strip_prefix("resque:queue:")?).copied();
         jobs.filter(|jobs| *jobs > 0)
@@ -164,7 +165,7 @@ fn set<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    // Connections end with the listener.
+    // The connections end with the listener.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         connections.spawn(serve(stream, Arc::clone(&shared)));
@@ -182,11 +183,11 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             return;
         }
     }
-    // What is no RESP gets what Redis says to that; then the connection ends.
+    // Input that is not RESP gets Redis' own error; then the connection ends.
     let _ = stream.write_all(b"-ERR Protocol error\r\n").await;
 }
 
-/// One command, an array of texts; none when it is something else or the connection has ended.
+/// Reads one command, an array of texts; none when it is something else or the connection has ended.
 async fn command(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<String>>> {
     let Some(count) = number(stream, '*').await? else { return Ok(None) };
     let mut words = Vec::new();

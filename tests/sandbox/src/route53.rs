@@ -1,4 +1,4 @@
-//! Route 53's API, as strict as the real one: it refuses what that refuses, with the same codes and shapes.
+//! Route 53's API, as strict as the real one: it refuses the same requests, with the same codes and shapes.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -11,8 +11,8 @@
 //! ```
 //!
 //! The order of the checks is: throttling, reading the request, the zone, a change still being processed, the change
-//! throughput, the batch. An accepted change is true at once for reads through the API; the name servers follow as
-//! their propagation says, and the change is `INSYNC` when all have it.
+//! throughput, the batch. Reads through the API see an accepted change at once; the name servers follow as their
+//! propagation says, and the change is `INSYNC` when all of them have it.
 
 mod batch;
 mod call;
@@ -50,24 +50,24 @@ use clock::Bucket;
 use record::Key;
 use xml::{Refusal, element, wrap};
 
-/// How the service behaves.
+/// The options of the service.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The zones to begin with.
     pub zones: Vec<ZoneOptions>,
     /// The account's limits; none switches throttling off.
     pub throttle: Option<Throttle>,
-    /// How long a change is processed. Its answer comes after that, so that only requests beside it are refused with
-    /// `PriorRequestNotComplete`, never the next one of the same client.
+    /// How long a change is processed. Its answer comes after that, so that only concurrent requests are refused with
+    /// `PriorRequestNotComplete`, never the same client's next request.
     pub processing: Duration,
-    /// What buckets and propagation go by.
+    /// The clock of buckets and propagation.
     pub clock: Clock,
-    /// How an `InvalidChangeBatch` is written.
+    /// The form of an `InvalidChangeBatch`.
     pub refusal_shape: RefusalShape,
 }
 
 impl Options {
-    /// These zones; documented throttling, the real clock, 3 ms of processing.
+    /// Returns options with these zones, documented throttling, the real clock and 3 ms of processing.
     pub fn zones(zones: impl IntoIterator<Item = ZoneOptions>) -> Self {
         Self {
             zones: zones.into_iter().collect(),
@@ -86,7 +86,7 @@ pub struct Accepted {
     pub id: String,
     /// The zone's identifier.
     pub zone: String,
-    /// As sent.
+    /// The comment, as sent.
     pub comment: Option<String>,
     /// When it was accepted, as the API writes it.
     pub submitted_at: String,
@@ -114,18 +114,18 @@ struct State {
     next_change: u64,
     /// The bucket for requests and the one for record changes.
     buckets: Option<(Bucket, Bucket)>,
-    /// Zones with a change in processing.
+    /// The zones with a change in processing.
     busy: BTreeSet<String>,
-    /// Zones that a test keeps busy.
+    /// The zones that a test keeps busy.
     held: BTreeSet<String>,
     replicas: Vec<Weak<Replica>>,
 }
 
 impl Route53 {
-    /// A service with these zones.
+    /// Creates a service with these zones.
     ///
     /// # Errors
-    /// A zone whose name is not valid or that has no name servers.
+    /// Fails when a zone's name is not valid or a zone has no name servers.
     pub fn new(options: Options) -> Result<Arc<Self>, String> {
         let zones = options
             .zones
@@ -151,45 +151,45 @@ impl Route53 {
         }))
     }
 
-    /// The record sets of a zone in listing order; none when there is no such zone.
+    /// Returns the record sets of a zone in listing order; none when there is no such zone.
     pub fn records(&self, zone: &str) -> Option<Vec<RecordSet>> {
         Some(self.state().zones.get(zone)?.records.values().map(|set| set.as_ref().clone()).collect())
     }
 
-    /// The sets of a zone with this name, in any spelling.
+    /// Returns the record sets of a zone with this name, in any spelling.
     pub fn records_named(&self, zone: &str, name: &str) -> Vec<RecordSet> {
         let Ok(name) = DnsName::parse(name) else { return Vec::new() };
         let zones = Arc::clone(&self.state().zones);
         zones.get(zone).map_or_else(Vec::new, |zone| zone.sets_of_name(&name).into_iter().cloned().collect())
     }
 
-    /// Every batch accepted so far, in order.
+    /// Returns every batch accepted so far, in order.
     pub fn changes(&self) -> Vec<Accepted> {
         self.state().accepted.clone()
     }
 
-    /// Every request so far, in the order of the answers; planned faults are none.
+    /// Returns every request so far, in the order of the answers, without those that failed by a planned fault.
     pub fn calls(&self) -> Vec<Call> {
         self.state().calls.clone()
     }
 
-    /// Whether every name server has an accepted change; none when there is no such change.
+    /// Tells whether every name server has an accepted change; none when there is no such change.
     pub fn in_sync(&self, id: &str) -> Option<bool> {
         let state = self.state();
         let version = state.accepted.iter().find(|accepted| accepted.id == id)?.version;
         Some(state.everywhere(version))
     }
 
-    /// Puts a set in place as somebody else would, whatever there was: no request, no bucket, no change. The name
-    /// servers learn of it as of a change.
+    /// Puts a record set in place as an outsider would, replacing any other: it counts neither as a request nor as a
+    /// change, and takes no tokens. The name servers learn of it as of a change.
     ///
     /// # Errors
-    /// What Route 53 would say to an `UPSERT` of it.
+    /// Fails with Route 53's answer to an `UPSERT` of it.
     pub fn put(&self, zone: &str, set: RecordSet) -> Result<(), String> {
         self.alter(zone, Change { action: Action::Upsert, set })
     }
 
-    /// Removes a set as somebody else would. False when it is not there or may not go.
+    /// Removes a record set as an outsider would. Returns false when it does not exist or must not be removed.
     pub fn remove(&self, zone: &str, name: &str, record_type: RecordType, identifier: Option<&str>) -> bool {
         let Ok(name) = DnsName::parse(name) else { return false };
         let key =
@@ -200,7 +200,7 @@ impl Route53 {
         })
     }
 
-    /// Keeps a zone busy: every change gets `PriorRequestNotComplete` until [`Route53::finish_processing`].
+    /// Keeps a zone busy: every change is refused with `PriorRequestNotComplete` until [`Route53::finish_processing`].
     pub fn hold_processing(&self, zone: &str) {
         self.state().held.insert(zone.to_owned());
     }
@@ -223,7 +223,7 @@ impl Route53 {
         }
     }
 
-    /// A name server's copy of the zones, kept up to date as long as it lives.
+    /// Returns a name server's copy of the zones, kept up to date as long as it lives.
     pub(crate) fn replica(&self, propagation: Propagation) -> Arc<Replica> {
         let mut state = self.state();
         let zones = Arc::clone(&state.zones);
@@ -288,7 +288,7 @@ impl Route53 {
         let accepted = self.accept(zone, batch)?;
         let _busy = Busy { service: self, zone };
         tokio::time::sleep(self.processing).await;
-        // The answer always says PENDING: what was just accepted cannot be everywhere.
+        // The answer always says PENDING: a change that was just accepted cannot be everywhere.
         let content = change_info(&accepted, "PENDING");
         Ok(xml::result("ChangeResourceRecordSetsResponse", &content))
     }
@@ -354,7 +354,7 @@ impl State {
     }
 }
 
-/// Keeps a zone busy while its change is processed, even when the client goes away in the middle.
+/// A guard that keeps a zone busy while its change is processed, even when the client goes away meanwhile.
 struct Busy<'a> {
     service: &'a Route53,
     zone: &'a str,
@@ -394,7 +394,7 @@ fn zone_details(zone: &Zone) -> Response {
     xml::result("GetHostedZoneResponse", &(xml::hosted_zone(zone) + &more))
 }
 
-/// What a request asks for, by method and path.
+/// The operation that a request asks for, by method and path.
 #[derive(Clone, Copy, Debug)]
 enum Operation<'a> {
     ChangeRecords(&'a str),

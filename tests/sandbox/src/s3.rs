@@ -1,8 +1,8 @@
-//! S3's REST API, as far as a release is published and fetched with it: single objects and listings.
+//! S3's REST API, as far as releases are published and fetched with it: single objects and listings.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GetObject`, `HeadObject` | the object, or the range of it that is asked for; 404 `NoSuchKey`, but 403 `AccessDenied` for who may not list the bucket (`s3:ListBucket`) |
+//! | `GetObject`, `HeadObject` | the object or its range; 404 `NoSuchKey`; 403 `AccessDenied` without `ListBucket` |
 //! | ... with `If-Match` of another object | 412 `PreconditionFailed` |
 //! | `PutObject` | puts the object, after its checksums were compared |
 //! | ... with `If-None-Match: *`, where the key is taken | 412 `PreconditionFailed` |
@@ -13,10 +13,10 @@
 //! | any other call of S3's | 501 `NotImplemented` |
 //!
 //! A bucket is named by the path (`s3.REGION.amazonaws.com/BUCKET/KEY`, or any other host) or by the host
-//! (`BUCKET.s3.REGION.amazonaws.com/KEY`). What the front refuses is in [`crate::aws`].
+//! (`BUCKET.s3.REGION.amazonaws.com/KEY`). For the refusals of the front see [`crate::aws`].
 //!
-//! Sources: the Amazon S3 API Reference (actions, "Error responses", "Conditional writes") and the user guide's "Checking
-//! object integrity".
+//! Sources: the Amazon S3 API Reference (actions, "Error responses", "Conditional writes") and the user guide's
+//! "Checking object integrity".
 
 mod address;
 mod answers;
@@ -41,9 +41,10 @@ use answers::{Refusal, Refused};
 struct Object {
     content: Bytes,
     content_type: String,
-    /// Quoted, as it is sent. S3's is an MD5 for some objects and not for others: nobody may rely on that.
+    /// The entity tag with its quotes. S3's is an MD5 for some objects and not for others, so a client must not rely
+    /// on that.
     etag: String,
-    /// Seconds since 1970.
+    /// The time of the last change, in seconds since 1970.
     modified: u64,
 }
 
@@ -65,20 +66,20 @@ struct Bucket {
     objects: BTreeMap<String, Object>,
 }
 
-/// What the control API shows of an object.
+/// The facts that the control API shows of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ObjectSummary {
-    /// Its bucket.
+    /// The bucket.
     pub bucket: String,
-    /// Its key.
+    /// The key.
     pub key: String,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: usize,
-    /// SHA-256 of its content, in hexadecimal digits.
+    /// The SHA-256 of the content, in hexadecimal digits.
     pub sha256: String,
 }
 
-/// S3 in one region.
+/// S3's API in one region.
 #[derive(Debug)]
 pub struct S3 {
     region: String,
@@ -87,45 +88,46 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// S3 without buckets, seen from this region. Who is denied `s3:ListBucket` by `denials` is not told which keys exist.
+    /// Creates an S3 without buckets in this region. While `denials` has `s3:ListBucket`, it does not tell which keys
+    /// exist.
     pub fn new(region: &str, denials: Denials) -> Arc<Self> {
         Arc::new(Self { region: region.to_owned(), denials, buckets: Mutex::default() })
     }
 
-    /// Makes a bucket in S3's own region, unless it is there.
+    /// Makes a bucket in S3's own region, unless it exists.
     pub fn create_bucket(&self, name: &str) {
         self.create_bucket_in(name, &self.region);
     }
 
-    /// The same in another region: it is not served here.
+    /// Makes a bucket in another region, which is not served here.
     pub fn create_bucket_in(&self, name: &str, region: &str) {
         let bucket = || Bucket { region: region.to_owned(), objects: BTreeMap::new() };
         self.buckets().entry(name.to_owned()).or_insert_with(bucket);
     }
 
-    /// Puts an object as somebody else would, e.g. one who tampers with it; makes the bucket if it has to.
+    /// Puts an object as an outsider would, e.g. an attacker; makes the bucket if necessary.
     pub fn put(&self, bucket: &str, key: &str, content: impl Into<Bytes>) {
         self.create_bucket(bucket);
         let object = Object::new(content.into(), "binary/octet-stream");
         self.buckets().get_mut(bucket).map(|bucket| bucket.objects.insert(key.to_owned(), object));
     }
 
-    /// Removes an object; whether it was there.
+    /// Removes an object; tells whether it existed.
     pub fn remove(&self, bucket: &str, key: &str) -> bool {
         self.buckets().get_mut(bucket).is_some_and(|bucket| bucket.objects.remove(key).is_some())
     }
 
-    /// An object's content.
+    /// Returns an object's content.
     pub fn get(&self, bucket: &str, key: &str) -> Option<Bytes> {
         self.buckets().get(bucket)?.objects.get(key).map(|object| object.content.clone())
     }
 
-    /// All keys of a bucket, in order.
+    /// Returns all keys of a bucket, in order.
     pub fn keys(&self, bucket: &str) -> Vec<String> {
         self.buckets().get(bucket).map(|bucket| bucket.objects.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// What there is.
+    /// Returns a summary of every object.
     pub fn objects(&self) -> Vec<ObjectSummary> {
         let buckets = self.buckets();
         let summary = |name: &String, (key, object): (&String, &Object)| ObjectSummary {
@@ -168,7 +170,8 @@ impl S3 {
         }
     }
 
-    /// Who may not list a bucket is not told that a key is not there.
+    /// Returns the refusal for an absent key: a client that may not list the bucket is not told that the key is
+    /// absent.
     fn absent(&self, key: &str) -> Refusal {
         match self.denials.has("s3:ListBucket") {
             true => Refused::AccessDenied.into(),
@@ -202,7 +205,8 @@ impl Service for S3 {
         ServiceName::S3
     }
 
-    /// With the key, e.g. `GetObject agents/latest`: so faults and the journal can tell objects apart.
+    /// Returns the action with the key, e.g. `GetObject agents/latest`, so that faults and the journal can tell
+    /// objects apart.
     fn action(&self, request: &Request) -> String {
         let target = Target::of(request);
         format!("{} {}", target.action, target.key).trim_end().to_owned()

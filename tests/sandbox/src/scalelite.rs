@@ -1,5 +1,5 @@
-//! Scalelite's management API, its poller and its placement of meetings, refusing and failing as Scalelite 1.8.5 was
-//! observed to.
+//! Scalelite's management API, its poller and its placement of meetings, with the refusals and failures observed on
+//! Scalelite 1.8.5.
 //!
 //! ```
 //! use sandbox::bbb::Network;
@@ -9,13 +9,16 @@
 //! let scalelite = Scalelite::new(Config::new("the load balancer's secret"), network);
 //! scalelite.refuse_panics(3);
 //! ```
-//! Serve it with [`crate::http::Gate`]. The poller runs only when it is told to: [`Scalelite::poll`], or
-//! [`Scalelite::poll_begin`] and [`Scalelite::poll_end`] with something in between. [`Scalelite::create_meeting`] and
-//! [`Scalelite::join`] are what the load balancer's own clients see. Calls to the hosts' BBB APIs are real ones, to where
-//! the [`Network`] leads.
+//! Serve it with [`crate::http::Gate`]. The poller runs only when told to: [`Scalelite::poll`], or
+//! [`Scalelite::poll_begin`] and [`Scalelite::poll_end`] with other calls in between. [`Scalelite::create_meeting`]
+//! and
+//! [`Scalelite::join`] act as the load balancer's own clients. Calls to the hosts' BBB APIs are real ones, to the
+//! addresses in the
+//! [`Network`].
 //!
-//! Planned faults take the form that their code chooses: with status 200 an XML refusal with the code as its key; else
-//! without a code an uncaught error as JSON, with the code `html` an empty page, with any other `{"error": code}`.
+//! The code of a planned fault chooses its form: with status 200 it is an XML refusal with the code as its key; with
+//! another status it is an uncaught error as JSON without a code, an empty page with the code `html`, and `{"error":
+//! code}` with any other.
 
 mod answers;
 mod api;
@@ -43,18 +46,18 @@ use crate::bbb::checksum::Algorithm;
 use crate::bbb::{Network, Secret};
 use crate::http::{Request, Response, Service, ServiceName};
 
-/// How servers get their ids.
+/// The way in which servers get their ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerIds {
-    /// A random one each: the same URL may be added twice.
+    /// A random id for each entry: the same URL may be added twice.
     #[default]
     Uuid,
     /// The lower-cased host of the URL (`SERVER_ID_IS_HOSTNAME=true`).
     Hostname,
 }
 
-/// How a Scalelite is set up.
+/// The configuration of a Scalelite.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `LOADBALANCER_SECRET`.
@@ -67,12 +70,13 @@ pub struct Config {
     pub version: (u32, u32, u32),
     /// `URL_HOST`: requests for other hosts get an empty 403.
     pub url_host: Option<String>,
-    /// How long a request takes between reading and committing, during which others get ahead and make it fail.
+    /// How long a request takes between reading and committing, during which other requests get ahead and make it
+    /// fail.
     pub processing: Duration,
 }
 
 impl Config {
-    /// Scalelite 1.8.5 with its defaults.
+    /// Returns the configuration of Scalelite 1.8.5 with its defaults.
     pub fn new(secret: &str) -> Self {
         Self {
             secret: Secret::new(secret),
@@ -112,7 +116,7 @@ pub struct Scalelite {
 }
 
 impl Scalelite {
-    /// One without servers, whose calls to BBB hosts take this network.
+    /// Creates a Scalelite without servers, whose calls to BBB hosts use this network.
     pub fn new(config: Config, network: Network) -> Arc<Self> {
         let pace = Pace::new(config.processing);
         Arc::new(Self { config, network, pace, state: Mutex::default() })

@@ -15,7 +15,7 @@ use crate::http::{Request, Response, Service, ServiceName, reply};
 
 const PREFIX: &str = "secretsmanager.";
 
-/// A secret's content.
+/// The content of a secret.
 #[derive(Clone, PartialEq, Eq)]
 enum Content {
     Text(String),
@@ -37,20 +37,20 @@ struct Secret {
     previous: Option<Version>,
 }
 
-/// What the control API may show of a secret: never its content.
+/// The facts of a secret that the control API may show: never its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SecretSummary {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its ARN.
+    /// The ARN.
     pub arn: String,
     /// The version that is `AWSCURRENT`.
     pub version: String,
-    /// Whether it is marked for deletion.
+    /// Whether the secret is marked for deletion.
     pub deleted: bool,
 }
 
-/// Secrets Manager.
+/// Secrets Manager's API.
 pub struct SecretsManager {
     account: String,
     region: String,
@@ -72,7 +72,7 @@ struct Query {
 }
 
 impl SecretsManager {
-    /// One without secrets.
+    /// Creates a Secrets Manager without secrets.
     pub fn new(account: &str, region: &str) -> Arc<Self> {
         Arc::new(Self { account: account.to_owned(), region: region.to_owned(), secrets: Mutex::default() })
     }
@@ -82,7 +82,7 @@ impl SecretsManager {
         self.put_content(name, Content::Text(value.to_owned()))
     }
 
-    /// The same with a binary value.
+    /// Creates a secret with a binary value, or gives it a new current version; returns its ARN.
     pub fn put_binary(&self, name: &str, value: &[u8]) -> String {
         self.put_content(name, Content::Binary(value.to_vec()))
     }
@@ -103,7 +103,7 @@ impl SecretsManager {
         self.secrets().get_mut(name).map(|secret| secret.deleted = true).is_some()
     }
 
-    /// What there is, without the contents.
+    /// Returns all secrets, without their contents.
     pub fn summaries(&self) -> Vec<SecretSummary> {
         let summary = |(name, secret): (&String, &Secret)| SecretSummary {
             name: name.clone(),
@@ -118,7 +118,7 @@ impl SecretsManager {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// AWS appends a hyphen and six characters to the name.
+    /// Returns a new ARN: AWS appends a hyphen and six characters to the name.
     fn arn(&self, name: &str) -> String {
         let suffix = crate::aws::random(6, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789");
         format!("arn:aws:secretsmanager:{}:{}:secret:{name}-{suffix}", self.region, self.account)
@@ -172,7 +172,7 @@ impl SecretsManager {
 }
 
 impl Secret {
-    /// The whole ARN, or the ARN without the six random characters.
+    /// Tells whether an id is the whole ARN, or the ARN without the six random characters.
     fn has_arn(&self, id: &str) -> bool {
         self.arn == id || self.arn.rsplit_once('-').is_some_and(|(partial, _)| partial == id)
     }
@@ -228,11 +228,11 @@ fn answer(status: u16, body: &Value) -> Response {
 }
 
 fn failure(status: u16, code: &str, message: &str) -> Response {
-    // Common errors say "message", the service's own say "Message"; clients read both.
+    // Common errors have "message", the service's own have "Message"; clients read both.
     answer(status, &json!({ "__type": code, "Message": message }))
 }
 
-/// Base 64 with padding (RFC 4648).
+/// Encodes bytes in base 64 with padding (RFC 4648).
 pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();

@@ -11,7 +11,7 @@ use crate::control::Control;
 use crate::http::ServiceName;
 use crate::route53::RecordType;
 
-/// Says something on standard output.
+/// Prints a text to standard output.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
@@ -93,11 +93,11 @@ impl Story {
         say(&format!("\n[{:6.2} s] {title}", self.started.elapsed().as_secs_f64()));
     }
 
-    /// Runs the agent and shows what it prints, each line as its own.
+    /// Runs the agent and prints its output, each line as the agent's own.
     async fn run(&mut self, arguments: &[&str], expected: i32) -> Result<(), Error> {
         say(&format!("  $ bbb-agent {}", arguments.join(" ")));
         let output = self.agent.command(arguments).output().await?;
-        // Log lines come first: they were written while the command ran.
+        // Log lines come first, because they were written while the command ran.
         for stream in [&output.stderr, &output.stdout] {
             for line in String::from_utf8_lossy(stream).lines() {
                 say(&format!("    {line}"));
@@ -156,7 +156,7 @@ impl Story {
         ));
     }
 
-    /// Keeps everything up and says how to try it.
+    /// Keeps everything up and explains how to try it.
     async fn keep_up(self) -> Result<(), Error> {
         let control = Control::start(Arc::clone(&self.cloud), (Ipv4Addr::LOCALHOST, 0).into()).await?;
         say("\nThe cloud stays up. In another terminal, paste this:\n");

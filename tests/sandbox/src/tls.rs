@@ -1,4 +1,4 @@
-//! A certificate authority of the sandbox's own, so that clients verify TLS for real.
+//! The sandbox's own certificate authority, so that clients really verify TLS.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// The sandbox's certificate authority: made anew at each start, its key never leaves the process.
+/// The sandbox's certificate authority: made anew at each start; its key never leaves the process.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -20,7 +20,7 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Makes a new one.
+    /// Makes a new authority.
     pub fn new() -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, "bbb-agents sandbox");
@@ -31,12 +31,12 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
 
-    /// The certificate that clients have to trust.
+    /// Returns the certificate that clients have to trust.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// A server for these names and addresses, with a certificate of this authority.
+    /// Returns a TLS acceptor for these names and addresses, with a certificate of this authority.
     pub fn acceptor(
         &self,
         names: &[String],
@@ -44,7 +44,7 @@ impl Authority {
         self.acceptor_with(&CertificateParams::new(names.to_vec())?)
     }
 
-    /// The same, with a certificate that was good until some years ago.
+    /// Returns a TLS acceptor for these names and addresses, with a certificate that expired some years ago.
     pub fn expired_acceptor(
         &self,
         names: &[String],

@@ -1,6 +1,6 @@
-//! What all XML answers have in common.
+//! The parts that all XML answers have in common.
 
-/// Text as XML content. Characters that XML 1.0 cannot carry are left out.
+/// Escapes a text as XML content. Characters that XML 1.0 cannot carry are left out.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,5 +1,5 @@
-//! One agent as a service: the real state machine and the real loops. What of
-//! `host::service` is between them, the loop, fetching settings and secrets, and the calls to the group, is stood in for.
+//! One agent as a service: the real state machine and the real loops. The parts of `host::service` between them are
+//! replaced: its main loop, fetching settings and secrets, and the calls to the group.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,14 +31,14 @@ use crate::scalelite::POLL;
 use crate::world::{Service, World};
 use crate::{route53, scalelite};
 
-/// How long a drain waits at most.
+/// The longest time for which a drain waits.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(600);
-/// How long a stop may take.
+/// The longest time that a stop may take.
 pub(crate) const STOP: Duration = Duration::from_secs(80);
-/// How long the lifecycle hook holds an instance without a heartbeat.
+/// The time for which the lifecycle hook holds an instance without a heartbeat.
 pub(crate) const HOOK: Duration = Duration::from_secs(300);
 
-/// The settings of the fleet.
+/// Returns the settings of the fleet.
 fn policy() -> Policy {
     let minute = Duration::from_secs(60);
     Policy {
@@ -62,7 +62,7 @@ fn policy() -> Policy {
     }
 }
 
-/// What people and PID 1 want of a service.
+/// A message to a service: an operator's order or systemd's signal.
 pub(crate) enum Wanted {
     Order(Order),
     Stop(StopCause),
@@ -71,7 +71,7 @@ pub(crate) enum Wanted {
 struct Shared {
     world: World,
     who: InstanceId,
-    /// Who it was when it was started.
+    /// The host's identity when the service was started.
     host: Host,
     registration: Registration,
 }
@@ -93,7 +93,7 @@ struct Agent {
     end: Option<Result<(), String>>,
 }
 
-/// Is the service of this instance, which was booted then, until it ends. Dropped, it has crashed.
+/// Runs the service of this instance, which was booted at this time, until it ends. Dropping the future is a crash.
 pub(crate) async fn serve(
     world: World,
     who: InstanceId,
@@ -146,12 +146,12 @@ impl Agent {
         }
     }
 
-    /// Waits for what the metadata service says next; now and then it is told twice.
+    /// Waits for the next answer of the metadata service; now and then the machine is told the same answer twice.
     fn watch(&self, told: Option<Intent>) {
         let (shared, booted) = (Rc::clone(&self.shared), self.booted);
         self.work.push(Box::pin(async move {
             loop {
-                // Less often than the real service asks: what it says seldom changes, and asking costs simulated time.
+                // The real service asks more often; the answer seldom changes, and each call costs simulated time.
                 let calm = shared.world.state().calm;
                 shared.world.pause(2.0, if calm { 200.0 } else { 40.0 }).await;
                 let who = &shared.who;
@@ -162,7 +162,7 @@ impl Agent {
                     (machine.target, machine.spot.map(left), again)
                 });
                 let Ok((target, spot, again)) = read.await else { continue };
-                // The clocks differ a little: what was read of the notice first stays.
+                // The clocks differ a little, so the first reading of the notice is kept.
                 let spot = spot.map(|spot| told.and_then(|told| told.spot).unwrap_or(spot));
                 let intent = Intent { target, grouped: true, spot, rebalance: false, maintenance: None };
                 if told != Some(intent) || again {
@@ -195,7 +195,7 @@ impl Agent {
         let who = self.shared.who.clone();
         match self.machine.step(event, now, chance) {
             Ok(actions) => {
-                // Before anything is done: whoever judges it has to know in which state.
+                // The state is published before any action, because the checks of those actions depend on it.
                 self.tell();
                 actions.into_iter().for_each(|action| self.act(action));
             }
@@ -235,7 +235,7 @@ impl Agent {
         let begun = Instant::now();
         self.work.push(Box::pin(async move {
             let report = jobs::run(Rc::clone(&shared), job, steady, interrupt, patience).await;
-            // Promise 6: every wait is bounded; what is under way may end, and a call takes ten seconds at most.
+            // Promise 6: every wait is bounded. A call that is under way may end, and takes ten seconds at most.
             let (took, who) = (begun.elapsed(), &shared.who);
             if took > patience + Duration::from_secs(40) {
                 let most = patience.as_secs();
@@ -249,7 +249,7 @@ impl Agent {
     }
 }
 
-/// BBB on the host.
+/// A client for the BBB on the host.
 struct Bbb {
     world: World,
     who: InstanceId,

@@ -1,4 +1,4 @@
-//! What has to be true once nothing goes wrong any more.
+//! Checks of what has to be true after the last thing went wrong.
 
 use std::net::IpAddr;
 
@@ -11,14 +11,14 @@ use crate::fleet::{FORGETFUL, Machine};
 use crate::scalelite::Server;
 use crate::world::State;
 
-/// What is not the fleet's, and has to stay as it is.
+/// The names and entries that are not the fleet's, and have to stay as they are.
 pub(crate) struct Foreign {
     pub(crate) names: Zone,
     pub(crate) entries: Vec<(String, Server)>,
 }
 
 impl State {
-    /// Every host has come to what it has to come to, and nothing is left of the others.
+    /// Checks that every host has reached its final state, and that nothing is left of the dead ones.
     pub(crate) fn check_all(&mut self, foreign: &Foreign) {
         for id in self.machines.ids() {
             self.check(&id, foreign);
@@ -33,7 +33,7 @@ impl State {
             }
         }
         for (id, before) in &foreign.entries {
-            // Scalelite itself polls it.
+            // Only the URL and the state count: Scalelite's own polls change the rest.
             let there = self.pool.entries.get(id).map(|server| (server.url.clone(), server.state));
             if there != Some((before.url.clone(), before.state)) {
                 self.breaks("somebody else's entry was changed", format_args!("{id}: {there:?}"));
@@ -41,7 +41,7 @@ impl State {
         }
     }
 
-    /// Whether the host's own name holds an address that another living host has now.
+    /// Tells whether the host's own name holds an address that another living host has now.
     fn is_held(&self, id: &InstanceId, there: Option<&Observed>) -> bool {
         let addresses = there.map(Observed::ip_addresses).unwrap_or_default();
         addresses.into_iter().any(|address| self.machines.holders(address).iter().any(|holder| holder != id))
@@ -55,19 +55,21 @@ impl State {
         let own = |(id, server): &(&String, &Server)| server.host() == machine.name && !is_foreign(id);
         let entries: Vec<(EntryState, bool)> =
             self.pool.entries.iter().filter(own).map(|(_, server)| (server.state, server.placed)).collect();
-        // A dead one's address may be that of a living host without a name of its own: nobody knows who pointed it there.
+        // A dead host's address may be that of a living host without a name of its own: it may have been pointed there
+        // by hand.
         let inherited = there.is_some_and(|observed| self.machines.is_inherited(observed, &zone));
         let wrong = match (machine.alive, inherited) {
             (false, true) => None,
             (false, false) if machine.collides => {
                 (!entries.is_empty()).then_some("a dead host is still there")
             }
-            // EC2 has forgotten it, and no label says that it was of this account: its entry is left, disabled.
+            // EC2 has forgotten the instance, and no label says that it was of this account: its entry is left,
+            // disabled.
             (false, false) if there.is_none() && machine.remembered == FORGETFUL => None,
             (false, false) => {
                 (there.is_some() || !entries.is_empty()).then_some("a dead host is still there")
             }
-            // What it may not delete it keeps trying to, and says so: a person has to look.
+            // A host that may not delete its name goes on trying and says so: an operator has to look.
             (true, _) if machine.state == "leaving" && entries.is_empty() && self.is_held(id, there) => None,
             (true, _) => astray(id, &machine, there, &entries),
         };
@@ -81,7 +83,7 @@ impl State {
     }
 }
 
-/// What is wrong with a living host, if anything is.
+/// Describes what is wrong with a living host, if anything is.
 fn astray(
     id: &InstanceId,
     machine: &Machine,
@@ -91,7 +93,7 @@ fn astray(
     let named = there.is_some_and(|observed| matches!(observed.holder(id), Holder::Me(_)));
     let address = IpAddr::V4(machine.address);
     let rightly = named && there.is_some_and(|observed| observed.ip_addresses().into_iter().eq([address]));
-    // A second entry is not cleared away while the host rests.
+    // A superfluous entry is not cleared away while the host is cordoned.
     let rests = rightly && !entries.is_empty() && entries.iter().all(|(_, placed)| !placed);
     match machine.state {
         _ if machine.collides => (named || !entries.is_empty()).then_some("its name was somebody else's"),

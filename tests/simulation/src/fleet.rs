@@ -1,4 +1,4 @@
-//! The instances as they really are: what EC2, the group, the metadata service and BBB know of them, each in its own time.
+//! The true state of the instances; EC2, the group, the metadata service and BBB report it, each with its own delay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,28 +15,28 @@ use plan::sweep::{Seen, Zone};
 
 use crate::world::{Lost, Service, State, World};
 
-/// Where all of it is.
+/// The region of all instances.
 pub(crate) const REGION: &str = "eu-west-1";
-/// Whose it is.
+/// The account of all instances.
 pub(crate) const ACCOUNT: &str = "123456789012";
 
-/// The domain below which the fleet's names are.
+/// Returns the domain below which the fleet's names are.
 pub(crate) fn domain() -> Name {
     Name::remote("bbb.example.org")
 }
 
-/// How names are made of instance ids.
+/// Returns the template that makes names of instance ids.
 pub(crate) fn template() -> Option<HostTemplate> {
     HostTemplate::parse("vc-{instance}").ok()
 }
 
-/// How long EC2 lists a terminated instance when it is quick to forget.
+/// The time for which EC2 lists a terminated instance when it is quick to forget.
 pub(crate) const FORGETFUL: Duration = Duration::from_secs(300);
 
-/// How old an answer of EC2 may be when a change follows from it.
+/// The greatest age of an answer of EC2 that a change may rest on.
 const BETWEEN: Duration = Duration::from_secs(180);
 
-/// All instances there ever were.
+/// All instances that were ever launched.
 #[derive(Default)]
 pub(crate) struct Machines {
     all: BTreeMap<InstanceId, Machine>,
@@ -46,61 +46,61 @@ pub(crate) struct Machines {
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) name: Name,
-    /// Whether it runs; only a living one has an address.
+    /// Whether the instance runs; only a living one has an address.
     pub(crate) alive: bool,
-    /// EC2 tells what has become of it so late.
+    /// The delay with which EC2 reports a change of the instance.
     told_late: Duration,
-    /// How long EC2 lists it once it is terminated: an hour, as a rule.
+    /// How long EC2 lists the instance after its termination: usually an hour.
     pub(crate) remembered: Duration,
-    /// When it came to life or died.
+    /// When the instance was launched or died.
     changed: Duration,
     pub(crate) address: Ipv4Addr,
-    /// Since when it has that.
+    /// Since when the instance has had this address.
     addressed: Duration,
-    /// The address that it had before.
+    /// The address before this one.
     former: Option<Ipv4Addr>,
     /// Whether BBB answers.
     pub(crate) bbb: bool,
-    /// The meetings on it, from when to when.
+    /// The meetings on the instance, each with its begin and end.
     pub(crate) meetings: BTreeMap<String, (Duration, Duration)>,
-    /// When each recording has left it.
+    /// When each recording leaves the instance.
     recordings: Vec<Duration>,
-    /// From when on its meetings may be ended.
+    /// From when on the meetings may be ended.
     pub(crate) excuse: Option<Duration>,
-    /// What the group wants.
+    /// The state that the group wants.
     pub(crate) target: Target,
-    /// When EC2 takes it back.
+    /// When EC2 takes the instance back.
     pub(crate) spot: Option<Duration>,
     pub(crate) protected: bool,
-    /// When the lifecycle hook was extended last.
+    /// When the lifecycle hook was last extended.
     pub(crate) heartbeat: Duration,
     pub(crate) completed: bool,
-    /// What the agent remembers of this boot.
+    /// The agent's memory of this boot.
     pub(crate) memory: (Memory, Option<Window>),
-    /// The agent's state; empty while none runs.
+    /// The agent's state; empty while no agent runs.
     pub(crate) state: &'static str,
-    /// The agent's words.
+    /// The agent's status text.
     pub(crate) words: String,
-    /// What it has to come to: a state; none where several are right.
+    /// The state that the host has to end in; none where several are right.
     pub(crate) expected: Option<&'static str>,
-    /// Its name was somebody else's from the beginning.
+    /// Whether the name was another owner's from the beginning.
     pub(crate) collides: bool,
-    /// Its group could not wait for it any longer, although its agent was there.
+    /// Since when the present agent has run: the hook may not expire while an agent is there to extend it.
     pub(crate) agent_since: Option<Duration>,
-    /// When its agent let meetings in last, or found that they were let in when it joined.
+    /// When the agent last let meetings in, or found on joining that they were let in.
     pub(crate) enabled: Duration,
-    /// When it had a name with its address last.
+    /// When the host last had its name with its present address.
     named: Duration,
-    /// By how many seconds its clock is wrong.
+    /// The error of the host's clock, in seconds.
     pub(crate) skew: i64,
-    /// How its service ended last: whether by its own word all was undone.
+    /// Whether the service, when it last ended, said that it had undone everything.
     pub(crate) undone: bool,
-    /// EC2 has overlooked it then: never twice in a row.
+    /// When EC2 last overlooked the instance: it never does so twice in a row.
     overlooked: Duration,
 }
 
 impl State {
-    /// Launches an instance with the lowest address that nobody has.
+    /// Launches an instance with the lowest free address.
     pub(crate) fn launch(&mut self) -> InstanceId {
         let (now, told_late) = (self.now(), self.between(0.0, 240.0));
         let forgetful = self.rng.u32(0..4) == 0;
@@ -149,7 +149,7 @@ impl State {
         id
     }
 
-    /// The instance ends; nobody says goodbye.
+    /// Ends the instance without a word to its agent.
     pub(crate) fn terminate(&mut self, id: &InstanceId) {
         let (now, told_late) = (self.now(), self.between(0.0, 60.0));
         self.note(format_args!("{id} is terminated"));
@@ -159,7 +159,7 @@ impl State {
         machine.state = "";
     }
 
-    /// One instance, which has to exist.
+    /// Returns an instance, which has to exist.
     pub(crate) fn machine(&mut self, id: &InstanceId) -> &mut Machine {
         match self.machines.all.get_mut(id) {
             Some(machine) => machine,
@@ -180,13 +180,13 @@ impl State {
         (machine.former, machine.address, machine.addressed) = (Some(machine.address), fresh, now);
     }
 
-    /// From now on the meetings of an instance may be ended by whoever ends them.
+    /// Allows the meetings of an instance to be ended from this time on.
     pub(crate) fn excuse(&mut self, id: &InstanceId, from: Duration) {
         let machine = self.machine(id);
         machine.excuse = Some(machine.excuse.map_or(from, |before| before.min(from)));
     }
 
-    /// Its host, as the metadata service tells it.
+    /// Returns the instance's host, as the metadata service describes it.
     pub(crate) fn host(&mut self, id: &InstanceId) -> Host {
         let machine = self.machine(id);
         Host {
@@ -201,7 +201,7 @@ impl State {
         }
     }
 
-    /// What runs on a host: its meetings, and its recordings that have not left.
+    /// Returns the meetings on a host, and its recordings that have not left; `None` while BBB does not answer.
     pub(crate) fn work(&mut self, id: &InstanceId) -> Option<(BTreeSet<String>, usize)> {
         let now = self.now();
         let machine = self.machine(id);
@@ -216,13 +216,13 @@ impl Machine {
         self.name == *name && !self.collides
     }
 
-    /// Lets what has ended be over.
+    /// Ends the meetings and removes the recordings whose time is over.
     fn pass(&mut self, now: Duration) {
         let over = |(_, end): &(Duration, Duration)| *end <= now;
         let ended: Vec<Duration> =
             self.meetings.values().filter(|times| over(times)).map(|(_, end)| *end).collect();
         self.meetings.retain(|_, times| !over(times));
-        // A recording is there as soon as its meeting is over, and leaves two minutes later.
+        // A recording exists as soon as its meeting is over, and leaves two minutes later.
         self.recordings.extend(ended.into_iter().map(|end| end + Duration::from_secs(120)));
         self.recordings.retain(|left| *left > now);
     }
@@ -237,7 +237,7 @@ impl Machines {
         self.all.get(id)
     }
 
-    /// The name by which it goes, if that is not somebody else's.
+    /// Returns the name of an instance, unless another owner has it.
     pub(crate) fn name(&self, id: &InstanceId) -> Option<&Name> {
         self.all.get(id).filter(|machine| !machine.collides).map(|machine| &machine.name)
     }
@@ -246,7 +246,7 @@ impl Machines {
         self.all.get(id).map_or("", |machine| machine.state)
     }
 
-    /// The one that goes by this name, if it is not somebody else's.
+    /// Returns the instance with this name, unless another owner has the name.
     pub(crate) fn of_name(&self, name: &Name) -> Option<&Machine> {
         self.all.values().find(|machine| machine.goes_by(name))
     }
@@ -255,7 +255,7 @@ impl Machines {
         self.of_name(name).is_some_and(|machine| !machine.alive)
     }
 
-    /// Whether the ownership TXT of what was observed names an instance of this account that is really dead.
+    /// Tells whether the observed ownership TXT names an instance of this account that is really dead.
     pub(crate) fn is_gone(&self, observed: &Observed) -> bool {
         let text = observed.label.as_ref().and_then(|label| label.values.first().cloned());
         let owner = text.and_then(|text| Owner::parse(&text));
@@ -265,7 +265,7 @@ impl Machines {
         })
     }
 
-    /// Whether an instance has this address, or had it a moment ago.
+    /// Tells whether an instance has this address, or had it just before the present one.
     pub(crate) fn had(&self, id: &InstanceId, address: IpAddr) -> bool {
         self.all.get(id).is_some_and(|machine| {
             address == IpAddr::V4(machine.address)
@@ -273,14 +273,14 @@ impl Machines {
         })
     }
 
-    /// Which living instances have this address.
+    /// Returns the living instances that have this address.
     pub(crate) fn holders(&self, address: IpAddr) -> Vec<InstanceId> {
         let holders =
             self.all.iter().filter(|(_, machine)| machine.alive && address == IpAddr::V4(machine.address));
         holders.map(|(id, _)| id.clone()).collect()
     }
 
-    /// These hosts have names with their own addresses now.
+    /// Notes which hosts have their names with their present addresses now.
     pub(crate) fn are_named(&mut self, zone: &Zone, now: Duration) {
         for (id, machine) in &mut self.all {
             let own = zone.get(&machine.name).filter(|observed| matches!(observed.holder(id), Holder::Me(_)));
@@ -290,7 +290,8 @@ impl Machines {
         }
     }
 
-    /// Those that have it, and have had it without a name of their own for so long that everybody could have known.
+    /// Returns the living holders of an address that have had it, without a name of their own, for so long that every
+    /// agent could have known.
     pub(crate) fn known_holders(&self, address: IpAddr, now: Duration) -> Vec<InstanceId> {
         let mut holders = self.holders(address);
         holders.retain(|holder| {
@@ -301,14 +302,14 @@ impl Machines {
         holders
     }
 
-    /// How many meetings Scalelite's poller counts; none where BBB does not answer.
+    /// Returns how many meetings Scalelite's poller counts; none where BBB does not answer.
     pub(crate) fn answers(&self, name: &Name) -> Option<usize> {
         self.of_name(name)
             .filter(|machine| machine.alive && machine.bbb)
             .map(|machine| machine.meetings.len())
     }
 
-    /// Whether a living host that has no name with one of these addresses has the address now.
+    /// Tells whether a living host without a name for one of these addresses has that address now.
     pub(crate) fn is_inherited(&self, observed: &Observed, zone: &Zone) -> bool {
         observed.ip_addresses().into_iter().any(|address| {
             self.holders(address).iter().any(|holder| {
@@ -319,12 +320,12 @@ impl Machines {
         })
     }
 
-    /// Whether any living host's name, or an address there, is somebody else's: it tries again for ever.
+    /// Tells whether another owner has a living host's name, or an address at it: such a host tries again for ever.
     pub(crate) fn any_collides(&self) -> bool {
         self.all.values().any(|machine| machine.alive && (machine.collides || machine.state == "leaving"))
     }
 
-    /// The meetings on a host.
+    /// Returns the meetings on a host.
     pub(crate) fn running(&mut self, name: &Name, now: Duration) -> BTreeSet<String> {
         let machine = self.all.values_mut().find(|machine| machine.goes_by(name));
         machine
@@ -335,24 +336,24 @@ impl Machines {
             .unwrap_or_default()
     }
 
-    /// Whether the meeting could be begun.
+    /// Begins a meeting; tells whether that was possible.
     pub(crate) fn begin_meeting(&mut self, name: &Name, id: &str, from: Duration, to: Duration) -> bool {
         let machine = self.all.values_mut().find(|machine| machine.goes_by(name) && machine.bbb);
         machine.map(|machine| machine.meetings.insert(id.to_owned(), (from, to))).is_some()
     }
 
-    /// Whether the meeting could be ended.
+    /// Ends a meeting; tells whether that was possible.
     pub(crate) fn end_meeting(&mut self, name: &Name, id: &str) -> bool {
         let machine = self.all.values_mut().find(|machine| machine.goes_by(name) && machine.bbb);
         machine.and_then(|machine| machine.meetings.remove(id)).is_some()
     }
 }
 
-/// EC2, as one instance asks it. It tells what happened late.
+/// A client for EC2, used by one instance. EC2 reports changes late.
 pub(crate) struct Ec2 {
     pub(crate) world: World,
     pub(crate) who: InstanceId,
-    /// The credentials are of another account, in which there is nobody.
+    /// Whether the credentials are of another account, which has no instances.
     pub(crate) abroad: bool,
 }
 
@@ -383,7 +384,8 @@ impl State {
     fn seen(&mut self, id: &InstanceId) -> Seen {
         let (now, overlooks) = (self.now(), self.mishap(12));
         let Some(machine) = self.machines.all.get_mut(id) else { return Seen::Absent };
-        // DescribeInstances is eventually consistent: now and then it overlooks one, but never for as long as a pause.
+        // DescribeInstances is eventually consistent: now and then it overlooks an instance, but not for as long as a
+        // sweep's pause.
         if overlooks && machine.overlooked + BETWEEN < now {
             machine.overlooked = now;
             return Seen::Absent;

@@ -1,19 +1,22 @@
-//! A simulated fleet: several hosts with the agents' real decisions (`plan`) and their real loops (`host::service::jobs`,
-//! `host::dns`, `host::membership`, `host::sweep`: observe, plan, execute), over a simulated cloud with everything that can go wrong there.
+//! A simulated fleet: several hosts with the agents' real decisions (`plan`) and their real loops
+//! (`host::service::jobs`, `host::dns`, `host::membership`, `host::sweep`: observe, plan, execute), over a simulated
+//! cloud in which everything can go wrong that can go wrong in a real one.
 //!
-//! Everything runs in one thread on a clock that stands still while somebody works, and is drawn from one seed: a seed that
-//! fails fails again, with the same trace. The clients are stood in for at their narrow traits. A simulator of sockets
-//! (turmoil) would also run the HTTP stack, which the AWS SDK and reqwest do not let us replace simply, and which has
-//! tests of its own; an hour of a fleet takes milliseconds here, so that thousands of seeds are run with every change.
+//! Everything runs in one thread on a clock that stands still while code runs, and everything that happens is drawn
+//! from one seed: a seed that fails fails again, with the same trace. The clients are replaced at their narrow traits.
+//! A simulator of sockets (turmoil) would also run the HTTP stack, which cannot easily be replaced below the AWS SDK
+//! and reqwest and has tests of its own; here an hour of a fleet takes milliseconds, so that thousands of seeds are
+//! run with every change.
 //!
-//! What happens: crashes between any two awaits, lost requests and replies, requests that arrive when their sender is gone,
-//! throttling, slow services and such that are out of reach for a while, of one host or of all, credentials of another
-//! account, name servers that follow late, an EC2 that tells
-//! late, Scalelite's poller with its races, doubled and late words of the metadata service, address changes and addresses that
-//! are used again, names that two hosts are given, reboots, power cuts, scale-in with meetings, spot notices, upgrades, orders
-//! by hand, people with a console, sweeps that die half-way.
+//! These things happen: crashes between any two awaits; lost requests and replies; requests that arrive after their
+//! sender has died; throttling; slow services, and services that one host or all hosts cannot reach for a while;
+//! credentials of another account; name servers that follow late; an EC2 that reports changes late; Scalelite's poller
+//! with its races; doubled and late answers of the metadata service; address changes and reused addresses; one name
+//! given to two hosts; reboots; power cuts; scale-in with meetings; spot notices; upgrades; orders by hand; operators
+//! with a console; sweeps that die half-way.
 //!
-//! What has to hold, at every change and in the end: see `breaks` in `route53`, `scalelite`, `lives` and `checks`.
+//! For the properties that are checked at every change and at the end, see `breaks` in `route53`, `scalelite`, `lives`
+//! and `checks`.
 
 mod agent;
 mod checks;
@@ -45,37 +48,37 @@ use route53::nothing;
 use scalelite::Server;
 use world::World;
 
-/// How long things go wrong, in seconds.
+/// The time during which things go wrong, in seconds.
 const STORMY: f64 = 2000.0;
-/// How long it may take afterwards until everything is as it should be: a drain's deadline, the time for leaving, a sweep's
-/// grace, and two sweeps.
+/// The longest time afterwards until everything is as it should be: a drain's deadline, the time for leaving, a
+/// sweep's grace, and two sweeps.
 const BOUND: Duration = Duration::from_secs(2400);
-/// How long nothing may be changed then.
+/// The time after that in which nothing may be changed.
 const PEACE: Duration = Duration::from_secs(600);
 
-/// How one seed ended.
+/// The outcome of one seed.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What must not happen and did; empty when all is well.
+    /// The violations; empty when all is well.
     pub broken: Vec<String>,
-    /// What happened, in words, if that was asked for.
+    /// The story in words, if a trace was asked for.
     pub trace: Vec<String>,
-    /// How many things happened.
+    /// The number of events.
     pub events: u64,
-    /// How many batches Route 53 accepted.
+    /// The number of batches that Route 53 accepted.
     pub changes: u64,
-    /// How many calls have changed Scalelite.
+    /// The number of calls that have changed Scalelite.
     pub writes: u64,
-    /// How many instances there were.
+    /// The number of instances that were launched.
     pub hosts: usize,
 }
 
 /// Lives through one seed.
 ///
 /// # Errors
-/// A runtime that cannot be made.
+/// Fails when the runtime cannot be made.
 pub fn run(seed: u64, traced: bool) -> std::io::Result<Outcome> {
-    // What the agents draw, too.
+    // The agents draw from this generator, too.
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(LocalSet::new().block_on(&runtime, story(seed, traced)))
@@ -128,9 +131,11 @@ async fn story(seed: u64, traced: bool) -> Outcome {
     }
 }
 
-/// Promises 2 and 4: in peace nobody changes anything, and nobody asks Route 53 where the name servers can be asked.
+/// Checks promises 2 and 4: in peace no host changes anything, and no host calls Route 53 where it can ask the name
+/// servers.
 async fn in_peace(world: &World) {
-    // Who may not ask the name servers asks the API, and so does who looks whether a name is still another's.
+    // A host that may not ask the name servers calls the API, and so does a host that checks whether another owner
+    // still has its name.
     let asks = world.state().machines.any_collides() || world.state().reads_api;
     let count = |world: &World| {
         let state = world.state();
@@ -146,7 +151,8 @@ async fn in_peace(world: &World) {
     }
 }
 
-/// One more instance; now and then its name is somebody else's already, and so is what Scalelite has under it.
+/// Launches one more instance; now and then another owner already has its name, and the Scalelite entry with that
+/// name.
 fn begin(world: &World, foreign: &mut Foreign) {
     let id = world.state().launch();
     if world.state().rng.u32(0..12) == 0 {
@@ -168,11 +174,11 @@ fn begin(world: &World, foreign: &mut Foreign) {
     spawn_local(sweeping::sweep_on(world.clone(), id));
 }
 
-/// What somebody else has at a name.
+/// Returns another owner's record sets at a name.
 fn stranger(name: &Name, kind: u32) -> Observed {
     let addresses = vec![RecordSet::a(name.clone(), 300, Ipv4Addr::new(198, 51, 100, 7))];
     let label = |text: &str| Some(RecordSet::txt(name.ownership(), 60, text.to_owned()));
-    // Dead or never of this account: nothing proves that they are gone.
+    // The instance is dead or was never in this account: nothing proves that it is gone.
     let agent = "heritage=bbb-agents,role=bbb,region=eu-west-1,since=1700000000,instance=i-0fedcba9876543210";
     match kind {
         0 => Observed { addresses, ..nothing() },
@@ -184,11 +190,11 @@ fn stranger(name: &Name, kind: u32) -> Observed {
     }
 }
 
-/// What is not the fleet's and was there before it.
+/// Creates the names and entries that were there before the fleet and are not the fleet's.
 fn strangers(world: &World) -> Foreign {
     let mut state = world.state();
     for kind in 0..6 {
-        // Names as hosts have them, and others.
+        // One name has the form of a host's name, the others do not.
         let label = if kind == 3 { "vc-0fedcba9876543210".to_owned() } else { format!("other-{kind}") };
         let name = Name::remote(&format!("{label}.{}", domain()));
         state.put(&name, Some(stranger(&name, kind)));

@@ -1,4 +1,4 @@
-//! What the hosts of a fleet live through, by the seed.
+//! The lives of the fleet's hosts, drawn from the seed.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::agent::{DEADLINE, HOOK, STOP, Wanted, serve};
 use crate::scalelite::Server;
 use crate::world::World;
 
-/// How long systemd waits for a service to stop, beyond its own patience.
+/// The time that systemd waits for a service to stop, beyond the service's own limit.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// The service of a host while it runs.
+/// The running service of a host.
 struct Service {
     wanted: UnboundedSender<Wanted>,
     task: JoinHandle<()>,
@@ -34,7 +34,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Lives from its launch until it dies, or for ever in peace.
+    /// Lives from launch to death, or for ever in peace.
     pub(crate) async fn live(world: World, id: InstanceId) {
         let mut life = Self { world, id, booted: Instant::now(), service: None };
         life.world.pause(0.0, 60.0).await;
@@ -48,7 +48,7 @@ impl Life {
                 return;
             }
         }
-        // In peace it stays as it is.
+        // In peace the host stays as it is.
         std::future::pending::<()>().await;
     }
 
@@ -86,7 +86,7 @@ impl Life {
         self.service = Some(Service { wanted, task });
     }
 
-    /// The service dies in the middle of whatever it does.
+    /// Kills the service in the middle of its work.
     fn crash(&mut self) {
         if let Some(service) = self.service.take() {
             service.task.abort();
@@ -115,7 +115,7 @@ impl Life {
         self.crash();
     }
 
-    /// A service that says that all is undone has left nothing.
+    /// Checks that a service which says that everything is undone has left nothing behind.
     fn judge_undoing(&self) {
         let mut state = self.world.state();
         let machine = state.machine(&self.id).clone();
@@ -141,7 +141,7 @@ impl Life {
         self.world.state().machine(&self.id).expected = state;
     }
 
-    /// Something happens to it; `false` when it is dead.
+    /// Lets something happen to the host; returns false when the host is dead.
     async fn happen(&mut self) -> bool {
         let chance = self.world.state().rng.u32(0..100);
         match chance {
@@ -169,7 +169,7 @@ impl Life {
                 self.begin();
             }
             36..=41 => {
-                // A power cut; it comes back.
+                // A power cut, after which the host comes back.
                 self.crash();
                 self.down().await;
                 self.expect(Some("serving"));
@@ -201,8 +201,8 @@ impl Life {
         true
     }
 
-    /// Now and then the name is being repaired, or has been so at most so many seconds ago and is still on its way to the
-    /// servers, when something else happens to the host.
+    /// Has the name deleted and repaired, now and then, just before something else happens to the host: the repair may
+    /// still be under way, or on its way to the name servers for at most this many seconds.
     async fn repair(&self, most: f64) {
         {
             let mut state = self.world.state();
@@ -217,7 +217,7 @@ impl Life {
         self.world.pause(0.0, most).await;
     }
 
-    /// BBB is gone with all its meetings for a while.
+    /// Takes BBB down with all its meetings for a while.
     async fn down(&mut self) {
         {
             let mut state = self.world.state();
@@ -228,7 +228,7 @@ impl Life {
         self.world.pause(20.0, 90.0).await;
     }
 
-    /// The group ends it, and waits for its lifecycle action.
+    /// Lets the group end the host; the group waits for the lifecycle action.
     async fn scale_in(&mut self) -> bool {
         let from = {
             let mut state = self.world.state();
@@ -251,7 +251,7 @@ impl Life {
                 let now = state.now();
                 let machine = state.machine(&self.id);
                 let since = machine.agent_since.map(|since| since.max(from));
-                // An agent that was there all the time had all the time to send a heartbeat.
+                // An agent that ran all the time had enough time to send a heartbeat.
                 let there = since.is_some_and(|since| since + HOOK < now);
                 (machine.completed, machine.heartbeat + HOOK < now, there)
             };
@@ -273,13 +273,13 @@ impl Life {
         false
     }
 
-    /// The group goes on: whoever is in a meeting now is thrown out.
+    /// Checks that no one is in a meeting when the group goes on, since the meeting ends then.
     fn judge_completion(&self) {
         let mut state = self.world.state();
         let now = state.now();
         let running = state.work(&self.id).map_or(0, |(meetings, _)| meetings.len());
         let excuse = state.machine(&self.id).excuse;
-        // The last one may have begun while the answer was on its way.
+        // The last meeting may have begun while the answer was on its way.
         if running > 1 && excuse.is_none_or(|excuse| now < excuse) {
             let what = format!("{} with {running} meetings, allowed from {excuse:?}", self.id);
             state.breaks("a planned event ended a meeting: the lifecycle action was completed", what);
@@ -304,14 +304,14 @@ impl Life {
     async fn by_hand(&mut self) {
         let now = self.world.state().now();
         if self.world.state().machine(&self.id).collides {
-            // Neither way does it get in without its name.
+            // Without its name the host cannot get in either way.
             self.order(Order::Drain(None));
             self.world.pause(1.0, 60.0).await;
             return self.order(Order::Register);
         }
         let chance = self.world.state().rng.u32(0..5);
         if chance == 4 {
-            // Somebody changes his mind, while the first change is still on its way.
+            // An operator changes an order while the first change is still under way.
             self.order(Order::Register);
             self.world.pause(1.0, 60.0).await;
         }
@@ -330,7 +330,7 @@ impl Life {
         if let Some(from) = excuse {
             self.world.state().excuse(&self.id, from);
         }
-        // Before the metadata service has said anything an order is refused, and one that finds no service is lost.
+        // An order is refused before the metadata service has answered, and lost when no service runs.
         let heard = !matches!(self.world.state().machine(&self.id).state, "" | "starting" | "ended");
         self.order(order);
         let certain = heard.then_some(expected);
@@ -341,7 +341,7 @@ impl Life {
         }
     }
 
-    /// A person with a console.
+    /// Lets an operator with a console change something.
     async fn meddle(&self) {
         if let Some(excuse) = self.somebody() {
             self.world.pause(250.0, 300.0).await;
@@ -349,7 +349,7 @@ impl Life {
         }
     }
 
-    /// What that person does; the excuse that holds again later, where meetings are broken meanwhile.
+    /// Makes the operator's change; where it breaks meetings, returns the excuse that holds again later.
     fn somebody(&self) -> Option<Option<Duration>> {
         let id = self.id.clone();
         let mut state = self.world.state();
@@ -365,10 +365,10 @@ impl Life {
                 state.put(&name, None);
             }
             (4, Some(entry)) => {
-                // As an older agent would, that does not look whether it is there.
+                // An older agent does this, which does not check whether there is an entry already.
                 let again = state.pool.entries.get(&entry).map(Server::again);
                 let entry = again.map(|again| state.add_entry(again));
-                // It is enabled: whoever rests or drains because somebody wanted it serves again.
+                // The new entry is enabled: a host that rests or drains because of an operator serves again.
                 if state.machine(&id).expected != Some("serving") {
                     state.machine(&id).expected = None;
                 }
@@ -377,10 +377,10 @@ impl Life {
             (1, Some(entry)) => {
                 state.note(format_args!("somebody deletes {entry}"));
                 state.pool.entries.remove(&entry);
-                // Its meetings are broken, whoever ends them.
+                // The meetings are broken, whichever agent ends them.
                 let (now, before) = (state.now(), state.machine(&id).excuse);
                 state.excuse(&id, now);
-                // Whoever rested because of it comes back.
+                // A host that rested because of this entry comes back.
                 state.machine(&id).expected = None;
                 return Some(before);
             }
@@ -390,7 +390,8 @@ impl Life {
                 state.set_entry(&entry, to);
                 let now = state.now();
                 let machine = state.machine(&id);
-                // Not when the agent may take it for a race of Scalelite's poller, or is about to see it otherwise.
+                // Uncertain while the agent may take the change for a race of Scalelite's poller, or is about to
+                // change the state itself.
                 let certain = to == EntryState::Cordoned
                     && matches!(machine.state, "serving" | "cordoned")
                     && machine.enabled + DEADLINE < now;

@@ -1,4 +1,4 @@
-//! Runs seeds of the simulation; `tests/simulate` says how.
+//! The program that runs seeds of the simulation; for its use see `tests/simulate`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Puts one fault into a copy of the sources, and says which.
+/// Puts one fault into a copy of the sources, and prints its name.
 fn mutate(index: usize, sources: &Path) -> ExitCode {
     let Some(mutant) = MUTANTS.get(index) else { return ExitCode::from(2) };
     let file = sources.join(mutant.file);

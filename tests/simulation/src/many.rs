@@ -1,24 +1,24 @@
-//! Many seeds, on all cores.
+//! Runs of many seeds, on all cores.
 
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-/// What many seeds have come to.
+/// The outcome of many seeds.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// How many were run.
+    /// The number of seeds that were run.
     pub seeds: u64,
-    /// How many things happened in all.
+    /// The number of events in all.
     pub events: u64,
-    /// How many batches Route 53 accepted.
+    /// The number of batches that Route 53 accepted.
     pub changes: u64,
-    /// How many calls have changed Scalelite.
+    /// The number of calls that have changed Scalelite.
     pub writes: u64,
-    /// How many instances there were.
+    /// The number of instances that were launched.
     pub hosts: u64,
-    /// The seeds that failed, with what went wrong first. After the first one no further seed is begun.
+    /// The seeds that failed, each with its first violation. After the first failure no further seed is begun.
     pub failed: Vec<(u64, String)>,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs so many seeds from this one on.
+/// Runs this many seeds, beginning with `from`.
 pub fn run_many(from: u64, count: u64) -> Report {
     let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
     let report = Mutex::new(Report::default());

@@ -1,19 +1,19 @@
-//! Faults put into the decisions and into the loops on purpose: whoever reads a green run should know what it would have noticed.
+//! Deliberate faults in the decisions and loops: they show what a green run would have noticed.
 
-/// One text of the agents' sources replaced by another.
+/// A replacement of one text in the agents' sources.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutant {
-    /// What the mutated decision does.
+    /// A description of the mutated behaviour.
     pub name: &'static str,
     /// The file below `agents`.
     pub file: &'static str,
-    /// What is there, exactly once.
+    /// The original text, which occurs exactly once.
     pub from: &'static str,
-    /// What comes instead.
+    /// The replacement.
     pub to: &'static str,
 }
 
-/// All of them; `tests/simulate --mutants` has each one caught.
+/// All mutants; `tests/simulate --mutants` checks that each one is caught.
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "register takes a name that is somebody else's",

@@ -1,4 +1,5 @@
-//! A hosted zone with its API, one or two authoritative servers that follow at their own pace, and whoever judges each change.
+//! A hosted zone with its API, with one or two authoritative servers that follow at their own pace, and with the
+//! checks of each change.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -18,32 +19,32 @@ use crate::world::{Lost, Service, State, World};
 
 const ZONE: &str = "ZSIMULATED";
 
-/// The zone and its servers.
+/// The hosted zone and its authoritative servers.
 pub(crate) struct Route53 {
     zone: Rc<Zone>,
     version: u64,
     servers: Vec<Server>,
-    /// How many calls were made by whom is of no interest; how many by a host in peace must be none.
+    /// The number of calls; in peace there must be none.
     pub(crate) calls: u64,
-    /// How many changes were accepted.
+    /// The number of accepted changes.
     pub(crate) changes: u64,
-    /// What is left of the account's quota, and when that was counted.
+    /// The rest of the account's quota, and when it was counted.
     tokens: (f64, Duration),
-    /// Until when a change is being processed: others beside it are refused.
+    /// Until when a change is being processed: other changes are refused meanwhile.
     busy: Duration,
 }
 
-/// The account's quota: small, because the fleets are. Calls that may come at once, and calls a second.
+/// The account's quota: the calls that may come at once, and the calls a second. It is small because the fleets are.
 const QUOTA: (f64, f64) = (8.0, 1.0);
-/// How long a change is processed.
+/// The time for which a change is processed.
 const PROCESSING: Duration = Duration::from_millis(40);
 
-/// One authoritative server: what it answers with, and what is on its way to it.
+/// One authoritative server: its present answers, and the versions that are on their way to it.
 struct Server {
     version: u64,
     zone: Rc<Zone>,
     coming: VecDeque<(Duration, u64, Rc<Zone>)>,
-    /// How slow it is, in seconds.
+    /// The greatest delay of this server, in seconds.
     lag: f64,
 }
 
@@ -56,14 +57,14 @@ impl Route53 {
         Self { zone, version: 0, servers, calls: 0, changes: 0, tokens, busy: Duration::ZERO }
     }
 
-    /// What is in the zone.
+    /// Returns the record sets of the zone.
     pub(crate) fn zone(&self) -> Rc<Zone> {
         Rc::clone(&self.zone)
     }
 }
 
 impl State {
-    /// The zone becomes this, for the API at once.
+    /// Replaces the zone: at once for the API, later for the servers.
     pub(crate) fn publish(&mut self, zone: Zone) {
         let now = self.now();
         self.machines.are_named(&self.route53.zone(), now);
@@ -73,14 +74,14 @@ impl State {
         for server in servers {
             let lag = if calm { 5.0 } else { server.lag };
             let due = now + Duration::from_secs_f64(self.rng.f64() * lag);
-            // Never before what came before it.
+            // A version never overtakes an earlier one.
             let due = server.coming.back().map_or(due, |(before, ..)| due.max(*before));
             server.coming.push_back((due, *version, Rc::clone(&zone)));
         }
         self.route53.zone = zone;
     }
 
-    /// Changes the zone as somebody does who is no agent.
+    /// Changes the zone as an outsider does.
     pub(crate) fn put(&mut self, name: &Name, there: Option<Observed>) {
         let mut zone = self.route53.zone.as_ref().clone();
         match there {
@@ -106,7 +107,7 @@ impl State {
         self.route53.servers.iter().all(|server| server.version >= version)
     }
 
-    /// Whether the account's quota has a call left.
+    /// Takes a call from the account's quota; tells whether there was one left.
     fn is_admitted(&mut self) -> bool {
         let now = self.now();
         let (tokens, counted) = &mut self.route53.tokens;
@@ -142,7 +143,7 @@ impl State {
         Ok(self.route53.version)
     }
 
-    /// Promise 1: never take or delete what is not ours.
+    /// Checks promise 1: no agent ever takes or deletes a name that is not its own.
     fn judge(&mut self, who: &InstanceId, batch: &ChangeBatch, after: &Zone) {
         let before = self.zone_before();
         for Change::Create(set) | Change::Delete(set) in &batch.0 {
@@ -186,7 +187,7 @@ impl State {
             let holders = self.machines.known_holders(address, self.now());
             let name = named(set);
             let others = holders.into_iter().filter(|holder| holder != who);
-            // Where it has a name of its own with that address, this one is debris.
+            // If that host has another name with this address, the record set at this name is debris.
             let wronged = others.into_iter().find(|holder| {
                 !before.iter().any(|(other, observed)| {
                     *other != name
@@ -194,7 +195,7 @@ impl State {
                         && observed.ip_addresses().contains(&address)
                 })
             });
-            // Its own name with an address that it had a moment ago is a host's own affair.
+            // A host may delete its own name with an address that it has just had.
             let own = self.machines.name(who) == Some(&name) && self.machines.had(who, address);
             if let Some(holder) = wronged.filter(|_| !own) {
                 self.breaks(
@@ -218,7 +219,7 @@ fn ip_addresses(set: &RecordSet) -> BTreeSet<IpAddr> {
     set.values.iter().filter(|_| set.kind != RecordType::Txt).filter_map(|value| value.parse().ok()).collect()
 }
 
-/// One change, as Route 53 makes it or refuses it.
+/// Applies one change as Route 53 does, or refuses it.
 fn apply(zone: &mut Zone, change: &Change) -> Result<(), &'static str> {
     let set = change.set();
     let observed = zone.entry(named(set)).or_insert_with(nothing);
@@ -257,7 +258,7 @@ fn failed(action: &'static str, message: &str, refusal: Refusal) -> Error {
     Error::Failed { action, zone: ZONE.to_owned(), message: message.to_owned(), passing: Some(refusal) }
 }
 
-/// Route 53 and its servers, as one instance reaches them.
+/// A client for Route 53 and its servers, used by one instance.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) world: World,
@@ -292,7 +293,7 @@ impl RecordSets for Client {
     }
 
     async fn page(&self, domain: &Name, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Error> {
-        // Three hosts a page, so that every sweep turns pages.
+        // A page has three hosts, so that every sweep turns pages.
         const PAGE: usize = 3;
         let first = from == Cursor::start(domain);
         let (page, next) = self
@@ -332,7 +333,7 @@ impl Authorities for Client {
 }
 
 impl Client {
-    /// The addresses and the label are two questions: a change may come between them.
+    /// Asks for the addresses and the label one after the other: a change may come between the two questions.
     async fn ask_server(&self, server: usize, name: &Name) -> Answer {
         let shown = format!("ns{server}");
         let silent =

@@ -1,6 +1,6 @@
-//! Scalelite with its poller, as observed (facts/scalelite-api.md in short: an added entry is disabled; adding twice makes two;
-//! a panic that cannot end a meeting forgets it and says so; the poller can undo a cordon, a disable or an enable that
-//! lands during its poll), and the people who hold meetings there.
+//! Scalelite with its poller, as observed on 1.8.5 (an added entry is disabled; adding a URL twice makes two entries;
+//! a panic that cannot end a meeting forgets the meeting and reports an error; the poller can undo a cordon, a disable
+//! or an enable that comes during its poll), and the people who hold meetings there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,16 +14,16 @@ use tokio::time::sleep;
 
 use crate::world::{Lost, Service, State, World};
 
-/// How often the servers are polled.
+/// The interval at which the servers are polled.
 pub(crate) const POLL: Duration = Duration::from_secs(60);
 
-/// The entries, and where new meetings go.
+/// The entries; new meetings go to some of them.
 #[derive(Default)]
 pub(crate) struct Pool {
     pub(crate) entries: BTreeMap<String, Server>,
     next: u32,
     meetings: u32,
-    /// How many calls have changed something.
+    /// The number of calls that have changed something.
     pub(crate) writes: u64,
 }
 
@@ -34,12 +34,12 @@ pub(crate) struct Server {
     secret: String,
     pub(crate) state: EntryState,
     online: bool,
-    /// Whether new meetings are placed here, which is not always what the state says.
+    /// Whether new meetings are placed here, which does not always follow from the state.
     pub(crate) placed: bool,
     load: Option<f64>,
     multiplier: f64,
     tag: String,
-    /// The meetings that Scalelite knows to be here.
+    /// The meetings that Scalelite believes to be here.
     meetings: BTreeSet<String>,
 }
 
@@ -58,12 +58,12 @@ impl Server {
         }
     }
 
-    /// The same, enabled, as a second entry of its host.
+    /// Returns an enabled copy, as a second entry for its host.
     pub(crate) fn again(&self) -> Self {
         Self { state: EntryState::Enabled, ..Self::new(&self.url, &self.secret) }
     }
 
-    /// The host's name.
+    /// Returns the host's name.
     pub(crate) fn host(&self) -> Name {
         Name::remote(host_of(&self.url).unwrap_or_default())
     }
@@ -83,7 +83,7 @@ impl Server {
 }
 
 impl State {
-    /// Puts an entry there as somebody does who is no agent.
+    /// Adds an entry as an outsider does.
     pub(crate) fn add_entry(&mut self, server: Server) -> String {
         self.pool.next += 1;
         let id = format!("entry-{:03}", self.pool.next);
@@ -91,10 +91,10 @@ impl State {
         id
     }
 
-    /// Sets an entry's state, by whomever.
+    /// Sets an entry's state, by an agent or an outsider.
     pub(crate) fn set_entry(&mut self, id: &str, to: EntryState) {
         let Some(server) = self.pool.entries.get_mut(id) else { return };
-        // Out of the placement set only when the state changes: repeating the same call does not help.
+        // The entry leaves the placement set only when its state changes: repeating the same call does not help.
         if server.state != to && to != EntryState::Enabled {
             server.placed = false;
         }
@@ -128,7 +128,8 @@ impl State {
         Ok(())
     }
 
-    /// Who leaves or has left lets no meetings in any more. A call that was sent before may still arrive.
+    /// Checks that a host which leaves or has left lets no meetings in any more. A call that was sent before may still
+    /// arrive.
     fn judge_coming(&mut self, who: &InstanceId, what: &str) {
         let state = self.machines.state(who);
         if matches!(state, "leaving" | "unregistered" | "stopping" | "ended") {
@@ -136,13 +137,13 @@ impl State {
         }
     }
 
-    /// Promise 3: no planned event ends a meeting before its time.
+    /// Checks promise 3: no planned event ends a meeting before its time.
     fn judge_ending(&mut self, who: &InstanceId, id: &str, what: &str) {
         let now = self.now();
         let Some(host) = self.pool.entries.get(id).map(Server::host) else { return };
         let Some(machine) = self.machines.of_name(&host) else { return };
         let meetings = self.pool.entries.get(id).map(|server| server.meetings.clone()).unwrap_or_default();
-        // One that has begun this moment could not have been seen by anybody.
+        // An agent could not yet have seen a meeting that has only just begun.
         let running = meetings.iter().filter(|meeting| {
             machine.meetings.get(*meeting).is_some_and(|(since, _)| *since + Duration::from_secs(45) < now)
         });
@@ -179,7 +180,7 @@ impl State {
         let host = server.host();
         while let Some(meeting) = server.meetings.pop_first() {
             if !self.machines.end_meeting(&host, &meeting) {
-                // It is gone already, or the host does not answer.
+                // The meeting is gone already, or the host does not answer.
                 return Err(Error::PanicIncomplete {
                     id: id.to_owned(),
                     message: format!("Couldn't disable server id={id}"),
@@ -259,7 +260,7 @@ impl World {
 }
 
 impl State {
-    /// What a poll writes, with what it has read before.
+    /// Writes the result of a poll, with the state that was read before it.
     fn polled(&mut self, id: &str, before: EntryState, load: Option<usize>) {
         let now = self.now();
         let Some(host) = self.pool.entries.get(id).map(Server::host) else { return };
@@ -268,14 +269,14 @@ impl State {
         server.online = load.is_some();
         server.load = load.map(|meetings| meetings as f64);
         match load {
-            // Meetings of a host that does not answer are forgotten.
+            // Scalelite forgets the meetings of a host that does not answer.
             None => server.meetings.clear(),
             Some(_) => server.meetings.retain(|meeting| running.contains(meeting)),
         }
         match before {
             EntryState::Enabled => server.placed = server.online,
             EntryState::Cordoned if load == Some(0) => {
-                // An enabling that came meanwhile is overwritten.
+                // An enabling during the poll is overwritten.
                 server.state = EntryState::Disabled;
                 server.placed = false;
             }
@@ -284,7 +285,7 @@ impl State {
     }
 }
 
-/// Scalelite's management API, as one instance reaches it.
+/// A client for Scalelite's management API, used by one instance.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) world: World,

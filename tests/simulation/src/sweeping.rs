@@ -1,4 +1,4 @@
-//! Sweeps by the fleet's hosts, beside everything else.
+//! Sweeps by the fleet's hosts, alongside everything else.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::fleet::{ACCOUNT, Ec2, REGION, domain, template};
 use crate::world::World;
 use crate::{route53, scalelite};
 
-/// How old an ownership TXT has to be.
+/// The age that an ownership TXT must have before a sweep may delete it.
 pub(crate) const GRACE: Duration = Duration::from_secs(600);
 
 struct Reach {
@@ -46,7 +46,7 @@ impl sweep::World for Reach {
     }
 }
 
-/// One sweep of the zone by this instance.
+/// Sweeps the zone once on this instance.
 pub(crate) async fn sweep(world: World, who: InstanceId) {
     let limits = Limits {
         whole: Duration::from_secs(120),
@@ -82,7 +82,7 @@ pub(crate) async fn sweep(world: World, who: InstanceId) {
     }
 }
 
-/// Sweeps now and then, for ever; now and then it dies in the middle.
+/// Sweeps now and then, for ever; some sweeps die in the middle.
 pub(crate) async fn sweep_on(world: World, who: InstanceId) {
     loop {
         world.pause(120.0, 900.0).await;

@@ -1,4 +1,4 @@
-//! Everything outside the agents, with what goes wrong there.
+//! The world outside the agents, with everything that goes wrong there.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -13,10 +13,10 @@ use crate::fleet::Machines;
 use crate::route53::Route53;
 use crate::scalelite::Pool;
 
-/// When the simulated world begins, in seconds since 1970.
+/// The time at which the simulated world begins, in seconds since 1970.
 const EPOCH: u64 = 1_800_000_000;
 
-/// Who is called.
+/// The service that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Service {
     Route53,
@@ -38,69 +38,69 @@ const SERVICES: [Service; 7] = [
     Service::Bbb,
 ];
 
-/// What becomes of one call.
+/// The fate of one call.
 enum Fate {
     Well,
-    /// It never arrives.
+    /// The request never arrives.
     LostRequest,
-    /// It has its effect, and nobody learns of it.
+    /// The call has its effect, but its reply is lost.
     LostReply,
     /// The service refuses it for now.
     Refused,
 }
 
-/// Why a call had no answer.
+/// The reason why a call had no answer.
 pub(crate) enum Lost {
-    /// No answer in time: it may have had its effect.
+    /// There was no answer in time: the call may have had its effect.
     Silence,
-    /// Too much is asked of the service at the moment.
+    /// The service has too much to do at the moment.
     Refused,
 }
 
-/// The state of all of it. Only ever borrowed between two awaits.
+/// The state of the whole world. It is only ever borrowed between two awaits.
 pub(crate) struct State {
     begun: Instant,
-    /// Chooses what happens: never what the agents themselves draw.
+    /// The generator for everything that happens; the agents draw from another one.
     pub(crate) rng: fastrand::Rng,
-    /// Nothing goes wrong any more.
+    /// Whether things have stopped going wrong.
     pub(crate) calm: bool,
     /// The fleet's `dns.spread`.
     pub(crate) spread: Duration,
-    /// Nobody begins a meeting any more.
+    /// Whether no meeting begins any more.
     pub(crate) night: bool,
-    /// Nobody asks the name servers: the fleet's `dns.read` is "api".
+    /// Whether no host asks the name servers: the fleet's `dns.read` is "api".
     pub(crate) reads_api: bool,
-    /// Who cannot reach what, and until when.
+    /// The services that an instance cannot reach, and until when.
     cut: BTreeMap<(Service, InstanceId), Instant>,
-    /// What nobody can reach, and until when.
+    /// The services that no instance can reach, and until when.
     out: BTreeMap<Service, Instant>,
     pub(crate) route53: Route53,
     pub(crate) pool: Pool,
     pub(crate) machines: Machines,
-    /// What must not happen and did.
+    /// The violations of invariants.
     pub(crate) broken: Vec<String>,
     trace: Option<Vec<String>>,
-    /// How many things happened.
+    /// The number of events.
     pub(crate) events: u64,
 }
 
-/// The world; clones share it.
+/// A handle to the world; clones share it.
 #[derive(Clone)]
 pub(crate) struct World(Rc<RefCell<State>>);
 
 impl State {
-    /// How long the world has existed.
+    /// Returns the age of the world.
     pub(crate) fn now(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// Seconds since 1970 by the clock of an instance, which may jump.
+    /// Returns the seconds since 1970 by the clock of an instance, which may jump.
     pub(crate) fn clock(&mut self, who: &InstanceId) -> u64 {
         let time = EPOCH + self.now().as_secs();
         time.saturating_add_signed(self.machine(who).skew)
     }
 
-    /// Writes down what happened.
+    /// Notes an event in the trace.
     pub(crate) fn note(&mut self, what: impl fmt::Display) {
         self.events += 1;
         if self.trace.is_some() {
@@ -109,19 +109,19 @@ impl State {
         }
     }
 
-    /// Something happened that must not.
+    /// Notes a violation of an invariant.
     pub(crate) fn breaks(&mut self, invariant: &str, what: impl fmt::Display) {
         let line = format!("{invariant}: {what}");
         self.note(format_args!("VIOLATION {line}"));
         self.broken.push(line);
     }
 
-    /// Whether something happens that does in one of so many cases, and never in calm.
+    /// Draws whether a mishap happens that happens in one of `one_in` cases, and never in calm.
     pub(crate) fn mishap(&mut self, one_in: u32) -> bool {
         !self.calm && self.rng.u32(0..one_in) == 0
     }
 
-    /// A time between two, in seconds.
+    /// Draws a time between two limits in seconds.
     pub(crate) fn between(&mut self, from: f64, to: f64) -> Duration {
         Duration::from_secs_f64(from + self.rng.f64() * (to - from))
     }
@@ -152,7 +152,7 @@ impl State {
 }
 
 impl World {
-    /// A world by its seed; `traced` keeps what happens in words.
+    /// Creates the world of a seed; a `traced` world keeps its events in words.
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let route53 = Route53::new(&mut rng);
@@ -176,23 +176,24 @@ impl World {
         })))
     }
 
-    /// The state, until the next await.
+    /// Borrows the state, until the next await.
     pub(crate) fn state(&self) -> RefMut<'_, State> {
         self.0.borrow_mut()
     }
 
-    /// What happened, in words.
+    /// Returns the trace.
     pub(crate) fn trace(&self) -> Vec<String> {
         self.state().trace.clone().unwrap_or_default()
     }
 
-    /// Waits for a time between two, in seconds.
+    /// Waits for a time drawn between two limits in seconds.
     pub(crate) async fn pause(&self, from: f64, to: f64) {
         let pause = self.state().between(from, to);
         sleep(pause).await;
     }
 
-    /// One call: on its way there, at the service, on its way back. Whoever is dropped in the middle has died there.
+    /// Makes one call: on its way there, at the service, on its way back. Dropping the future is the death of the
+    /// caller there.
     pub(crate) async fn call<T>(
         &self,
         service: Service,
@@ -232,7 +233,7 @@ impl World {
     }
 }
 
-/// A call on its way. Whoever has sent it may die or give up meanwhile: then it arrives all the same, or never.
+/// A call on its way. Its sender may die or give up meanwhile: then the call arrives all the same, or never.
 struct UnderWay<'a, T, F: FnOnce(&mut State) -> T> {
     world: &'a World,
     who: &'a InstanceId,
@@ -252,7 +253,7 @@ impl<T, F: FnOnce(&mut State) -> T> UnderWay<'_, T, F> {
 impl<T, F: FnOnce(&mut State) -> T> Drop for UnderWay<'_, T, F> {
     fn drop(&mut self) {
         let Some(act) = self.act.take() else { return };
-        // Whoever drops this must not hold the state; at the end of a story nobody is left to look.
+        // The code that drops this must not hold the state. At the end of a story the state is no longer of interest.
         let Ok(mut state) = self.world.0.try_borrow_mut() else { return };
         if state.mishap(2) {
             let (who, service) = (self.who, self.service);

@@ -1,4 +1,4 @@
-//! Seeds with every run of the tests, and that a green run means something.
+//! Seeds for every run of the tests, and proof that a green run means something.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use simulation::{MUTANTS, run, run_many};
 
-/// How many seeds every run of the tests lives through; `tests/simulate --seeds` takes any number.
+/// The number of seeds in every run of the tests; `tests/simulate --seeds` takes any number.
 const SEEDS: u64 = 2000;
 
 #[test]
@@ -14,7 +14,7 @@ fn a_fleet_survives_whatever_happens() {
     let report = run_many(0, SEEDS);
     println!("{report}");
     assert!(report.failed.is_empty(), "{report}");
-    // Something has happened.
+    // The seeds were not idle.
     assert_eq!(report.seeds, SEEDS);
     assert!(report.hosts > 3 * SEEDS && report.changes > 5 * SEEDS && report.writes > 15 * SEEDS, "{report}");
 }
@@ -30,7 +30,8 @@ fn a_seed_is_the_same_story_every_time() {
     }
 }
 
-/// Each is caught by `tests/simulate --mutants`, which takes some minutes; that none has become meaningless is seen here.
+/// `tests/simulate --mutants` shows that each mutant is caught, which takes some minutes; this test shows that each
+/// still applies.
 #[test]
 fn every_mutant_finds_its_place() {
     assert!(MUTANTS.len() >= 10);

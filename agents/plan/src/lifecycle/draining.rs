@@ -1,4 +1,4 @@
-//! Draining: what is waited for, and until when.
+//! Draining: what the host waits for, and until when.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,36 +6,37 @@ use std::time::Duration;
 use super::state::Care;
 use super::{Cause, Moment, Policy, Upkeep, Work};
 
-/// What goes on is counted so often at least while draining.
+/// The longest interval between two counts of meetings and recordings while draining.
 const COUNT: Duration = Duration::from_secs(10);
 
-/// How often Scalelite is made to forget a host on which it still places meetings: each time enables it for a moment.
+/// The most times that a drain makes Scalelite forget a host on which it still places meetings: each time enables the
+/// entry for a moment.
 const RECORDONS: u8 = 5;
 
 /// See [`super::State::Draining`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// Why.
+    /// The cause of the drain.
     pub cause: Cause,
-    /// Since when.
+    /// When the drain began.
     pub since: Moment,
-    /// When what still goes on is ended.
+    /// When the host leaves even if meetings or recordings remain.
     pub deadline: Moment,
-    /// What is looked after meanwhile: users still find the running meetings by the name.
+    /// The registration, which is looked after meanwhile: users still find the running meetings by the name.
     pub care: Care,
     /// Whether the name is looked after too.
     pub names: bool,
     /// Whether the host is known to have its name.
     pub named: bool,
-    /// The cordon, while it is not there.
+    /// The cordon, as long as it has not succeeded.
     pub cordon: Upkeep,
-    /// Since when new meetings go elsewhere.
+    /// Since when new meetings are placed elsewhere.
     pub cordoned: Option<Moment>,
-    /// Since when nothing goes on.
+    /// Since when there have been no meetings and no recordings.
     pub quiet_since: Option<Moment>,
     /// The meetings seen since the cordon.
     seen: Option<BTreeSet<String>>,
-    /// Whether a new one was seen since, so that Scalelite has to be told again.
+    /// Whether a new meeting was seen since, so that the host has to be cordoned again.
     leaking: bool,
     recordons: u8,
     announced: usize,
@@ -60,26 +61,26 @@ impl Drain {
         }
     }
 
-    /// How often what goes on is counted.
+    /// Returns the interval between two counts.
     pub(super) fn interval(policy: &Policy) -> Duration {
         policy.count.min(COUNT)
     }
 
-    /// New meetings go elsewhere from now on; what is counted next is what is left.
+    /// Notes that the host is cordoned now: the next count shows what is left.
     pub(super) fn is_cordoned(&mut self, policy: &Policy, now: Moment) {
         (self.cordoned, self.leaking) = (Some(now), false);
-        // Whatever was counted before may have changed since.
+        // An earlier count may be out of date.
         self.quiet_since = None;
         self.care.entry.went_well(now + after_a_poll(policy));
     }
 
-    /// Somebody has enabled the entry.
+    /// Notes that the entry was enabled, though not by this agent.
     pub(super) fn is_enabled(&mut self, now: Moment) {
         (self.cordoned, self.seen, self.quiet_since) = (None, None, None);
         self.cordon = Upkeep::at(now);
     }
 
-    /// What goes on now, counted after the cordon.
+    /// Takes in the meetings and recordings counted after the cordon.
     pub(super) fn counted(&mut self, work: &Work, policy: &Policy, now: Moment) {
         let meetings = work.meetings.as_ref();
         let recordings = if policy.recordings { work.recordings } else { Some(0) };
@@ -103,29 +104,29 @@ impl Drain {
         }
     }
 
-    /// Whether a meeting was placed here in spite of the cordon.
+    /// Tells whether a meeting was placed here in spite of the cordon.
     pub(super) fn leaks(&self) -> bool {
         self.leaking
     }
 
-    /// When the host counts as empty, unless something begins. Not before a poll of Scalelite's has come and gone since the
-    /// cordon: one that was under way may have kept the host among those that get meetings.
+    /// Returns when the host counts as empty, unless something begins: not before a poll of Scalelite's has come and
+    /// gone since the cordon, because a poll that was under way may have kept the host among those that get meetings.
     pub(super) fn empty_at(&self, policy: &Policy) -> Option<Moment> {
         let quiet = self.quiet_since? + policy.quiet;
         match (policy.scalelite, self.cordoned) {
             (false, _) => Some(quiet),
             (true, Some(since)) => Some(quiet.max(since + after_a_poll(policy))),
-            // Without a cordon anything can begin at any moment.
+            // Without a cordon a meeting can begin at any moment.
             (true, None) => None,
         }
     }
 
-    /// The end has moved: what was announced no longer holds.
+    /// Moves the end of the drain; all announcements are made again for the new one.
     pub(super) fn ends_at(&mut self, deadline: Moment) {
         (self.deadline, self.announced) = (deadline, 0);
     }
 
-    /// The minutes that running meetings have to be told now, if any.
+    /// Returns the minutes left to announce to the running meetings now, if an announcement is due.
     pub(super) fn announcement(&mut self, policy: &Policy, work: Option<&Work>, now: Moment) -> Option<u64> {
         let due = policy.announce.iter().filter(|before| self.deadline <= now + **before).count();
         if due <= self.announced {
@@ -137,14 +138,14 @@ impl Drain {
         (meetings && !left.is_zero()).then(|| left.as_secs().div_ceil(60).max(1))
     }
 
-    /// When the next announcement is due.
+    /// Returns when the next announcement is due.
     pub(super) fn next_announcement(&self, policy: &Policy) -> Option<Moment> {
         let before = policy.announce.get(self.announced)?;
         Some(self.deadline.saturating_sub(*before))
     }
 }
 
-/// When a poll of Scalelite's has surely come and gone.
+/// Returns the time after which a poll of Scalelite's has surely come and gone.
 pub(super) fn after_a_poll(policy: &Policy) -> Duration {
     policy.poll + policy.poll / 4
 }

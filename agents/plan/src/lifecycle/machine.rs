@@ -11,47 +11,48 @@ use super::{
     Target, Window, Work,
 };
 
-/// What is left of a spot notice for leaving.
+/// The part of a spot notice that is reserved for leaving.
 const SPOT_RESERVE: Duration = Duration::from_secs(30);
 
-/// How long leaving is tried when nobody waits for it but the group, which heartbeats hold.
+/// The time for which leaving is tried when only the group waits for it, which heartbeats hold.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(900);
 
 /// The lifecycle action that holds this instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
     pub(super) since: Moment,
-    /// `None` until the group was asked; then whether there is a hook.
+    /// The hook; `None` until the group was asked, `Some(None)` when it has no hook.
     pub(super) hook: Option<Option<Hook>>,
-    /// Asking, then heartbeats.
+    /// The question for the hook, then the heartbeats.
     pub(super) part: Upkeep,
 }
 
-/// The service's mind.
+/// The state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     pub(super) policy: Policy,
     pub(super) state: State,
-    /// Since when the state has its name.
+    /// When the present state began.
     pub(super) since: Moment,
     pub(super) work: Option<Work>,
     pub(super) protection: Protection,
     pub(super) hold: Option<Hold>,
     pub(super) intent: Option<Intent>,
     pub(super) memory: Memory,
-    /// The drain that a service before this one has begun.
+    /// The drain that a service before this one began.
     former: Option<Window>,
-    /// What was kept last.
+    /// The memory and the drain that the service was last asked to keep.
     kept: (Memory, Option<Window>),
-    /// Somebody wants this host in service although there is a reason to cordon it.
+    /// Whether an operator wants this host in service although there is a reason to cordon it.
     pub(super) overruled: bool,
     ready: bool,
     pub(super) job: Option<Running>,
-    /// Everything is to be looked at again, and the running job may have looked before that was said.
+    /// Whether everything has to be looked at again after the running job, which may have looked before the request
+    /// came.
     pub(super) again: bool,
     pub(super) calls: Vec<Call>,
     pub(super) count_due: Moment,
-    /// What is being counted began to be counted before the cordon.
+    /// Whether the running count began before the cordon.
     pub(super) count_is_stale: bool,
     pub(super) actions: Vec<Action>,
     /// The time of the last step.
@@ -64,7 +65,7 @@ pub(super) struct Running {
     pub(super) cancelled: bool,
 }
 
-/// What the metadata service's words amount to.
+/// The machine's conclusion from the metadata service's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Serve,
@@ -74,7 +75,7 @@ pub(super) enum Wish {
 }
 
 impl Wish {
-    /// The cause for which the group holds the instance until a lifecycle action is completed, if it does.
+    /// Returns the cause for which the group holds the instance until a lifecycle action is completed, if it does.
     fn held(self) -> Option<Cause> {
         match self {
             Self::Drain(Cause::Group, _) => Some(Cause::Group),
@@ -85,7 +86,7 @@ impl Wish {
 }
 
 impl Machine {
-    /// A service that starts, with what it remembers of this boot.
+    /// Creates the machine of a service that starts, with its memory of this boot.
     pub fn new(policy: Policy, memory: Memory, former: Option<Window>) -> Self {
         Self {
             policy,
@@ -110,42 +111,43 @@ impl Machine {
         }
     }
 
-    /// The state.
+    /// Returns the state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// The time of the last step.
+    /// Returns the time of the last step.
     pub(super) fn now(&self) -> Moment {
         self.now
     }
 
-    /// Since when it is in that state.
+    /// Returns when the present state began.
     pub fn since(&self) -> Moment {
         self.since
     }
 
-    /// The running job.
+    /// Returns the running job.
     pub fn job(&self) -> Option<Job> {
         self.job.map(|running| running.job)
     }
 
-    /// Whether there is a Scalelite in which the host can be cordoned.
+    /// Tells whether there is a Scalelite in which the host can be cordoned.
     pub fn has_scalelite(&self) -> bool {
         self.policy.scalelite
     }
 
-    /// Whether the metadata service says that the host is in a group.
+    /// Tells whether the metadata service says that the host is in a group.
     pub fn is_grouped(&self) -> bool {
         self.intent.is_some_and(|intent| intent.grouped)
     }
 
-    /// What was counted last.
+    /// Returns the last count.
     pub fn work(&self) -> Option<&Work> {
         self.work.as_ref()
     }
 
-    /// Takes in what happened and says what is to be done now. `chance`, evenly drawn from `0.0..1.0`, spreads retries.
+    /// Takes in an event and returns the actions to carry out now. `chance`, evenly drawn from `0.0..1.0`, spreads
+    /// retries.
     pub fn step(&mut self, event: Event, now: Moment, chance: f64) -> Result<Vec<Action>, Illegal> {
         if self.state == State::Ended {
             return Err(self.illegal(&event));
@@ -175,7 +177,7 @@ impl Machine {
             Event::Stop(cause) => self.stop(cause, now),
             Event::Configured(policy) => {
                 self.policy = *policy;
-                // Another hook may be meant now.
+                // The new configuration may name another hook.
                 if let Some(hold) = &mut self.hold {
                     hold.hook = None;
                 }
@@ -223,7 +225,7 @@ impl Machine {
         Ok(())
     }
 
-    // ---- what the metadata service says, and the time
+    // ---- the metadata service's answer, and the time
 
     pub(super) fn wish(&self, intent: &Intent, now: Moment) -> Wish {
         let spot = intent.spot.map(|end| end.saturating_sub(SPOT_RESERVE));
@@ -241,7 +243,7 @@ impl Machine {
         }
     }
 
-    /// Lets the state follow what is wished for, and the time.
+    /// Lets the state follow the wish and the time.
     pub(super) fn follow(&mut self, now: Moment) {
         if let Some(intent) = self.intent {
             let wish = self.wish(&intent, now);
@@ -273,7 +275,7 @@ impl Machine {
                     self.hold_if_held(cause, now);
                 }
             }
-            // Nobody but the person who ordered it wants it now.
+            // Only the operator's order remains as a reason to drain.
             (State::Draining(drain), Wish::Serve | Wish::Rest(_)) if self.memory == Memory::Drain => {
                 drain.cause = Cause::Hand;
                 self.hold = None;
@@ -282,17 +284,18 @@ impl Machine {
                 drain.cause = Cause::WarmPool;
                 self.hold_if_held(Cause::WarmPool, now);
             }
-            // It was meant to end, and no longer is.
+            // The host was meant to end, and no longer is.
             (State::Draining(_), Wish::Serve | Wish::Rest(_)) => self.join(true, now),
             (State::Leaving(leaving), wish) => {
                 if let Some(cause) = wish.held().filter(|cause| *cause != leaving.cause) {
                     leaving.cause = cause;
-                    // Now others wait for it, who do not for ever.
+                    // The group waits for the host now, and does not wait for ever.
                     leaving.until = leaving.until.min(now + LEAVE_PATIENCE);
                     self.hold_if_held(cause, now);
                 }
             }
-            // Its group holds it until it is told to go on; a host that has always been in the warm pool is not held there.
+            // The group holds the instance until the lifecycle action is completed; it does not hold a host that has
+            // always been in the warm pool.
             (State::Unregistered(out), Wish::Drain(Cause::Group, _)) if out.cause != Some(Cause::Group) => {
                 self.leave(Cause::Group, false, now);
             }
@@ -313,7 +316,7 @@ impl Machine {
             (Wish::Drain(cause, until), _) => self.drain_on(cause, until, now),
             (Wish::Warm, Memory::Fresh) => self.out(None, None),
             (Wish::Warm, _) => self.drain_on(Cause::WarmPool, None, now),
-            // It may not be out yet: the order came, and then a crash.
+            // The host may not be out yet: the service may have crashed after the order.
             (_, Memory::Unregistered) => self.leave(Cause::Hand, false, now),
             (_, Memory::Drain) => self.drain_on(Cause::Hand, None, now),
             (_, Memory::Fresh | Memory::Joining) | (Wish::Serve, Memory::Cordoned) => self.join(true, now),
@@ -321,7 +324,7 @@ impl Machine {
         }
     }
 
-    /// Drains a host of which nobody knows how far it is: its name is left as it is.
+    /// Continues to drain a host whose progress is not known: its name is left as it is.
     fn drain_on(&mut self, cause: Cause, until: Option<Moment>, now: Moment) {
         self.drain(cause, until, now);
         let State::Draining(drain) = &mut self.state else { return };
@@ -381,7 +384,8 @@ impl Machine {
         self.state = State::Joining(Joining { care, behind_since: None, named, enable, overwritten: false });
     }
 
-    /// Whether the name may be built upon. A host that never got it, because it is somebody else's, can be drained too.
+    /// Tells whether the name may be built upon. A host that never got its name, because another host owns it, can be
+    /// drained too.
     fn is_named(&self) -> bool {
         match &self.state {
             State::Joining(joining) => joining.named,
@@ -416,7 +420,7 @@ impl Machine {
 
     pub(super) fn leave(&mut self, cause: Cause, forced: bool, now: Moment) {
         let until = match cause {
-            // Nothing but an order ends what somebody has ordered.
+            // Only another order ends what an operator has ordered.
             Cause::Hand => Moment::MAX,
             Cause::Group | Cause::WarmPool => now + LEAVE_PATIENCE,
             Cause::Spot => self.intent.and_then(|intent| intent.spot).unwrap_or(now).max(now + SPOT_RESERVE),
@@ -447,7 +451,8 @@ impl Machine {
         self.ready();
     }
 
-    /// A group holds an instance that it takes out of service until the lifecycle action is completed.
+    /// Remembers that the group holds an instance that it takes out of service until the lifecycle action is
+    /// completed.
     pub(super) fn hold_if_held(&mut self, cause: Cause, now: Moment) {
         if matches!(cause, Cause::Group | Cause::WarmPool) && self.hold.is_none() {
             self.hold = Some(Hold { since: now, hook: None, part: Upkeep::at(now) });
@@ -458,7 +463,7 @@ impl Machine {
         let State::Leaving(Leaving { cause, left: Some(left), until, .. }) = &self.state else { return };
         let waits = match self.hold.as_ref().map(|hold| hold.hook) {
             Some(Some(Some(_))) => true,
-            // Nobody could say yet whether there is a hook.
+            // It is not known yet whether there is a hook.
             Some(None) => now < *until,
             Some(Some(None)) | None => false,
         };
@@ -480,11 +485,11 @@ impl Machine {
         }
     }
 
-    /// Has what a restarted service could not find out kept for it.
+    /// Asks the service to keep what a restarted service could not find out.
     fn keep(&mut self) {
         let window = match &self.state {
             State::Draining(drain) => Some(Window { since: drain.since, deadline: drain.deadline }),
-            // A service that is restarted goes on with its drain.
+            // A restarted service goes on with its drain.
             State::Starting | State::Stopping(_) | State::Ended => self.kept.1,
             _ => None,
         };
@@ -495,7 +500,7 @@ impl Machine {
     }
 }
 
-/// What a stop for this cause undoes.
+/// Returns the job that undoes what a stop for this cause has to undo.
 pub(super) fn undo(cause: StopCause, policy: &Policy) -> Option<Job> {
     match (cause, policy.on_stop) {
         (StopCause::Restart, _) | (StopCause::Stop, OnStop::Keep) => None,

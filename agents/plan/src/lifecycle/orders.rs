@@ -1,4 +1,4 @@
-//! What people and PID 1 want.
+//! Orders by operators, and stops of the service.
 
 use super::machine::{Machine, Wish, undo};
 use super::state::{State, Stopping, Unregistered};
@@ -48,7 +48,7 @@ impl Machine {
         match &mut self.state {
             State::Leaving(_) | State::Unregistered(_) => {}
             State::Draining(drain) => {
-                // Nobody can give a host more time than its group or EC2 does.
+                // A host cannot get more time than its group or EC2 allows.
                 let by_hand = drain.cause == Cause::Hand;
                 let deadline = until.map(|until| if by_hand { until } else { until.min(drain.deadline) });
                 if let Some(deadline) = deadline {
@@ -70,7 +70,7 @@ impl Machine {
         }
         let undone = undo(cause, &self.policy).is_some();
         if undone {
-            // What this agent undoes itself it does again at its next start, be it without a boot between.
+            // At its next start the agent does again what it has undone itself, even without a boot in between.
             self.memory = Memory::Joining;
         }
         if !self.protecting() {
@@ -86,12 +86,13 @@ impl Machine {
         self.state = State::Stopping(Stopping { cause, until, part: Upkeep::at(now), done });
     }
 
-    /// Whether the group is just being told whether to protect this host.
+    /// Tells whether a call that switches the protection on or off is under way.
     pub(super) fn protecting(&self) -> bool {
         self.calls.iter().any(|call| matches!(call, Call::Protect(_)))
     }
 
-    /// Ends the protection from scale-in where it is on and a stop for this cause undoes anything: nobody else ever would.
+    /// Ends the protection from scale-in if it is on and a stop for this cause undoes anything: nothing else would
+    /// ever end it.
     pub(super) fn unprotect(&mut self, cause: StopCause) {
         if cause == StopCause::Stop && undo(cause, &self.policy).is_some() && self.protection.is_on() {
             self.calls.push(Call::Protect(false));

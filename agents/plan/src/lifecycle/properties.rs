@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order: what must never happen, and what must happen in the end.
+//! Properties that hold for any order of events: what must never happen, and what must happen in the end.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -7,28 +7,28 @@ use super::rig::policy;
 use super::*;
 use crate::membership::State as EntryState;
 
-/// What can happen.
+/// An event in the life of a host.
 #[derive(Clone, Copy, Debug)]
 enum Happening {
     Time(u64),
     Tell(Intent),
     Order(Order),
     Stop(StopCause),
-    /// The running job ends: well or not, having had its effect or not.
+    /// The running job ends: well or not, with or without its effect.
     Job {
         well: bool,
         effect: bool,
         kind: TroubleKind,
     },
-    /// Somebody else sets the entry.
+    /// An operator sets the entry.
     Somebody(EntryState),
-    /// The oldest call ends; `known` says whether BBB tells what goes on.
+    /// The oldest call ends; `known` says whether BBB tells its meetings.
     Call {
         well: bool,
         known: bool,
         recordings: Option<usize>,
     },
-    /// So many meetings run: more than before only where Scalelite places some.
+    /// This many meetings run: more than before only where Scalelite places some.
     Meetings(usize),
     /// The service is killed, the running job with or without its effect, and starts again.
     Kill {
@@ -76,15 +76,15 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// The machine with a model of the world.
+/// A machine with a model of the world.
 struct World {
     machine: Machine,
     now: Moment,
     job: Option<(Job, bool)>,
-    /// What was called, with the meetings at that time.
+    /// The calls under way, with the number of meetings when each was made.
     calls: Vec<(Call, usize)>,
     meetings: usize,
-    /// Somebody has enabled the entry while it was to be drained.
+    /// Whether the entry was enabled by an operator during a drain.
     meddled: bool,
     kept: (Memory, Option<Window>),
     entry: Option<EntryState>,
@@ -92,7 +92,7 @@ struct World {
     registered: bool,
     /// The deadline of the present drain, as last seen.
     deadline: Option<Moment>,
-    /// Somebody wanted it to end at once.
+    /// Whether an operator wanted the drain to end at once.
     at_once: bool,
     ready: usize,
     end: Option<Result<(), String>>,
@@ -322,7 +322,7 @@ proptest! {
         let mut world = World::new(scalelite, memory);
         for happening in happenings {
             world.happen(happening);
-            // Whoever is out in good order has undone all that was ever done here.
+            // A host that is out in good order has undone everything that was ever done here.
             if let State::Unregistered(Unregistered { trouble: None, .. }) = world.machine.state()
                 && world.job.is_none()
             {
@@ -340,7 +340,7 @@ proptest! {
         fails in any::<bool>(),
     ) {
         let mut world = World::new(true, memory);
-        // The first stop decides.
+        // Only the first stop counts.
         let before = happenings.into_iter().filter(|happening| !matches!(happening, Happening::Stop(_)));
         before.for_each(|happening| world.happen(happening));
         let begun = world.now;

@@ -1,13 +1,13 @@
-//! Scale-in protection: on while the host is busy, off once it was idle for a while.
+//! Scale-in protection: on while the host is busy, off after it has been idle for a while.
 
 use std::time::Duration;
 
 use super::{Moment, Trouble, TroubleKind, Upkeep, Work};
 
-/// What is known about the instance's protection, and what is wanted.
+/// The known and the wanted state of the instance's protection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Protection {
-    /// What the group has; `None` until it was asked.
+    /// The group's answer; `None` until it was asked.
     known: Option<Known>,
     idle_since: Option<Moment>,
     busy: bool,
@@ -25,7 +25,7 @@ impl Protection {
         Self { known: None, idle_since: None, busy: false, part: Upkeep::at(Moment::ZERO) }
     }
 
-    /// What goes on. What nobody can say changes nothing.
+    /// Takes in a count. An unknown number changes nothing.
     pub(super) fn counted(&mut self, work: &Work, now: Moment) {
         let (meetings, recordings) = (work.meetings.as_ref(), work.recordings);
         if meetings.is_some_and(|ids| !ids.is_empty()) || recordings.is_some_and(|count| count > 0) {
@@ -36,7 +36,7 @@ impl Protection {
         }
     }
 
-    /// Nothing can go on here any more.
+    /// Notes that no meeting can begin here any more.
     pub(super) fn idle_for_good(&mut self) {
         (self.busy, self.idle_since) = (false, Some(Moment::ZERO));
     }
@@ -65,17 +65,18 @@ impl Protection {
         self.part.failed(Trouble { words, kind: TroubleKind::Lasting }, now, chance);
     }
 
-    /// Whether the group has to be asked first.
+    /// Tells whether the group has to be asked first.
     pub(super) fn asks(&self) -> bool {
         self.known.is_none()
     }
 
-    /// The group that the instance was in may have changed.
+    /// Forgets the answer of the group: the instance may be in another one now.
     pub(super) fn forget(&mut self) {
         self.known = None;
     }
 
-    /// What to set, if anything differs; `idle` is how long the host has to be idle. It is due at [`Self::due`].
+    /// Returns the setting to send to the group, if it differs from the present one; `idle` is how long the host has
+    /// to be idle. It is due at [`Self::due`].
     pub(super) fn wants(&self, idle: Duration, now: Moment) -> Option<bool> {
         let Some(Known::Is(protected)) = self.known else { return None };
         let idle = self.idle_since.is_some_and(|since| now >= since + idle);
@@ -85,7 +86,7 @@ impl Protection {
         }
     }
 
-    /// When to look again whether something is wanted, or has to be asked.
+    /// Returns when to look again whether the group has to be asked or told.
     pub(super) fn wake(&self, idle: Duration) -> Option<Moment> {
         let due = self.part.due();
         match self.known {
@@ -96,12 +97,12 @@ impl Protection {
         }
     }
 
-    /// Whether the group has it on.
+    /// Tells whether the group has the protection on.
     pub(super) fn is_on(&self) -> bool {
         self.known == Some(Known::Is(true))
     }
 
-    /// Somebody wants it looked at now.
+    /// Makes the next look due now.
     pub(super) fn hurry(&mut self, now: Moment) {
         self.part.hurry(now);
     }

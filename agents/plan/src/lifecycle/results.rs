@@ -1,4 +1,4 @@
-//! What came of what was begun.
+//! Results of the jobs and calls that were begun.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use super::upkeep::Upkeep;
 use super::{Call, Cause, Found, Hook, Job, Memory, Moment, Policy, Rest, Trouble, TroubleKind, Work};
 use crate::membership;
 
-/// What a lifecycle action has to have left when the drain is over.
+/// The time that the lifecycle action must have left when the drain is over.
 const HOOK_RESERVE: Duration = Duration::from_secs(120);
-/// How long there is between two heartbeats at least, whatever timeout the hook is said to have.
+/// The shortest time between two heartbeats, whatever timeout the hook is said to have.
 const SHORTEST_BEAT: Duration = Duration::from_secs(1);
 
 impl Machine {
@@ -49,7 +49,7 @@ impl Machine {
                     Err(trouble) => stopping.part.failed(trouble, now, chance),
                 }
             }
-            // It no longer fits the state: whatever it did will be seen when the world is looked at next.
+            // The job no longer fits the state: the next look shows its effect.
             _ => {}
         }
     }
@@ -85,7 +85,7 @@ impl Machine {
         self.serve_without_scalelite(now);
     }
 
-    /// Where there is no Scalelite to join, a name is all.
+    /// Serves as soon as the host has its name, if there is no Scalelite to join.
     pub(super) fn serve_without_scalelite(&mut self, now: Moment) {
         if let State::Joining(Joining { named: true, .. }) = &self.state
             && !self.policy.scalelite
@@ -119,7 +119,8 @@ impl Machine {
         }
     }
 
-    /// A host that joins finds its entry cordoned or disabled: by this agent before it was restarted, or by somebody.
+    /// Follows the state of an entry that a joining host finds cordoned or disabled, either by this agent before it
+    /// was restarted, or by an operator.
     fn found_out(&mut self, state: membership::State, now: Moment) {
         let wish = self.intent.map(|intent| self.wish(&intent, now));
         match (self.memory, wish) {
@@ -128,7 +129,8 @@ impl Machine {
         }
     }
 
-    /// The entry is gone. What is added is disabled at first, so until that is done it must not be taken for somebody's doing.
+    /// Joins again because the entry is gone. An added entry is disabled at first; until the agent has enabled it,
+    /// that must not be taken for an operator's decision.
     fn rejoin(&mut self, now: Moment) {
         self.enable_again(false, now);
     }
@@ -161,14 +163,14 @@ impl Machine {
         let enabled = result == Ok(Found::Entry(membership::State::Enabled));
         match &mut self.state {
             State::Cordoned(resting) if enabled => {
-                // Somebody wants it so, even where the agent had cordoned it.
+                // An operator wants the host enabled, even where the agent had cordoned it.
                 self.overruled = !matches!(resting.why, Rest::Somebody(_));
                 self.serve(None, now);
             }
             State::Draining(Drain { cause: Cause::Hand, named: true, .. }) if enabled => {
                 self.serve(None, now);
             }
-            // Nobody knows yet whether it has its name.
+            // It is not known yet whether the host has its name.
             State::Draining(Drain { cause: Cause::Hand, .. }) if enabled => self.join(true, now),
             State::Draining(drain) if enabled => drain.is_enabled(now),
             State::Cordoned(_) if result == Ok(Found::Missing) => self.rejoin(now),
@@ -237,7 +239,7 @@ impl Machine {
                 }
             }
             Call::Complete(_) => {
-                // Unless it belongs to a drain that is over.
+                // The answer may belong to a drain that is over.
                 if let State::Leaving(leaving) = &mut self.state
                     && leaving.left.is_some()
                 {

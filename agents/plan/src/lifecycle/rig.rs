@@ -1,4 +1,4 @@
-//! A machine with a world that answers what it begins, in the situations that the table of transitions names.
+//! A machine with a world that answers the work it begins, in the situations that the table of transitions names.
 
 use super::*;
 use crate::membership::State as EntryState;
@@ -27,7 +27,7 @@ pub(super) fn policy() -> Policy {
     }
 }
 
-/// A machine with a world that answers what it begins.
+/// A machine with a world that answers the work it begins.
 pub(super) struct Rig {
     pub(super) machine: Machine,
     pub(super) now: Moment,
@@ -58,7 +58,7 @@ impl Rig {
         actions
     }
 
-    /// Ends the running job as a world in order would.
+    /// Ends the running job as a healthy world would.
     pub(super) fn answer(&mut self) -> Vec<Action> {
         let job = self.machine.job().expect("a job");
         let found = match job {
@@ -77,7 +77,7 @@ impl Rig {
         self.step(Event::Finished(job, Ok(found)))
     }
 
-    /// Answers jobs until there is none.
+    /// Answers jobs until none runs.
     pub(super) fn settle(mut self) -> Self {
         while self.machine.job().is_some() {
             self.answer();
@@ -105,7 +105,7 @@ impl Rig {
         self
     }
 
-    /// Waits until something is being counted.
+    /// Waits until a count begins.
     pub(super) fn count_begins(mut self) -> Self {
         while !self.calls.contains(&Call::Count) {
             self.pass();
@@ -123,8 +123,8 @@ impl Rig {
         }
     }
 
-    /// Lets time pass until then, or until the machine is in this state, answering everything; calls other than counts
-    /// are shown to `on` with their time.
+    /// Lets time pass until `end`, or until the machine is in this state, and answers everything; `on` is called with
+    /// each call other than counts and questions to the group, and its time.
     pub(super) fn live(
         &mut self,
         end: Moment,
@@ -148,7 +148,7 @@ impl Rig {
         }
     }
 
-    /// Lets time pass until this job is due, answering others.
+    /// Lets time pass until this job runs, and answers the others.
     pub(super) fn until(mut self, job: Job) -> Self {
         while self.machine.job() != Some(job) {
             self.pass();
@@ -190,7 +190,7 @@ pub(super) fn found(rig: Rig, entry: EntryState) -> Rig {
     rig.settle()
 }
 
-/// A machine in the state of a table's cell, with the intent that belongs to it.
+/// Returns a machine in the state of a table's cell, with the intent that belongs to it.
 pub(super) fn rig(cell: &str) -> Rig {
     let remembering = |memory| Rig::new(policy(), memory);
     let without_scalelite = || Rig::new(Policy { scalelite: false, ..policy() }, Memory::Fresh);

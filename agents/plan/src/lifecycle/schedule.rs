@@ -1,4 +1,4 @@
-//! What the state demands now, and when to look again.
+//! The work that the state demands now, and the time of the next step.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use super::machine::{Machine, Running, undo};
 use super::state::{Care, State};
 use super::{Action, Call, Cause, Job, Moment, Verdict};
 
-/// A job that should have given up by then is waited for so long: it knows what went wrong.
+/// The time for which a job that should have given up is still waited for, since it knows the reason for its failure.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Machine {
-    /// Begins what is due and cancels what no longer fits.
+    /// Begins the work that is due and cancels a job that no longer fits the state.
     pub(super) fn begin(&mut self, now: Moment) {
         if self.state == State::Ended {
             return;
@@ -44,7 +44,7 @@ impl Machine {
         self.jobs().into_iter().flatten().find(|(_, due)| *due <= now).map(|(job, _)| job)
     }
 
-    /// The jobs of the state with the time at which each is due, the most important first.
+    /// Returns the jobs of the state with the time at which each is due, the most important first.
     fn jobs(&self) -> [Option<(Job, Moment)>; 3] {
         let scalelite = self.policy.scalelite;
         let name = |care: &Care| Some((Job::Name, care.name.due()));
@@ -78,7 +78,7 @@ impl Machine {
         }
     }
 
-    /// Whether a running job still has its place: another one that is more urgent takes it.
+    /// Tells whether a running job still fits the state, and no more urgent job has to take its place.
     fn fits(&self, job: Job, now: Moment) -> bool {
         let jobs = self.jobs();
         let overdue = match &self.state {
@@ -109,7 +109,8 @@ impl Machine {
         if let Some(hold) = self.hold.as_ref().filter(|hold| hold.part.is_due(now)) {
             match hold.hook {
                 None => calls.push(Call::Hook),
-                // Once all is left, nothing is worth holding: an agent that may not complete it lets it run out.
+                // When the host has left, there is no more reason to hold the instance: if the agent may not complete
+                // the lifecycle action, the action expires.
                 Some(Some(_)) if !has_left => calls.push(Call::Heartbeat),
                 Some(Some(_)) => {}
                 Some(None) => {}
@@ -140,7 +141,7 @@ impl Machine {
         }
     }
 
-    /// How long the host has to be idle, where it is protected at all now.
+    /// Returns how long the host has to be idle before its protection ends, if it can be protected in this state.
     pub(super) fn protects(&self) -> Option<Duration> {
         let grouped = self.intent.is_some_and(|intent| intent.grouped);
         let ending =
@@ -158,7 +159,8 @@ impl Machine {
         self.policy.meetings && registered
     }
 
-    /// When the next [`super::Event::Tick`] is due. What was due before has begun, or waits for another event.
+    /// Returns when the next [`super::Event::Tick`] is due. Work that was due before has begun, or waits for another
+    /// event.
     pub fn wake(&self) -> Option<Moment> {
         let jobs = self.jobs().into_iter().flatten().map(|(_, due)| due);
         let count = self.counts().then_some(self.count_due);
@@ -168,7 +170,7 @@ impl Machine {
         all.filter(|due| *due > self.now()).min()
     }
 
-    /// The times at which the state changes by itself.
+    /// Returns the times at which the state changes by itself.
     fn bounds(&self) -> Vec<Moment> {
         match &self.state {
             State::Draining(drain) => {
@@ -179,7 +181,7 @@ impl Machine {
                 vec![leaving.until, leaving.until.saturating_add(LAST_WORDS), leaving.complete.due()]
             }
             State::Stopping(stopping) => vec![stopping.until, stopping.until.saturating_add(LAST_WORDS)],
-            // A maintenance comes near without anybody saying anything new.
+            // A maintenance comes near without a new answer from the metadata service.
             State::Serving(_) | State::Cordoned(_) | State::Joining(_) => {
                 let begin = self.intent.and_then(|intent| intent.maintenance);
                 begin.map(|begin| begin.saturating_sub(self.policy.deadline)).into_iter().collect()

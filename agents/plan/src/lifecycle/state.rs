@@ -1,23 +1,23 @@
-//! The states, with what has to be remembered in each.
+//! The states of the machine, each with the facts to remember in it.
 
 use super::{Cause, Drain, Moment, Rest, StopCause, Upkeep};
 
-/// Where the host stands in its life.
+/// The state of the host in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// The metadata service has not said yet what is intended with the host.
     Starting,
-    /// It gets its name, then joins Scalelite.
+    /// The host gets its name, then joins Scalelite.
     Joining(Joining),
-    /// It is registered as it should be.
+    /// The host is registered as it should be.
     Serving(Serving),
-    /// It has its name and its entry, and takes no new meetings.
+    /// The host has its name and its entry, and takes no new meetings.
     Cordoned(Cordoned),
-    /// It takes no new meetings and leaves when the running ones have ended.
+    /// The host takes no new meetings and leaves when the running ones have ended.
     Draining(Drain),
-    /// It leaves.
+    /// The host leaves.
     Leaving(Leaving),
-    /// Nothing is registered, and nothing shall be.
+    /// Nothing is registered, and nothing is meant to be.
     Unregistered(Unregistered),
     /// The service undoes what the cause of its stop demands.
     Stopping(Stopping),
@@ -25,17 +25,17 @@ pub enum State {
     Ended,
 }
 
-/// What is looked after while the host is registered.
+/// The upkeep of a registered host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Care {
-    /// Its name.
+    /// The upkeep of its name.
     pub name: Upkeep,
-    /// Its entry in Scalelite.
+    /// The upkeep of its entry in Scalelite.
     pub entry: Upkeep,
 }
 
 impl Care {
-    /// Everything is looked at now.
+    /// Returns an upkeep in which everything is due now.
     pub(super) fn now(now: Moment) -> Self {
         Self { name: Upkeep::at(now), entry: Upkeep::at(now) }
     }
@@ -44,79 +44,80 @@ impl Care {
 /// See [`State::Joining`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joining {
-    /// What is looked after.
+    /// The upkeep of the registration.
     pub care: Care,
-    /// Since when the name is registered but does not answer everywhere.
+    /// Since when the name has been registered without answering everywhere.
     pub behind_since: Option<Moment>,
     /// Whether the name may be built upon.
     pub named: bool,
-    /// Whether an entry that is cordoned or disabled is enabled.
+    /// Whether to enable an entry that is cordoned or disabled.
     pub enable: bool,
-    /// Whether Scalelite's poller has overwritten such an enabling already: what is found disabled next is somebody's doing.
+    /// Whether Scalelite's poller has overwritten such an enabling already: an entry that is found disabled again is
+    /// then taken for an operator's decision.
     pub overwritten: bool,
 }
 
 /// See [`State::Serving`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serving {
-    /// What is looked after.
+    /// The upkeep of the registration.
     pub care: Care,
-    /// When the agent enabled the entry, until it was found disabled by Scalelite's poller once.
+    /// When the agent enabled the entry; `None` again after Scalelite's poller has disabled it once.
     pub enabled: Option<Moment>,
 }
 
 /// See [`State::Cordoned`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cordoned {
-    /// What is looked after.
+    /// The upkeep of the registration.
     pub care: Care,
-    /// Why.
+    /// The reason for taking no new meetings.
     pub why: Rest,
-    /// Whether the agent has still to cordon the entry.
+    /// Whether the agent still has to cordon the entry.
     pub cordon: bool,
 }
 
 /// See [`State::Leaving`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaving {
-    /// Why.
+    /// The cause of leaving.
     pub cause: Cause,
     /// Whether the deadline ended the drain before it.
     pub forced: bool,
     /// When to give up.
     pub until: Moment,
-    /// The job.
+    /// The upkeep of the job that undoes the registration.
     pub part: Upkeep,
-    /// The job is done, or given up with what went wrong: what is left is to end the lifecycle action.
+    /// The result of the job once it is done or given up; only the end of the lifecycle action is left then.
     pub left: Option<Result<(), String>>,
-    /// The end of the lifecycle action.
+    /// The upkeep of the lifecycle action's completion.
     pub complete: Upkeep,
 }
 
 /// See [`State::Unregistered`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unregistered {
-    /// Why; `None` in the warm pool that the host has not left yet.
+    /// The cause; `None` in a warm pool that the host has not left yet.
     pub cause: Option<Cause>,
-    /// What could not be undone.
+    /// The failure that left something registered.
     pub trouble: Option<String>,
 }
 
 /// See [`State::Stopping`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stopping {
-    /// Why.
+    /// The cause of the stop.
     pub cause: StopCause,
     /// When to give up.
     pub until: Moment,
-    /// The job.
+    /// The upkeep of the job that undoes the registration.
     pub part: Upkeep,
-    /// It is done; what is left is to end the protection from scale-in.
+    /// Whether the job is done; only the end of the protection from scale-in is left then.
     pub done: bool,
 }
 
 impl State {
-    /// A stable word for it.
+    /// Returns a stable word for the state.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -131,7 +132,7 @@ impl State {
         }
     }
 
-    /// What is looked after, where the host is registered.
+    /// Returns the upkeep of a registered host.
     pub(super) fn care_mut(&mut self) -> Option<&mut Care> {
         match self {
             Self::Joining(state) => Some(&mut state.care),

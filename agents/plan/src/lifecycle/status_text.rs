@@ -1,4 +1,4 @@
-//! What the service is doing and what it waits for, in words: for systemd's status line and for `status`.
+//! One-line descriptions of what the service does and waits for, for systemd's status line and for `status`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::state::{Leaving, State, Stopping, Unregistered};
 use super::{Cause, Drain, Moment, Rest, StopCause, Upkeep, Work};
 
 impl Machine {
-    /// One line that says what the service does and what it waits for.
+    /// Describes in one line what the service does and what it waits for.
     pub fn words(&self, now: Moment) -> String {
         let words = match &self.state {
             State::Starting => "waiting for the instance metadata service".to_owned(),
@@ -57,7 +57,7 @@ fn resting(why: Rest, cordon: bool) -> String {
     format!("{state}: {why}")
 }
 
-/// Why a host is drained or out, in words.
+/// Describes why a host is drained or out.
 fn because(cause: Cause) -> &'static str {
     match cause {
         Cause::Hand => "by hand",
@@ -78,7 +78,7 @@ fn draining(drain: &Drain, work: Option<&Work>, now: Moment) -> String {
     }
 }
 
-/// What goes on, as it was counted.
+/// Describes the meetings and recordings of a count.
 fn going_on(work: &Work) -> String {
     let meetings = match work.meetings.as_ref().map(|ids| ids.len()) {
         None => "meetings that cannot be counted".to_owned(),
@@ -128,7 +128,7 @@ fn stopping(state: &Stopping, now: Moment) -> String {
     with(&format!("stopping ({why})"), &state.part, now)
 }
 
-/// `2 h 5 min`, `5 min`, `40 s`.
+/// Formats a time as `2 h 5 min`, `5 min` or `40 s`.
 fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 3600, seconds / 60 % 60) {

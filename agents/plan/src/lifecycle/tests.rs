@@ -113,12 +113,12 @@ fn a_host_waits_for_its_turn_and_says_how_long() {
     rig.now = begun + turn;
     assert!(rig.step(Event::Tick).contains(&Action::Start(Job::Name)));
 
-    // Whoever calls register does not want to wait for others.
+    // An operator who calls register does not want to wait for other hosts.
     assert_eq!(rig.step(Event::Finished(Job::Name, Err(trouble))), []);
     assert!(rig.step(Event::Ordered(Order::Register)).contains(&Action::Start(Job::Name)));
 }
 
-/// Found by the simulation: with somebody else's name, Scalelite would send meetings to somebody else.
+/// Found by the simulation: with another host's name, Scalelite would send this host's meetings to that host.
 #[test]
 fn a_host_that_never_got_its_name_does_not_join_after_a_drain() {
     let mut rig = rig("joining").ordered(Order::Drain(None));
@@ -168,7 +168,7 @@ fn a_stop_by_hand_ends_the_protection_from_scale_in_before_it_ends() {
             rig.step(Event::Called(Call::Protect(true), Ok(())));
             assert!(!ends(&rig), "the group has just been told to protect it");
         }
-        // Not tried again: whoever stops it does not wait for a group that refuses.
+        // The call is not tried again: an operator who stops the service does not wait for a group that refuses.
         rig.step(Event::Called(Call::Protect(false), Err("denied".to_owned())));
         assert!(ends(&rig), "{:?}", rig.log);
     }
@@ -267,7 +267,7 @@ fn announcements_say_what_is_left_and_only_once() {
 #[test]
 fn nobody_is_told_where_nobody_is() {
     let mut rig = rig("draining: by hand");
-    // A recording is what is waited for.
+    // The drain waits for a recording only.
     rig.live(100 * MINUTE, "leaving", &work(0, 1), |_, call| {
         assert!(!matches!(call, Call::Announce(_)));
         Ok(())

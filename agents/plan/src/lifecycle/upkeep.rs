@@ -1,4 +1,4 @@
-//! Something that is looked after again and again: when it is due, and what went wrong last.
+//! Upkeep of one thing again and again: when it is due, and its last failure.
 
 use std::time::Duration;
 
@@ -14,45 +14,45 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// To be done at this time.
+    /// Returns a part that is due at this time.
     pub(super) fn at(due: Moment) -> Self {
         Self { due, trouble: None, backoff: pace(TroubleKind::Passing) }
     }
 
-    /// When it is due.
+    /// Returns when the part is due.
     pub(super) fn due(&self) -> Moment {
         self.due
     }
 
-    /// Whether it is due.
+    /// Tells whether the part is due.
     pub(super) fn is_due(&self, now: Moment) -> bool {
         self.due <= now
     }
 
-    /// How long it waits for other hosts, if it does.
+    /// Returns how long the part waits for other hosts' turns, if it does.
     pub(super) fn turn(&self, now: Moment) -> Option<Duration> {
         let trouble = self.trouble.as_ref()?;
         matches!(trouble.kind, TroubleKind::Turn(_)).then(|| self.due.saturating_sub(now))
     }
 
-    /// What went wrong last, if it did.
+    /// Returns the last failure, unless the last try went well.
     pub fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
     }
 
-    /// It went well and is due again then.
+    /// Notes a success; the part is due again at this time.
     pub(super) fn went_well(&mut self, due: Moment) {
         *self = Self::at(due);
     }
 
-    /// It failed; `chance` spreads the next try.
+    /// Notes a failure; `chance` spreads the next try.
     pub(super) fn failed(&mut self, trouble: Trouble, now: Moment, chance: f64) {
         let same =
             |former: &Trouble| std::mem::discriminant(&former.kind) == std::mem::discriminant(&trouble.kind);
         if !self.trouble.as_ref().is_some_and(same) {
             self.backoff = pace(trouble.kind);
         }
-        // Never at once: full jitter may draw nothing, and a service that refuses connections answers at once.
+        // Never retry at once: full jitter may draw zero, and a service that refuses connections answers at once.
         let wait = match trouble.kind {
             TroubleKind::Turn(wait) => wait,
             _ => self.backoff.next(chance),
@@ -61,7 +61,7 @@ impl Upkeep {
         self.trouble = Some(trouble);
     }
 
-    /// Somebody wants it looked at now.
+    /// Makes the part due now, if it is not due yet.
     pub(super) fn hurry(&mut self, now: Moment) {
         self.due = self.due.min(now);
     }
@@ -72,7 +72,7 @@ fn pace(kind: TroubleKind) -> Backoff {
     match kind {
         TroubleKind::Waiting => seconds(1, 5),
         TroubleKind::Passing | TroubleKind::Cancelled | TroubleKind::Turn(_) => seconds(2, 60),
-        // Whoever repairs it sends SIGUSR1 or calls `register` when waiting is not wanted.
+        // An operator who has repaired it sends SIGUSR1 or calls `register` to avoid the wait.
         TroubleKind::Lasting => seconds(15, 300),
     }
 }

@@ -1,17 +1,17 @@
-//! How deletions are put together: Route 53 applies all of a batch or nothing, and limits its size.
+//! Batches of deletions: Route 53 applies all of a batch or nothing, and limits its size.
 
 use super::Finding;
 use crate::dns::{Change, ChangeBatch};
 use crate::record::{RecordSet, RecordType, quote_txt};
 
-/// Most values in a batch (Route 53 developer guide, "Quotas": ResourceRecord elements).
+/// The most values in a batch (Route 53 developer guide, "Quotas": ResourceRecord elements).
 const VALUES: usize = 1000;
-/// Most characters in all values of a batch (likewise).
+/// The most characters in all values of a batch (likewise).
 const CHARACTERS: usize = 32_000;
 
-/// Deletes the record sets of these hosts, each host's in one batch, by exact value. Hosts share batches, so that a fleet that
-/// died costs few calls; `apart` gives each its own, for when somebody else has changed one of them meanwhile. A host
-/// with an unusual name always has its own, which IAM may deny.
+/// Plans the deletion of these hosts' record sets by exact value, the sets of a host in one batch. Hosts share
+/// batches, so that a fleet that died costs few calls; `apart` gives each host its own, for when one of them was
+/// changed meanwhile. A host with an unusual name always has its own batch, since IAM may deny it.
 pub fn batches<'a>(gone: &[&'a Finding], apart: bool) -> Vec<(Vec<&'a Finding>, ChangeBatch)> {
     let mut batches: Vec<(Vec<&Finding>, ChangeBatch)> = Vec::new();
     let mut room = None;
@@ -37,7 +37,7 @@ pub fn batches<'a>(gone: &[&'a Finding], apart: bool) -> Vec<(Vec<&'a Finding>, 
     batches
 }
 
-/// How many values, with how many characters.
+/// Returns how many values there are, and how many characters in all.
 fn size(sets: &[RecordSet]) -> (usize, usize) {
     let values = sets.iter().flat_map(|set| set.values.iter().map(move |value| (set.kind, value)));
     let lengths = values.map(|(kind, value)| match kind {

@@ -1,4 +1,4 @@
-//! What a sweep says of one host.
+//! Results of a sweep for one host.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,56 +8,56 @@ use crate::dns::Refusal;
 use crate::instance::InstanceId;
 use crate::record::{Name, RecordSet};
 
-/// What is to be said of one name.
+/// The result of a sweep for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The host's name.
     pub name: Name,
-    /// The instance that the name is said to belong to, if it is.
+    /// The instance that the name is said to belong to, if any.
     pub instance: Option<InstanceId>,
     /// The region of that instance.
     pub region: String,
-    /// What is to be done.
+    /// The decision.
     pub verdict: Verdict,
-    /// The host's record sets, all of which go or none.
+    /// The host's record sets, of which all are deleted or none.
     pub sets: Vec<RecordSet>,
-    /// Whether the name is made by the fleet's template.
+    /// Whether the fleet's template makes this name.
     pub is_usual: bool,
 }
 
-/// What is to be done about a name.
+/// The decision about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// EC2 is to be asked.
+    /// Ask EC2.
     Ask,
-    /// EC2 says that the instance is gone and is to be asked again, some time later.
+    /// Ask EC2 again, some time later: it has said once that the instance is gone.
     AskAgain,
-    /// The instance is gone, as EC2 has said last: everything at the name goes.
+    /// Delete everything at the name: the instance is gone, as EC2 has said last.
     Gone(Seen),
-    /// It is left alone.
+    /// Leave the name alone.
     Leave(Reason),
 }
 
-/// Why a name is left alone.
+/// The reason for leaving a name alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It is this host's own.
+    /// The name is this host's own.
     Own,
-    /// Its ownership TXT is younger than the grace period.
+    /// The ownership TXT is younger than the grace period.
     Young,
-    /// Its instance is in this state.
+    /// The instance is in this state.
     There(String),
-    /// Its instance is of this account, which is not this host's.
+    /// The instance is of this account, which is not this host's.
     OtherAccount(String),
-    /// EC2 does not know its instance, and nothing says that this is its account.
+    /// EC2 does not know the instance, and nothing says that it was of this account.
     UnknownAccount,
-    /// Its ownership TXT names no region.
+    /// The ownership TXT names no region.
     NoRegion,
     /// EC2 in this region could not be asked.
     Silent {
         /// The region.
         region: String,
-        /// What answered.
+        /// The failure.
         why: String,
     },
     /// EC2 does not know this host itself, so it is not believed.
@@ -66,26 +66,26 @@ pub enum Reason {
     Misnamed(InstanceId),
     /// A living instance has this address and no other name for it.
     Held(IpAddr, InstanceId),
-    /// Who has this address is not known: why.
+    /// It is not known which instance has this address, for this reason.
     NotKnown(IpAddr, String),
-    /// The host name of an entry that is no host's of this fleet.
+    /// The host name of an entry is not one of this fleet's.
     Unusual,
-    /// It is not the agents'.
+    /// The name is not the agents'.
     Others(Refusal),
 }
 
 impl Verdict {
-    /// Whether EC2 has to be asked before anything can be said.
+    /// Tells whether EC2 has to be asked before the decision.
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Ask | Self::AskAgain)
     }
 
-    /// Whether everything at the name goes.
+    /// Tells whether everything at the name is deleted.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Gone(_))
     }
 
-    /// Whether this is what is to be said of a host that is well.
+    /// Tells whether this is the decision about a healthy host.
     pub fn is_well(&self) -> bool {
         matches!(self, Self::Leave(Reason::Own | Reason::Young | Reason::There(_)))
     }

@@ -1,26 +1,27 @@
-//! When a host sweeps, so that a whole fleet sweeps about once an interval without a word between its hosts: at each of its
-//! ticks a host throws a die with as many sides as there are hosts.
+//! The turns by which a whole fleet sweeps about once an interval without any communication between its hosts: at each
+//! of its ticks a host throws a die with as many sides as there are hosts.
 //!
-//! How many there are it saw when it last listed the zone. Before that, and again when that is long ago, it looks at the
-//! first page, which costs one call; in a small zone that is all there is.
+//! A host counted the hosts when it last listed the zone. Before its first listing, and again when the last one is
+//! long ago, it reads the first page, which costs one call; a small zone has no other page.
 
 use std::time::Duration;
 
-/// For so many ticks a number is good: in a fleet that has shrunk the die would have too many sides for ever.
+/// For how many ticks a count is used: in a fleet that has shrunk the die would have too many sides for ever.
 const GOOD_FOR: u32 = 24;
 
-/// What a host does at a tick.
+/// The action of a host at a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Nothing: it is another host's turn.
     Rest,
-    /// List the first page; then go on by the number of hosts on it, as [`falls`] says, unless it is the only one.
+    /// List the first page; then go on if [`falls`] says so for the number of hosts on it, or if there is no other
+    /// page.
     Peek,
     /// Sweep.
     Sweep,
 }
 
-/// What a host remembers from tick to tick.
+/// The memory of a host from tick to tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turns {
     hosts: Option<usize>,
@@ -28,13 +29,13 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// How long to wait for the next tick: an interval on average, spread so that hosts that began together do not stay so.
-    /// `random` is drawn evenly from `0.0..1.0`.
+    /// Returns how long to wait for the next tick: an interval on average, spread so that hosts that began together do
+    /// not stay together. `random` is drawn evenly from `0.0..1.0`.
     pub fn wait(interval: Duration, random: f64) -> Duration {
         interval.saturating_mul(2).mul_f64(random.clamp(0.0, 1.0))
     }
 
-    /// What to do at a tick; `random` as before.
+    /// Decides what to do at a tick; `random` is drawn as above.
     pub fn tick(&mut self, random: f64) -> Turn {
         self.age = self.age.saturating_add(1);
         match self.hosts {
@@ -45,13 +46,13 @@ impl Turns {
         }
     }
 
-    /// So many hosts were seen just now.
+    /// Notes how many hosts were seen just now.
     pub fn saw(&mut self, hosts: usize) {
         *self = Self { hosts: Some(hosts), age: 0 };
     }
 }
 
-/// Whether the die with that many sides falls so that it is this host's turn; `random` as before.
+/// Tells whether a die with that many sides makes it this host's turn; `random` is drawn as above.
 pub fn falls(hosts: usize, random: f64) -> bool {
     let sides = u32::try_from(hosts.max(1)).unwrap_or(u32::MAX);
     random * f64::from(sides) < 1.0

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(3600);
-/// Route 53's account-wide budget: 10 calls a second.
+/// Route 53's account-wide budget in calls an hour: 10 calls a second.
 const BUDGET: f64 = 36_000.0;
-/// Record sets of one host: A, AAAA, TXT; and how many a page has.
+/// The number of record sets of one host (A, AAAA, TXT), and the number on a page.
 const SETS: usize = 3;
 const PAGE: usize = 300;
 
@@ -23,7 +23,7 @@ impl Chance {
     }
 }
 
-/// Calls to Route 53 by hour, and the times of whole sweeps in seconds, of a fleet whose hosts all began at once.
+/// The calls to Route 53 by hour, and the times of whole sweeps in seconds, of a fleet whose hosts all began at once.
 struct Life {
     calls: Vec<f64>,
     sweeps: Vec<u64>,

@@ -48,7 +48,7 @@ fn observed(name: &Name, a: Option<&str>, aaaa: Option<&str>, label: Option<Stri
     }
 }
 
-/// One look at one instance of this region, as a cell of a table names it.
+/// Returns one look at one instance of this region, as a cell of a table names it.
 fn look(instance: &str, cell: &str) -> Option<Look> {
     let seen = match cell {
         "nothing" => return None,
@@ -172,7 +172,7 @@ fn records_by_the_table() {
             }
             "A of a living host without any other name" => {
                 *holder = Ok(BTreeSet::from([id(THIRD)]));
-                // Somebody else's name with that address does not count.
+                // Another host's name with that address does not count.
                 let foreign = Name::host("www.example.org").unwrap();
                 zone.insert(foreign.clone(), observed(&foreign, Some(ADDRESS), None, None));
             }
@@ -319,10 +319,10 @@ fn an_unusual_name_has_a_batch_of_its_own() {
     assert_eq!(sizes, [2, 1, 2]);
 }
 
-/// A host as it really is, and what is left of it in the zone.
+/// A real host, and what is left of it in the zone.
 #[derive(Clone, Debug)]
 struct Truth {
-    /// `running`, `terminated`, `absent`, ...
+    /// The host's state in EC2: `running`, `terminated`, `absent`, ...
     state: &'static str,
     account: Option<&'static str>,
     region: &'static str,
@@ -376,7 +376,7 @@ fn instance(number: usize) -> InstanceId {
     id(&format!("i-{:017x}", number + 100))
 }
 
-/// The first host is the sweeper itself.
+/// Builds the zone of these hosts; the first host is the sweeper itself.
 fn zone_of(truths: &[Truth]) -> Zone {
     let hosts = truths.iter().enumerate().map(|(number, truth)| {
         let instance = if number == 0 { id(ME) } else { instance(number) };
@@ -407,7 +407,7 @@ fn entries_of(truths: &[Truth]) -> BTreeSet<Name> {
     names
 }
 
-/// What EC2 of this region answers truthfully; it may not be asked elsewhere.
+/// Returns the true answers of EC2 in this region; in other regions the host has no permission to ask.
 fn ask(truths: &[Truth], findings: &[Finding]) -> Look {
     let mut look = Look::default();
     for (region, instances) in sweeper().questions(findings) {
@@ -435,7 +435,7 @@ fn ask(truths: &[Truth], findings: &[Finding]) -> Look {
     look
 }
 
-/// The findings of a whole sweep over this zone.
+/// Returns the findings of a whole sweep over this zone.
 fn sweep(truths: &[Truth], zone: &Zone, entries: &BTreeSet<Name>) -> Vec<Finding> {
     let sweeper = sweeper();
     let mut evidence = Evidence::default();
@@ -480,7 +480,7 @@ fn apply(zone: &mut Zone, ChangeBatch(changes): &ChangeBatch) -> bool {
     true
 }
 
-/// Carries findings out; what somebody else has changed meanwhile is done host by host.
+/// Carries findings out; a batch that fails because of a change meanwhile is done again host by host.
 fn carry_out(zone: &mut Zone, entries: &mut BTreeSet<Name>, findings: &[Finding]) {
     let gone: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict.is_gone()).collect();
     entries.retain(|entry| !gone.iter().any(|finding| finding.name == *entry));
@@ -519,7 +519,7 @@ proptest! {
         prop_assert!(!again.iter().any(|finding| finding.verdict.is_gone()), "nothing is left to do");
     }
 
-    /// Two who have read the same carry it out one after the other, one of them perhaps only in part.
+    /// Two hosts that have read the same zone carry it out one after the other, one of them perhaps only in part.
     #[test]
     fn two_at_once_come_to_the_same_end(truths in truths(), done in 0usize..12) {
         let (mut zone, mut entries) = (zone_of(&truths), entries_of(&truths));
@@ -531,7 +531,7 @@ proptest! {
         prop_assert_eq!((zone, entries), (alone, entries_alone));
     }
 
-    /// Whatever was read, a name that has been changed since is not touched.
+    /// A name that has changed since it was read is never touched.
     #[test]
     fn what_has_changed_meanwhile_stays(truths in truths()) {
         let zone = zone_of(&truths);

@@ -1,5 +1,6 @@
-//! `floor SCRIPT`: the least that a program has to do for the same requests. One thread, blocking sockets, rustls with
-//! ring, requests signed beforehand; it looks at no answer but for what the next request needs.
+//! `floor SCRIPT`: the least that a program has to do for the same requests. It has one thread, blocking sockets and
+//! rustls with ring, its requests are signed beforehand, and it reads an answer only for the parts that the next
+//! request needs.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -16,7 +17,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 type Error = Box<dyn std::error::Error>;
 
-/// Far above what anything on loopback takes.
+/// A limit far above the time of anything on loopback.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -82,7 +83,7 @@ fn trust(authorities: &Path) -> Result<Arc<ClientConfig>, Error> {
     let pem = fs::read(authorities)?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        // Systems ship some that webpki does not take.
+        // Systems ship some certificates that webpki refuses.
         let _ = roots.add(certificate?);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -90,7 +91,7 @@ fn trust(authorities: &Path) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// Sends a request and returns the body of its answer, which has a length.
+/// Sends a request and returns the body of its answer, which must have a length.
 fn exchange(stream: &mut dyn Stream, request: &str) -> Result<String, Error> {
     stream.write_all(request.as_bytes())?;
     stream.flush()?;
@@ -108,7 +109,7 @@ fn exchange(stream: &mut dyn Stream, request: &str) -> Result<String, Error> {
     }
 }
 
-/// The body, once it is all there.
+/// Returns the body once it is complete.
 fn complete(answer: &[u8]) -> Result<Option<String>, Error> {
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let (head, body) = answer.split_at(end + 4);

@@ -1,4 +1,5 @@
-//! `measure PROGRAM ARGUMENT...`: runs it and prints as JSON what that cost. Its standard output is thrown away.
+//! `measure PROGRAM ARGUMENT...`: runs the program and prints its cost as JSON. The program's standard output is
+//! discarded.
 
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};

@@ -1,5 +1,5 @@
-//! `poll ADDRESS`: the least that a program has to do to watch the metadata service at ADDRESS as the service does, until it
-//! is killed. One thread, one connection; it looks at no answer but for its length.
+//! `poll ADDRESS`: the least that a program has to do to watch the metadata service at ADDRESS as the service does,
+//! until it is killed. It has one thread and one connection, and reads only the length of each answer.
 
 use std::error::Error;
 use std::io::Write;
@@ -12,7 +12,7 @@ use tokio::time::interval;
 
 /// The default of `checks.metadata`.
 const EVERY: Duration = Duration::from_secs(2);
-/// What comes with long notice is asked for at every fifteenth time.
+/// The interval, in polls, for events that are announced long before.
 const SLOW: u32 = 15;
 
 const URGENT: [&str; 2] = ["autoscaling/target-lifecycle-state", "spot/instance-action"];
@@ -59,7 +59,7 @@ async fn poll(address: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends a request and returns the body of its answer, which has a length.
+/// Sends a request and returns the body of its answer, which must have a length.
 async fn exchange(stream: &mut TcpStream, request: &str) -> Result<String, Box<dyn Error>> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::with_capacity(1024);

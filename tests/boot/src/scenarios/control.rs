@@ -1,4 +1,4 @@
-//! The control: a host whose unit is wrong. If the checks did not notice, they would prove nothing elsewhere.
+//! The control: a host with a wrong unit. If the checks did not notice, they would prove nothing elsewhere.
 
 use crate::stage::Stage;
 use crate::{Outcome, ensure};
@@ -6,10 +6,10 @@ use crate::{Outcome, ensure};
 const UNIT: &str = "bbb-agent.service";
 const NETWORK: &str = "guest-network.service";
 
-/// The network goes before the agent: it cannot say goodbye, and what it leaves behind is seen outside.
+/// Stops the network before the agent: the agent cannot undo anything, and its remains are seen in the cloud.
 pub(super) async fn loses_the_network(stage: &Stage<'_>) -> Outcome {
     let guest = stage.installed().await?;
-    // Settings of order cannot be taken back by a drop-in: a whole unit, without them, and with the opposite.
+    // A drop-in cannot take back a unit's ordering, so a complete unit is written, without it and with the opposite.
     let shipped = guest.run("cat", &["/usr/lib/systemd/system/bbb-agent.service"]).await?;
     let mut unit = String::new();
     for line in shipped.lines().filter(|line| !line.starts_with("After=")) {
@@ -21,7 +21,7 @@ pub(super) async fn loses_the_network(stage: &Stage<'_>) -> Outcome {
     })?;
     stage.disk.write(&format!("/etc/systemd/system/{UNIT}"), &unit, 0o644)?;
     guest.run("systemctl", &["daemon-reload"]).await?;
-    // It tries for this long, in vain.
+    // The agent tries for this long, in vain.
     stage.disk.write("/etc/bbb-agent/config.d/60-impatient.toml", "timeouts.deregister = 3\n", 0o644)?;
     guest.run("systemctl", &["reload", "bbb-agent"]).await?;
     let order = guest.unit(UNIT, "Before").await?;

@@ -1,4 +1,4 @@
-//! How a host can end: what is undone depends on it.
+//! The ends of a host: what is undone depends on how it ends.
 
 use sandbox::http::ServiceName::{Imds, Route53};
 use sandbox::scalelite::ServerState;
@@ -7,17 +7,17 @@ use super::first::BBB_IS_INSTALLED;
 use crate::stage::Stage;
 use crate::{Outcome, ensure};
 
-/// What no end but a reboot and a crash leaves behind.
+/// Checks that a power-off leaves nothing behind.
 pub(super) async fn power_off(stage: &Stage<'_>) -> Outcome {
     let guest = stage.installed().await?;
     stage.meet("room")?;
     guest.power_off().await?;
     stage.gone()?;
-    // Scalelite has ended it through the host's nginx, which was still there.
+    // Scalelite has ended the meeting through the host's nginx, which was still running.
     ensure(stage.cloud.bbb.meeting("room").is_none(), || "the meeting has not been ended".to_owned())
 }
 
-/// The name and the entry are kept, but no meeting is placed on a host that is away.
+/// Checks that a reboot keeps the name and the entry, but no meeting is placed on the host meanwhile.
 pub(super) async fn reboot(stage: &Stage<'_>) -> Outcome {
     let guest = stage.installed().await?;
     stage.meet("room")?;
@@ -43,7 +43,8 @@ pub(super) async fn reboot(stage: &Stage<'_>) -> Outcome {
     stage.gone()
 }
 
-/// Nothing is undone, and meanwhile EC2 has given the host another address. The next boot makes it right.
+/// Checks that a power cut undoes nothing, and that the next boot repairs everything although EC2 has given the host
+/// another address meanwhile.
 pub(super) async fn power_cut(stage: &Stage<'_>) -> Outcome {
     let guest = stage.installed().await?;
     let before = stage.entry()?;
@@ -66,7 +67,7 @@ pub(super) async fn power_cut(stage: &Stage<'_>) -> Outcome {
     stage.gone()
 }
 
-/// An operator stops the service: the host leaves. It is not forgotten how to come back.
+/// Checks that the host leaves when an operator stops the service, and joins again when it is started.
 pub(super) async fn stop(stage: &Stage<'_>) -> Outcome {
     let guest = stage.installed().await?;
     guest.run("systemctl", &["stop", "bbb-agent"]).await?;

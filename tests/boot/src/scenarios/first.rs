@@ -6,10 +6,11 @@ use crate::guest::until;
 use crate::stage::{Stage, WITHOUT_CLI};
 use crate::{Outcome, ensure};
 
-/// What only BBB's installer asks for: see `guest/usr/local/sbin/install-bbb`.
+/// The key that only BBB's installer asks for: see `guest/usr/local/sbin/install-bbb`.
 pub(super) const BBB_IS_INSTALLED: &str = "public-hostname";
 
-/// UserData installs the agent; once that has returned, BBB is installed, which needs the name; then the host joins.
+/// Checks the order of a first boot: UserData installs the agent; then BBB is installed, which needs the name; then
+/// the host joins.
 pub(super) async fn first_boot(stage: &Stage<'_>) -> Outcome {
     stage.shipped()?;
     let guest = stage.installed().await?;
@@ -21,7 +22,7 @@ pub(super) async fn first_boot(stage: &Stage<'_>) -> Outcome {
         format!("the name, BBB's installation and the joining are requests {named}, {began} and {joined}")
     })?;
     looked_up_when_live(stage)?;
-    // Through the host's own nginx, as the world does.
+    // Scalelite polls through the host's own nginx, as it does in a real fleet.
     stage.cloud.scalelite.poll().await;
     let entry = stage.entry()?;
     ensure(entry.online && entry.in_placement, || format!("Scalelite gives it no meetings: {entry:?}"))?;
@@ -32,7 +33,7 @@ pub(super) async fn first_boot(stage: &Stage<'_>) -> Outcome {
     guest.power_off().await
 }
 
-/// The resolver remembers what was not there: who asks for the name too early never sees it.
+/// Checks that the name was first looked up when it was live: a resolver remembers that a name did not exist.
 fn looked_up_when_live(stage: &Stage<'_>) -> Outcome {
     let name = format!("{}.", stage.name());
     let asked: Vec<_> =
@@ -41,7 +42,7 @@ fn looked_up_when_live(stage: &Stage<'_>) -> Outcome {
     ensure(!asked.is_empty() && early.is_none(), || format!("the name was looked up like this: {asked:?}"))
 }
 
-/// install.sh is bounded, says why, and leaves a service that goes on trying: what is missing may come.
+/// Checks that install.sh gives up in time, says why, and leaves a service that goes on trying and recovers.
 pub(super) async fn never_ready(stage: &Stage<'_>) -> Outcome {
     stage.cloud.aws.deny("route53:ChangeResourceRecordSets");
     let user_data = format!(
@@ -66,7 +67,7 @@ pub(super) async fn never_ready(stage: &Stage<'_>) -> Outcome {
     stage.gone()
 }
 
-/// A TURN host has a name, and nothing else.
+/// Checks that a TURN host has a name, and nothing else.
 pub(super) async fn turn(stage: &Stage<'_>) -> Outcome {
     stage.shipped()?;
     let guest = stage.installed().await?;

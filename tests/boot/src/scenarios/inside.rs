@@ -1,4 +1,4 @@
-//! Inside the guest: how the unit is confined, what the journal has, where secrets are.
+//! Checks inside the guest: how the unit is confined, which fields the journal has, where secrets are.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::world;
 use crate::{Outcome, ensure};
 
 const UNIT: &str = "bbb-agent.service";
-/// BBB's own files: the only ones that may have its secret, and where `install-bbb` has them from.
+/// BBB's own files, which `install-bbb` writes: the only ones that may have its secret.
 const BBB: [&str; 2] =
     ["/etc/bigbluebutton/bbb-web.properties", "/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties"];
 
@@ -46,7 +46,7 @@ async fn confinement(guest: &Guest) -> Outcome {
     }
     is("NoNewPrivs", "1")?;
     is("Seccomp", "2")?;
-    // systemd-nspawn has a filter of its own on all processes of the guest; those of the unit come in addition.
+    // systemd-nspawn filters the system calls of all processes of the guest; the unit's filters are added to that.
     let filters =
         |of: &BTreeMap<String, String>| of.get("Seccomp_filters").and_then(|count| count.parse::<u32>().ok());
     ensure(filters(&agent) > filters(&first), || format!("no filter of the unit's: {:?}", filters(&agent)))?;
@@ -55,7 +55,7 @@ async fn confinement(guest: &Guest) -> Outcome {
     let owner = guest.run("stat", &["--format=%u", &format!("/proc/{process}")]).await?;
     ensure(owner == user, || format!("the agent runs as {owner}"))?;
 
-    // Even root could write nowhere in the agent's view of the disk.
+    // Even root cannot write anywhere in the agent's view of the disk.
     let target = process.to_string();
     for path in ["/x", "/etc/bbb-agent/x", "/usr/x", "/var/lib/x"] {
         let (code, said) = guest.ends("nsenter", &["--target", &target, "--mount", "touch", path]).await?;
@@ -63,7 +63,7 @@ async fn confinement(guest: &Guest) -> Outcome {
             format!("{path} could be written: {said}")
         })?;
     }
-    // And in the guest's own view, where that is no question of mounts, its user may not read BBB's secret.
+    // In the guest's own view, where mounts do not protect the files, the agent's user may not read BBB's secret.
     let user = ["--reuid=bbb-agent", "--regid=bbb-agent", "--clear-groups"];
     for path in BBB {
         let (code, said) = guest.ends("setpriv", &[&user[..], &["cat", path]].concat()).await?;
@@ -73,14 +73,14 @@ async fn confinement(guest: &Guest) -> Outcome {
     ensure(socket == "bbb-agent:600\n", || format!("BBB's settings can be asked for by {socket}"))
 }
 
-/// `/proc/PROCESS/status` of the guest.
+/// Reads `/proc/PROCESS/status` of the guest.
 async fn status(guest: &Guest, process: u32) -> Outcome<BTreeMap<String, String>> {
     let text = guest.run("cat", &[&format!("/proc/{process}/status")]).await?;
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     Ok(lines.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect())
 }
 
-/// The fields by which an operator finds lines.
+/// Checks the fields by which an operator finds lines in the journal.
 async fn fields(stage: &Stage<'_>) -> Outcome {
     let text = stage.disk.journal(&["--output=json", "--unit=bbb-agent.service"]).await?;
     let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -103,7 +103,7 @@ async fn fields(stage: &Stage<'_>) -> Outcome {
     ensure(!joined.is_empty(), || "journalctl STATE=serving finds nothing".to_owned())
 }
 
-/// All secrets of this world, with what they are.
+/// Returns all secrets of this world, each with a description.
 fn secrets(stage: &Stage<'_>) -> Vec<(&'static str, String)> {
     let keys =
         stage.cloud.imds.facts().and_then(|facts| facts.role).map(|role| stage.cloud.vault.role(&role));
@@ -118,7 +118,7 @@ fn secrets(stage: &Stage<'_>) -> Vec<(&'static str, String)> {
     secrets
 }
 
-/// No file that was written, no unit, no command line, nothing in the journal has a secret in it.
+/// Checks that no secret is in a written file, a unit, a command line or the journal.
 async fn nowhere(stage: &Stage<'_>, guest: &Guest) -> Outcome {
     let secrets = secrets(stage);
     let journal = stage.disk.journal(&["--output=export"]).await?;
@@ -140,23 +140,24 @@ async fn nowhere(stage: &Stage<'_>, guest: &Guest) -> Outcome {
         let (code, said) = guest.ends("grep", &["-rlF", "-e", secret, "/run", "/tmp", "/dev/shm"]).await?;
         ensure(code == 1 || said.is_empty(), || format!("{what} is in {said}"))?;
     }
-    // That nothing was found has to mean something.
+    // The search itself must work, so it has to find a secret where there is one.
     let bbb = files_with(&run, stage.cloud.bbb.snapshot().secret.expose()).await?;
     ensure(bbb == [BBB[0]], || format!("BBB's secret was to be found in its own file, not in {bbb:?}"))
 }
 
-/// The files below a directory that have this text in them, as the guest calls them. The text stands on no command line.
+/// Returns the files below a directory that contain this text, by their paths in the guest. The text is on no command
+/// line.
 async fn files_with(directory: &str, text: &str) -> Outcome<Vec<String>> {
     let patterns = tempfile::NamedTempFile::new_in("/run")?;
     fs::write(patterns.path(), text)?;
     let patterns = patterns.path().display().to_string();
-    // 1 of grep's is "nothing found".
+    // grep's exit code 1 means "nothing found".
     let script = "grep -rlF -f \"$0\" \"$1\" || [ $? = 1 ]";
     let found = world::run("sh", &["-c", script, &patterns, directory]).await?;
     Ok(found.lines().filter_map(|file| file.strip_prefix(directory)).map(str::to_owned).collect())
 }
 
-/// Looks at all command lines again and again as long as this is wanted: what had which secret in it.
+/// Reads all command lines again and again while this is wanted; returns which secrets were in them.
 fn watch_command_lines(wanted: &AtomicBool, secrets: &[(&'static str, String)]) -> Vec<String> {
     let mut seen = Vec::new();
     while wanted.load(Ordering::Relaxed) {
@@ -171,7 +172,7 @@ fn watch_command_lines(wanted: &AtomicBool, secrets: &[(&'static str, String)]) 
     seen
 }
 
-/// The command lines of these processes, of those that have not ended meanwhile.
+/// Returns the command lines of those of these processes that have not ended meanwhile.
 fn command_lines(processes: &[u32]) -> String {
     let lines = processes.iter().filter_map(|process| fs::read(format!("/proc/{process}/cmdline")).ok());
     lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ") + "\n").collect()

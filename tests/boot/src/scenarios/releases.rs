@@ -1,11 +1,11 @@
-//! Other releases on a host that runs, and the end of all of them.
+//! Other releases on a running host, and the removal of the agent.
 
 use crate::guest::Guest;
 use crate::stage::{Stage, WITHOUT_CLI};
 use crate::{Outcome, ensure};
 
 const UNIT: &str = "bbb-agent.service";
-/// What another service, or the removal of any package, changes by itself.
+/// The paths that another service, or the removal of any package, changes by itself.
 const NOT_OURS: [&str; 12] = [
     "/dev",
     "/proc",
@@ -25,7 +25,7 @@ async fn version(guest: &Guest) -> Outcome<String> {
     guest.run("dpkg-query", &["--show", "--showformat=${db:Status-Status} ${Version}", "bbb-agent"]).await
 }
 
-/// The service is another process afterwards, and nobody outside has noticed; a second run does nothing.
+/// Checks that an upgrade replaces the process without any effect outside, and that a second run does nothing.
 pub(super) async fn upgrade(stage: &Stage<'_>) -> Outcome {
     let guest = stage.installed().await?;
     stage.meet("room")?;
@@ -48,7 +48,7 @@ pub(super) async fn upgrade(stage: &Stage<'_>) -> Outcome {
     stage.gone()
 }
 
-/// A release that looks well and does not run.
+/// Checks that a release which looks good but does not run is rolled back.
 pub(super) async fn rollback(stage: &Stage<'_>) -> Outcome {
     let guest = stage.installed().await?;
     stage.meet("room")?;
@@ -68,7 +68,7 @@ pub(super) async fn rollback(stage: &Stage<'_>) -> Outcome {
     stage.gone()
 }
 
-/// A removed agent has left the fleet and keeps its configuration; a purged one was never there.
+/// Checks that a removed agent leaves the fleet and keeps its configuration, and that purging leaves no trace.
 pub(super) async fn purge(stage: &Stage<'_>) -> Outcome {
     stage.cloud.imds.update(|facts| facts.user_data = Some(WITHOUT_CLI.to_owned()))?;
     let guest = stage.boot().await?;
@@ -92,7 +92,8 @@ pub(super) async fn purge(stage: &Stage<'_>) -> Outcome {
         guest.run("systemctl", &["list-units", "--all", "--plain", "--no-legend", "bbb-agent*"]).await?;
     ensure(units.is_empty(), || format!("systemd still knows\n{units}"))?;
     let run = guest.run("ls", &["/run"]).await?;
-    // The lock of install.sh stays until the next boot: who removes a lock may remove one that somebody waits for.
+    // The lock of install.sh stays until the next boot: removing a lock could remove one that another process waits
+    // for.
     let left: Vec<_> = run
         .lines()
         .filter(|name| name.starts_with("bbb-agent") && *name != "bbb-agents-install.lock")

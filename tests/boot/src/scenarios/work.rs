@@ -1,4 +1,4 @@
-//! A host with people on it.
+//! Scenarios with users on the host.
 
 use sandbox::fleet::LifecycleState;
 use sandbox::scalelite::ServerState;
@@ -7,8 +7,8 @@ use crate::guest::until;
 use crate::stage::Stage;
 use crate::{Outcome, ensure};
 
-/// The group wants to have less: the host is spared as long as it is busy. When the group ends it all the same, no meeting is
-/// ended.
+/// Checks scale-in: the group spares the host as long as it is busy. When the group ends it all the same, no meeting
+/// is ended.
 pub(super) async fn scale_in(stage: &Stage<'_>) -> Outcome {
     let guest = stage.installed().await?;
     let fleet = &stage.cloud.fleet;

@@ -7,7 +7,8 @@ use crate::fleet::{Fleet, Group, Hook, HookResult, Member, Refusal, Transition};
 use crate::http::Response;
 
 impl AutoScaling {
-    /// Instances that are in no group are left out, unknown ones too: no error.
+    /// Answers DescribeAutoScalingInstances; instances without a group and unknown ones are left out, which is not an
+    /// error.
     pub(super) fn describe_instances(&self, params: &Params) -> Result<Response, Refusal> {
         params.only(&["InstanceIds", "MaxRecords", "NextToken"])?;
         let wanted = ids(params, 0, 50)?;
@@ -86,7 +87,7 @@ impl AutoScaling {
         });
         xml.text("HealthCheckType", "EC2").text("HealthCheckGracePeriod", 0);
         xml.element("Instances", |xml| {
-            // Those in the warm pool are listed by DescribeWarmPool only.
+            // Only DescribeWarmPool lists the instances in the warm pool.
             for (id, member) in group.members.iter().filter(|(_, member)| !member.state.is_warm()) {
                 xml.element("member", |xml| instance(xml, &self.fleet, id, member));
             }

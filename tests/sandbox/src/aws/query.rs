@@ -5,42 +5,42 @@ use std::collections::BTreeMap;
 use crate::fleet::Refusal;
 use crate::http::Request;
 
-/// A request's parameters, decoded.
+/// The decoded parameters of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Params(BTreeMap<String, String>);
 
 impl Params {
-    /// Those of the query and of the form body.
+    /// Reads the parameters of the query and of the form body.
     pub fn of(request: &Request) -> Self {
         let body = String::from_utf8_lossy(&request.body);
         let pairs = request.query.split('&').chain(body.split('&')).filter(|pair| !pair.is_empty());
         Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(decode_pair).collect())
     }
 
-    /// Those of a query alone.
+    /// Reads the parameters of a query alone.
     pub fn of_query(query: &str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(decode_pair).collect())
     }
 
-    /// The names of all parameters.
+    /// Returns the names of all parameters.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// A value, unless empty.
+    /// Returns a value, unless it is empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// A value that must be there.
+    /// Returns a value, or refuses a request without it.
     pub fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.get(name).ok_or_else(|| {
             Refusal::new("MissingParameter", format!("The request must contain the parameter {name}"))
         })
     }
 
-    /// The values of `name.1`, `name.2`, ... in that order.
+    /// Returns the values of `name.1`, `name.2`, ... in that order.
     pub fn list(&self, name: &str) -> Vec<String> {
         let prefix = format!("{name}.");
         let mut values: Vec<(u32, &String)> = self
@@ -52,7 +52,7 @@ impl Params {
         values.into_iter().map(|(_, value)| value.clone()).collect()
     }
 
-    /// The indices `n` for which there are `name.n....`, in order.
+    /// Returns the indices `n` for which there are `name.n....`, in order.
     pub fn indices(&self, name: &str) -> Vec<u32> {
         let prefix = format!("{name}.");
         let index = |key: &String| key.strip_prefix(&prefix)?.split('.').next()?.parse::<u32>().ok();
@@ -76,7 +76,7 @@ impl Params {
         }
     }
 
-    /// A whole number within a range.
+    /// Returns a whole number, or refuses one outside the range.
     pub fn number(
         &self,
         name: &str,
@@ -97,12 +97,12 @@ fn decode_pair((name, value): (&str, &str)) -> (String, String) {
     (decode(name), decode(value))
 }
 
-/// Undoes form encoding: `+` is a space, `%XX` a byte.
+/// Decodes form encoding: `+` is a space, `%XX` a byte.
 pub(crate) fn decode(text: &str) -> String {
     percent_decode(&text.replace('+', " "))
 }
 
-/// Undoes percent encoding; what is not well formed stays as it is.
+/// Decodes percent encoding; malformed parts stay as they are.
 pub(crate) fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -122,7 +122,7 @@ pub(crate) fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// One page of `all`, and the token of the next: tokens are positions.
+/// Returns one page of `all`, and the token of the next page: tokens are positions.
 pub fn page<'a, T>(
     all: &'a [T],
     token: Option<&str>,

@@ -12,12 +12,12 @@ use super::{Keys, Refused};
 use crate::clock::{parse_basic, real_time};
 use crate::http::Request;
 
-/// How far a request's time may be off, in seconds.
+/// The tolerance for a request's time, in seconds.
 const SKEW: u64 = 5 * 60;
-/// The same for S3.
+/// The tolerance of S3, in seconds.
 const SKEW_OF_S3: u64 = 15 * 60;
 
-/// A request's `Authorization`, taken apart.
+/// The parsed `Authorization` of a request.
 pub(super) struct Signed {
     pub(super) access_key: String,
     pub(super) service: String,
@@ -69,14 +69,14 @@ impl Signed {
         if expected == self.signature { Ok(()) } else { Err(Refused::WrongSignature) }
     }
 
-    /// AWS wants the host and every `x-amz-` header to be signed.
+    /// Tells whether the host and every `x-amz-` header are signed, as AWS requires.
     fn covers(&self, request: &Request) -> bool {
         let signed = |name: &str| self.headers.iter().any(|header| header == name);
         let must = |name: &&str| *name == "host" || name.starts_with("x-amz-");
         signed("host") && request.headers.keys().map(|name| name.as_str()).filter(must).all(signed)
     }
 
-    /// S3's clients say in a header what they signed for the body: its hash, or that it is not signed.
+    /// Returns the signed form of the body: S3's clients state its hash in a header, or that the body is not signed.
     fn body<'a>(&self, request: &'a Request) -> SignableBody<'a> {
         match request.header("x-amz-content-sha256") {
             said if self.service == "s3" && !said.is_empty() => SignableBody::Precomputed(said.to_owned()),
@@ -104,7 +104,7 @@ impl Signed {
         // The client chose which headers to sign.
         settings.excluded_headers = None;
         if self.service == "s3" {
-            // S3 takes the path as it was sent: its keys may have double slashes and dots in them.
+            // S3 signs the path as it was sent: its keys may contain double slashes and dots.
             settings.percent_encoding_mode = PercentEncodingMode::Single;
             settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         }

@@ -1,4 +1,4 @@
-//! The access keys that the front accepts, and that IMDS hands out.
+//! The access keys that the front accepts and that IMDS provides.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Refused;
 use crate::clock::real_time;
 
-/// How long a role's keys live, in seconds: six hours, as in EC2.
+/// The lifetime of a role's keys, in seconds: six hours, as in EC2.
 const LIFETIME: u64 = 6 * 3600;
 
 /// An access key with its secret.
@@ -18,7 +18,7 @@ pub struct Keys {
     pub secret_key: String,
     /// The session token of a role's keys.
     pub session_token: Option<String>,
-    /// Seconds since 1970; a user's keys do not expire.
+    /// When the keys expire, in seconds since 1970; a user's keys do not expire.
     pub expires: Option<u64>,
 }
 
@@ -42,18 +42,18 @@ impl Keys {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By access key.
+    /// All keys, by access key.
     keys: BTreeMap<String, Keys>,
     /// The current access key of each role.
     roles: BTreeMap<String, String>,
 }
 
-/// All keys of the account.
+/// The keys of the account.
 #[derive(Debug, Default)]
 pub struct Vault(Mutex<State>);
 
 impl Vault {
-    /// One without keys.
+    /// Creates a vault without keys.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
@@ -65,7 +65,7 @@ impl Vault {
         self.add(keys);
     }
 
-    /// The current keys of a role: made when there are none, or when they end within a minute.
+    /// Returns the current keys of a role; makes new ones when there are none, or when they expire within a minute.
     pub fn role(&self, role: &str) -> Keys {
         let soon = real_time().as_secs() + 60;
         let current = {
@@ -90,14 +90,14 @@ impl Vault {
         keys
     }
 
-    /// Gives a role these keys, e.g. ones marked so that a leak can be searched for.
+    /// Gives a role these keys, e.g. marked ones for which a test can search in case of a leak.
     pub fn set_role(&self, role: &str, keys: Keys) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.roles.insert(role.to_owned(), keys.access_key.clone());
         state.keys.insert(keys.access_key.clone(), keys);
     }
 
-    /// Ends the current keys of a role at once, as if their time were over; IMDS hands out new ones.
+    /// Expires the current keys of a role at once; IMDS then provides new ones.
     pub fn expire(&self, role: &str) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { keys, roles } = &mut *state;
@@ -118,7 +118,7 @@ impl Vault {
 
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// So many characters of this alphabet.
+/// Returns a random text of this length and alphabet.
 pub(crate) fn random(length: usize, alphabet: &[u8]) -> String {
     (0..length).filter_map(|_| fastrand::choice(alphabet)).map(|byte| char::from(*byte)).collect()
 }

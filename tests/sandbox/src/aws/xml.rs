@@ -1,4 +1,4 @@
-//! Writing the XML of AWS's answers.
+//! A writer for the XML of AWS's answers.
 
 use std::fmt::{Display, Write as _};
 
@@ -9,7 +9,7 @@ use crate::xml::escape;
 pub struct Xml(String);
 
 impl Xml {
-    /// A document with this root element and default namespace.
+    /// Writes a document with this root element and default namespace.
     pub fn document(root: &str, namespace: &str, body: impl FnOnce(&mut Self)) -> String {
         let mut xml = Self(String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"));
         let _ = write!(xml.0, "<{root} xmlns=\"{}\">", escape(namespace));
@@ -18,7 +18,7 @@ impl Xml {
         xml.0
     }
 
-    /// An element with others in it.
+    /// Writes an element with other elements in it.
     pub fn element(&mut self, name: &str, body: impl FnOnce(&mut Self)) -> &mut Self {
         let _ = write!(self.0, "<{name}>");
         body(self);
@@ -26,13 +26,13 @@ impl Xml {
         self
     }
 
-    /// An element with text in it.
+    /// Writes an element with text in it.
     pub fn text(&mut self, name: &str, value: impl Display) -> &mut Self {
         let _ = write!(self.0, "<{name}>{}</{name}>", escape(&value.to_string()));
         self
     }
 
-    /// An element with text in it, when there is a value.
+    /// Writes an element with text in it, if there is a value.
     pub fn maybe(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
         if let Some(value) = value {
             self.text(name, value);
@@ -41,7 +41,7 @@ impl Xml {
     }
 }
 
-/// A request id for an answer: a random UUID.
+/// Returns a request id for an answer: a random UUID.
 pub fn request_id() -> String {
     let bits = fastrand::u128(..);
     // Version 4, variant 1.

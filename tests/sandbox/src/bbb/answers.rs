@@ -1,4 +1,4 @@
-//! What the API's answers look like: XML from bbb-web, HTML from the nginx before it.
+//! The API's answers: XML from bbb-web, HTML from the nginx in front of it.
 
 use std::fmt::Write;
 
@@ -10,12 +10,12 @@ fn xml(body: &str) -> Response {
     reply(200, "text/xml;charset=utf-8", format!("<response>{body}</response>"))
 }
 
-/// An answer with `<returncode>SUCCESS</returncode>` and this XML after it.
+/// Returns an answer with `<returncode>SUCCESS</returncode>` and this XML after it.
 pub(super) fn success(body: &str) -> Response {
     xml(&format!("<returncode>SUCCESS</returncode>{body}"))
 }
 
-/// An answer with HTTP status 200 and `<returncode>FAILED</returncode>`.
+/// Returns an answer with HTTP status 200 and `<returncode>FAILED</returncode>`.
 pub(super) fn failed(key: &str, message: &str) -> Response {
     xml(&format!(
         "<returncode>FAILED</returncode>{}{}",
@@ -24,7 +24,7 @@ pub(super) fn failed(key: &str, message: &str) -> Response {
     ))
 }
 
-/// A page of nginx's own, e.g. 502 while bbb-web is not there.
+/// Returns a page of nginx's own, e.g. 502 while bbb-web does not run.
 pub(crate) fn nginx(status: u16) -> Response {
     let reason = hyper::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let title = format!("{status} {}", reason.unwrap_or_default());
@@ -39,7 +39,7 @@ pub(super) fn element(name: &str, text: impl std::fmt::Display) -> String {
     format!("<{name}>{}</{name}>", escape(&text.to_string()))
 }
 
-/// All of a meeting, as `getMeetings` and `getMeetingInfo` show it.
+/// Returns the details of a meeting, as `getMeetings` and `getMeetingInfo` show them.
 pub(super) fn details(meeting: &Meeting) -> String {
     let people = meeting.participants;
     let running = people.total() > 0;

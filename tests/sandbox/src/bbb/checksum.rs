@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha512};
 
-/// A hash that a checksum may use; receivers tell them apart by the checksum's length.
+/// The hash of a checksum; receivers recognise it by the checksum's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
@@ -17,7 +17,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// All that BBB and Scalelite accept by default.
+    /// All hashes that BBB and Scalelite accept by default.
     pub const ALL: [Self; 3] = [Self::Sha1, Self::Sha256, Self::Sha512];
 
     fn of(checksum: &str) -> Option<Self> {
@@ -47,14 +47,14 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The query with its checksum at the end, as a client sends it.
+/// Returns the query with its checksum at the end, as a client sends it.
 pub fn sign(algorithm: Algorithm, action: &str, query: &str, secret: &str) -> String {
     let checksum = algorithm.hex(&format!("{action}{query}{secret}"));
     let separator = if query.is_empty() { "" } else { "&" };
     format!("{query}{separator}checksum={checksum}")
 }
 
-/// Whether the query carries a right checksum, anywhere in it: lower-case, over everything else in the query as sent.
+/// Tells whether the query has a correct checksum anywhere in it: in lower case, over everything else as sent.
 pub fn verify(action: &str, query: &str, secret: &str, allowed: &[Algorithm]) -> bool {
     let Some(checksum) = parameter(query, "checksum").filter(|checksum| !checksum.is_empty()) else {
         return false;
@@ -62,7 +62,7 @@ pub fn verify(action: &str, query: &str, secret: &str, allowed: &[Algorithm]) ->
     let Some(algorithm) = Algorithm::of(&checksum).filter(|algorithm| allowed.contains(algorithm)) else {
         return false;
     };
-    // The same order as the real services: a pair in the middle takes the separator before it along.
+    // The real services use the same order: removing a pair in the middle also removes the separator before it.
     let rest = query
         .replace(&format!("&checksum={checksum}"), "")
         .replace(&format!("checksum={checksum}&"), "")
@@ -70,13 +70,13 @@ pub fn verify(action: &str, query: &str, secret: &str, allowed: &[Algorithm]) ->
     algorithm.hex(&format!("{action}{rest}{secret}")) == checksum
 }
 
-/// A parameter of a query, decoded; the last one when it is repeated.
+/// Returns a decoded parameter of a query; the last one when it is repeated.
 pub fn parameter(query: &str, name: &str) -> Option<String> {
     let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.rfind(|(key, _)| decode(key) == name).map(|(_, value)| decode(value))
 }
 
-/// `application/x-www-form-urlencoded`, as both services send it to each other.
+/// Encodes pairs as `application/x-www-form-urlencoded`, as both services send it to each other.
 pub fn form(pairs: &[(&str, &str)]) -> String {
     let pairs: Vec<_> =
         pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
@@ -121,7 +121,7 @@ fn decode(text: &str) -> String {
 }
 
 fn hex_byte(digits: &[u8]) -> Option<u8> {
-    // from_str_radix would also take a sign.
+    // from_str_radix would also accept a sign.
     if !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }

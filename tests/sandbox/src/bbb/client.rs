@@ -1,4 +1,5 @@
-//! Calls to a host's BBB API as Scalelite makes them, over real sockets that lead only to where a test says.
+//! Calls to a host's BBB API as Scalelite makes them, over real sockets that reach only the addresses that a test
+//! allows.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
@@ -16,14 +17,14 @@ use tokio_rustls::TlsConnector;
 
 use super::checksum::{Algorithm, form, sign};
 
-/// What Scalelite allows by default (observed on 1.8.5).
+/// Scalelite's default limits for connecting and for the answer (observed on 1.8.5).
 const CONNECT: Duration = Duration::from_secs(5);
 const RESPONSE: Duration = Duration::from_secs(10);
 
-/// Where host names lead, and whom TLS trusts. Clones share one table.
+/// The addresses of host names, and the authority that TLS trusts. Clones share one table.
 ///
-/// Names and addresses that are not in the table are unreachable, except loopback addresses and `localhost`: so nothing leaves
-/// the networks that a test knows.
+/// Names and addresses that are not in the table are unreachable, except loopback addresses and `localhost`: so
+/// nothing leaves the networks that a test knows.
 #[derive(Clone, Default)]
 pub struct Network {
     routes: Arc<Mutex<BTreeMap<String, SocketAddr>>>,
@@ -36,10 +37,10 @@ impl std::fmt::Debug for Network {
     }
 }
 
-/// Why a call brought nothing.
+/// The reason why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// No answer, or one that is not BBB's.
+    /// There was no answer, or one that is not BBB's.
     Transport(String),
     /// The host answered `FAILED`.
     Refused {
@@ -51,12 +52,12 @@ pub enum CallError {
 }
 
 impl Network {
-    /// Without TLS: hosts with an `https` URL are unreachable.
+    /// Creates a network without TLS: hosts with an `https` URL are unreachable.
     pub fn plain() -> Self {
         Self::default()
     }
 
-    /// Trusts the certificate authority of this PEM text; see [`crate::tls::Authority::pem`].
+    /// Creates a network that trusts the certificate authority of this PEM text; see [`crate::tls::Authority::pem`].
     pub fn trusting(pem: &str) -> std::result::Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(pem.as_bytes())?)?;
@@ -67,8 +68,8 @@ impl Network {
         Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), ..Self::default() })
     }
 
-    /// Leads connections for `host` (as in a URL, with or without a port) to this address: one on loopback, or in a network
-    /// that the test has made.
+    /// Leads connections for `host` (as in a URL, with or without a port) to this address: one on loopback, or in a
+    /// network that the test has made.
     pub fn route(&self, host: &str, address: SocketAddr) {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         routes.insert(host.to_ascii_lowercase(), address);
@@ -109,7 +110,7 @@ impl Network {
     }
 
     async fn get(&self, url: &str) -> Result<String> {
-        // The parser's message may show the URL with its checksum: say only what kind of error it is.
+        // The parser's message may show the URL with its checksum, so only the kind of error is reported.
         let uri: hyper::Uri = url.parse().map_err(|_| Error::from(ErrorKind::InvalidInput))?;
         let (tls, default_port) = match uri.scheme_str() {
             Some("http") => (None, 80),
@@ -142,7 +143,7 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str
     Ok(raw)
 }
 
-/// The body of a complete answer; whatever the status, as Scalelite does not look at it.
+/// Returns the body of a complete answer with any status, which Scalelite ignores.
 fn body(raw: &[u8]) -> Result<String> {
     let text = String::from_utf8_lossy(raw);
     let (head, body) = text.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;

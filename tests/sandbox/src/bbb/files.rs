@@ -14,12 +14,12 @@ pub struct HostFiles {
 }
 
 impl HostFiles {
-    /// Nothing is written yet: BBB is not installed.
+    /// Names the files without writing any: BBB is not installed.
     pub fn absent(root: impl AsRef<Path>) -> Self {
         Self { root: root.as_ref().to_owned() }
     }
 
-    /// Writes both files, as a finished installation has them. `url` is `bigbluebutton.web.serverURL`, without
+    /// Writes both files, as after a finished installation. `url` is `bigbluebutton.web.serverURL`, without
     /// `/bigbluebutton/api`.
     pub fn write(root: impl AsRef<Path>, url: &str, secret: &str) -> Result<Self> {
         let files = Self::absent(root);
@@ -28,18 +28,18 @@ impl HostFiles {
         Ok(files)
     }
 
-    /// `etc/bigbluebutton/bbb-web.properties`, which wins.
+    /// Returns the path of `etc/bigbluebutton/bbb-web.properties`, which overrides the other file.
     pub fn overrides(&self) -> PathBuf {
         self.root.join("etc/bigbluebutton/bbb-web.properties")
     }
 
-    /// `usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties`, as shipped.
+    /// Returns the path of `usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties`, as shipped.
     pub fn defaults(&self) -> PathBuf {
         self.root.join("usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties")
     }
 
-    /// Writes the shipped defaults only, with a salt and a URL that are not the host's: the package is unpacked but not
-    /// configured.
+    /// Writes only the shipped defaults, with a salt and a URL that are not the host's: the package is unpacked but
+    /// not configured.
     pub fn write_defaults(&self) -> Result<()> {
         write(&self.defaults(), &shipped())
     }
@@ -60,12 +60,12 @@ impl HostFiles {
         write(&self.overrides(), &text)
     }
 
-    /// Writes the overrides with other entries only, so that the shipped URL and salt count.
+    /// Writes overrides without URL and salt, so that the shipped ones count.
     pub fn write_empty_overrides(&self) -> Result<()> {
         write(&self.overrides(), "# nothing is overridden\ndefaultGuestPolicy=ALWAYS_ACCEPT\n")
     }
 
-    /// Removes what is there: BBB is purged.
+    /// Removes the files: BBB is purged.
     pub fn remove(&self) -> Result<()> {
         for path in [self.overrides(), self.defaults()] {
             if path.exists() {
@@ -75,12 +75,12 @@ impl HostFiles {
         Ok(())
     }
 
-    /// The URL in the shipped defaults.
+    /// Returns the URL in the shipped defaults.
     pub fn shipped_url() -> &'static str {
         "http://bigbluebutton.example.com"
     }
 
-    /// The salt in the shipped defaults.
+    /// Returns the salt in the shipped defaults.
     pub fn shipped_salt() -> &'static str {
         SHIPPED_SALT
     }
@@ -93,7 +93,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text)
 }
 
-/// One line of a Java properties file, escaped so that `java.util.Properties` reads exactly this value.
+/// Returns one line of a Java properties file, escaped so that `java.util.Properties` reads exactly this value.
 fn property(key: &str, value: &str) -> String {
     let mut line = format!("{key}=");
     let mut leading = true;
@@ -107,7 +107,7 @@ fn property(key: &str, value: &str) -> String {
             '\u{c}' => line.push_str("\\f"),
             ' ' if leading => line.push_str("\\ "),
             ' '..='~' => line.push(character),
-            // The format is Latin-1; everything else goes as UTF-16 code units.
+            // The format is Latin-1; other characters are written as UTF-16 code units.
             other => {
                 for unit in other.encode_utf16(&mut [0; 2]) {
                     // Writing to a String cannot fail.

@@ -4,18 +4,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// A secret of the sandbox: `Debug` never shows it; its serialised form, meant for inspection by tests, does.
+/// A secret of the sandbox: `Debug` never shows it; the serialised form, meant for inspection by tests, does.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps it.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself.
+    /// Returns the text itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Who is in a meeting.
+/// The people in a meeting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Participants {
@@ -35,30 +35,30 @@ pub struct Participants {
     pub moderators: u32,
     /// Everyone else.
     pub viewers: u32,
-    /// Those who only listen.
+    /// People who only listen.
     pub listeners: u32,
-    /// Those with a microphone.
+    /// People with a microphone.
     pub voices: u32,
     /// Cameras that are on.
     pub videos: u32,
 }
 
 impl Participants {
-    /// `participantCount`: moderators and viewers.
+    /// Returns `participantCount`: moderators and viewers.
     pub fn total(&self) -> u32 {
         self.moderators.saturating_add(self.viewers)
     }
 }
 
 impl From<u32> for Participants {
-    /// That many people, the first of them a moderator, all with microphones.
+    /// Returns this many people with microphones, the first of them a moderator.
     fn from(people: u32) -> Self {
         let moderators = people.min(1);
         Self { moderators, viewers: people - moderators, listeners: 0, voices: people, videos: 0 }
     }
 }
 
-/// What a test says about a meeting that it starts; see [`super::BbbHost::start`].
+/// The details of a meeting that a test starts; see [`super::BbbHost::start`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NewMeeting {
@@ -66,15 +66,15 @@ pub struct NewMeeting {
     pub id: String,
     /// The name; the id when empty. Any characters.
     pub name: String,
-    /// Who is in it.
+    /// The people in the meeting.
     pub participants: Participants,
-    /// How long ago it was created, in seconds: Scalelite counts young meetings as at least 15 people.
+    /// The age of the meeting, in seconds: Scalelite counts young meetings as at least 15 people.
     pub age_seconds: u64,
     /// Whether it is being recorded.
     pub recording: bool,
     /// Whether it is a breakout room.
     pub breakout: bool,
-    /// What `end` must be called with, if it names a password at all; random when empty.
+    /// The password that `end` must have, if it has one at all; random when empty.
     pub moderator_password: String,
 }
 
@@ -87,21 +87,21 @@ pub struct Meeting {
     pub name: String,
     /// The internal id: a hash and the time, as recordings are named.
     pub internal_id: String,
-    /// Milliseconds since 1970.
+    /// The time of creation, in milliseconds since 1970.
     pub created: u64,
-    /// Five digits to dial.
+    /// Five digits, for dialling in.
     pub voice_bridge: u32,
-    /// What viewers join with.
+    /// The password of viewers.
     pub attendee_password: Secret,
-    /// What moderators join with.
+    /// The password of moderators.
     pub moderator_password: Secret,
-    /// Who is in it.
+    /// The people in the meeting.
     pub participants: Participants,
     /// Whether it is being recorded.
     pub recording: bool,
     /// Whether it is a breakout room.
     pub breakout: bool,
-    /// What `sendChatMessage` put into the chat, oldest first.
+    /// The chat messages of `sendChatMessage`, oldest first.
     pub chat: Vec<String>,
 }
 

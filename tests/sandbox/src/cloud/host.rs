@@ -13,29 +13,29 @@ use crate::http::{Gate, Service, ServiceName};
 use crate::imds::Imds;
 use crate::recordings::Recordings;
 
-/// A host to start.
+/// The options of a host to start.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
-    /// The instance.
+    /// The facts of the instance.
     pub facts: InstanceFacts,
-    /// The Auto Scaling group that it is in, `InService`.
+    /// The Auto Scaling group in which the instance is `InService`.
     pub group: Option<String>,
     /// BBB's secret.
     pub secret: String,
     /// BBB's version.
     pub version: String,
-    /// Whether BBB is installed: then its property files are written and its API is ready, else neither.
+    /// Whether BBB is installed: only then are its property files written and is its API ready.
     pub installed: bool,
     /// The host's name in BBB's URL; by default `vc-{instance}.{zone}`.
     pub name: Option<String>,
-    /// Where its IMDS listens.
+    /// The address of its IMDS.
     pub imds: SocketAddr,
-    /// Where its BBB API listens.
+    /// The address of its BBB API.
     pub bbb: SocketAddr,
 }
 
 impl Default for HostOptions {
-    /// A BBB host that is ready, in the default group.
+    /// Returns a BBB host that is ready, in the default group.
     fn default() -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
@@ -52,7 +52,7 @@ impl Default for HostOptions {
 }
 
 impl HostOptions {
-    /// Another host like the default one: `number` (2 to 250) makes its id, name and addresses its own.
+    /// Returns another host like the default one: `number` (2 to 250) makes its id, name and addresses its own.
     pub fn numbered(number: u8) -> Self {
         let facts = InstanceFacts {
             instance_id: format!("i-0123456789abcd{number:03x}"),
@@ -70,15 +70,15 @@ impl HostOptions {
 /// A running host.
 #[derive(Debug)]
 pub struct Host {
-    /// Its IMDS.
+    /// The host's IMDS.
     pub imds: Arc<Imds>,
-    /// Its BBB API.
+    /// The host's BBB API.
     pub bbb: Arc<BbbHost>,
-    /// Its BBB property files.
+    /// The host's BBB property files.
     pub files: HostFiles,
-    /// Its recordings.
+    /// The host's recordings.
     pub recordings: Recordings,
-    /// The directory that stands for its root.
+    /// The directory that stands for the host's root.
     pub root: PathBuf,
     /// `bigbluebutton.web.serverURL`, without `/bigbluebutton/api`.
     pub bbb_url: String,
@@ -86,7 +86,7 @@ pub struct Host {
     pub(super) bbb_listener: Listener,
 }
 
-/// What a host lives in.
+/// The parts of the cloud that a host needs.
 #[derive(Clone, Copy)]
 pub(super) struct World<'a> {
     pub(super) fleet: &'a Arc<Fleet>,
@@ -115,7 +115,7 @@ impl Host {
         let name = options.name.clone().unwrap_or_else(default_name);
         let open = |service| !closed.contains(&service);
         let service = Arc::clone(&imds) as Arc<dyn Service>;
-        // IMDS has no TLS anywhere.
+        // Real IMDS never has TLS.
         let imds_listener =
             world.net.serve(options.imds, open(ServiceName::Imds), false, &[], service).await?;
         let service = Arc::clone(&bbb) as Arc<dyn Service>;
@@ -136,17 +136,17 @@ impl Host {
         Ok(host)
     }
 
-    /// Its instance's id.
+    /// Returns the id of the host's instance.
     pub fn id(&self) -> &str {
         self.imds.instance()
     }
 
-    /// What Scalelite's entry for it has as its URL.
+    /// Returns the URL that the host's entry in Scalelite has.
     pub fn scalelite_entry_url(&self) -> String {
         format!("{}/bigbluebutton/api", self.bbb_url)
     }
 
-    /// BBB's installation ends: property files with this secret, an API that is ready.
+    /// Finishes the installation of BBB: property files with this secret, and an API that is ready.
     pub fn install(&self, secret: &str) -> std::io::Result<()> {
         self.bbb.set_secret(secret);
         self.files.write_defaults()?;
@@ -155,32 +155,32 @@ impl Host {
         Ok(())
     }
 
-    /// Where its IMDS listens; always plain HTTP.
+    /// Returns the address of the host's IMDS, which is always plain HTTP.
     pub fn imds_address(&self) -> SocketAddr {
         self.imds_listener.address
     }
 
-    /// Where its BBB API listens.
+    /// Returns the address of the host's BBB API.
     pub fn bbb_address(&self) -> SocketAddr {
         self.bbb_listener.address
     }
 
-    /// Its IMDS's gate.
+    /// Returns the gate of the host's IMDS.
     pub fn imds_gate(&self) -> &Gate {
         &self.imds_listener.gate
     }
 
-    /// Its BBB API's gate.
+    /// Returns the gate of the host's BBB API.
     pub fn bbb_gate(&self) -> &Gate {
         &self.bbb_listener.gate
     }
 
-    /// Closes its IMDS or its BBB API and returns once connections are refused.
+    /// Closes the host's IMDS or BBB API and returns once connections are refused.
     pub async fn close(&self, service: ServiceName) {
         self.listener(service).close().await;
     }
 
-    /// Opens it again and returns once connections are accepted.
+    /// Opens the host's IMDS or BBB API again and returns once connections are accepted.
     pub async fn open(&self, service: ServiceName) {
         self.listener(service).open().await;
     }

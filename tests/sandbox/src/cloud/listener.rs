@@ -13,7 +13,7 @@ use crate::http::{Gate, Route, Service};
 use crate::journal::Journal;
 use crate::tls::Authority;
 
-/// What all listeners share.
+/// The parts that all listeners share.
 #[derive(Debug)]
 pub(super) struct Net {
     pub(super) faults: Faults,
@@ -30,7 +30,7 @@ pub(super) struct Listener {
 }
 
 impl Net {
-    /// The authority's certificate is written into this directory.
+    /// Prepares listeners; the authority's certificate is written into this directory.
     pub(super) fn new(options: &Options, directory: &Path) -> Result<Self, Error> {
         let mut tls = None;
         if options.tls {
@@ -49,7 +49,7 @@ impl Net {
         self.tls.as_ref().map(|(_, path)| path.as_path())
     }
 
-    /// How Scalelite reaches the hosts.
+    /// Returns the network by which Scalelite reaches the hosts.
     pub(super) fn network(&self) -> Result<Network, Error> {
         match self.authority() {
             Some(authority) => Network::trusting(authority.pem()),
@@ -57,7 +57,7 @@ impl Net {
         }
     }
 
-    /// A listener for one service.
+    /// Starts a listener for one service.
     pub(super) async fn serve(
         &self,
         address: SocketAddr,
@@ -69,7 +69,7 @@ impl Net {
         self.listen(address, open, may_use_tls, names, Arc::new(move |_| Arc::clone(&service))).await
     }
 
-    /// A listener; its certificate is for these names, its address and `localhost`.
+    /// Starts a listener with a certificate for these names, its address and `localhost`.
     pub(super) async fn listen(
         &self,
         address: SocketAddr,
@@ -98,7 +98,7 @@ impl Listener {
         format!("{}://{}", self.scheme(), self.address)
     }
 
-    /// The same with a name for the address; default ports are left out.
+    /// Returns the URL with a name in place of the address; default ports are left out.
     pub(super) fn url_as(&self, name: &str) -> String {
         match (self.scheme(), self.address.port()) {
             (scheme @ "http", 80) | (scheme @ "https", 443) => format!("{scheme}://{name}"),
@@ -110,7 +110,7 @@ impl Listener {
         if self.tls { "https" } else { "http" }
     }
 
-    /// The gate acts in its own task; only when a connection is refused has it really closed.
+    /// Closes the listener. The gate acts in its own task, so it is closed only once a connection is refused.
     pub(super) async fn close(&self) {
         self.gate.close();
         while TcpStream::connect(self.address).await.is_ok() {

@@ -1,4 +1,4 @@
-//! How a cloud is set up.
+//! The options of a cloud.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use crate::http::ServiceName;
 use crate::route53::{self, ZoneOptions};
 use crate::scalelite;
 
-/// Where things listen; port 0 chooses one.
+/// The addresses of the listeners; port 0 chooses one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// The AWS front.
@@ -28,7 +28,7 @@ impl Default for Addresses {
     }
 }
 
-/// The Auto Scaling group.
+/// The options of the Auto Scaling group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOptions {
     /// Its name.
@@ -42,7 +42,7 @@ pub struct GroupOptions {
 }
 
 impl Default for GroupOptions {
-    /// `bbb-fleet`, 0 to 10 instances, with a termination hook `drain` of 15 minutes that ends with CONTINUE.
+    /// Returns `bbb-fleet`, 0 to 10 instances, with a termination hook `drain` of 15 minutes that ends with CONTINUE.
     fn default() -> Self {
         let drain = Hook {
             name: "drain".to_owned(),
@@ -54,10 +54,11 @@ impl Default for GroupOptions {
     }
 }
 
-/// How a cloud is set up. The default: plain HTTP, one BBB host that is ready, in a group, in the zone `example.org`.
+/// The options of a cloud. By default it has plain HTTP and one BBB host that is ready, in a group, in the zone
+/// `example.org`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// TLS for everything but IMDS, with a certificate authority made at the start.
+    /// Whether all services but IMDS have TLS, with a certificate authority made at the start.
     pub tls: bool,
     /// The first host; its account and region are the cloud's.
     pub host: HostOptions,
@@ -67,15 +68,15 @@ pub struct Options {
     pub route53: route53::Options,
     /// The authoritative name servers.
     pub dns: dns::Options,
-    /// More names that the resolver knows.
+    /// Further names that the resolver knows.
     pub names: BTreeMap<String, Vec<IpAddr>>,
     /// Scalelite.
     pub scalelite: scalelite::Config,
-    /// Secrets beside [`super::SCALELITE_SECRET_ID`]: names and values.
+    /// Secrets in addition to [`super::SCALELITE_SECRET_ID`]: names and values.
     pub secrets: Vec<(String, String)>,
-    /// Where things listen.
+    /// The addresses of the listeners.
     pub addresses: Addresses,
-    /// Services that refuse connections at first; any AWS service that is to be closed is named by `Route53`.
+    /// The services that refuse connections at first; `Route53` stands for all AWS services.
     pub closed: Vec<ServiceName>,
 }
 
@@ -97,13 +98,13 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The default with TLS.
+    /// Returns the default options with TLS.
     pub fn with_tls() -> Self {
         Self { tls: true, ..Self::default() }
     }
 }
 
-/// What the AWS front's certificate is for. A star is one label: a bucket has names of its own.
+/// Returns the names in the AWS front's certificate. A star is one label, so a bucket needs names of its own.
 pub(super) fn aws_names(region: &str) -> [String; 5] {
     [
         AWS_NAME.to_owned(),
@@ -114,7 +115,7 @@ pub(super) fn aws_names(region: &str) -> [String; 5] {
     ]
 }
 
-/// The resolver knows the endpoints and the name servers of the public zones.
+/// Returns the resolver's options, with the endpoints and the name servers of the public zones.
 pub(super) fn resolver(options: &Options, dns: &NameServers) -> ResolverOptions {
     let mut hosts = options.names.clone();
     hosts.entry(AWS_NAME.to_owned()).or_insert_with(|| vec![options.addresses.aws.ip()]);

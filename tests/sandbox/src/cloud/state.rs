@@ -1,12 +1,12 @@
-//! Everything at once, as JSON.
+//! The state of the whole cloud, as JSON.
 
 use serde_json::{Value, json};
 
 use super::{Cloud, Host};
 
 impl Cloud {
-    /// The state of every part, for a person or a test in another process. Secrets of Secrets Manager are left out;
-    /// those of Scalelite and BBB are there, as they can be read by an operator.
+    /// Returns the state of every part, for an operator or a test in another process. The secrets of Secrets Manager
+    /// are left out; those of Scalelite and BBB are included, as operators can read them in reality.
     pub fn state(&self) -> Value {
         let hosts: Vec<Value> = self.hosts().iter().map(|host| self.host_state(host)).collect();
         json!({

@@ -1,4 +1,4 @@
-//! Reading and validating PutMetricData.
+//! Reading and validation of PutMetricData.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ const UNITS: [&str; 27] = [
     "None",
 ];
 
-/// The data of a request, all or none. `now` is in seconds since 1970.
+/// Reads the data of a request, all or none. `now` is in seconds since 1970.
 pub(super) fn read(body: &Value, now: f64) -> Result<Vec<Datum>, Refusal> {
     let namespace = text(body, "Namespace")?.ok_or_else(|| missing("Namespace"))?;
     if namespace.is_empty() {
@@ -77,7 +77,7 @@ fn read_datum(namespace: &str, datum: &Value, now: f64) -> Result<Datum, Refusal
     Ok(Datum { namespace: namespace.to_owned(), name, dimensions, values: values(datum)?, unit, timestamp })
 }
 
-/// Exactly one of `Value`, `Values` and `StatisticValues`.
+/// Reads the values: exactly one of `Value`, `Values` and `StatisticValues` must be there.
 fn values(datum: &Value) -> Result<Vec<f64>, Refusal> {
     let values = match (number(datum, "Value")?, array(datum, "Values")?, field(datum, "StatisticValues")) {
         (Some(value), None, None) => vec![value],
@@ -100,7 +100,7 @@ fn values(datum: &Value) -> Result<Vec<f64>, Refusal> {
     }
 }
 
-/// The sum of a statistic set, which must be whole.
+/// Returns the sum of a statistic set, which must be complete.
 fn statistics(set: &Value) -> Result<Vec<f64>, Refusal> {
     for name in ["SampleCount", "Minimum", "Maximum"] {
         number(set, name)?.ok_or_else(|| missing(name))?;
@@ -132,7 +132,7 @@ fn dimensions(datum: &Value) -> Result<BTreeMap<String, String>, Refusal> {
     Ok(dimensions)
 }
 
-/// Two weeks back to two hours ahead.
+/// Reads a timestamp, which may lie between two weeks back and two hours ahead.
 fn time(datum: &Value, now: f64) -> Result<Option<f64>, Refusal> {
     let Some(value) = field(datum, "Timestamp") else { return Ok(None) };
     let Value::Tag(1, seconds) = value else { return Err(malformed("Timestamp")) };

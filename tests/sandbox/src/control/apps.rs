@@ -1,4 +1,4 @@
-//! Scalelite and the BBB hosts.
+//! The calls for Scalelite and the BBB hosts.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -81,7 +81,7 @@ async fn create(call: &Call<'_>) -> Outcome {
     placed(call.cloud.scalelite.create_meeting_tagged(&meeting.id, meeting.tag.as_deref()).await)
 }
 
-/// Refused as a load balancer's client sees it.
+/// Returns the server's URL, or the refusal as a load balancer's client sees it.
 fn placed(result: Result<String, Refusal>) -> Outcome {
     match result {
         Ok(url) => Ok(json!({ "server": url })),

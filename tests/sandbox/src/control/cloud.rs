@@ -1,4 +1,4 @@
-//! State, requests, faults, gates, the clock, keys, secrets, S3, metrics.
+//! The calls for the state, requests, faults, gates, the clock, keys, secrets, S3 and metrics.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(super) async fn call(call: &Call<'_>) -> Option<Outcome> {
             done()
         }
         ("GET", ["secrets"]) => Ok(json!(cloud.secrets.summaries())),
-        // Names of secrets may have slashes.
+        // The names of secrets may contain slashes.
         ("PUT", ["secrets", name @ ..]) if !name.is_empty() => {
             call.text().map(|value| json!({ "arn": cloud.secrets.put(&name.join("/"), value) }))
         }

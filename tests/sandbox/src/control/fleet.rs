@@ -1,4 +1,4 @@
-//! Instances, groups, IMDS.
+//! The calls for instances, groups and IMDS.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ fn change(call: &Call<'_>, change: impl FnOnce(&mut InstanceFacts)) -> Outcome {
     facts(&host)
 }
 
-/// Keys that are given replace those of the facts, whole: tags too.
+/// Changes facts: each given key replaces the whole former value, tags included.
 fn patch_facts(call: &Call<'_>) -> Outcome {
     let patch: serde_json::Map<String, Value> = call.body()?;
     let host = call.host()?;

@@ -1,8 +1,8 @@
-//! What `GET /` answers: every call with an example.
+//! The answer to `GET /`: every call with an example.
 
 use std::fmt::Write as _;
 
-/// Method, path, an example body, and what it does.
+/// The calls: method, path, an example of the body, and a description.
 pub(super) const CALLS: &[(&str, &str, &str, &str)] = &[
     ("GET", "/state", "", "everything at once"),
     ("GET", "/requests", "", "the requests so far, with a tally"),

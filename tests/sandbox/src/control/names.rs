@@ -1,4 +1,4 @@
-//! Route 53 and DNS.
+//! The calls for Route 53 and DNS.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! A host's recordings and the Redis with their queues.
+//! The calls for a host's recordings and the Redis with their queues.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};

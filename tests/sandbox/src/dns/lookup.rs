@@ -1,4 +1,4 @@
-//! What a server of these zones answers: pure, from a snapshot.
+//! The answers of a server for these zones, as pure functions of a snapshot.
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Record, RecordType as WireType};
@@ -6,10 +6,10 @@ use hickory_proto::rr::{Record, RecordType as WireType};
 use crate::route53::value::{wire, wire_name};
 use crate::route53::{DnsName, RecordSet, RecordType, Routing, Zone, Zones};
 
-/// How far aliases and CNAMEs are followed.
+/// The number of aliases and CNAMEs that are followed.
 const MAX_LINKS: usize = 8;
 
-/// Which zones a server knows.
+/// The zones that a server knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// The authoritative servers: public zones only.
@@ -22,7 +22,7 @@ pub(crate) enum Scope {
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) code: ResponseCode,
-    /// Whether the zone's own data answered, not a referral.
+    /// Whether the answer comes from the zone's own data and is not a referral.
     pub(crate) authoritative: bool,
     pub(crate) answers: Vec<Record>,
     pub(crate) authorities: Vec<Record>,
@@ -33,13 +33,13 @@ impl Found {
         Self { code, authoritative: false, answers: Vec::new(), authorities: Vec::new() }
     }
 
-    /// Whether the name exists but has nothing of the type asked for.
+    /// Tells whether the name exists but has no record set of the type asked for.
     pub(crate) fn is_no_data(&self) -> bool {
         self.code == ResponseCode::NoError && self.authoritative && self.answers.is_empty()
     }
 }
 
-/// The answer to a question; none when no zone in scope holds the name.
+/// Returns the answer to a question; none when no zone in scope contains the name.
 pub(crate) fn lookup(zones: &Zones, scope: Scope, name: &DnsName, wanted: WireType) -> Option<Found> {
     let zone = zone_of(zones, scope, name)?;
     let mut found = Found { authoritative: true, ..Found::only(ResponseCode::NoError) };
@@ -57,7 +57,7 @@ pub(crate) fn lookup(zones: &Zones, scope: Scope, name: &DnsName, wanted: WireTy
             }
             Step::Follow(mut records, target) => {
                 found.answers.append(&mut records);
-                // Outside the zone it is for the one who asks to go on.
+                // Outside the zone the client has to ask on.
                 if !target.is_within(&zone.name) {
                     return Some(found);
                 }
@@ -115,7 +115,7 @@ fn records_of(
         .collect()
 }
 
-/// The zone with the longest name that holds `name`; a private one before a public one of that name.
+/// Returns the zone with the longest name that contains `name`; a private zone outranks a public one of the same name.
 pub(crate) fn zone_of<'a>(zones: &'a Zones, scope: Scope, name: &DnsName) -> Option<&'a Zone> {
     zones
         .values()
@@ -124,12 +124,12 @@ pub(crate) fn zone_of<'a>(zones: &'a Zones, scope: Scope, name: &DnsName) -> Opt
         .max_by_key(|zone| (zone.name.depth(), zone.private))
 }
 
-/// The name servers to go on with, when the name is at or below an NS set that is not the zone's own.
+/// Returns the name servers to ask on, when the name is at or below an NS set that is not the zone's own.
 fn delegation(zone: &Zone, name: &DnsName, wanted: WireType) -> Option<Vec<Record>> {
     let mut cut = None;
     let mut at = Some(name.clone());
     while let Some(current) = at.filter(|current| current.depth() > zone.name.depth()) {
-        // DS stands in the parent's zone.
+        // DS records are in the parent's zone.
         let above = current == *name && wanted == WireType::DS;
         if !above && !zone.sets(&current, RecordType::Ns).is_empty() {
             cut = Some(current.clone());
@@ -140,7 +140,7 @@ fn delegation(zone: &Zone, name: &DnsName, wanted: WireType) -> Option<Vec<Recor
     Some(set_records(&Zones::new(), &cut, &zone.sets(&cut, RecordType::Ns), 0))
 }
 
-/// `*` below the closest ancestor that exists (RFC 4592).
+/// Returns `*` below the closest ancestor that exists (RFC 4592).
 fn wildcard(zone: &Zone, name: &DnsName) -> Option<DnsName> {
     let mut ancestor = name.parent();
     while let Some(current) = ancestor.filter(|current| current.is_within(&zone.name)) {
@@ -153,7 +153,7 @@ fn wildcard(zone: &Zone, name: &DnsName) -> Option<DnsName> {
     None
 }
 
-/// The sets that answer, by their routing policy: all multivalue sets, one of others.
+/// Returns the sets that answer, by their routing policy: all multivalue sets, one of any others.
 fn chosen<'a>(sets: &[&'a RecordSet]) -> Vec<&'a RecordSet> {
     match sets.first().map(|set| &set.routing) {
         Some(Some(Routing::MultiValue)) => sets.to_vec(),
@@ -168,7 +168,7 @@ fn chosen<'a>(sets: &[&'a RecordSet]) -> Vec<&'a RecordSet> {
     }
 }
 
-/// One set by chance and weight; with nothing but zeros every set is as likely.
+/// Draws one set by weight; where all weights are zero, every set is equally likely.
 fn weighted<'a>(sets: &[&'a RecordSet]) -> Option<&'a RecordSet> {
     let weight =
         |set: &RecordSet| if let Some(Routing::Weight(weight)) = set.routing { u32::from(weight) } else { 0 };
@@ -184,7 +184,7 @@ fn weighted<'a>(sets: &[&'a RecordSet]) -> Option<&'a RecordSet> {
     })
 }
 
-/// The records of the sets that answer, under the name that was asked for.
+/// Returns the records of the sets that answer, under the name that was asked for.
 fn set_records(zones: &Zones, owner: &DnsName, sets: &[&RecordSet], links: usize) -> Vec<Record> {
     let Some(name) = wire_name(owner) else { return Vec::new() };
     let multivalue = sets.iter().any(|set| set.routing == Some(Routing::MultiValue));
@@ -204,7 +204,7 @@ fn set_records(zones: &Zones, owner: &DnsName, sets: &[&RecordSet], links: usize
     records
 }
 
-/// An alias to a name in one of our zones; targets elsewhere give nothing.
+/// Returns the records of an alias to a name in one of our zones; other targets give none.
 fn alias_records(zones: &Zones, owner: &DnsName, of: RecordType, target: &str, links: usize) -> Vec<Record> {
     let Ok(target) = DnsName::parse(target) else { return Vec::new() };
     match zone_of(zones, Scope::All, &target) {

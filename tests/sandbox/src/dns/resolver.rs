@@ -1,4 +1,4 @@
-//! A recursive resolver's stand-in, for a resolv.conf to point at. It forwards nothing.
+//! A stand-in for a recursive resolver, to be named in resolv.conf. It forwards nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,10 +14,10 @@ use super::{NameServers, Query, answer_word};
 use crate::route53::DnsName;
 use crate::route53::value::wire_name;
 
-/// What a resolver knows beside the zones.
+/// The options of a resolver.
 #[derive(Clone, Debug)]
 pub struct ResolverOptions {
-    /// Where it listens, UDP and TCP; port 0 chooses one. A resolv.conf can name addresses only: port 53 then.
+    /// The address, for UDP and TCP; port 0 chooses one. A resolv.conf can name only addresses, which means port 53.
     pub address: SocketAddr,
     /// Names outside the zones, e.g. `route53.amazonaws.com`, with their addresses.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
@@ -29,9 +29,9 @@ impl Default for ResolverOptions {
     }
 }
 
-/// The resolver. It asks the first name server that answers, public and private zones alike, and **remembers what was
-/// not there**: a name once absent stays NXDOMAIN, a type once absent stays NODATA, until [`Resolver::flush`]. What is
-/// there is always asked for anew.
+/// A recursive resolver. It asks the first name server that answers, for public and private zones alike, and
+/// **remembers absent names and types**: a name once absent stays NXDOMAIN, a type once absent stays NODATA, until
+/// [`Resolver::flush`]. Answers with records are never cached.
 pub struct Resolver {
     socket: Socket,
     state: Arc<Mutex<State>>,
@@ -46,16 +46,16 @@ impl std::fmt::Debug for Resolver {
 #[derive(Debug, Default)]
 struct State {
     hosts: BTreeMap<DnsName, Vec<IpAddr>>,
-    /// Absent names (no type) and absent types, each with what was said.
+    /// Absent names (without a type) and absent types, each with the SOA of the answer.
     absent: BTreeMap<(DnsName, Option<RecordType>), Vec<Record>>,
     queries: Vec<Query>,
 }
 
 impl Resolver {
-    /// Starts it before these name servers.
+    /// Starts a resolver that asks these name servers.
     ///
     /// # Errors
-    /// The address cannot be bound, or a host's name is not one.
+    /// Fails when the address cannot be bound, or when a host's name is not valid.
     pub async fn start(servers: Arc<NameServers>, options: ResolverOptions) -> io::Result<Self> {
         let state = Arc::new(Mutex::new(State::default()));
         let respond: Respond = {
@@ -73,7 +73,7 @@ impl Resolver {
         Ok(resolver)
     }
 
-    /// Where it listens.
+    /// Returns the address of the resolver.
     pub fn address(&self) -> SocketAddr {
         self.socket.address
     }
@@ -81,31 +81,31 @@ impl Resolver {
     /// Adds or replaces a name outside the zones.
     ///
     /// # Errors
-    /// The name is not one.
+    /// Fails when the name is not valid.
     pub fn add_host(&self, name: &str, addresses: Vec<IpAddr>) -> Result<(), String> {
         let name = DnsName::parse(name)?;
         lock(&self.state).hosts.insert(name, addresses);
         Ok(())
     }
 
-    /// Forgets what was absent.
+    /// Forgets all absent names and types.
     pub fn flush(&self) {
         lock(&self.state).absent.clear();
     }
 
-    /// Every question so far; its server index is always 0.
+    /// Returns every question so far; the server index in it is always 0.
     pub fn queries(&self) -> Vec<Query> {
         lock(&self.state).queries.clone()
     }
 
-    /// How often this name was asked for, with any type.
+    /// Returns how often this name was asked for, with any type.
     pub fn asked(&self, name: &str) -> usize {
         let Ok(name) = DnsName::parse(name) else { return 0 };
         let name = name.to_string();
         lock(&self.state).queries.iter().filter(|query| query.name == name).count()
     }
 
-    /// The names that are remembered as absent, and with a type those that lack only that.
+    /// Returns the names that are remembered as absent, and those that lack a type, each with that type.
     pub fn absent(&self) -> BTreeSet<(String, Option<String>)> {
         let state = lock(&self.state);
         state.absent.keys().map(|(name, of)| (name.to_string(), of.map(|of| of.to_string()))).collect()
@@ -115,7 +115,7 @@ impl Resolver {
 impl State {
     fn respond(&mut self, servers: &NameServers, question: &Question) -> Found {
         let mut found = self.find(servers, question);
-        // The data is somebody else's.
+        // The resolver is not authoritative for the data.
         found.authoritative = false;
         self.queries.push(Query {
             server: 0,
@@ -141,7 +141,7 @@ impl State {
         let Some(found) = lookup(&zones, Scope::All, name, of) else {
             return Found { authorities: root(), ..Found::only(ResponseCode::NXDomain) };
         };
-        // A CNAME's target may lack what is asked for; that says nothing of the name itself.
+        // A CNAME's target may lack the type asked for; that says nothing about the name itself.
         if found.answers.is_empty() {
             let absent = match found.code {
                 ResponseCode::NXDomain => Some((name.clone(), None)),
@@ -170,7 +170,7 @@ fn host(name: &DnsName, addresses: &[IpAddr], of: RecordType) -> Found {
     Found { answers, authorities, ..Found::only(ResponseCode::NoError) }
 }
 
-/// The SOA that stands for the rest of the world.
+/// Returns the SOA that stands for the rest of the world.
 fn root() -> Vec<Record> {
     let name = |text: &str| Name::from_ascii(text).unwrap_or_default();
     let (server, mailbox) = (name("a.root-servers.net."), name("nstld.verisign-grs.com."));

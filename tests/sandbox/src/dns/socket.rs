@@ -1,4 +1,4 @@
-//! Sockets and messages: hickory-server's part. Whoever answers sees a question and gives a reply.
+//! Sockets and messages, the part of hickory-server: the code above it gets a question and gives a reply.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,16 +19,16 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::lookup::Found;
 use crate::route53::DnsName;
 
-/// How long an idle TCP connection stays open.
+/// The time for which an idle TCP connection stays open.
 const TCP_IDLE: Duration = Duration::from_secs(10);
-/// Answers that one TCP connection can have under way.
+/// The number of answers that one TCP connection can have under way.
 const TCP_ANSWERS: usize = 32;
-/// The largest UDP answer, whatever the client would take.
+/// The largest UDP answer, even if the client would accept more.
 const MAX_UDP: u16 = 4096;
-/// How often a free port is tried for UDP and TCP together.
+/// The number of tries for a port that is free for both UDP and TCP.
 const PORT_TRIES: usize = 64;
 
-/// How a question came.
+/// The transport of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -38,7 +38,7 @@ pub enum Transport {
     Tcp,
 }
 
-/// What somebody wants to know.
+/// A client's question.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) name: DnsName,
@@ -46,24 +46,24 @@ pub(crate) struct Question {
     pub(crate) transport: Transport,
 }
 
-/// What the header says beside what was found.
+/// A reply: the answer, and the rest of its header.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) found: Found,
     pub(crate) recursion_available: bool,
 }
 
-/// Answers questions; none means silence.
+/// A function that answers questions; none means silence.
 pub(crate) type Respond = Arc<dyn Fn(&Question) -> Option<Reply> + Send + Sync>;
 
-/// One address with its UDP and TCP socket; they close when it is dropped.
+/// One address with its UDP and TCP sockets, which close when it is dropped.
 pub(crate) struct Socket {
     pub(crate) address: SocketAddr,
     _server: Server<Handler>,
 }
 
 impl Socket {
-    /// Binds both, on the same port (0 chooses one), and answers.
+    /// Binds both sockets on the same port (0 chooses one), and answers questions.
     pub(crate) async fn bind(address: SocketAddr, respond: Respond) -> io::Result<Self> {
         let (udp, tcp) = bind_both(address).await?;
         let address = udp.local_addr()?;
@@ -80,7 +80,7 @@ async fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> 
         let udp = UdpSocket::bind(address).await?;
         match TcpListener::bind(udp.local_addr()?).await {
             Ok(tcp) => return Ok((udp, tcp)),
-            // The port that UDP got may be somebody's TCP port: then another one.
+            // Another program may have the TCP port with UDP's number: then another port is tried.
             Err(error) if address.port() != 0 || tries == 0 => return Err(error),
             Err(_) => tries -= 1,
         }
@@ -89,7 +89,7 @@ async fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> 
 
 pub(crate) struct Handler(Respond);
 
-// `RequestHandler` is declared with async_trait; this is what that writes.
+// `RequestHandler` is declared with async_trait; this is the code that the macro would write.
 impl RequestHandler for Handler {
     fn handle_request<'life0, 'life1, 'async_trait, R, T>(
         &'life0 self,
@@ -128,7 +128,7 @@ impl Handler {
             builder.edns(edns);
         }
         let response = builder.build(metadata, &found.answers, &found.authorities, [], []);
-        // A client that is gone is no failure of ours.
+        // A client that has gone away is not an error of the server's.
         response_handle.send_response(response).await.unwrap_or_else(|_| nothing_sent(request))
     }
 }

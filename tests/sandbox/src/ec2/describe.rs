@@ -1,4 +1,4 @@
-//! DescribeInstances.
+//! The operation DescribeInstances.
 
 use super::filter::Filter;
 use crate::aws::query::{Params, page};
@@ -38,7 +38,7 @@ pub(super) fn instances(fleet: &Fleet, params: &Params) -> Result<Response, Refu
     Ok(reply(200, "text/xml;charset=UTF-8", body))
 }
 
-/// Unknown ids are an error, unlike filters that match nothing; all of them are named.
+/// Refuses unknown ids, unlike filters that match nothing; the error names all of them.
 fn check_ids(wanted: &[String], visible: &[Instance]) -> Result<(), Refusal> {
     if let Some(id) = wanted.iter().find(|id| !well_formed(id)) {
         return Err(Refusal::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
@@ -146,12 +146,12 @@ fn interface(xml: &mut Xml, instance: &Instance) {
     });
 }
 
-/// `ec2-203-0-113-10.eu-central-1.compute.amazonaws.com`
+/// Returns a name such as `ec2-203-0-113-10.eu-central-1.compute.amazonaws.com`.
 pub(crate) fn public_name(ip: std::net::Ipv4Addr, region: &str) -> String {
     format!("ec2-{}.{region}.compute.amazonaws.com", ip.to_string().replace('.', "-"))
 }
 
-/// `ip-10-0-0-10.eu-central-1.compute.internal`
+/// Returns a name such as `ip-10-0-0-10.eu-central-1.compute.internal`.
 pub(crate) fn private_name(ip: std::net::Ipv4Addr, region: &str) -> String {
     format!("ip-{}.{region}.compute.internal", ip.to_string().replace('.', "-"))
 }

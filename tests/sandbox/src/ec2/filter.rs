@@ -1,9 +1,9 @@
-//! `Filter.n.Name` and `Filter.n.Value.m` of DescribeInstances.
+//! The filters of DescribeInstances: `Filter.n.Name` and `Filter.n.Value.m`.
 
 use crate::aws::query::Params;
 use crate::fleet::{Instance, Refusal};
 
-/// One filter: an instance passes when any of its values matches any of these.
+/// One filter: an instance passes when any of its values matches any of the filter's.
 pub(super) struct Filter {
     name: String,
     values: Vec<String>,
@@ -47,7 +47,7 @@ impl Filter {
         self.values.iter().any(|pattern| has.iter().any(|value| matches(pattern, value)))
     }
 
-    /// The instance's values that this filter looks at.
+    /// Returns the instance's values to which this filter applies.
     fn of(&self, instance: &Instance) -> Vec<String> {
         let facts = &instance.facts;
         match self.name.as_str() {
@@ -74,7 +74,7 @@ fn text(value: Option<impl ToString>) -> Vec<String> {
     value.into_iter().map(|value| value.to_string()).collect()
 }
 
-/// EC2's wildcards: `*` is any text, `?` any character, a backslash takes the next one literally.
+/// Matches EC2's wildcards: `*` is any text, `?` any character, a backslash makes the next character literal.
 fn matches(pattern: &str, value: &str) -> bool {
     let mut pattern_chars = pattern.chars();
     let mut value_chars = value.chars();

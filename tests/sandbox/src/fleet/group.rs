@@ -1,4 +1,4 @@
-//! Auto Scaling groups: members, lifecycle hooks and what happens when hooks complete or expire.
+//! Auto Scaling groups: members, lifecycle hooks, and the effects of completed and expired hooks.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 use super::{Fleet, LifecycleState, Refusal, State, unknown_instance};
 use crate::aws::xml::request_id;
 
-/// What a lifecycle hook waits for.
+/// The transition that a lifecycle hook holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transition {
-    /// `autoscaling:EC2_INSTANCE_LAUNCHING`.
+    /// The launch: `autoscaling:EC2_INSTANCE_LAUNCHING`.
     #[serde(rename = "autoscaling:EC2_INSTANCE_LAUNCHING")]
     Launching,
-    /// `autoscaling:EC2_INSTANCE_TERMINATING`.
+    /// The termination: `autoscaling:EC2_INSTANCE_TERMINATING`.
     #[serde(rename = "autoscaling:EC2_INSTANCE_TERMINATING")]
     Terminating,
 }
 
-/// How a lifecycle action ends.
+/// The result of a lifecycle action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HookResult {
     /// Go on; other hooks still hold the instance.
     Continue,
-    /// Go on at once, whatever other hooks say; a launch is given up.
+    /// Go on at once, despite other hooks; a launch is given up.
     Abandon,
 }
 
@@ -32,18 +32,19 @@ pub enum HookResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hook {
-    /// Its name.
+    /// The hook's name.
     pub name: String,
-    /// What it waits for.
+    /// The transition that the hook holds.
     pub transition: Transition,
-    /// Seconds from the start, or from the last heartbeat, until the default result: 30 to 7200 in AWS.
+    /// The seconds from the start, or from the last heartbeat, until the default result: 30 to 7200 in AWS.
     pub heartbeat_timeout: u64,
-    /// What happens when nobody completes it.
+    /// The result when the action is not completed in time.
     pub default_result: HookResult,
 }
 
 impl Hook {
-    /// The longest it holds an instance, in seconds: 48 hours or 100 heartbeat timeouts, whichever is shorter.
+    /// Returns the longest time for which the hook holds an instance, in seconds: 48 hours or 100 heartbeat timeouts,
+    /// whichever is shorter.
     pub fn global_timeout(&self) -> u64 {
         (48 * 3600).min(self.heartbeat_timeout.saturating_mul(100))
     }
@@ -56,29 +57,29 @@ pub struct PendingAction {
     pub hook: String,
     /// The lifecycle action token (a UUID).
     pub token: String,
-    /// When it ends by itself, in seconds since 1970.
+    /// When the action expires, in seconds since 1970.
     pub deadline: u64,
-    /// When it ends whatever the heartbeats, in seconds since 1970.
+    /// When the action expires despite all heartbeats, in seconds since 1970.
     pub ceiling: u64,
-    /// Heartbeats so far.
+    /// The number of heartbeats so far.
     pub heartbeats: u32,
 }
 
 /// An instance in a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Member {
-    /// Where it is in its lifecycle.
+    /// The state in the lifecycle.
     pub state: LifecycleState,
-    /// Protected from scale-in.
+    /// Whether the instance is protected from scale-in.
     pub protected: bool,
-    /// The hooks that hold it now.
+    /// The hooks that hold the instance now.
     pub actions: Vec<PendingAction>,
 }
 
 /// An Auto Scaling group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Group {
-    /// Its name.
+    /// The group's name.
     pub name: String,
     /// The least number of instances.
     pub min: u32,
@@ -86,13 +87,13 @@ pub struct Group {
     pub max: u32,
     /// The wanted number of instances.
     pub desired: u32,
-    /// Its hooks.
+    /// The lifecycle hooks.
     pub hooks: Vec<Hook>,
-    /// Its instances, by id.
+    /// The instances in the group, by id.
     pub members: BTreeMap<String, Member>,
 }
 
-/// Names the lifecycle action that a heartbeat or a completion is about.
+/// The lifecycle action that a heartbeat or a completion names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionOf<'a> {
     /// The group.
@@ -110,7 +111,8 @@ impl Group {
         for member in self.members.values_mut() {
             let expired =
                 member.actions.iter().find(|action| action.deadline <= now).map(|action| action.hook.clone());
-            // One at a time: a CONTINUE leaves the others to their own deadlines, an ABANDON ends them too.
+            // One hook expires at a time: a CONTINUE leaves the others to their own deadlines, an ABANDON ends them
+            // too.
             if let Some(name) = expired {
                 let hook = self.hooks.iter().find(|hook| hook.name == name);
                 let result = hook.map_or(HookResult::Abandon, |hook| hook.default_result);
@@ -223,15 +225,15 @@ impl State {
     }
 }
 
-/// Auto Scaling's part of the fleet.
+/// The methods for Auto Scaling.
 impl Fleet {
-    /// Adds a group without instances; replaces one of the same name.
+    /// Adds a group without instances; replaces one with the same name.
     pub fn add_group(&self, name: &str, min: u32, max: u32, hooks: Vec<Hook>) {
         let group = Group { name: name.to_owned(), min, max, desired: min, hooks, members: BTreeMap::new() };
         self.state().groups.insert(name.to_owned(), group);
     }
 
-    /// Adds or replaces a hook. Instances that a hook holds already are not affected.
+    /// Adds or replaces a hook. Instances that a hook already holds are not affected.
     pub fn put_hook(&self, group: &str, hook: Hook) -> Result<(), Refusal> {
         let mut state = self.state();
         let group = state.group(group)?;
@@ -254,29 +256,29 @@ impl Fleet {
         Ok(())
     }
 
-    /// One group.
+    /// Returns a group.
     pub fn group(&self, name: &str) -> Option<Group> {
         self.state().groups.get(name).cloned()
     }
 
-    /// All groups, by name.
+    /// Returns all groups, by name.
     pub fn groups(&self) -> Vec<Group> {
         self.state().groups.values().cloned().collect()
     }
 
-    /// The group that an instance is in, with its membership.
+    /// Returns the name of an instance's group, and the instance's membership.
     pub fn membership(&self, id: &str) -> Option<(String, Member)> {
         let mut state = self.state();
         let group = state.group_of(id)?;
         Some((group.name.clone(), group.members.get(id)?.clone()))
     }
 
-    /// Puts an instance into a group as `InService`, past any launch hook.
+    /// Puts an instance into a group as `InService`, without any launch hook.
     pub fn attach(&self, group: &str, id: &str) -> Result<(), Refusal> {
         self.enter(group, id, |member, _, _| member.state = LifecycleState::InService)
     }
 
-    /// Lets the group launch the instance: a launch hook holds it in `Pending:Wait`, else it is `InService`.
+    /// Lets the group launch the instance: a launch hook holds it in `Pending:Wait`, without one it is `InService`.
     pub fn launch_into(&self, group: &str, id: &str) -> Result<(), Refusal> {
         self.enter(group, id, Member::launch)
     }
@@ -303,14 +305,15 @@ impl Fleet {
         group.members.insert(id.to_owned(), member);
         group.desired = group.desired.max(group.counted());
         group.max = group.max.max(group.desired);
-        // Auto Scaling tags what it launches or takes in (its user guide, "Tag Auto Scaling groups and instances").
+        // Auto Scaling tags the instances that it launches or attaches (its user guide, "Tag Auto Scaling groups and
+        // instances").
         if let Some(instance) = state.instances.get_mut(id) {
             instance.facts.tags.insert("aws:autoscaling:groupName".to_owned(), name);
         }
         Ok(())
     }
 
-    /// Puts a member into any state, past hooks: `Standby`, `Warmed:Stopped` and so on.
+    /// Puts a member into any state, without hooks: `Standby`, `Warmed:Stopped` and so on.
     pub fn set_lifecycle_state(&self, id: &str, lifecycle: LifecycleState) -> Result<(), Refusal> {
         self.state().member(id, |member, _| {
             member.actions.clear();
@@ -330,9 +333,9 @@ impl Fleet {
         })?
     }
 
-    /// Lets the group end the instance whether protected or not (health replacement, instance refresh): a termination
-    /// hook holds it in `Terminating:Wait`. EC2 ends it only at [`Fleet::shut_down`] and
-    /// [`Fleet::finish_termination`]. Without effect on one that is ending already.
+    /// Lets the group end the instance whether it is protected or not (health replacement, instance refresh): a
+    /// termination hook holds it in `Terminating:Wait`. EC2 ends it only at [`Fleet::shut_down`] and
+    /// [`Fleet::finish_termination`]. Has no effect on an instance that is already ending.
     pub fn terminate(&self, id: &str) -> Result<LifecycleState, Refusal> {
         let now = self.clock().seconds();
         self.state().member(id, |member, hooks| {
@@ -343,8 +346,8 @@ impl Fleet {
         })
     }
 
-    /// Lowers the wanted number by one, and ends the oldest unprotected `InService` instance for it. None when all are
-    /// protected: then the number is lower, but every instance stays, as in AWS.
+    /// Lowers the wanted number by one, and ends the oldest unprotected `InService` instance for it. Returns `None`
+    /// when all are protected: then the number is lower, but every instance stays, as in AWS.
     pub fn scale_in(&self, group: &str) -> Result<Option<String>, Refusal> {
         let now = self.clock().seconds();
         let mut state = self.state();
@@ -392,7 +395,7 @@ impl Fleet {
         state.member(&id, |member, hooks| member.complete(&hook.name, result, hooks, now))
     }
 
-    /// Protects instances from scale-in, or no longer; all or none of them.
+    /// Switches the protection from scale-in on or off for all of these instances, or for none.
     pub fn protect(&self, group: &str, ids: &[String], protected: bool) -> Result<(), Refusal> {
         let mut state = self.state();
         let group = state.group(group)?;

@@ -11,12 +11,12 @@ macro_rules! states {
         }
 
         impl LifecycleState {
-            /// As the API writes it.
+            /// Returns the state as the API writes it.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// What IMDS shows in this state as `autoscaling/target-lifecycle-state`: where the instance is going.
+            /// Returns the state that IMDS shows as `autoscaling/target-lifecycle-state`: where the instance is going.
             pub fn target(self) -> &'static str {
                 match self { $(Self::$name => $target,)+ }
             }
@@ -29,15 +29,15 @@ states! {
     Pending = "Pending", target "InService";
     /// Held by a launch hook.
     PendingWait = "Pending:Wait", target "InService";
-    /// The launch hook is done.
+    /// Released by the launch hook.
     PendingProceed = "Pending:Proceed", target "InService";
-    /// Counted and served.
+    /// In service, and counted as capacity.
     InService = "InService", target "InService";
-    /// Ending, without a hook.
+    /// Ending, not held by a hook.
     Terminating = "Terminating", target "Terminated";
     /// Held by a termination hook.
     TerminatingWait = "Terminating:Wait", target "Terminated";
-    /// The termination hook is done; EC2 ends the instance next.
+    /// Released by the termination hook; EC2 ends the instance next.
     TerminatingProceed = "Terminating:Proceed", target "Terminated";
     /// Gone.
     Terminated = "Terminated", target "Terminated";
@@ -53,7 +53,7 @@ states! {
     WarmedPending = "Warmed:Pending", target "Warmed:Stopped";
     /// Held by a launch hook on the way into the warm pool.
     WarmedPendingWait = "Warmed:Pending:Wait", target "Warmed:Stopped";
-    /// That hook is done.
+    /// Released by that hook.
     WarmedPendingProceed = "Warmed:Pending:Proceed", target "Warmed:Stopped";
     /// Stopped in the warm pool.
     WarmedStopped = "Warmed:Stopped", target "Warmed:Stopped";
@@ -65,14 +65,14 @@ states! {
     WarmedTerminating = "Warmed:Terminating", target "Warmed:Terminated";
     /// Held by a termination hook on the way out of the warm pool.
     WarmedTerminatingWait = "Warmed:Terminating:Wait", target "Warmed:Terminated";
-    /// That hook is done.
+    /// Released by that hook.
     WarmedTerminatingProceed = "Warmed:Terminating:Proceed", target "Warmed:Terminated";
     /// Gone from the warm pool.
     WarmedTerminated = "Warmed:Terminated", target "Warmed:Terminated";
 }
 
 impl LifecycleState {
-    /// The state while a hook holds an instance that leaves this one: with a hook or without.
+    /// Returns the state of an instance that begins to end in this state, held by a hook or not.
     pub(super) fn terminating(self, held: bool) -> Self {
         match (self.as_str().starts_with("Warmed:"), held) {
             (false, true) => Self::TerminatingWait,
@@ -82,12 +82,12 @@ impl LifecycleState {
         }
     }
 
-    /// Whether it is on its way out already.
+    /// Tells whether the instance is already ending.
     pub fn is_ending(self) -> bool {
         self.target().ends_with("Terminated")
     }
 
-    /// Whether the instance belongs to the warm pool.
+    /// Tells whether the instance belongs to the warm pool.
     pub fn is_warm(self) -> bool {
         self.as_str().starts_with("Warmed:")
     }

@@ -9,7 +9,7 @@ use crate::clock::{iso8601, real_time};
 use crate::ec2::{private_name, public_name};
 use crate::fleet::InstanceFacts;
 
-/// What stands behind `/latest/` or `/2021-07-15/`; none for other paths.
+/// Returns the key after `/latest/` or `/2021-07-15/`; none for other paths.
 pub(super) fn below_version(path: &str) -> Option<&str> {
     let (version, key) = path.strip_prefix('/')?.split_once('/').unwrap_or((path.strip_prefix('/')?, ""));
     let dated = version.len() == 10
@@ -20,7 +20,7 @@ pub(super) fn below_version(path: &str) -> Option<&str> {
     (version == "latest" || dated).then_some(key)
 }
 
-/// A value, or the listing of a directory.
+/// Returns a value, or the listing of a directory.
 pub(super) fn lookup(values: &BTreeMap<String, String>, key: &str) -> Option<String> {
     if let Some(value) = values.get(key) {
         return Some(value.clone());
@@ -38,7 +38,7 @@ pub(super) fn lookup(values: &BTreeMap<String, String>, key: &str) -> Option<Str
     (!below.is_empty()).then(|| below.into_iter().collect::<Vec<_>>().join("\n"))
 }
 
-/// All keys that exist now. `group` is the target state that follows from the Auto Scaling group.
+/// Returns all keys that exist now. `group` is the target state that follows from the Auto Scaling group.
 pub(super) fn values(
     facts: &InstanceFacts,
     group: Option<&str>,
@@ -85,7 +85,7 @@ fn meta_data(facts: &InstanceFacts, group: Option<&str>) -> Vec<(String, String)
     some("autoscaling/target-lifecycle-state", target);
     let spot = facts.spot.as_ref();
     some("spot/instance-action", spot.map(|notice| json!(notice).to_string()));
-    // The older key, which knows of terminations only.
+    // The older key announces only terminations.
     let termination = spot.filter(|notice| notice.action == "terminate");
     some("spot/termination-time", termination.map(|notice| notice.time.clone()));
     let rebalance = facts.rebalance.as_ref().map(|time| json!({ "noticeTime": time }).to_string());
@@ -99,7 +99,7 @@ fn meta_data(facts: &InstanceFacts, group: Option<&str>) -> Vec<(String, String)
     values
 }
 
-/// `network/interfaces/macs/<mac>/`, which cloud-init reads.
+/// Returns the keys below `network/interfaces/macs/<mac>/`, which cloud-init reads.
 fn interface(facts: &InstanceFacts) -> Vec<(String, String)> {
     let Some(mac) = &facts.mac else { return Vec::new() };
     let keys = [

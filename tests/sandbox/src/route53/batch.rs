@@ -10,20 +10,20 @@ use super::record::{Key, RecordSet, RecordType, Routing};
 use super::value;
 use super::zone::{Records, Zone};
 
-/// What a change does with its set.
+/// The action of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Action {
-    /// Only if it does not exist.
+    /// Creates the record set only if it does not exist.
     Create,
-    /// Only if it is exactly so.
+    /// Deletes the record set only if it is exactly the same.
     Delete,
-    /// Whatever there was.
+    /// Creates or replaces the record set.
     Upsert,
 }
 
 impl Action {
-    /// As the API writes it.
+    /// Returns the action as the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "CREATE",
@@ -40,16 +40,16 @@ impl Action {
 /// One change of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// What is done.
+    /// The action.
     pub action: Action,
-    /// With which set.
+    /// The record set.
     pub set: RecordSet,
 }
 
-/// The records that the zone would have after the batch, and the changes with their names normalised.
+/// Returns the records that the zone would have after the batch, and the changes with their names normalised.
 ///
 /// # Errors
-/// All messages of the `InvalidChangeBatch` that the real service would answer with.
+/// Fails with all messages of the real service's `InvalidChangeBatch`.
 pub(crate) fn apply(zone: &Zone, changes: &[Change]) -> Result<(Records, Vec<Change>), Vec<String>> {
     check_size(changes).map_err(|message| vec![message])?;
     let (named, mut problems) = check_sets(zone, changes);
@@ -70,13 +70,13 @@ pub(crate) fn apply(zone: &Zone, changes: &[Change]) -> Result<(Records, Vec<Cha
     Ok((after.records, named.into_iter().map(|(_, change)| change).collect()))
 }
 
-/// How many changes a batch is for the throughput limit.
+/// Returns how much a batch counts for the throughput limit, in changes.
 pub(crate) fn weight(changes: &[Change]) -> usize {
     changes.len()
 }
 
-/// "A request cannot contain more than 1,000 ResourceRecord elements", "32,000 characters" in all values; both count
-/// twice for UPSERT (Developer Guide, quotas). A set without values, an alias, counts as one record.
+/// Checks the size: "A request cannot contain more than 1,000 ResourceRecord elements", "32,000 characters" in all
+/// values; both count twice for UPSERT (Developer Guide, quotas). An alias, which has no values, counts as one record.
 fn check_size(changes: &[Change]) -> Result<(), String> {
     let counted =
         |change: &Change, count: usize| if change.action == Action::Upsert { 2 * count } else { count };
@@ -153,7 +153,7 @@ fn check_set(zone: &Zone, name: &DnsName, set: &RecordSet) -> Vec<String> {
     problems
 }
 
-/// One set may stand twice in a batch only as its replacement, `DELETE` before `CREATE`.
+/// Refuses a record set that stands twice in a batch, unless `CREATE` replaces it after `DELETE`.
 fn check_combinations(named: &[(DnsName, Change)]) -> Vec<String> {
     let mut actions: BTreeMap<Key, (&Change, Vec<Action>)> = BTreeMap::new();
     for (name, change) in named {
@@ -198,7 +198,7 @@ fn apply_one(zone: &mut Zone, name: &DnsName, change: &Change) -> Result<(), Str
     }
 }
 
-/// Refuses CNAME beside other types, and sets of one name and type with different policies.
+/// Refuses a CNAME beside other types, and sets of one name and type with different policies.
 fn check_neighbours(zone: &Zone, name: &DnsName, set: &RecordSet) -> Result<(), String> {
     let record_type = set.record_type.as_str();
     for other in zone.sets_of_name(name) {
@@ -234,7 +234,7 @@ fn check_policies(name: &DnsName, set: &RecordSet, other: &RecordSet) -> Result<
     }
     let record_type = set.record_type.as_str();
     let identifier = set.set_identifier.as_ref().map(|id| format!(", SetIdentifier \"{id}\""));
-    // Seen for multivalue ("a non multivalue answer rrset exists"); the other combinations follow its pattern.
+    // Observed for multivalue ("a non multivalue answer rrset exists"); the other combinations follow its pattern.
     let existing = match set.routing {
         None => format!("a {}", policy(other)),
         Some(_) => format!("a non {}", policy(set)),

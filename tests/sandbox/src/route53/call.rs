@@ -1,14 +1,14 @@
-//! What was asked and how that ended, for whoever counts calls.
+//! The requests and their results, for tests that count calls.
 
 use std::time::Instant;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// When it came, by the clock of [`super::Options`].
+    /// When the request came, by the clock of [`super::Options`].
     pub at: Instant,
-    /// E.g. `ChangeResourceRecordSets`.
+    /// The operation, e.g. `ChangeResourceRecordSets`.
     pub operation: &'static str,
-    /// The code of the refusal, e.g. `Throttling`; none when it was carried out.
+    /// The code of the refusal, e.g. `Throttling`; none when the request was carried out.
     pub refusal: Option<String>,
 }

@@ -1,21 +1,21 @@
-//! A clock that tests can move, and the token buckets that fill by it.
+//! A clock that tests can move, and the token buckets that it fills.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// The time that buckets and propagation go by. Clones share one clock.
+/// The clock of buckets and propagation. Clones share one clock.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<Mutex<Instant>>>);
 
 impl Clock {
-    /// The machine's own.
+    /// Returns the machine's own clock.
     pub fn real() -> Self {
         Self(None)
     }
 
-    /// One that stands still until [`Clock::advance`].
+    /// Returns a clock that stands still until [`Clock::advance`].
     pub fn manual() -> Self {
         Self(Some(Arc::new(Mutex::new(Instant::now()))))
     }
@@ -38,22 +38,22 @@ impl Clock {
 /// A token bucket's size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BucketSize {
-    /// Tokens in a full bucket, the burst.
+    /// The number of tokens in a full bucket: the burst.
     pub capacity: u32,
-    /// Tokens added each second.
+    /// The number of tokens added each second.
     pub per_second: f64,
 }
 
 /// The two limits of an account ("Throttling for Amazon Route 53 API requests", Developer Guide).
 ///
-/// The guide gives every action a bucket of its own too; for the actions served here it has the account's size, so
-/// that it can never be the one that is empty.
+/// The guide also gives every action a bucket of its own; for the actions served here it is as large as the account's,
+/// so that it never is the one that runs empty.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Throttle {
-    /// Requests of all actions together; documented: 50 and 10 a second.
+    /// The limit for requests of all actions together; documented: 50 and 10 a second.
     pub requests: BucketSize,
-    /// Record changes. That this limit exists is documented; the size here is our assumption, large enough for one
-    /// batch of the greatest permitted size.
+    /// The limit for record changes. The guide documents that it exists; the size here is an assumption, large enough
+    /// for one batch of the greatest permitted size.
     pub changes: BucketSize,
 }
 
@@ -67,7 +67,7 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// What older accounts and texts say: five requests a second.
+    /// Returns the limit of older accounts and texts: five requests a second.
     pub fn five_a_second() -> Self {
         Self { requests: BucketSize { capacity: 5, per_second: 5.0 }, ..Self::default() }
     }
@@ -85,7 +85,7 @@ impl Bucket {
         Self { size, tokens: f64::from(size.capacity), filled: now }
     }
 
-    /// Takes so many tokens, or none when there are not enough.
+    /// Takes this many tokens, or none when there are not enough.
     pub(crate) fn take(&mut self, tokens: usize, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + elapsed * self.size.per_second).min(f64::from(self.size.capacity));

@@ -1,4 +1,4 @@
-//! Listing: record sets of a zone, zones by name; ordering and paging as the service does it.
+//! Listings: record sets of a zone, and zones by name, ordered and paged like the service's.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,7 +14,7 @@ const PAGE: usize = 300;
 /// The most zones in one page.
 const ZONES_PAGE: usize = 100;
 
-/// The content of a `ListResourceRecordSetsResponse`.
+/// Returns the content of a `ListResourceRecordSetsResponse`.
 pub(crate) fn record_sets(zone: &Zone, query: &str) -> Result<String, Refusal> {
     let query = parameters(query);
     let maximum = max_items(&query, PAGE)?;
@@ -33,7 +33,7 @@ pub(crate) fn record_sets(zone: &Zone, query: &str) -> Result<String, Refusal> {
     Ok(content + &element("MaxItems", &maximum.to_string()))
 }
 
-/// Where a page begins: at `name`, `type`, `identifier`, each of which needs those before it.
+/// Returns where a page begins: at `name`, `type`, `identifier`, each of which needs those before it.
 fn start(query: &BTreeMap<String, String>) -> Result<Bound<Key>, Refusal> {
     let get = |key: &str| query.get(key).filter(|value| !value.is_empty());
     let (name, record_type, identifier) = (get("name"), get("type"), get("identifier"));
@@ -55,7 +55,7 @@ fn start(query: &BTreeMap<String, String>) -> Result<Bound<Key>, Refusal> {
     Ok(Bound::Included(Key { order: name.order(), record_type, identifier }))
 }
 
-/// The content of a `ListHostedZonesByNameResponse`.
+/// Returns the content of a `ListHostedZonesByNameResponse`.
 pub(crate) fn zones_by_name(zones: &Zones, query: &str) -> Result<String, Refusal> {
     let query = parameters(query);
     let maximum = max_items(&query, ZONES_PAGE)?;
@@ -89,7 +89,7 @@ pub(crate) fn zones_by_name(zones: &Zones, query: &str) -> Result<String, Refusa
     Ok(content + &element("MaxItems", &maximum.to_string()))
 }
 
-/// `maxitems`: more than a page is a page.
+/// Reads `maxitems`: a number above a page's size means one page.
 fn max_items(query: &BTreeMap<String, String>, page: usize) -> Result<usize, Refusal> {
     let Some(text) = query.get("maxitems") else { return Ok(page) };
     match text.parse::<usize>() {

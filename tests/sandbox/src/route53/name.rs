@@ -10,7 +10,7 @@ impl DnsName {
     /// Reads a name as requests give it: any case, with or without the final dot, with `\ooo` octal escapes.
     ///
     /// # Errors
-    /// The text of Route 53's `InvalidChangeBatch` message for such a name.
+    /// Fails with the text of Route 53's `InvalidChangeBatch` message for such a name.
     pub fn parse(text: &str) -> Result<Self, String> {
         let fatal = |problem: &str| Err(format!("FATAL problem: {problem} encountered with '{text}'"));
         if text.is_empty() || text == "." {
@@ -41,45 +41,45 @@ impl DnsName {
         if labels.iter().any(|label| label.len() > 63) {
             return fatal("DomainLabelTooLong (Domain label is too long)");
         }
-        // On the wire: a length octet for each label, and the root's.
+        // In a DNS message a name has a length octet for each label, and the root's.
         if labels.iter().map(|label| label.len() + 1).sum::<usize>() + 1 > 255 {
             return fatal("DomainNameTooLong (Domain name is too long)");
         }
         Ok(Self(labels))
     }
 
-    /// A name from the labels of a DNS message.
+    /// Creates a name from the labels of a DNS message.
     pub(crate) fn from_labels<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Self {
         Self(labels.map(<[u8]>::to_ascii_lowercase).collect())
     }
 
-    /// The labels, the leftmost first.
+    /// Returns the labels, the leftmost first.
     pub(crate) fn labels(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(Vec::as_slice)
     }
 
-    /// The name without its leftmost label; none for the root.
+    /// Returns the name without its leftmost label; none for the root.
     pub(crate) fn parent(&self) -> Option<Self> {
         self.0.split_first().map(|(_, rest)| Self(rest.to_vec()))
     }
 
-    /// `*` below this name.
+    /// Returns `*` below this name.
     pub(crate) fn wildcard(&self) -> Self {
         Self(std::iter::once(b"*".to_vec()).chain(self.0.iter().cloned()).collect())
     }
 
-    /// Whether this name is `zone` or below it.
+    /// Tells whether this name is `zone` or below it.
     pub(crate) fn is_within(&self, zone: &Self) -> bool {
         self.0.ends_with(&zone.0)
     }
 
-    /// How many labels there are.
+    /// Returns the number of labels.
     pub(crate) fn depth(&self) -> usize {
         self.0.len()
     }
 
-    /// The name with its labels reversed, `org.example.www.`: what `ListResourceRecordSets` sorts by. The names below
-    /// one are exactly those whose order begins with its own.
+    /// Returns the name with its labels reversed, `org.example.www`, by which `ListResourceRecordSets` sorts. The
+    /// names below a name are exactly those whose order begins with its own.
     pub(crate) fn order(&self) -> String {
         self.0.iter().rev().fold(String::new(), |mut order, label| {
             push_label(&mut order, label);
@@ -103,7 +103,8 @@ fn octal(digits: [Option<u8>; 3]) -> Option<u8> {
     })
 }
 
-/// Everything but letters, digits, hyphen and underscore comes back escaped (Route 53's "DNS domain name format").
+/// Writes a label; every byte but letters, digits, hyphen and underscore is escaped (Route 53's "DNS domain name
+/// format").
 fn push_label(text: &mut String, label: &[u8]) {
     for &byte in label {
         match byte {

@@ -1,4 +1,4 @@
-//! Reading requests. Nothing that the schema does not know is accepted.
+//! Reading of requests. Anything that the schema does not have is refused.
 
 use roxmltree::{Document, Node};
 
@@ -6,7 +6,7 @@ use super::batch::{Action, Change};
 use super::record::{Alias, RecordSet, RecordType, Routing};
 use super::xml::{NAMESPACE, Refusal};
 
-/// A `ChangeResourceRecordSets` request, not yet held against the zone.
+/// A `ChangeResourceRecordSets` request, not yet checked against the zone.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) comment: Option<String>,
@@ -16,7 +16,7 @@ pub(crate) struct Batch {
 /// Reads a `ChangeResourceRecordSetsRequest`.
 ///
 /// # Errors
-/// `MalformedInput` for what is no such document, `InvalidInput` for one that breaks the schema.
+/// Fails with `MalformedInput` for another document, with `InvalidInput` for one that breaks the schema.
 pub(crate) fn change_batch(body: &[u8]) -> Result<Batch, Refusal> {
     let malformed = || {
         Refusal::new(
@@ -218,7 +218,7 @@ fn number(node: Node<'_, '_>, what: &str, maximum: u32) -> Result<u32, Refusal> 
     })
 }
 
-/// The children of these names, each at most once; anything else is refused.
+/// Returns the children with these names, each at most once; any other child is refused.
 fn children<'a, 'input, const N: usize>(
     node: Node<'a, 'input>,
     names: [&str; N],
@@ -237,7 +237,7 @@ fn children<'a, 'input, const N: usize>(
     Ok(found)
 }
 
-/// The children, all of one name.
+/// Returns the children, which must all have one name.
 fn elements<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Result<Vec<Node<'a, 'input>>, Refusal> {
     let children: Vec<_> = node.children().filter(Node::is_element).collect();
     match children.iter().find(|child| child.tag_name().name() != name) {

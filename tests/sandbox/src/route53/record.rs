@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::name::DnsName;
 
-/// The record types that this stand-in knows; it refuses others that the real service would take. In the order in
-/// which sets of one name are listed.
+/// The record types that this stand-in knows; it refuses others that the real service would accept. Their order is the
+/// order in which sets with one name are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RecordType {
@@ -32,7 +32,7 @@ pub enum RecordType {
 }
 
 impl RecordType {
-    /// Every type, in listing order.
+    /// All types, in listing order.
     pub const ALL: [Self; 10] = [
         Self::A,
         Self::Aaaa,
@@ -46,7 +46,7 @@ impl RecordType {
         Self::Txt,
     ];
 
-    /// As the API writes it.
+    /// Returns the type as the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::A => "A",
@@ -67,7 +67,7 @@ impl RecordType {
     }
 }
 
-/// How sets of one name and type share the answers.
+/// A routing policy: how sets of one name and type share the answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Routing {
@@ -95,33 +95,33 @@ pub struct Alias {
 /// A resource record set as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordSet {
-    /// Normalised in a zone; as sent in a request.
+    /// The name: normalised in a zone, as sent in a request.
     pub name: String,
-    /// Its type.
+    /// The type.
     #[serde(rename = "type")]
     pub record_type: RecordType,
-    /// Tells apart the sets of one name and type that have a routing policy.
+    /// The identifier, which tells apart the sets of one name and type that have a routing policy.
     #[serde(default)]
     pub set_identifier: Option<String>,
     /// The routing policy; none for a simple set.
     #[serde(default)]
     pub routing: Option<Routing>,
-    /// Seconds; none for an alias.
+    /// The time to live in seconds; none for an alias.
     #[serde(default)]
     pub ttl: Option<u32>,
     /// The values as sent, TXT with its quotes; none for an alias.
     #[serde(default)]
     pub values: Vec<String>,
-    /// The target when this is an alias.
+    /// The target, if this is an alias.
     #[serde(default)]
     pub alias: Option<Alias>,
-    /// A health check's identifier: stored, never checked.
+    /// The identifier of a health check: stored, never checked.
     #[serde(default)]
     pub health_check_id: Option<String>,
 }
 
 impl RecordSet {
-    /// A simple set; `ttl` in seconds.
+    /// Creates a simple set; `ttl` is in seconds.
     pub fn simple(name: &str, record_type: RecordType, ttl: u32, values: &[&str]) -> Self {
         Self {
             name: name.to_owned(),
@@ -135,7 +135,7 @@ impl RecordSet {
         }
     }
 
-    /// Whether everything is the same, the values in any order: what a `DELETE` must give.
+    /// Tells whether everything is the same, with the values in any order, as a `DELETE` requires.
     pub(crate) fn matches(&self, other: &Self) -> bool {
         let sorted = |set: &Self| {
             let mut set = set.clone();
@@ -146,7 +146,7 @@ impl RecordSet {
     }
 }
 
-/// Where a set stands in its zone: by reversed name, type, set identifier.
+/// The position of a set in its zone: by reversed name, type, set identifier.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) order: String,
@@ -155,7 +155,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// The first key that a set of this name and type can have.
+    /// Returns the first key that a set of this name and type can have.
     pub(crate) fn first(name: &DnsName, record_type: RecordType) -> Self {
         Self { order: name.order(), record_type, identifier: String::new() }
     }

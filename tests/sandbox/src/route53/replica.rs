@@ -1,4 +1,4 @@
-//! What one name server knows: a snapshot of the zones that follows the truth at its own pace.
+//! The zones as one name server knows them: a snapshot that follows the true state at its own pace.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::clock::Clock;
 use super::zone::Zones;
 
-/// How changes reach a name server.
+/// The way in which changes reach a name server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Propagation {
     /// At once.
     #[default]
     Immediate,
-    /// So much later, by the clock of [`super::Options`].
+    /// After this time, by the clock of [`super::Options`].
     After(Duration),
     /// When released.
     Held,
@@ -62,12 +62,12 @@ impl Replica {
         });
     }
 
-    /// How later changes travel; those under way keep their time.
+    /// Sets how later changes travel; those under way keep their time.
     pub(crate) fn set_propagation(&self, propagation: Propagation) {
         self.with(|state, _| state.propagation = propagation);
     }
 
-    /// Lets everything arrive that is under way.
+    /// Lets all changes arrive that are under way.
     pub(crate) fn release(&self) {
         self.with(|state, now| state.pending.iter_mut().for_each(|pending| pending.due = Some(now)));
     }
@@ -82,7 +82,7 @@ impl Replica {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).version
     }
 
-    /// Acts on the state, then lets arrive what is due: time passes only when somebody looks.
+    /// Acts on the state, then applies the snapshots that are due: time passes only at such accesses.
     fn with(&self, act: impl FnOnce(&mut State, Instant)) {
         let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

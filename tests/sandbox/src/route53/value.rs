@@ -1,4 +1,4 @@
-//! What a value must look like, by record type. The messages are the ones seen from the real service.
+//! The form of values, by record type. The messages are those observed from the real service.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ use super::record::RecordType;
 /// Checks one value.
 ///
 /// # Errors
-/// The text of an `InvalidChangeBatch` message.
+/// Fails with the text of an `InvalidChangeBatch` message.
 pub(crate) fn check(record_type: RecordType, value: &str) -> Result<(), String> {
     let fatal = |problem: &str| {
         Err(format!("Invalid Resource Record: FATAL problem: {problem} encountered with '{value}'"))
@@ -36,7 +36,7 @@ pub(crate) fn check(record_type: RecordType, value: &str) -> Result<(), String> 
     }
 }
 
-/// What makes two values of one set duplicates of each other.
+/// Returns a form of a value that is the same for duplicates in one set.
 pub(crate) fn identity(record_type: RecordType, value: &str) -> String {
     match record_type {
         RecordType::Aaaa => {
@@ -49,10 +49,10 @@ pub(crate) fn identity(record_type: RecordType, value: &str) -> String {
     }
 }
 
-/// The strings of a TXT value: each in quotation marks, separated by spaces, `\"`, `\\` and `\ooo` escaped.
+/// Reads the strings of a TXT value: each in quotation marks, separated by spaces, `\"`, `\\` and `\ooo` escaped.
 ///
 /// # Errors
-/// Route 53's name of the problem.
+/// Fails with Route 53's name of the problem.
 pub(crate) fn text_strings(value: &str) -> Result<Vec<Vec<u8>>, &'static str> {
     const UNQUOTED: &str = "InvalidCharacterString (Value should be enclosed in quotation marks)";
     const UNSUPPORTED: &str = "UnsupportedCharacter (Value contains unsupported characters)";
@@ -80,7 +80,7 @@ pub(crate) fn text_strings(value: &str) -> Result<Vec<Vec<u8>>, &'static str> {
     if value.len() > 4000 { Err(TOO_LONG) } else { Ok(strings) }
 }
 
-/// Reads up to the closing quotation mark; returns the string and what was read, the mark included.
+/// Reads up to the closing quotation mark; returns the string and the number of bytes read, including the mark.
 fn quoted_string(
     text: &[u8],
     unquoted: &'static str,
@@ -112,7 +112,7 @@ fn quoted_string(
     }
 }
 
-/// The value as DNS data; none when it cannot be read.
+/// Returns the value as DNS data; none when it cannot be read.
 pub(crate) fn wire(record_type: RecordType, value: &str) -> Option<RData> {
     use hickory_proto::rr::rdata;
     let wire_type = match record_type {
@@ -135,7 +135,7 @@ pub(crate) fn wire(record_type: RecordType, value: &str) -> Option<RData> {
     RData::try_from_str(wire_type, value).ok()
 }
 
-/// A name as DNS data.
+/// Returns a name as DNS data.
 pub(crate) fn wire_name(name: &DnsName) -> Option<hickory_proto::rr::Name> {
     hickory_proto::rr::Name::from_labels(name.labels()).ok()
 }

@@ -1,4 +1,4 @@
-//! Writing answers and refusals.
+//! Writers of answers and refusals.
 
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,19 +14,20 @@ use crate::xml::escape;
 /// The namespace of the API, version 2013-04-01.
 pub(crate) const NAMESPACE: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
 
-/// How an `InvalidChangeBatch` is written.
+/// The form of an `InvalidChangeBatch`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalShape {
-    /// As every other error, the messages joined in square brackets: what the service sends now (shown in
+    /// The form of every other error, with the messages joined in square brackets: the service sends it now (shown in
     /// aws-sdk-kotlin pull request 1435, 2024, and in many issue reports since about 2018).
     #[default]
     Wrapped,
-    /// `<InvalidChangeBatch><Messages><Message>`, as the API reference documents it and as the service once sent it.
+    /// The form `<InvalidChangeBatch><Messages><Message>`, which the API reference documents and the service once
+    /// sent.
     Documented,
 }
 
-/// Why a request is not answered with a result.
+/// The refusal of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     status: u16,
@@ -43,7 +44,7 @@ impl Refusal {
         Self { status: 400, code: "InvalidChangeBatch".to_owned(), messages }
     }
 
-    /// An error of this code with the message that the service has for it.
+    /// Creates an error of this code with the service's own message for it.
     pub(crate) fn known(status: u16, code: &str) -> Self {
         let message = match code {
             "Throttling" | "ThrottlingException" => "Rate exceeded",
@@ -83,7 +84,7 @@ impl Refusal {
     }
 }
 
-/// A result: `name` is the root element, `content` what it holds.
+/// Writes a result: `name` is the root element, `content` its content.
 pub(crate) fn result(name: &str, content: &str) -> Response {
     document(200, &format!("<{name} xmlns=\"{NAMESPACE}\">{content}</{name}>"), &request_id())
 }
@@ -97,17 +98,17 @@ fn document(status: u16, body: &str, request_id: &str) -> Response {
     response
 }
 
-/// An element that holds text.
+/// Writes an element that contains text.
 pub(crate) fn element(name: &str, text: &str) -> String {
     wrap(name, &escape(text))
 }
 
-/// An element that holds elements.
+/// Writes an element that contains elements.
 pub(crate) fn wrap(name: &str, content: &str) -> String {
     format!("<{name}>{content}</{name}>")
 }
 
-/// A `ResourceRecordSet`, its elements in the order of the schema.
+/// Writes a `ResourceRecordSet`, its elements in the order of the schema.
 pub(crate) fn record_set(set: &RecordSet) -> String {
     let mut content = element("Name", &set.name) + &element("Type", set.record_type.as_str());
     if let Some(identifier) = &set.set_identifier {
@@ -140,7 +141,7 @@ pub(crate) fn record_set(set: &RecordSet) -> String {
     wrap("ResourceRecordSet", &content)
 }
 
-/// A `HostedZone`.
+/// Writes a `HostedZone`.
 pub(crate) fn hosted_zone(zone: &Zone) -> String {
     let content = element("Id", &format!("/hostedzone/{}", zone.id))
         + &element("Name", &zone.name.to_string())
@@ -150,7 +151,7 @@ pub(crate) fn hosted_zone(zone: &Zone) -> String {
     wrap("HostedZone", &content)
 }
 
-/// A moment as the API writes it, `2026-01-31T12:00:00.000Z`.
+/// Formats a time as the API does, `2026-01-31T12:00:00.000Z`.
 pub(crate) fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -163,7 +164,7 @@ pub(crate) fn timestamp(time: SystemTime) -> String {
     text
 }
 
-/// The date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Returns the date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);

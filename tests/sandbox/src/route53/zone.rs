@@ -1,4 +1,4 @@
-//! A hosted zone: its record sets, and who finds which.
+//! A hosted zone: its record sets, and how they are found.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,34 +8,34 @@ use serde::{Deserialize, Serialize};
 use super::name::DnsName;
 use super::record::{Key, RecordSet, RecordType};
 
-/// A zone to begin with.
+/// The options of a zone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ZoneOptions {
-    /// Its identifier, without `/hostedzone/`.
+    /// The identifier, without `/hostedzone/`.
     pub id: String,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Private zones are refused by the authoritative servers and have no delegation set.
+    /// Whether the zone is private: the authoritative servers refuse private zones, which have no delegation set.
     #[serde(default)]
     pub private: bool,
-    /// The names of its authoritative servers, in the order of the server indexes.
+    /// The names of the authoritative servers, in the order of the server indexes.
     pub name_servers: Vec<String>,
 }
 
 impl ZoneOptions {
-    /// A public zone with two name servers.
+    /// Returns a public zone with two name servers.
     pub fn public(id: &str, name: &str) -> Self {
         let name_servers = vec!["ns-1.awsdns.test.".to_owned(), "ns-2.awsdns.test.".to_owned()];
         Self { id: id.to_owned(), name: name.to_owned(), private: false, name_servers }
     }
 
-    /// A private zone.
+    /// Returns a private zone.
     pub fn private(id: &str, name: &str) -> Self {
         Self { private: true, ..Self::public(id, name) }
     }
 }
 
-/// The record sets of a zone in listing order. Sets are shared between the snapshots that servers hold.
+/// The record sets of a zone in listing order. The snapshots of the servers share the sets.
 pub(crate) type Records = BTreeMap<Key, Arc<RecordSet>>;
 
 /// All zones at one moment, by identifier.
@@ -51,7 +51,7 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
-    /// A zone as Route 53 creates it: NS (172800 s) and SOA (900 s) at the apex.
+    /// Creates a zone as Route 53 does: with NS (172800 s) and SOA (900 s) at the apex.
     pub(crate) fn new(options: &ZoneOptions) -> Result<Self, String> {
         let name = DnsName::parse(&options.name)?;
         let Some(primary) = options.name_servers.first() else {
@@ -75,7 +75,7 @@ impl Zone {
         })
     }
 
-    /// The sets of this name and type.
+    /// Returns the sets of this name and type.
     pub(crate) fn sets(&self, name: &DnsName, record_type: RecordType) -> Vec<&RecordSet> {
         let first = Key::first(name, record_type);
         let order = first.order.clone();
@@ -86,12 +86,12 @@ impl Zone {
             .collect()
     }
 
-    /// All sets of this name.
+    /// Returns all sets of this name.
     pub(crate) fn sets_of_name(&self, name: &DnsName) -> Vec<&RecordSet> {
         RecordType::ALL.into_iter().flat_map(|record_type| self.sets(name, record_type)).collect()
     }
 
-    /// Whether the name exists: it has sets, or names below it have (an empty non-terminal).
+    /// Tells whether the name exists: it has sets, or names below it have (an empty non-terminal).
     pub(crate) fn exists(&self, name: &DnsName) -> bool {
         let first = Key::first(name, RecordType::A);
         let order = first.order.clone();

@@ -1,23 +1,23 @@
-//! Which object of which bucket a request is about, and what it asks for.
+//! The bucket, the object and the action of a request.
 
 use crate::aws::query::{Params, percent_decode};
 use crate::http::Request;
 
-/// A request, taken apart.
+/// The parsed target of a request.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) bucket: String,
-    /// Empty for the bucket itself.
+    /// The key; empty for the bucket itself.
     pub(super) key: String,
-    /// S3's name of the call; `Unknown` for those that the sandbox does not have.
+    /// S3's name of the call; `Unknown` for calls that the sandbox does not have.
     pub(super) action: &'static str,
     pub(super) query: Params,
 }
 
-/// Parameters of `GetObject` and `PutObject`: the name of the call, as some SDKs add it, and nothing else. Others name a
-/// version, a part, an ACL ...: calls of their own.
+/// The parameters of `GetObject` and `PutObject`: only the name of the call, as some SDKs add it. Others name a
+/// version, a part, an ACL and so on, and make it another call.
 const OF_OBJECTS: [&str; 1] = ["x-id"];
-/// Parameters of `ListObjectsV2`.
+/// The parameters of `ListObjectsV2`.
 const OF_LISTS: [&str; 9] = [
     "list-type",
     "prefix",
@@ -43,7 +43,7 @@ impl Target {
     }
 }
 
-/// `BUCKET.s3.REGION.amazonaws.com` and `BUCKET.s3.amazonaws.com` name a bucket; any other host does not.
+/// Returns the bucket in `BUCKET.s3.REGION.amazonaws.com` or `BUCKET.s3.amazonaws.com`; no other host names a bucket.
 fn bucket_of_host(host: &str) -> Option<&str> {
     let name = host.split_once(':').map_or(host, |(name, _)| name).strip_suffix(".amazonaws.com")?;
     let (bucket, region) = name.split_once(".s3").filter(|(bucket, _)| !bucket.is_empty())?;

@@ -1,4 +1,4 @@
-//! Writing answers and refusals.
+//! Writers of answers and refusals.
 
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
@@ -12,7 +12,7 @@ use crate::xml::escape;
 /// The namespace of the API's answers; its errors have none.
 pub(super) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-/// What S3 refuses, apart from what the front does.
+/// The reason of a refusal by S3, as opposed to the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     AccessDenied,
@@ -46,12 +46,12 @@ impl Refused {
     }
 }
 
-/// An error with what S3 adds to it.
+/// An error with S3's additions.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: u16,
     code: String,
-    /// Elements beside code and message, and the region for the header that names it.
+    /// The elements after code and message; `region` is for the header that names the region.
     details: Vec<(&'static str, String)>,
     region: Option<String>,
 }
@@ -68,14 +68,14 @@ impl Refusal {
         Self { details: vec![("Key", key.to_owned())], ..refused.into() }
     }
 
-    /// The bucket is in another region.
+    /// Creates the refusal for a bucket in another region.
     pub(super) fn redirect(bucket: &str, region: &str) -> Self {
         let endpoint = format!("{bucket}.s3.{region}.amazonaws.com");
         let details = vec![("Endpoint", endpoint), ("Bucket", bucket.to_owned())];
         Self { status: 301, code: "PermanentRedirect".to_owned(), details, region: Some(region.to_owned()) }
     }
 
-    /// One that the front or a fault asks for.
+    /// Creates a refusal that the front or a fault asks for.
     pub(super) fn known(status: u16, code: &str, region: &str) -> Self {
         let mut refusal = Self { status, code: code.to_owned(), details: Vec::new(), region: None };
         if code == "AuthorizationHeaderMalformed" {
@@ -137,7 +137,7 @@ fn message(code: &str) -> &'static str {
     }
 }
 
-/// The whole object, or the range of it that is asked for.
+/// Returns the whole object, or the requested range.
 pub(super) fn object(request: &Request, object: &Object) -> Result<Response, Refusal> {
     let wanted = request.header("if-match");
     if !wanted.is_empty() && wanted != "*" && wanted.trim_matches('"') != object.etag.trim_matches('"') {
@@ -163,7 +163,7 @@ pub(super) fn object(request: &Request, object: &Object) -> Result<Response, Ref
     Ok(response)
 }
 
-/// `bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-COUNT`; what is not understood is not a range.
+/// Reads `bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-COUNT`; any other text is not a range.
 fn range(header: &str, size: usize) -> Result<Option<(usize, usize)>, Refused> {
     let Some((first, last)) = header.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
         return Ok(None);
@@ -178,7 +178,7 @@ fn range(header: &str, size: usize) -> Result<Option<(usize, usize)>, Refused> {
     }
 }
 
-/// What `PutObject` answers.
+/// Returns the answer of `PutObject`.
 pub(super) fn stored(object: &Object) -> Response {
     let mut response = reply(200, "application/xml", Bytes::new());
     put(&mut response, "etag", &object.etag);
@@ -188,7 +188,7 @@ pub(super) fn stored(object: &Object) -> Response {
     response
 }
 
-/// What `HeadBucket` answers.
+/// Returns the answer of `HeadBucket`.
 pub(super) fn bucket(region: &str) -> Response {
     let mut response = xml(200, String::new());
     put(&mut response, "x-amz-bucket-region", region);

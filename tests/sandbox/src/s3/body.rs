@@ -1,10 +1,11 @@
-//! A request's body: unpacked from `aws-chunked`, and compared with what its headers and trailers say of it.
+//! The body of a request: unpacked from `aws-chunked`, and compared with the checksums and lengths in its headers and
+//! trailers.
 //!
 //! | `x-amz-content-sha256` | the body |
 //! |---|---|
-//! | a hash | has this SHA-256 |
-//! | `UNSIGNED-PAYLOAD` | is as it is |
-//! | `STREAMING-UNSIGNED-PAYLOAD-TRAILER` | comes in `aws-chunked`, with checksums behind it |
+//! | a hash | must have this SHA-256 |
+//! | `UNSIGNED-PAYLOAD` | is taken as it is |
+//! | `STREAMING-UNSIGNED-PAYLOAD-TRAILER` | is in `aws-chunked`, with checksums after it |
 //! | chunks with signatures | 501: no client here sends them |
 
 use hyper::body::Bytes;
@@ -14,7 +15,7 @@ use super::answers::Refused;
 use crate::http::Request;
 use crate::secrets::base64;
 
-/// The content that a request brings.
+/// Returns the checked content of a request.
 pub(super) fn checked(request: &Request) -> Result<Bytes, Refused> {
     let (content, trailers) = match request.header("x-amz-content-sha256") {
         "UNSIGNED-PAYLOAD" => (request.body.clone(), Vec::new()),
@@ -40,7 +41,7 @@ pub(super) fn checked(request: &Request) -> Result<Bytes, Refused> {
 
 type Trailers = Vec<(String, String)>;
 
-/// `SIZE CRLF BYTES CRLF ... 0 CRLF TRAILERS CRLF`, sizes in hexadecimal digits.
+/// Unpacks `SIZE CRLF BYTES CRLF ... 0 CRLF TRAILERS CRLF`, sizes in hexadecimal digits.
 fn unpacked(request: &Request) -> Result<(Bytes, Trailers), Refused> {
     let mut content = Vec::new();
     let mut rest: &[u8] = &request.body;
@@ -76,20 +77,20 @@ fn line(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(bytes.get(..end)?).ok()?, bytes.get(end + 2..)?))
 }
 
-/// The checksums that S3 has and clients use.
+/// The checksum algorithms of S3 that clients use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Crc32,
     Crc64Nvme,
     Sha256,
-    /// Known to S3 and not to the sandbox.
+    /// An algorithm that S3 knows and the sandbox does not.
     Other,
 }
 
-/// The algorithm whose checksum a header or trailer holds.
+/// Returns the algorithm of the checksum in a header or trailer.
 fn checksum_of(header: &str) -> Option<Algorithm> {
     match header.strip_prefix("x-amz-checksum-")? {
-        // Says which of them; asks for them in the answer; says how those of parts are put together.
+        // These name the algorithm, ask for checksums in the answer, and say how the checksums of parts are combined.
         "algorithm" | "mode" | "type" => None,
         "crc32" => Some(Algorithm::Crc32),
         "crc64nvme" => Some(Algorithm::Crc64Nvme),
@@ -102,7 +103,8 @@ impl Algorithm {
     fn sum(self, content: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Crc32 => Some(crc32(content).to_be_bytes().to_vec()),
-            // Polynomials with their bits reversed, as in the CRC catalogue (https://reveng.sourceforge.io/crc-catalogue/).
+            // The bits of the polynomials are reversed, as in the CRC catalogue
+            // (https://reveng.sourceforge.io/crc-catalogue/).
             Self::Crc64Nvme => Some(crc(content, 0x9a6c_9329_ac4b_c9b5, u64::MAX).to_be_bytes().to_vec()),
             Self::Sha256 => Some(Sha256::digest(content).to_vec()),
             Self::Other => None,
@@ -115,7 +117,7 @@ fn crc32(content: &[u8]) -> u32 {
     crc(content, 0xedb8_8320, u64::from(u32::MAX)) as u32
 }
 
-/// A reflected CRC: `ones` is both the start and what the end is combined with.
+/// Computes a reflected CRC: `ones` is both the initial value and the final XOR.
 fn crc(content: &[u8], polynomial: u64, ones: u64) -> u64 {
     let step = |sum: u64| if sum & 1 == 1 { sum >> 1 ^ polynomial } else { sum >> 1 };
     let table: Vec<u64> = (0..256).map(|byte| (0..8).fold(byte, |sum, _| step(sum))).collect();
@@ -126,7 +128,7 @@ fn crc(content: &[u8], polynomial: u64, ones: u64) -> u64 {
     content.iter().fold(ones, next) ^ ones
 }
 
-/// `CRC32` of an object as S3 sends it.
+/// Returns the `CRC32` of an object as S3 sends it.
 pub(super) fn crc32_base64(content: &[u8]) -> String {
     base64(&crc32(content).to_be_bytes())
 }
@@ -139,7 +141,7 @@ pub(super) fn sha256_hex(content: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The catalogue's check values, of the nine digits.
+    /// The catalogue's check values, for the nine digits.
     #[test]
     fn checksums_are_those_of_the_catalogue() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);

@@ -1,4 +1,4 @@
-//! `ListObjectsV2`: keys in the order of their bytes, what they have in common up to a delimiter, in pages.
+//! `ListObjectsV2`: keys in the order of their bytes, grouped by a delimiter, in pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::aws::xml::Xml;
 use crate::clock::iso8601;
 use crate::http::Response;
 
-/// Keys and prefixes on a page at most.
+/// The most keys and prefixes on a page.
 const PAGE: usize = 1000;
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub(super) fn answer(target: &Target, objects: &BTreeMap<String, Object>) -> Res
         number => number.parse::<usize>().map_err(|_| Refused::InvalidArgument)?.min(PAGE),
     };
     let (prefix, delimiter) = (text("prefix"), text("delimiter"));
-    // The token is the last row of the page before: clients must not look into it.
+    // The token is the last row of the page before; clients must not depend on its form.
     let after =
         if text("continuation-token").is_empty() { text("start-after") } else { text("continuation-token") };
     let row = |key: &'_ str| -> Option<usize> {
@@ -88,7 +88,7 @@ pub(super) fn answer(target: &Target, objects: &BTreeMap<String, Object>) -> Res
     Ok(xml(200, body))
 }
 
-/// Form encoding, but for slashes, which S3 leaves as they are.
+/// Encodes a text as a form does, except for slashes, which S3 leaves as they are.
 fn encoded(text: &str) -> String {
     let letter = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' | b'/' => {

@@ -1,4 +1,4 @@
-//! What Scalelite's answers look like, as observed on 1.8.5.
+//! Scalelite's answers, as observed on 1.8.5.
 
 use serde::Serialize;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::store::{Loaded, ServerState};
 use crate::http::{Request, Response, reply};
 use crate::xml::escape;
 
-/// A refusal with HTTP status 200, whatever the client accepts.
+/// Returns a refusal with HTTP status 200, whatever the client accepts.
 pub(super) fn refused(key: &str, message: &str) -> Response {
     let (key, message) = (escape(key), escape(message));
     let body = format!(
@@ -21,7 +21,7 @@ pub(super) fn unsupported() -> Response {
     refused("unsupportedRequest", "This request is not supported.")
 }
 
-/// An error that Scalelite did not catch: empty HTML, or a few words of JSON for those who ask for it.
+/// Returns an error that Scalelite did not catch: empty HTML, or short JSON for clients that ask for it.
 pub(super) fn uncaught(status: u16, request: &Request) -> Response {
     if accepts_json(request.header("accept")) { uncaught_json(status) } else { empty(status) }
 }
@@ -35,7 +35,7 @@ pub(super) fn empty(status: u16) -> Response {
     reply(status, "text/html; charset=utf-8", "")
 }
 
-/// Rails takes a list that contains `*/*` for a browser's, and answers a browser with HTML.
+/// Tells whether the client gets JSON: Rails takes a list with `*/*` for a browser's, and answers a browser with HTML.
 fn accepts_json(accept: &str) -> bool {
     let mut types = accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
     let browser = accept.contains(',') && types.clone().any(|part| part == "*/*");
@@ -55,12 +55,12 @@ pub(super) fn json_reply(status: u16, body: &impl Serialize) -> Response {
     reply(status, "application/json; charset=utf-8", body)
 }
 
-/// A page of the proxy before Scalelite.
+/// Returns a page of the proxy in front of Scalelite.
 pub(super) fn page(status: u16) -> Response {
     crate::bbb::nginx_page(status)
 }
 
-/// A server as the API shows it; the fields stand in this order.
+/// A server as the API shows it; the fields are in this order.
 #[derive(Serialize)]
 pub(super) struct ServerBody {
     id: String,
@@ -79,13 +79,13 @@ pub(super) struct ServerBody {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Load {
-    /// JSON has no infinity: null.
+    /// A number; infinity becomes null, as JSON has none.
     Known(f64),
     Unavailable(&'static str),
 }
 
 impl ServerBody {
-    /// `with_tag` is false before 1.6.0.
+    /// Creates a server's body; `with_tag` is false before 1.6.0.
     pub(super) fn new(copy: &Loaded, with_tag: bool) -> Self {
         let server = &copy.server;
         Self {
@@ -102,7 +102,7 @@ impl ServerBody {
     }
 }
 
-/// A decimal as Ruby writes it into JSON: a string with a fraction, or null when there is no such number.
+/// Formats a decimal as Ruby does in JSON: a string with a fraction, or null when there is no such number.
 pub(super) fn decimal(number: f64) -> Option<String> {
     if !number.is_finite() {
         return None;

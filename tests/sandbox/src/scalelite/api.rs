@@ -11,12 +11,12 @@ use crate::bbb::checksum::{parameter, verify};
 use crate::http::{Request, Response, reply};
 
 const BASE: &str = "/scalelite/api/";
-/// What the proxy lets through, as nginx does by default.
+/// The largest body that the proxy lets through, nginx's default.
 const BODY_LIMIT: usize = 1024 * 1024;
 /// Rails' message for a missing `server`.
 const NO_SERVER: &str = "param is missing or the value is empty: server";
 
-/// The last segment of a path of the API.
+/// Returns the last segment of a path of the API.
 pub(super) fn operation(path: &str) -> Option<&str> {
     path.strip_prefix(BASE).map(|rest| rest.trim_end_matches('/'))
 }
@@ -50,7 +50,7 @@ pub(super) async fn answer(scalelite: &Scalelite, request: &Request) -> Response
     }
 }
 
-/// What proxies and Rails' middleware say before Scalelite is asked.
+/// Returns the answers of proxies and Rails' middleware, which come before Scalelite.
 fn before_rails(scalelite: &Scalelite, request: &Request) -> Option<Response> {
     if scalelite.state().recordings_only {
         return Some(page(404));
@@ -64,7 +64,7 @@ fn before_rails(scalelite: &Scalelite, request: &Request) -> Option<Response> {
     (!name.eq_ignore_ascii_case(wanted)).then(|| empty(403))
 }
 
-/// Always 200, whatever it finds.
+/// Answers a health check, always with 200.
 fn health_check(scalelite: &Scalelite) -> Response {
     let text = if scalelite.state().redis_down {
         "Health Check Failure: Cannot connect to Redis"
@@ -74,7 +74,7 @@ fn health_check(scalelite: &Scalelite) -> Response {
     reply(200, "text/plain; charset=utf-8", text)
 }
 
-/// Content type, JSON and checksum; the body's parameters when all are right.
+/// Checks content type, JSON and checksum; returns the body's parameters when all are right.
 fn check(
     scalelite: &Scalelite,
     request: &Request,
@@ -186,7 +186,7 @@ async fn update(scalelite: &Scalelite, found: Loaded, body: &Map<String, Value>)
     saved.map_or_else(|failure| error(400, &failure.to_string()), |saved| show(scalelite, 200, &saved))
 }
 
-/// A changed URL is silently ignored.
+/// Reads the changes of an update; a changed URL is silently ignored.
 fn edit(fields: Fields<'_>, with_tags: bool) -> Result<Edit, String> {
     let state = match fields.present("state").as_deref() {
         None => None,
@@ -208,7 +208,7 @@ fn edit(fields: Fields<'_>, with_tags: bool) -> Result<Edit, String> {
 async fn panic(scalelite: &Scalelite, found: Loaded, body: &Map<String, Value>) -> Response {
     let id = found.server.id.clone();
     let refusal = || error(400, &format!("Couldn't disable server id={id}"));
-    // Only at the top level, and any text but a blank one counts, also "false".
+    // It counts only at the top level, and any text that is not blank means true, even "false".
     let keep_state = Fields(body).present("keep_state").is_some();
     let meetings = scalelite.state().store.meetings_of(&id);
     if refuse(scalelite, meetings.first()) {
@@ -229,7 +229,7 @@ async fn panic(scalelite: &Scalelite, found: Loaded, body: &Map<String, Value>) 
     }
 }
 
-/// A refusal on demand: as if the host did not end its first meeting.
+/// Refuses a panic when a test demands it, as if the host did not end its first meeting.
 fn refuse(scalelite: &Scalelite, first: Option<&String>) -> bool {
     let mut state = scalelite.state();
     let Some(left) = state.panics_to_refuse.checked_sub(1) else { return false };

@@ -12,7 +12,7 @@ pub(super) struct Pace {
     waiting: watch::Sender<usize>,
 }
 
-/// Counts a request out again, also when its client went away.
+/// A guard that stops counting a request, even when its client went away.
 struct Waiting<'a>(&'a watch::Sender<usize>);
 
 impl Drop for Waiting<'_> {

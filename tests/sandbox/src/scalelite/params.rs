@@ -1,15 +1,15 @@
-//! Parameters as Rails understands them: what counts as blank, and how loosely Ruby reads a number.
+//! Parameters as Rails understands them: which values count as blank, and how loosely Ruby reads a number.
 
 use serde_json::{Map, Value};
 
-/// A parsed JSON body; `Err` when it is not JSON.
+/// Parses a JSON body; fails when it is not JSON.
 pub(super) fn body(bytes: &[u8]) -> Result<Map<String, Value>, ()> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),
-        // Anything else is kept under a name that nobody asks for.
+        // Rails keeps any other value under a name that Scalelite never reads.
         Ok(_) => Ok(Map::new()),
         Err(_) => Err(()),
     }
@@ -35,7 +35,7 @@ pub(super) fn server(body: &Map<String, Value>) -> Nested<'_> {
     }
 }
 
-/// Named fields of which only scalars are let through.
+/// The named fields of an object, of which only scalars are let through.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a Map<String, Value>);
 
@@ -44,7 +44,7 @@ impl<'a> Fields<'a> {
         self.0.get(name).filter(|value| !matches!(value, Value::Array(_) | Value::Object(_)))
     }
 
-    /// The field as text, unless it is missing, null, false or blank.
+    /// Returns the field as text, unless it is missing, null, false or blank.
     pub(super) fn present(self, name: &str) -> Option<String> {
         match self.scalar(name)? {
             Value::Null | Value::Bool(false) => None,
@@ -53,12 +53,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Whether the field was sent at all and is not null.
+    /// Tells whether the field was sent and is not null.
     pub(super) fn given(self, name: &str) -> bool {
         self.scalar(name).is_some_and(|value| !value.is_null())
     }
 
-    /// The field as a decimal: none when it is blank, an error when Ruby has no such conversion.
+    /// Returns the field as a decimal: none when it is blank, an error when Ruby has no such conversion.
     pub(super) fn decimal(self, name: &str) -> Result<Option<f64>, ()> {
         match self.scalar(name) {
             Some(Value::Bool(true)) => Err(()),
@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// `String#to_d`: as many leading characters as make a number; 0 when there is none.
+/// Reads a number like `String#to_d`: the longest prefix that is a number, or 0 when there is none.
 fn loose_decimal(text: &str) -> f64 {
     let text = text.trim_start();
     let (sign, digits) = match text.strip_prefix('-') {
@@ -81,7 +81,7 @@ fn loose_decimal(text: &str) -> f64 {
     if digits.starts_with("NaN") {
         return f64::NAN;
     }
-    // Rust alone would also take `inf`, `nan` and a leading point.
+    // Rust alone would also accept `inf`, `nan` and a leading point.
     if !digits.starts_with(|first: char| first.is_ascii_digit()) {
         return 0.0;
     }

@@ -1,4 +1,4 @@
-//! What the load balancer's own clients see: where a meeting is created, and whether it can be joined.
+//! The load balancer as its clients see it: where a meeting is created, and whether it can be joined.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::Scalelite;
 use super::store::{MappedMeeting, Server};
 use crate::bbb::{CallError, Secret, random_password};
 
-/// Why a meeting was not created or joined.
+/// The refusal to create or join a meeting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// `messageKey`, e.g. `serverUnavailable`, `notFound`, `internalError`.
@@ -31,8 +31,8 @@ impl Scalelite {
         self.create_meeting_tagged(id, None).await
     }
 
-    /// Creates a meeting, or creates a running one again, as `create` does: on the server where it is mapped, else on the
-    /// one with the lowest load. Returns that server's URL once the host's own `create` succeeded.
+    /// Creates a meeting, or creates a running one again, as `create` does: on the server to which it is mapped, or
+    /// else on the one with the lowest load. Returns that server's URL once the host's own `create` succeeded.
     ///
     /// `tag` is the client's `meta_server-tag`: `x` prefers servers with that tag, `x!` insists on one.
     pub async fn create_meeting_tagged(&self, id: &str, tag: Option<&str>) -> Result<String, Refusal> {
@@ -51,7 +51,7 @@ impl Scalelite {
         if state.redis_down {
             return Err(Refusal::internal("Internal Server Error"));
         }
-        // Asked first, also for a meeting that is mapped already.
+        // This is checked first, even for a meeting that is already mapped.
         let Some(available) = state.store.available(tag) else {
             return Err(Refusal::internal("Could not find any available servers."));
         };
@@ -61,7 +61,7 @@ impl Scalelite {
         };
         let mapped = state.store.meetings.entry(id.to_owned()).or_insert_with(fresh).clone();
         let Some(server) = state.store.servers.get(&mapped.server_id).cloned() else {
-            // Stuck: the record stays although its server was deleted.
+            // The meeting is stuck: its record stays although its server was deleted.
             let message = format!("Couldn't find Server with id={}", mapped.server_id);
             return Err(Refusal::internal(&message));
         };
@@ -94,10 +94,10 @@ impl Scalelite {
         Ok(server.url.clone())
     }
 
-    /// Forgets a mapped meeting, then asks its host to end it. Whether the host did.
+    /// Forgets a mapped meeting, then asks its host to end it. Tells whether the host did.
     pub(super) async fn end_mapped(&self, server: &Server, meeting: &str) -> bool {
         let mapped = self.state().store.meetings.remove(meeting);
-        // Another request forgot it in the meantime; the call below is made all the same.
+        // Another request may have forgotten it meanwhile; the call below is made all the same.
         let password = mapped.map(|mapped| mapped.moderator_password).unwrap_or_default();
         let parameters = [("meetingID", meeting), ("password", password.expose())];
         self.network.call(&server.url, server.secret.expose(), "end", &parameters).await.is_ok()

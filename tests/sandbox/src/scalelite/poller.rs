@@ -1,4 +1,4 @@
-//! The poller: what it reads from the hosts, and what it makes of it. Observed on Scalelite 1.8.5.
+//! The poller: its calls to the hosts, and the changes that follow. Observed on Scalelite 1.8.5.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,37 +9,37 @@ use super::store::{Edit, Loaded, ServerState};
 use super::{Scalelite, State};
 use crate::bbb::CallError;
 
-/// A younger meeting counts as at least [`YOUNG_PEOPLE`].
+/// The age below which a meeting counts as at least [`YOUNG_PEOPLE`].
 const YOUNG: Duration = Duration::from_secs(15 * 60);
 const YOUNG_PEOPLE: u32 = 15;
-/// Failed polls in a row that take a server offline.
+/// The number of failed polls in a row that take a server offline.
 const UNHEALTHY: u32 = 2;
 
-/// A poll whose answers are there but not saved yet.
+/// A poll whose answers have come but are not saved yet.
 #[derive(Debug, Default)]
 pub(super) struct Poll {
     /// Each server as it was read, with the people it counted; none when the host did not answer.
     servers: Vec<(Loaded, Option<u32>)>,
-    /// Meetings that their hosts no longer know.
+    /// The meetings that their hosts no longer know.
     ended: Vec<String>,
 }
 
 impl Scalelite {
-    /// One whole poll of all servers and meetings.
+    /// Runs one complete poll of all servers and meetings.
     pub async fn poll(&self) {
         let poll = self.read().await;
         self.write(poll).await;
     }
 
-    /// The first half of a poll: reads all servers and asks their hosts. What is changed before
-    /// [`Scalelite::poll_end`] races with the poll: it saves what it changed on the servers as they were now. A load that
-    /// is not the same as before puts a server back into the placement set that was cordoned or disabled meanwhile.
+    /// Runs the first half of a poll: reads all servers and asks their hosts. Changes before [`Scalelite::poll_end`]
+    /// race with the poll, which saves its own changes to the servers as they are now. A load that differs from the
+    /// former one puts a server back into the placement set even if it was cordoned or disabled meanwhile.
     pub async fn poll_begin(&self) {
         let poll = self.read().await;
         self.state().poll = Some(poll);
     }
 
-    /// The second half. False when no poll was begun.
+    /// Runs the second half of a poll. Returns false when no poll was begun.
     pub async fn poll_end(&self) -> bool {
         let poll = self.state().poll.take();
         match poll {
@@ -65,7 +65,7 @@ impl Scalelite {
             async move {
                 match server {
                     Some(server) => self.is_gone(server, id).await,
-                    // Its server was deleted: the record stays.
+                    // The server was deleted: the record stays.
                     None => false,
                 }
             }
@@ -113,7 +113,7 @@ impl Scalelite {
     async fn unanswered(&self, loaded: &Loaded) -> Option<Edit> {
         let meetings = self.state().failed(loaded)?;
         for meeting in meetings {
-            // A host that does not answer cannot end anything: the poller only warns.
+            // A host that does not answer cannot end a meeting: the poller only warns.
             self.end_mapped(&loaded.server, &meeting).await;
         }
         Some(Edit { load: Some(None), online: Some(false), ..Edit::default() })
@@ -128,14 +128,14 @@ impl State {
         if load.is_nan() {
             return None;
         }
-        // A server that nobody updated yet has no state, and then no load either.
+        // A server that was never updated has no state, and then no load either.
         let load_edit = (!loaded.server.is_disabled()).then_some(Some(load));
         let empty = loaded.server.state == Some(ServerState::Cordoned) && load == 0.0;
         let state = empty.then_some(ServerState::Disabled);
         Some(Edit { state, load: load_edit, online: Some(true), ..Edit::default() })
     }
 
-    /// The meetings to clear when the server goes offline now.
+    /// Counts a failed poll; returns the meetings to clear when the server goes offline now.
     fn failed(&mut self, loaded: &Loaded) -> Option<Vec<String>> {
         if !loaded.server.online {
             return None;
@@ -151,7 +151,7 @@ impl State {
     }
 }
 
-/// The people that the answer to `getMeetings` counts as load, breakout rooms left out.
+/// Returns the people in the answer to `getMeetings` that count as load, without breakout rooms.
 fn count(answer: &str, now: Duration) -> Option<u32> {
     let document = Document::parse(answer).ok()?;
     let meetings = document.descendants().filter(|node| node.has_tag_name("meeting"));

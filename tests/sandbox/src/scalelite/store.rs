@@ -1,5 +1,5 @@
-//! What Scalelite keeps in Redis, and how its records are saved: only what a caller changed on its own copy is written,
-//! which is what makes lost updates possible. Observed on Scalelite 1.8.5.
+//! The records that Scalelite keeps in Redis, and how they are saved: only the fields that a caller changed on its own
+//! copy are written, which makes lost updates possible. Observed on Scalelite 1.8.5.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use crate::bbb::Secret;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
-    /// New meetings are placed there.
+    /// New meetings are placed here.
     Enabled,
     /// Running meetings go on.
     Cordoned,
-    /// Not in use.
+    /// The server is not in use.
     Disabled,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Server {
     pub(super) secret: Secret,
     pub(super) tag: Option<String>,
     pub(super) bbb_version: Option<String>,
-    /// None until the first update: shown as `disabled`.
+    /// The state; none until the first update, and then shown as `disabled`.
     pub(super) state: Option<ServerState>,
     pub(super) online: bool,
     pub(super) multiplier: f64,
@@ -39,16 +39,16 @@ impl Server {
     }
 }
 
-/// A meeting's record: where it was placed.
+/// A meeting's record: the server on which it was placed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MappedMeeting {
     /// The id of the server; it may have been deleted since.
     pub server_id: String,
-    /// What `end` is called with.
+    /// The password with which `end` is called.
     pub moderator_password: Secret,
 }
 
-/// A caller's own copy of a record, as of when it was read.
+/// A caller's own copy of a record, as it was when it was read.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
     pub(super) server: Server,
@@ -57,7 +57,7 @@ pub(super) struct Loaded {
     pub(super) version: u64,
 }
 
-/// What a caller changes; `None` leaves a field alone.
+/// The changes of a caller; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Edit {
     pub(super) state: Option<ServerState>,
@@ -68,12 +68,12 @@ pub(super) struct Edit {
     pub(super) online: Option<bool>,
 }
 
-/// Why a record was not saved.
+/// The reason why a record was not saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SaveError {
     /// The set of servers changed after it was read.
     Conflict,
-    /// A server of that id exists.
+    /// A server with that id exists.
     Exists(String),
     /// The server was deleted.
     Deleted(String),
@@ -91,14 +91,14 @@ impl std::fmt::Display for SaveError {
 
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    /// Changes whenever a server is added to or removed from the set.
+    /// A number that changes whenever a server is added to or removed from the set.
     version: u64,
     pub(super) servers: BTreeMap<String, Server>,
     /// The placement set (`server_load`).
     pub(super) placement: BTreeMap<String, f64>,
     cordoned: BTreeMap<String, f64>,
     pub(super) meetings: BTreeMap<String, MappedMeeting>,
-    /// Failed polls in a row, by server; they outlive the server's record.
+    /// The number of failed polls in a row, by server; it outlives the server's record.
     pub(super) unhealthy: BTreeMap<String, u32>,
 }
 
@@ -134,7 +134,7 @@ impl Store {
         Ok(copy)
     }
 
-    /// Writes what an edit changes on a copy, and returns the copy as the caller now sees it.
+    /// Writes the changes of an edit to a copy, and returns the copy as the caller now sees it.
     pub(super) fn save(&mut self, copy: Loaded, edit: Edit, version: u64) -> Result<Loaded, SaveError> {
         let Loaded { mut server, load: old_load, .. } = copy;
         let id = server.id.clone();
@@ -168,8 +168,8 @@ impl Store {
         Ok(Loaded { server, load, version: self.version })
     }
 
-    /// Keeps the sets of loads as the saved copy wants them. A cordon between a poll's reading and its saving is how a
-    /// server gets back into the placement set although its state is `cordoned`.
+    /// Updates the sets of loads as the saved copy demands. A cordon between a poll's reading and its saving can put a
+    /// server back into the placement set although its state is `cordoned`.
     fn place(
         &mut self,
         server: &Server,
@@ -212,7 +212,7 @@ impl Store {
         load
     }
 
-    /// Removes a server whatever happened since it was read; its meetings stay mapped.
+    /// Removes a server, whatever has changed since it was read; its meetings stay mapped.
     pub(super) fn delete(&mut self, id: &str) {
         if self.servers.remove(id).is_some() {
             self.version += 1;
@@ -221,8 +221,8 @@ impl Store {
         self.cordoned.remove(id);
     }
 
-    /// The server with the lowest load for this tag: `x` prefers servers with that tag, `x!` insists; otherwise servers
-    /// without a tag. The set decides, not the state.
+    /// Returns the server with the lowest load for this tag: `x` prefers servers with that tag, `x!` insists; without
+    /// a tag only servers without one count. The set decides, not the state.
     pub(super) fn available(&self, tag: Option<&str>) -> Option<Server> {
         let lowest = |tag: Option<&str>| {
             let candidates = self.placement.iter().filter_map(|(id, load)| {
