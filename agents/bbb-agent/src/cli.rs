@@ -1,7 +1,9 @@
 //! The command line of `bbb-agent`. Help texts, completions and manual pages are generated from it.
 
 use clap::{Args, Parser, Subcommand};
-use host::cli::{Common, CompletionsArgs, ManArgs, Only, StatusArgs, SweepArgs, VERSION};
+use host::cli::{
+    Common, CompletionsArgs, ManArgs, Only, StatusArgs, SweepArgs, VERSION, deadline_help, deadline_parser,
+};
 use host::report::EXIT_CODES;
 
 const EXAMPLES: &str = "\
@@ -110,8 +112,7 @@ pub(crate) struct DeregisterArgs {
 /// Options of `drain`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct DrainArgs {
-    /// How long meetings and recordings are waited for, 1 to 172800 (default: the setting drain.deadline)
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=172_800))]
+    #[arg(long, value_name = "SECONDS", help = deadline_help(), value_parser = deadline_parser())]
     pub(crate) deadline: Option<u64>,
     /// Return only once the host is empty; ending this command does not end the drain
     #[arg(long)]

@@ -7,12 +7,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::metrics::Metrics;
+use crate::config::table::DRAIN_ORDER;
 use crate::control::{Conversation, Request, ServiceState};
 use crate::report::Exit;
 use crate::session::{Session, now as unix_now};
-
-/// As long as `drain.deadline` may be.
-const LONGEST_DRAIN: Duration = Duration::from_secs(172_800);
 
 /// Everybody who waits.
 #[derive(Debug, Default)]
@@ -66,7 +64,7 @@ impl Requests {
             Request::Deregister { .. } => (Order::Deregister, timeouts.deregister),
             Request::Drain { deadline, wait } => {
                 // The command keeps to that; who else writes to the socket may not.
-                let deadline = deadline.map(|seconds| Duration::from_secs(seconds).min(LONGEST_DRAIN));
+                let deadline = deadline.map(|seconds| Duration::from_secs(seconds.min(DRAIN_ORDER.most)));
                 let drain =
                     if wait { deadline.unwrap_or(session.settings.drain.deadline) } else { Duration::ZERO };
                 (Order::Drain(deadline.map(|deadline| now + deadline)), drain + timeouts.deregister)
