@@ -33,17 +33,17 @@ pub enum Unit {
 pub enum Metric {
     /// 1 where the host has its name and takes new meetings or TURN clients, else 0.
     Registered,
-    /// For how long this service has been trying to get the host registered; 0 when it is, or is not meant to be.
+    /// Time for which the service has been trying to get the host registered; 0 when it is, or is not meant to be.
     UnregisteredSeconds,
-    /// How many days the certificate that the host serves is still good for; negative when it has expired.
+    /// Days until the host's certificate expires; negative when it has expired.
     CertificateDaysLeft,
-    /// 1 while running meetings are waited for, else 0.
+    /// 1 while the host waits for its running meetings to end, else 0.
     Draining,
-    /// 1 once a drain was ended by its deadline, until the host joins again.
+    /// 1 once the deadline has ended a drain, until the host joins again, else 0.
     DrainOverDeadline,
     /// Running meetings, without breakout rooms.
     Meetings,
-    /// People in them.
+    /// People in meetings.
     Participants,
     /// People with a microphone, breakout rooms included.
     VoiceParticipants,
@@ -55,7 +55,7 @@ pub enum Metric {
     RecordingsPending,
     /// Recordings that BBB has given up.
     RecordingsFailed,
-    /// 1 where coturn answers, else 0.
+    /// 1 where coturn answers a STUN request, else 0.
     CoturnAnswers,
 }
 
