@@ -1,8 +1,10 @@
 //! The command line of `bbb-agent`. Help texts, completions and manual pages are generated from it.
 
 use clap::{Args, Parser, Subcommand};
-use host::cli::{Common, CompletionsArgs, ManArgs, Only, StatusArgs, SweepArgs, VERSION};
-use host::report::EXIT_CODES;
+use host::cli::{
+    Common, CompletionsArgs, ManArgs, Only, StatusArgs, SweepArgs, VERSION, deadline_help, deadline_parser,
+};
+use host::report::exit_codes;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,7 +14,7 @@ Examples:
   bbb-agent status                    why does this host get no meetings?
   bbb-agent drain --wait              new meetings go elsewhere; return when the running ones have ended
   bbb-agent deregister                leave Scalelite and give up the name
-  bbb-agent sweep --dry-run           what have hosts that died left behind? changes nothing
+  bbb-agent sweep --dry-run           what have dead hosts left behind? changes nothing
   hostnamectl set-hostname \"$(bbb-agent hostname)\"
 
 Settings are read from /etc/bbb-agent/config.toml, config.d/*.toml beside it, BBB_AGENT_* variables and --set;
@@ -20,7 +22,7 @@ Settings are read from /etc/bbb-agent/config.toml, config.d/*.toml beside it, BB
 
 /// Looks after a BigBlueButton host on EC2: its DNS name in Route 53 and its place in Scalelite
 #[derive(Debug, Parser)]
-#[command(name = "bbb-agent", version = VERSION, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(name = "bbb-agent", version = VERSION, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit_codes()))]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -32,41 +34,47 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Be the service that looks after this host: what systemd starts
+    /// Run the service that looks after this host, until it is told to stop
     ///
-    /// Gets the host its name, joins Scalelite as soon as BBB answers, repairs both, takes the host out without ending a
-    /// meeting when its group, EC2 or somebody by hand wants it out, and undoes what the cause of its stop demands. SIGHUP
-    /// reads the configuration again, SIGUSR1 looks at everything again.
+    /// systemd starts this. The service gets the host its name, adds it to Scalelite as soon as BBB answers, and repairs both.
+    /// When the host's group, EC2 or an operator wants the host out, it lets the running meetings end first. When it is
+    /// stopped, it undoes what the cause of the stop demands. SIGHUP makes it read the configuration again, SIGUSR1 makes it
+    /// check everything again.
     Run,
     /// Get a DNS name and join Scalelite; does nothing when both are as they should be
     ///
-    /// Reads who this host is from the instance metadata, writes its record sets to Route 53 unless the name belongs to
-    /// somebody else, waits for the local BBB, and adds and enables the host in Scalelite. Where the service runs, it does
-    /// this; else one command at a time.
+    /// Reads the host's identity from the instance metadata, writes its record sets to Route 53 unless the name belongs to
+    /// another instance, waits for the local BBB, and adds and enables the host in Scalelite. Where the service runs, the
+    /// service does this; else one command at a time.
     Register(RegisterArgs),
     /// Leave Scalelite and give up the DNS name; ends the meetings that run here
     ///
-    /// Disables the host in Scalelite, ends its meetings, deletes its entry, and deletes its record sets if they are its
-    /// own. Does nothing when the host is out already. Where the service runs, it does this; else one command at a time.
+    /// Disables the host in Scalelite, ends its meetings, deletes its entry, and deletes its record sets if they belong to this
+    /// host. Does nothing when the host has left already. Where the service runs, the service does this; else one command
+    /// at a time.
     Deregister(DeregisterArgs),
     /// Send new meetings elsewhere and let the running ones end; needs the service
     ///
     /// The service cordons the host in Scalelite and waits until no meeting runs here and no recording has to leave any
-    /// more, at most until the deadline. `register` takes the host back; `status` shows how far it is.
+    /// more, at most until the deadline. `register` takes the host back; `status` shows the progress.
     Drain(DrainArgs),
-    /// Remove what hosts that died have left behind
+    /// Remove what dead hosts have left behind
     ///
-    /// Looks through the zone for hosts of this fleet whose instance EC2 says twice is gone, with `sweep.pause` between, and
-    /// removes its record sets and its entry in Scalelite. Leaves alone whatever is not the agents', is young, or belongs to an instance that
-    /// is there or cannot be asked about. May run beside the service and beside other hosts' sweeps.
+    /// Looks through the zone for hosts of this fleet whose instance is gone, as EC2 has to say twice, `sweep.pause` apart, and
+    /// removes their record sets and their Scalelite entries. Leaves alone what does not belong to an agent, what is young, and
+    /// what belongs to an instance that exists or that EC2 cannot be asked about. May run beside the service and beside the
+    /// sweeps of other hosts.
     Sweep(SweepArgs),
-    /// Show how this host stands and why it gets no meetings; changes nothing
+    /// Show the state of this host and why it gets no meetings; changes nothing
     Status(StatusArgs),
     /// Print this host's full name; needs the instance metadata only
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing
+    ///
+    /// Checks whether the caller can reach and use the metadata service, Route 53, the name servers, EC2, BBB and Scalelite.
+    /// Does not check Auto Scaling, CloudWatch and recordings. The exit code is 1 when a check fails.
     Check,
-    /// Internal: write what the agent needs of BBB's property files, BBB's secret included, to a socket or a pipe
+    /// Internal: write the parts of BBB's property files that the agent needs, BBB's secret included, to a socket or a pipe
     ///
     /// For bbb-agent-settings.socket, through which the service reads files that only root may read.
     #[command(hide = true)]
@@ -82,7 +90,7 @@ pub(crate) enum Command {
 /// Options of `register`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct RegisterArgs {
-    /// Do one half only
+    /// Do one half only; not while the service runs
     #[arg(long, value_name = "HALF")]
     pub(crate) only: Option<Only>,
     /// Return only once every authoritative DNS server answers with the new record sets
@@ -96,7 +104,7 @@ pub(crate) struct RegisterArgs {
 /// Options of `deregister`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct DeregisterArgs {
-    /// Do one half only
+    /// Do one half only; not while the service runs
     #[arg(long, value_name = "HALF")]
     pub(crate) only: Option<Only>,
     /// Return only once no authoritative DNS server answers with the name any more; use it before registering again
@@ -110,8 +118,7 @@ pub(crate) struct DeregisterArgs {
 /// Options of `drain`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct DrainArgs {
-    /// How long meetings and recordings are waited for, 1 to 172800 (default: the setting drain.deadline)
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=172_800))]
+    #[arg(long, value_name = "SECONDS", help = deadline_help(), value_parser = deadline_parser())]
     pub(crate) deadline: Option<u64>,
     /// Return only once the host is empty; ending this command does not end the drain
     #[arg(long)]

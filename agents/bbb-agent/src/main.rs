@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
         Command::Settings => plain(&AGENT, settings::settings(&AGENT, &common)),
-        Command::Defaults => plain(&AGENT, report::done(config::reference::file(&AGENT))),
+        Command::Defaults => plain(&AGENT, report::done(config::defaults::file(&AGENT))),
         Command::Completions(args) => plain(&AGENT, shared::completions::<Cli>(args)),
         Command::Man(args) => plain(&AGENT, shared::man::<Cli>(&args)),
     };

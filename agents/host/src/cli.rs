@@ -1,12 +1,16 @@
-//! The parts of the command line that both agents share.
+//! The parts of the command line that the agents share.
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, RangedU64ValueParser};
 use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use serde::{Deserialize, Serialize};
 
+use crate::config::choices::Choice;
 use crate::config::load::Flags;
+use crate::config::row::Range;
+use crate::config::table::DRAIN_ORDER;
 use crate::log::Level;
 use crate::report::{self, Exit, Failure};
 
@@ -21,41 +25,42 @@ pub struct Common {
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Set one setting, stronger than files and environment, for example --set dns.ttl=120
+    /// Set one setting; overrides files and environment, for example --set dns.ttl=120
     #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub set: Vec<String>,
 
-    /// What is logged to standard error or the journal (default: the setting log.level)
+    /// What to log to standard error or the journal (default: the setting log.level)
     #[arg(long, value_name = "LEVEL", global = true)]
-    pub log_level: Option<LogLevel>,
+    pub log_level: Option<Level>,
 }
 
-/// `--log-level`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
-    /// What failed for good
-    Error,
-    /// What failed and is tried again
-    Warn,
-    /// What was decided and done
-    Info,
-    /// What was asked and answered, without secrets
-    Debug,
-}
+/// `--log-level` takes the words of the setting log.level.
+impl ValueEnum for Level {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Error, Self::Warn, Self::Info, Self::Debug]
+    }
 
-impl From<LogLevel> for Level {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Error => Self::Error,
-            LogLevel::Warn => Self::Warn,
-            LogLevel::Info => Self::Info,
-            LogLevel::Debug => Self::Debug,
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (word, _, meaning) = Self::WORDS.iter().find(|(_, level, _)| level == self)?;
+        Some(PossibleValue::new(*word).help(*meaning))
     }
 }
 
+/// Help of `drain --deadline`.
+pub fn deadline_help() -> String {
+    let Range { least, most, unit } = DRAIN_ORDER;
+    format!(
+        "How long to wait for meetings and recordings, in {unit} ({least} to {most}; default: the setting drain.deadline)"
+    )
+}
+
+/// Parser of `drain --deadline`.
+pub fn deadline_parser() -> RangedU64ValueParser {
+    RangedU64ValueParser::from(DRAIN_ORDER.least..=DRAIN_ORDER.most)
+}
+
 impl Common {
-    /// What the command line says about the configuration.
+    /// Returns the options that are about the configuration.
     pub fn flags(&self) -> Flags {
         Flags { file: self.config.clone(), set: self.set.clone() }
     }
@@ -72,12 +77,12 @@ pub enum Only {
 }
 
 impl Only {
-    /// Whether the name is to be looked after.
+    /// Whether the name is meant.
     pub fn names(only: Option<Self>) -> bool {
         only != Some(Self::Scalelite)
     }
 
-    /// Whether the entry is to be looked after.
+    /// Whether the entry is meant.
     pub fn pools(only: Option<Self>) -> bool {
         only != Some(Self::Dns)
     }
@@ -86,7 +91,7 @@ impl Only {
 /// Options of `status`.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct StatusArgs {
-    /// Print JSON, whose shape is described in the README
+    /// Print JSON; docs/reference.md lists its fields
     #[arg(long)]
     pub json: bool,
 }
@@ -109,7 +114,7 @@ pub struct CompletionsArgs {
 /// Options of `man`.
 #[derive(Args, Clone, Debug)]
 pub struct ManArgs {
-    /// Write one page for the agent and one for each command into this directory instead of the agent's to standard output
+    /// Write a page for the agent and one for each command into this directory, instead of the agent's to standard output
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }

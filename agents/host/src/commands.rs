@@ -32,7 +32,7 @@ where
     F: Future<Output = Result<Exit, Failure>>,
 {
     let settings = configured(agent, common)?;
-    log::start(agent.name, common.log_level.map_or(settings.log_level, Into::into));
+    log::start(agent.name, common.log_level.unwrap_or(settings.log_level));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, "cannot start").because(error))?;
     runtime.block_on(async {

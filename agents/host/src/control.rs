@@ -16,7 +16,7 @@ mod server;
 pub use client::{ask, state};
 pub use lock::Lock;
 pub(crate) use lock::{busy, pace};
-pub use message::{Reply, Request, ServiceState};
+pub use message::{Counts, Delivery, Details, Reply, Request, ServiceState};
 pub use server::{Conversation, Listener};
 
 use std::path::{Path, PathBuf};

@@ -16,7 +16,7 @@ use tracing_subscriber::{Layer, fmt};
 
 use clients::untrusted::visible_line;
 
-/// What is logged.
+/// The severity from which on messages are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// What failed for good.
@@ -30,17 +30,6 @@ pub enum Level {
 }
 
 impl Level {
-    /// Reads `error`, `warn`, `info` or `debug`.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "error" => Some(Self::Error),
-            "warn" => Some(Self::Warn),
-            "info" => Some(Self::Info),
-            "debug" => Some(Self::Debug),
-            _ => None,
-        }
-    }
-
     fn filter(self) -> LevelFilter {
         match self {
             Self::Error => LevelFilter::ERROR,

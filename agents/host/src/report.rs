@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clients::untrusted::{visible, visible_line};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// Exit codes. They are part of the interface: scripts and units branch on them.
+/// An exit code. The codes are part of the interface: scripts and units branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done, or healthy.
@@ -23,7 +24,7 @@ pub enum Exit {
     Drift,
     /// `status`: could not find out.
     CannotTell,
-    /// The name belongs to somebody else, or the host's group ends it; nothing was touched.
+    /// The name belongs to another instance, or the host's group ends it; nothing was changed.
     Refused,
     /// The name is registered; BBB is not ready yet, so the host has not joined Scalelite.
     WaitingForBbb,
@@ -35,20 +36,30 @@ pub enum Exit {
     Interrupted(i32),
 }
 
-/// Every exit code with its meaning, for `--help`, the manual page and the README.
-pub const EXIT_CODES: &str = "\
-Exit codes:
-  0  done; status: registered
-  1  failed for good: see the message
-  2  the command line or the configuration is wrong
-  3  status: not registered
-  4  status: registered, but not as it should be
-  5  status: cannot tell
-  6  refused, nothing was touched: the name is somebody else's, or this host is on its way out or in a warm pool
-  7  the name is registered, BBB is not ready yet: not in Scalelite
-  8  a service did not answer in time: try again
-  9  the name is registered, but not live everywhere in time, or joining Scalelite failed
-  130, 143  stopped by SIGINT, SIGTERM: run it again to complete";
+/// Every exit code with its meaning, for `--help`, the manual page and docs/reference.md.
+pub const EXIT_CODES: [(Exit, &str); 12] = [
+    (Exit::Done, "done; status: registered"),
+    (Exit::Failed, "failed for good: see the message"),
+    (Exit::Usage, "the command line or the configuration is wrong"),
+    (Exit::NotRegistered, "status: not registered"),
+    (Exit::Drift, "status: registered, but not as it should be"),
+    (Exit::CannotTell, "status: cannot tell"),
+    (
+        Exit::Refused,
+        "refused, nothing was changed: the name is another instance's, or this host is on its way out or in a warm pool",
+    ),
+    (Exit::WaitingForBbb, "the name is registered, BBB is not ready yet: not in Scalelite"),
+    (Exit::TryAgain, "a service did not answer in time: try again"),
+    (Exit::Partly, "the name is registered, but not live everywhere in time, or joining Scalelite failed"),
+    (Exit::Interrupted(SIGINT), "stopped by SIGINT: run it again to complete"),
+    (Exit::Interrupted(SIGTERM), "stopped by SIGTERM: run it again to complete"),
+];
+
+/// Returns the exit codes for the end of a help text.
+pub fn exit_codes() -> String {
+    let lines = EXIT_CODES.iter().map(|(exit, meaning)| format!("\n  {}  {meaning}", exit.code()));
+    format!("Exit codes:{}", lines.collect::<String>())
+}
 
 impl Exit {
     /// The number.
@@ -69,21 +80,13 @@ impl Exit {
     }
 }
 
-/// The way back, for an end that another process tells. Numbers that no [`Exit`] has are a plain failure.
+/// Reads the code that another process tells. A number that no [`Exit`] has is a plain failure.
 impl From<u8> for Exit {
     fn from(code: u8) -> Self {
+        let known = EXIT_CODES.iter().map(|(exit, _)| *exit).find(|exit| exit.code() == code);
         match code {
-            0 => Self::Done,
-            2 => Self::Usage,
-            3 => Self::NotRegistered,
-            4 => Self::Drift,
-            5 => Self::CannotTell,
-            6 => Self::Refused,
-            7 => Self::WaitingForBbb,
-            8 => Self::TryAgain,
-            9 => Self::Partly,
-            129..=u8::MAX => Self::Interrupted(i32::from(code) - 128),
-            1 | 10..=128 => Self::Failed,
+            129.. => Self::Interrupted(i32::from(code) - 128),
+            _ => known.unwrap_or(Self::Failed),
         }
     }
 }

@@ -61,7 +61,7 @@ pub fn serve(agent: &Agent, common: &Common) -> Exit {
 
 fn prepare(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
     let settings = startup::configured(agent, common)?;
-    log::start(agent.name, common.log_level.map_or(settings.log_level, Into::into));
+    log::start(agent.name, common.log_level.unwrap_or(settings.log_level));
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, "cannot start").because(error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let span = info_span!(target: log::HOST, "host", instance_id = field::Empty, fqdn = field::Empty);

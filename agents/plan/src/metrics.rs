@@ -34,17 +34,17 @@ pub enum Unit {
 pub enum Metric {
     /// 1 where the host has its name and takes new meetings or TURN clients, else 0.
     Registered,
-    /// For how long this service has been trying to register the host; 0 when it is registered, or is not meant to be.
+    /// Time for which the service has been trying to get the host registered; 0 when it is, or is not meant to be.
     UnregisteredSeconds,
-    /// The number of days for which the host's certificate is still valid; negative when it has expired.
+    /// Days until the host's certificate expires; negative when it has expired.
     CertificateDaysLeft,
-    /// 1 while the host waits for running meetings to end, else 0.
+    /// 1 while the host waits for its running meetings to end, else 0.
     Draining,
-    /// 1 after a deadline has ended a drain, until the host joins again.
+    /// 1 once the deadline has ended a drain, until the host joins again, else 0.
     DrainOverDeadline,
     /// Running meetings, without breakout rooms.
     Meetings,
-    /// People in these meetings.
+    /// People in meetings.
     Participants,
     /// People with a microphone, breakout rooms included.
     VoiceParticipants,
@@ -56,7 +56,7 @@ pub enum Metric {
     RecordingsPending,
     /// Recordings that BBB has given up.
     RecordingsFailed,
-    /// 1 where coturn answers, else 0.
+    /// 1 where coturn answers a STUN request, else 0.
     CoturnAnswers,
 }
 

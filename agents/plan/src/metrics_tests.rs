@@ -66,8 +66,9 @@ fn what_is_told_at_once() {
     assert_eq!(urgent("starting 0, joining 0, serving 0, draining 0, leaving 0"), [false; 5]);
     assert_eq!(urgent("starting 0, unregistered 0, joining 0"), [false; 3]);
     // First the deadline, then the departure, each once.
-    let over =
-        urgent("draining 0, leaving over the deadline 0, leaving over the deadline 0, left 0, left 0, unregistered 0");
+    let over = urgent(
+        "draining 0, leaving over the deadline 0, leaving over the deadline 0, left 0, left 0, unregistered 0",
+    );
     assert_eq!(over, [false, true, false, true, false, false]);
     assert_eq!(urgent("leaving 0, unregistered 0, unregistered 0"), [false, true, false]);
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use host::cli::{Common, CompletionsArgs, ManArgs, StatusArgs, SweepArgs, VERSION};
-use host::report::EXIT_CODES;
+use host::report::exit_codes;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -11,7 +11,7 @@ Examples:
   turn-agent register --dry-run        show what register would do
   turn-agent status                    how does this host stand?
   turn-agent deregister                give up the name
-  turn-agent sweep --dry-run           what have hosts that died left behind? changes nothing
+  turn-agent sweep --dry-run           what have dead hosts left behind? changes nothing
   hostnamectl set-hostname \"$(turn-agent hostname)\"
 
 Settings are read from /etc/turn-agent/config.toml, config.d/*.toml beside it, TURN_AGENT_* variables and --set;
@@ -19,7 +19,7 @@ Settings are read from /etc/turn-agent/config.toml, config.d/*.toml beside it, T
 
 /// Looks after a TURN host (coturn) on EC2: its DNS name in Route 53
 #[derive(Debug, Parser)]
-#[command(name = "turn-agent", version = VERSION, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(name = "turn-agent", version = VERSION, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit_codes()))]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -31,31 +31,35 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Be the service that looks after this host: what systemd starts
+    /// Run the service that looks after this host, until it is told to stop
     ///
-    /// Gets the host its name, repairs it, and undoes what the cause of its stop demands. SIGHUP reads the configuration again,
-    /// SIGUSR1 looks at everything again.
+    /// systemd starts this. The service gets the host its name and repairs it. When it is stopped, it undoes what the cause of
+    /// the stop demands. SIGHUP makes it read the configuration again, SIGUSR1 makes it check everything again.
     Run,
     /// Get a DNS name; does nothing when it is as it should be
     ///
-    /// Reads who this host is from the instance metadata and writes its record sets to Route 53, unless the name belongs to
-    /// somebody else. Where the service runs, it does this; else one command at a time.
+    /// Reads the host's identity from the instance metadata and writes its record sets to Route 53, unless the name belongs to
+    /// another instance. Where the service runs, the service does this; else one command at a time.
     Register(RegisterArgs),
     /// Give up the DNS name; does nothing when the host has none
     ///
-    /// Deletes the host's record sets if they are its own. Where the service runs, it does this; else one command at a time.
+    /// Deletes the host's record sets if they belong to this host. Where the service runs, the service does this; else one
+    /// command at a time.
     Deregister(DeregisterArgs),
-    /// Remove what hosts that died have left behind
+    /// Remove what dead hosts have left behind
     ///
-    /// Looks through the zone for hosts of this fleet whose instance EC2 says twice is gone, with `sweep.pause` between, and
-    /// removes its record sets. Leaves alone whatever is not the agents', is young, or belongs to an instance that
-    /// is there or cannot be asked about. May run beside the service and beside other hosts' sweeps.
+    /// Looks through the zone for hosts of this fleet whose instance is gone, as EC2 has to say twice, `sweep.pause` apart, and
+    /// removes their record sets. Leaves alone what does not belong to an agent, what is young, and what belongs to an
+    /// instance that exists or that EC2 cannot be asked about. May run beside the service and beside the sweeps of other hosts.
     Sweep(SweepArgs),
-    /// Show how this host stands; changes nothing
+    /// Show the state of this host; changes nothing
     Status(StatusArgs),
     /// Print this host's full name; needs the instance metadata only
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing
+    ///
+    /// Checks whether the caller can reach and use the metadata service, Route 53, the name servers and EC2. Does not check
+    /// Auto Scaling and CloudWatch. The exit code is 1 when a check fails.
     Check,
     /// Print a configuration file with every setting, commented out
     Defaults,

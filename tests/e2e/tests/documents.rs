@@ -1,4 +1,4 @@
-//! The documents say what the program does: tables, exit codes, JSON fields.
+//! The documents say what the program does: tables and diagrams.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -51,16 +51,4 @@ fn the_diagram_shows_the_transitions_of_the_table() {
     let drawn: BTreeSet<(String, String)> =
         drawn.map(|(from, to)| (state(from).to_owned(), state(to).to_owned())).collect();
     assert_eq!(drawn, expected);
-}
-
-#[test]
-fn the_readme_has_every_exit_code_of_the_help() {
-    let readme = read("README.md").replace('`', "");
-    let codes: Vec<(&str, &str)> =
-        host::report::EXIT_CODES.lines().skip(1).filter_map(|line| line.trim().split_once("  ")).collect();
-    assert_eq!(codes.len(), 11);
-    for (code, meaning) in codes {
-        let row = format!("| {code} | {}", meaning.trim());
-        assert!(readme.contains(&row), "README.md lacks {row}");
-    }
 }

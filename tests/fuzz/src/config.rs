@@ -6,7 +6,9 @@ use std::path::Path;
 use host::agent::Agent;
 use host::config::ConfigError;
 use host::config::load::load_text;
+use host::config::row::Kind;
 use host::config::settings::{Naming, Settings, check};
+use host::config::table;
 use plan::instance::{InstanceId, Role};
 
 use crate::{MARK, check_error, check_shown, text};
@@ -95,7 +97,8 @@ fn judge_settings(agent: &Agent, settings: &Settings) {
         Naming::Template(template) => template.name(&instance, "eu-central-1", &dns.domain).unwrap(),
     };
     assert!(name.is_within(&dns.domain), "{name}");
-    assert!((1..=86_400).contains(&dns.ttl));
+    let ttl = table::of(agent.role).find(|setting| setting.path == "dns.ttl").unwrap();
+    assert!(matches!(ttl.kind, Kind::Integer { range, .. } if range.contains(dns.ttl.into())));
     assert_eq!(settings.bbb.is_some(), agent.role == Role::Bbb);
     if let Some(scalelite) = &settings.scalelite {
         assert!(agent.role == Role::Bbb && scalelite.url.starts_with("http"));

@@ -1,4 +1,4 @@
-//! Reads keys from files, environment and flags, and remembers where each came from.
+//! Reads values from files, environment and flags, and remembers where each came from.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +9,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use super::keys::{self, Key, Kind};
+use super::row::{Kind, Setting};
+use super::table;
 use crate::agent::Agent;
 
-/// A key's value.
+/// A setting's value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A text.
@@ -27,7 +28,7 @@ pub enum Value {
     List(Vec<String>),
 }
 
-/// Where a value stands.
+/// The place where a value stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A line of a file.
@@ -48,20 +49,20 @@ impl fmt::Display for Origin {
     }
 }
 
-/// All values that are set, by key.
+/// All values that are set, by the path of their setting.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Raw {
     values: BTreeMap<&'static str, (Value, Origin)>,
 }
 
 impl Raw {
-    /// A key's value and where it stands, if it is set.
+    /// Returns a setting's value and the place where it stands, if it is set.
     pub fn get(&self, path: &str) -> Option<(&Value, &Origin)> {
         self.values.get(path).map(|(value, origin)| (value, origin))
     }
 }
 
-/// What the command line says about the configuration.
+/// The options of the command line that are about the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     /// `--config`: this file instead of the default, and it has to exist.
@@ -70,7 +71,7 @@ pub struct Flags {
     pub set: Vec<String>,
 }
 
-/// Reads all places in the order of their strength. Problems are collected, so that a person sees all at once.
+/// Reads all places, the weakest first. Collects the problems, so that a person sees all at once.
 pub fn load(
     agent: &Agent,
     flags: &Flags,
@@ -88,7 +89,7 @@ pub fn load(
     loader.end()
 }
 
-/// The same for one file with this text, whatever is there under its path. Public for the fuzz targets.
+/// Does the same for one file with this text, whatever is there under its path. Public for the fuzz targets.
 pub fn load_text(
     agent: &Agent,
     file: &Path,
@@ -102,7 +103,7 @@ pub fn load_text(
     loader.end()
 }
 
-/// The variable that names the file.
+/// Returns the variable that names the file.
 fn file_variable(agent: &Agent) -> String {
     format!("{}CONFIG", agent.environment_prefix)
 }
@@ -114,12 +115,12 @@ struct Loader {
 }
 
 impl Loader {
-    /// What is stronger than any file: environment variables, then flags.
+    /// Reads what overrides every file: environment variables, then flags.
     fn overrides(&mut self, agent: &Agent, environment: &BTreeMap<String, String>, set: &[String]) {
         let (prefix, file) = (agent.environment_prefix, file_variable(agent));
         for (name, text) in environment.iter().filter(|(name, _)| name.starts_with(prefix) && **name != file)
         {
-            self.variable(prefix, name, text);
+            self.variable(agent, name, text);
         }
         for setting in set {
             self.flag(setting);
@@ -181,71 +182,75 @@ impl Loader {
                 }
                 _ => match self.find(&full) {
                     None => self.unknown(&origin, &full),
-                    Some(key) => self.set(key, from_toml(key.kind, value), origin),
+                    Some(setting) => self.set(setting, from_toml(setting.kind, value), origin),
                 },
             }
         }
     }
 
-    fn variable(&mut self, prefix: &str, name: &str, text: &str) {
+    fn variable(&mut self, agent: &Agent, name: &str, text: &str) {
         let origin = Origin::Variable(name.to_owned());
-        match keys::of(self.role).find(|key| keys::variable(prefix, key) == name) {
+        match table::of(self.role).find(|setting| setting.variable(agent) == name) {
             None => {
-                let known = keys::of(self.role).map(|key| keys::variable(prefix, key));
+                let known = table::of(self.role).map(|setting| setting.variable(agent));
                 let hint = suggestion(name, known);
                 self.problems.push(format!("{origin}: there is no such setting{hint}"));
             }
-            Some(key) => self.set(key, from_text(key.kind, text), origin),
+            Some(setting) => self.set(setting, from_text(setting.kind, text), origin),
         }
     }
 
-    fn flag(&mut self, setting: &str) {
-        let Some((path, text)) = setting.split_once('=') else {
+    fn flag(&mut self, assignment: &str) {
+        let Some((path, text)) = assignment.split_once('=') else {
             // Not echoed: whatever stands there may be half of a secret.
             self.problems.push("--set: expects KEY=VALUE, for example --set dns.ttl=120".to_owned());
             return;
         };
         match self.find(path) {
             None => self.unknown(&Origin::Flag, path),
-            Some(key) => self.set(key, from_text(key.kind, text), Origin::Flag),
+            Some(setting) => self.set(setting, from_text(setting.kind, text), Origin::Flag),
         }
     }
 
-    fn set(&mut self, key: &'static Key, value: Option<Value>, origin: Origin) {
+    fn set(&mut self, setting: &'static Setting, value: Option<Value>, origin: Origin) {
+        let Setting { path, kind, .. } = setting;
         match value {
             Some(value) => {
-                self.raw.values.insert(key.path, (value, origin));
+                self.raw.values.insert(path, (value, origin));
             }
-            None => self.problems.push(format!("{origin}: {}: must be {}", key.path, key.kind.words())),
+            None => self.problems.push(format!("{origin}: {path}: must be {}", kind.noun())),
         }
     }
 
-    fn find(&self, path: &str) -> Option<&'static Key> {
-        keys::of(self.role).find(|key| key.path == path)
+    fn find(&self, path: &str) -> Option<&'static Setting> {
+        table::of(self.role).find(|setting| setting.path == path)
     }
 
     fn is_section(&self, path: &str) -> bool {
-        keys::of(self.role).any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+        let rest = |setting: &Setting| setting.path.strip_prefix(path).map(|rest| rest.starts_with('.'));
+        table::of(self.role).any(|setting| rest(setting) == Some(true))
     }
 
     fn unknown(&mut self, origin: &Origin, path: &str) {
-        let hint = suggestion(path, keys::of(self.role).map(|key| key.path.to_owned()));
+        let hint = suggestion(path, table::of(self.role).map(|setting| setting.path.to_owned()));
         self.problems.push(format!("{origin}: {path}: there is no such setting{hint}"));
     }
 }
 
 fn from_toml(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<Value> {
     match (kind, value.get_ref()) {
-        (Kind::Text, DeValue::String(text)) => Some(Value::Text(text.clone().into_owned())),
-        (Kind::Integer, DeValue::Integer(number)) => {
+        (Kind::Text { .. } | Kind::Choice { .. }, DeValue::String(text)) => {
+            Some(Value::Text(text.clone().into_owned()))
+        }
+        (Kind::Integer { .. }, DeValue::Integer(number)) => {
             i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Integer)
         }
-        (Kind::Float, DeValue::Integer(number)) if number.radix() == 10 => {
+        (Kind::Float { .. }, DeValue::Integer(number)) if number.radix() == 10 => {
             number.as_str().parse().ok().map(Value::Float)
         }
-        (Kind::Float, DeValue::Float(number)) => number.as_str().parse().ok().map(Value::Float),
-        (Kind::Bool, DeValue::Boolean(value)) => Some(Value::Bool(*value)),
-        (Kind::List, DeValue::Array(items)) => {
+        (Kind::Float { .. }, DeValue::Float(number)) => number.as_str().parse().ok().map(Value::Float),
+        (Kind::Bool { .. }, DeValue::Boolean(value)) => Some(Value::Bool(*value)),
+        (Kind::List { .. }, DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
             texts.collect::<Option<Vec<String>>>().map(Value::List)
         }
@@ -255,11 +260,11 @@ fn from_toml(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<Value> {
 
 fn from_text(kind: Kind, text: &str) -> Option<Value> {
     match kind {
-        Kind::Text => Some(Value::Text(text.to_owned())),
-        Kind::Integer => text.parse().ok().map(Value::Integer),
-        Kind::Float => text.parse().ok().map(Value::Float),
-        Kind::Bool => text.parse().ok().map(Value::Bool),
-        Kind::List => {
+        Kind::Text { .. } | Kind::Choice { .. } => Some(Value::Text(text.to_owned())),
+        Kind::Integer { .. } => text.parse().ok().map(Value::Integer),
+        Kind::Float { .. } => text.parse().ok().map(Value::Float),
+        Kind::Bool { .. } => text.parse().ok().map(Value::Bool),
+        Kind::List { .. } => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Some(Value::List(items.map(str::to_owned).collect()))
         }
@@ -270,7 +275,7 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// ` (did you mean ...?)` when something known is close enough to be a slip of the pen.
+/// Returns ` (did you mean ...?)` when something known is close enough to be a slip of the pen.
 fn suggestion(wrong: &str, known: impl Iterator<Item = String>) -> String {
     const SLIPS: usize = 3;
     // The distance of long texts takes long, and is at least the difference of their lengths.
@@ -282,7 +287,7 @@ fn suggestion(wrong: &str, known: impl Iterator<Item = String>) -> String {
     }
 }
 
-/// Levenshtein's edit distance.
+/// Computes Levenshtein's edit distance.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {

@@ -1,5 +1,6 @@
-//! From raw values to settings that can be used: every value checked, every problem named with its place.
+//! Turns raw values into settings that can be used: checks every value, and names every problem with its place.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,60 +12,62 @@ use plan::record::{HostTemplate, Name};
 
 mod metrics;
 
-pub use self::metrics::{Certificate, Dimension, Metrics};
+pub use self::metrics::{Certificate, Metrics};
+pub use super::choices::{Dimension, Ipv4Choice};
 
 use super::ConfigError;
 use super::checker::Checker;
+use super::choices::{OnNotice, ReadFrom};
 use super::load::{Flags, Raw, load};
 use crate::agent::Agent;
 use crate::log::Level;
 use clients::secrets::SecretReference;
 
-/// Everything that can be configured, checked.
+/// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How the host is named in DNS.
+    /// The host's name in DNS.
     pub dns: Dns,
-    /// Where BBB is on this host; `None` on a TURN host.
+    /// BBB on this host; `None` on a TURN host.
     pub bbb: Option<Bbb>,
-    /// Which Scalelite to join; `None` when none is configured.
+    /// The Scalelite to join; `None` when none is configured.
     pub scalelite: Option<Scalelite>,
-    /// How the service works.
+    /// The service's work.
     pub service: Service,
-    /// How the host is taken out.
+    /// The way the host is drained.
     pub drain: Drain,
-    /// How hosts that died are cleaned up after.
+    /// The sweep of what dead hosts have left.
     pub sweep: Sweep,
-    /// What is told about the host in figures; `None` when nothing is.
+    /// The metrics about the host; `None` when none are sent.
     pub metrics: Option<Metrics>,
     /// Region for AWS calls, if not the instance's own.
     pub region: Option<String>,
     /// Further certificate authorities (PEM).
     pub ca_bundle: Option<PathBuf>,
-    /// How long things may take.
+    /// The limits of waiting.
     pub timeouts: Timeouts,
-    /// What is logged.
+    /// The messages that are logged.
     pub log_level: Level,
 }
 
-/// How the host is named.
+/// The host's name.
 #[derive(Clone, Debug)]
 pub struct Dns {
     /// Hosted zone id, without `/hostedzone/`.
     pub zone_id: String,
     /// Domain below which the host gets its name.
     pub domain: Name,
-    /// Where the name comes from.
+    /// The source of the name.
     pub naming: Naming,
     /// Time to live in seconds.
     pub ttl: u32,
-    /// Which IPv4 address is registered.
+    /// The IPv4 address that is registered.
     pub ipv4: Ipv4Choice,
     /// Whether an IPv6 address is registered.
     pub ipv6: bool,
     /// Whether existing records are read through Route 53's API only.
     pub read_through_api: bool,
-    /// Within what time hosts that boot at once make their first change.
+    /// The time over which hosts that boot at once spread their first change.
     pub spread: Duration,
     /// Authoritative servers; empty when they are to be found through NS records.
     pub servers: Vec<SocketAddr>,
@@ -72,7 +75,7 @@ pub struct Dns {
     pub apex: Option<Name>,
 }
 
-/// Where a host's name comes from.
+/// The source of a host's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// A template below the domain.
@@ -81,27 +84,16 @@ pub enum Naming {
     Fixed(Name),
 }
 
-/// Which IPv4 address is registered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ipv4Choice {
-    /// The public one.
-    Public,
-    /// The one inside the VPC.
-    Private,
-    /// None.
-    Off,
-}
-
-/// Where BBB is on this host.
+/// The parts of BBB on this host.
 #[derive(Clone, Debug)]
 pub struct Bbb {
-    /// BBB's own settings, which win.
+    /// The file with BBB's own settings, which override the shipped ones.
     pub properties: PathBuf,
-    /// The settings that BBB ships.
+    /// The file with the settings that BBB ships.
     pub defaults: PathBuf,
-    /// Where its API is reached.
+    /// The address of its API.
     pub address: IpAddr,
-    /// The socket of whoever may read those files, if it is to be asked.
+    /// The socket that reads those files, if it may be asked.
     pub reader: Option<PathBuf>,
     /// Its spool of recordings.
     pub recordings: PathBuf,
@@ -109,48 +101,48 @@ pub struct Bbb {
     pub redis: Option<SocketAddr>,
 }
 
-/// Which Scalelite to join, and how.
+/// The Scalelite to join, and the host's entry there.
 #[derive(Clone, Debug)]
 pub struct Scalelite {
     /// Its address, e.g. `https://scalelite.example.org`.
     pub url: String,
-    /// Where the load balancer's secret is.
+    /// The reference to the load balancer's secret.
     pub secret: SecretReference,
-    /// How the host's entry should look.
+    /// The host's entry as it should be.
     pub entry: membership::Desired,
-    /// How often it polls its servers.
+    /// The time between two of its polls.
     pub poll_interval: Duration,
 }
 
-/// How the service works.
+/// The service's work.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Where its lock and its socket are.
+    /// The directory of its lock and its socket.
     pub directory: PathBuf,
-    /// What a stop by hand undoes.
+    /// The work that a stop by hand undoes.
     pub on_stop: OnStop,
-    /// How often the metadata service is asked what is intended with the host.
+    /// The time between two questions to the metadata service about what is intended for the host.
     pub metadata: Duration,
-    /// How often the host's name is checked.
+    /// The time between two checks of the host's name.
     pub name: Duration,
-    /// How often its entry in Scalelite is checked.
+    /// The time between two checks of its Scalelite entry.
     pub scalelite: Duration,
-    /// How often its meetings and recordings are counted.
+    /// The time between two counts of its meetings and recordings.
     pub work: Duration,
-    /// How long a host has to be idle before its scale-in protection ends; `None` when it never gets any.
+    /// The idle time after which the host's scale-in protection ends; `None` when it never gets any.
     pub protection: Option<Duration>,
 }
 
-/// How the host is taken out.
+/// The way the host is drained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// How long meetings and recordings are waited for.
+    /// The longest wait for meetings and recordings.
     pub deadline: Duration,
-    /// Whether recordings are waited for.
+    /// Whether it waits for recordings.
     pub recordings: bool,
-    /// How long nothing may have been going on before the host counts as empty.
+    /// The time without meetings and pending recordings after which the host counts as empty.
     pub quiet: Duration,
-    /// How the lifecycle action is completed at the deadline.
+    /// The result of the lifecycle action at the deadline.
     pub at_deadline: Verdict,
     /// The termination hook that is the agent's, where the group has several.
     pub hook: Option<String>,
@@ -158,26 +150,26 @@ pub struct Drain {
     pub rebalance: bool,
     /// Whether a scheduled maintenance cordons.
     pub maintenance: bool,
-    /// When running meetings are told, in time before their end, the longest first.
+    /// The times before their end at which running meetings get the message, the longest first.
     pub announce: Vec<Duration>,
-    /// What they are told, with `{minutes}`.
+    /// That message, with `{minutes}`.
     pub message: String,
 }
 
-/// How hosts that died are cleaned up after.
+/// The sweep of what dead hosts have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweep {
     /// Whether the service does it.
     pub enabled: bool,
-    /// How often the fleet does it.
+    /// The time between two sweeps of the fleet.
     pub interval: Duration,
-    /// How old an ownership TXT has to be.
+    /// The least age of an ownership TXT whose host is removed.
     pub grace: Duration,
-    /// How far apart EC2's two answers have to be.
+    /// The least time between EC2's two answers.
     pub pause: Duration,
 }
 
-/// How long things may take.
+/// The limits of waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// Waiting for the metadata service.
@@ -228,9 +220,7 @@ impl Checker<'_> {
         if let (Some(dns), Some(timeouts)) = (&dns, &timeouts) {
             self.spread(dns.spread, timeouts.register);
         }
-        let log_level = self.with_default("log.level", "info", |text| {
-            Level::parse(text).ok_or("must be \"error\", \"warn\", \"info\" or \"debug\"")
-        });
+        let log_level = self.choice("log.level");
         Some(Settings {
             dns: dns?,
             bbb: bbb?,
@@ -250,23 +240,14 @@ impl Checker<'_> {
         let zone_id = self.required("dns.zone_id", zone_id);
         let domain = self.required("dns.domain", Name::host);
         let naming = self.naming(domain.as_ref());
-        let ttl = self.integer("dns.ttl", 60, 1, 86_400);
-        let ipv4 = self.with_default("dns.ipv4", "public", |text| match text {
-            "public" => Ok(Ipv4Choice::Public),
-            "private" => Ok(Ipv4Choice::Private),
-            "off" => Ok(Ipv4Choice::Off),
-            _ => Err("must be \"public\", \"private\" or \"off\""),
-        });
-        let ipv6 = self.bool("dns.ipv6", true);
-        let read_through_api = self.with_default("dns.read", "auto", |text| match text {
-            "auto" => Ok(false),
-            "api" => Ok(true),
-            _ => Err("must be \"auto\" or \"api\""),
-        });
-        let spread = self.seconds("dns.spread", 0, 0, 43_200);
+        let ttl = self.integer("dns.ttl");
+        let ipv4 = self.choice("dns.ipv4");
+        let ipv6 = self.bool("dns.ipv6");
+        let read = self.choice::<ReadFrom>("dns.read");
+        let spread = self.seconds("dns.spread");
         let servers = self.list("dns.servers", server);
         let apex = self.apex(domain.as_ref());
-        if ipv4 == Some(Ipv4Choice::Off) && !ipv6 {
+        if ipv4 == Some(Ipv4Choice::Off) && ipv6 == Some(false) {
             self.complain(
                 "dns.ipv4",
                 "is \"off\" while dns.ipv6 is false: no address would be left to register",
@@ -278,15 +259,15 @@ impl Checker<'_> {
             naming: naming?,
             ttl: u32::try_from(ttl?).ok()?,
             ipv4: ipv4?,
-            ipv6,
-            read_through_api: read_through_api?,
+            ipv6: ipv6?,
+            read_through_api: read? == ReadFrom::Api,
             spread: spread?,
             servers: servers?,
             apex: apex?,
         })
     }
 
-    /// The other half of the time is for the calls themselves and for joining.
+    /// Checks that the spread leaves half of the time for the calls themselves and for joining.
     fn spread(&mut self, spread: Duration, register: Duration) {
         if spread > register / 2 {
             let (spread, register) = (spread.as_secs(), register.as_secs());
@@ -312,8 +293,7 @@ impl Checker<'_> {
             }
             return Some(Naming::Fixed(name));
         }
-        let default = self.agent.default_hostname;
-        let template = self.with_default("dns.hostname", default, HostTemplate::parse)?;
+        let template = self.text("dns.hostname", HostTemplate::parse)?;
         // The longest instance id and region tell now whether every host's name will fit.
         let longest = plan::instance::InstanceId::parse("i-0123456789abcdef0").ok()?;
         if let Some(Err(error)) = domain.map(|domain| template.name(&longest, "ap-southeast-1", domain)) {
@@ -337,19 +317,15 @@ impl Checker<'_> {
     }
 
     fn bbb(&mut self) -> Option<Bbb> {
-        let properties =
-            self.with_default("bbb.properties", "/etc/bigbluebutton/bbb-web.properties", absolute);
-        let shipped = "/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties";
-        let defaults = self.with_default("bbb.defaults", shipped, absolute);
-        let address = self.with_default("bbb.address", "127.0.0.1", |text| {
-            text.parse().map_err(|_| "must be an IP address")
-        });
-        let reader = self.with_default("bbb.reader", "/run/bbb-agent-settings.sock", |text| match text {
+        let properties = self.text("bbb.properties", absolute);
+        let defaults = self.text("bbb.defaults", absolute);
+        let address = self.text("bbb.address", |text| text.parse().map_err(|_| "must be an IP address"));
+        let reader = self.text("bbb.reader", |text| match text {
             "" => Ok(None),
             path => absolute(path).map(Some),
         });
-        let recordings = self.with_default("recordings.directory", "/var/bigbluebutton/recording", absolute);
-        let redis = self.with_default("recordings.redis", "127.0.0.1:6379", |text| match text {
+        let recordings = self.text("recordings.directory", absolute);
+        let redis = self.text("recordings.redis", |text| match text {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|_| "must be an IP address with a port"),
         });
@@ -369,16 +345,12 @@ impl Checker<'_> {
                 .ok_or("must be an http or https URL, for example https://scalelite.example.org")
         });
         let secret = self.optional("scalelite.secret", SecretReference::parse);
-        let multiplier = self.float(
-            "scalelite.load_multiplier",
-            |number| number.is_finite() && number > 0.0,
-            "must be above 0",
-        );
+        let multiplier = self.float("scalelite.load_multiplier");
         let tag = self.optional("scalelite.tag", |text| {
             let plain = !text.chars().any(char::is_control);
             if plain { Ok(text.to_owned()) } else { Err("must have no control characters") }
         });
-        let poll_interval = self.seconds("scalelite.poll_interval", 60, 5, 3600);
+        let poll_interval = self.seconds("scalelite.poll_interval");
         let (url, secret, multiplier, tag) = (url?, secret?, multiplier?, tag?);
         match (url, secret) {
             (Some(url), Some(secret)) => {
@@ -398,81 +370,70 @@ impl Checker<'_> {
     }
 
     fn service(&mut self) -> Option<Service> {
-        let directory = self.optional("service.directory", absolute);
-        let on_stop = self.with_default("service.on_stop", "leave", |text| match text {
-            "leave" => Ok(OnStop::Leave),
-            "cordon" => Ok(OnStop::Cordon),
-            "keep" => Ok(OnStop::Keep),
-            _ => Err("must be \"leave\", \"cordon\" or \"keep\""),
-        });
-        let metadata = self.seconds("checks.metadata", 2, 1, 60);
-        let name = self.seconds("checks.name", 60, 5, 86_400);
-        let scalelite = self.seconds("checks.scalelite", 300, 5, 86_400);
-        let work = self.seconds("checks.work", 30, 1, 3600);
-        let protected = self.agent.role == Role::Bbb && self.bool("protection.enabled", true);
-        let idle = self.seconds("protection.idle", 300, 0, 86_400);
+        let directory = self.text("service.directory", absolute);
+        let on_stop = self.choice("service.on_stop");
+        let metadata = self.seconds("checks.metadata");
+        let name = self.seconds("checks.name");
+        let scalelite = self.seconds("checks.scalelite");
+        let work = self.seconds("checks.work");
+        let protected = self.bool("protection.enabled");
+        let idle = self.seconds("protection.idle");
         Some(Service {
-            directory: directory?.unwrap_or_else(|| self.agent.directory()),
+            directory: directory?,
             on_stop: on_stop?,
             metadata: metadata?,
             name: name?,
             scalelite: scalelite?,
             work: work?,
-            protection: Some(idle?).filter(|_| protected),
+            protection: (protected? && self.agent.role == Role::Bbb).then_some(idle?),
         })
     }
 
     fn drain(&mut self) -> Option<Drain> {
-        let deadline = self.seconds("drain.deadline", 21_600, 60, 172_800);
-        let quiet = self.seconds("drain.quiet", 30, 0, 3600);
-        let at_deadline = self.with_default("drain.at_deadline", "continue", |text| match text {
-            "continue" => Ok(Verdict::Continue),
-            "abandon" => Ok(Verdict::Abandon),
-            _ => Err("must be \"continue\" or \"abandon\""),
-        });
+        let deadline = self.seconds("drain.deadline");
+        let quiet = self.seconds("drain.quiet");
+        let at_deadline = self.choice("drain.at_deadline");
         let hook = self.optional("drain.hook", |text| match text {
             "" => Err("must be the name of a lifecycle hook"),
             name => Ok(name.to_owned()),
         });
-        let rebalance = self.with_default("drain.rebalance", "cordon", cordons);
-        let maintenance = self.with_default("drain.maintenance", "cordon", cordons);
-        let announce = self.list("drain.announce", minutes);
-        let message = self.with_default("drain.message", MESSAGE, |text| match text.chars().count() {
-            // BBB's own limit of a chat message, unless it is configured otherwise.
-            1..=500 => Ok(text.to_owned()),
-            _ => Err("must have 1 to 500 characters"),
-        });
-        let mut announce = announce?;
+        let rebalance = self.choice::<OnNotice>("drain.rebalance");
+        let maintenance = self.choice::<OnNotice>("drain.maintenance");
+        let announce = self.numbers("drain.announce");
+        let message = self.text("drain.message", |text| Ok::<_, Infallible>(text.to_owned()));
+        let recordings = self.bool("recordings.wait");
+        let mut announce: Vec<Duration> =
+            announce?.into_iter().map(|minutes| Duration::from_secs(60 * minutes)).collect();
         announce.sort_by_key(|before| std::cmp::Reverse(*before));
         announce.dedup();
         Some(Drain {
             deadline: deadline?,
-            recordings: self.bool("recordings.wait", true),
+            recordings: recordings?,
             quiet: quiet?,
             at_deadline: at_deadline?,
             hook: hook?,
-            rebalance: rebalance?,
-            maintenance: maintenance?,
+            rebalance: rebalance? == OnNotice::Cordon,
+            maintenance: maintenance? == OnNotice::Cordon,
             announce,
             message: message?,
         })
     }
 
     fn sweep(&mut self) -> Option<Sweep> {
-        let interval = self.seconds("sweep.interval", 3600, 60, 604_800);
-        let grace = self.seconds("sweep.grace", 3600, 300, 2_592_000);
-        let pause = self.seconds("sweep.pause", 120, 1, 3600);
-        let enabled = self.bool("sweep.enabled", true);
-        Some(Sweep { enabled, interval: interval?, grace: grace?, pause: pause? })
+        let interval = self.seconds("sweep.interval");
+        let grace = self.seconds("sweep.grace");
+        let pause = self.seconds("sweep.pause");
+        let enabled = self.bool("sweep.enabled");
+        Some(Sweep { enabled: enabled?, interval: interval?, grace: grace?, pause: pause? })
     }
 
     fn timeouts(&mut self) -> Option<Timeouts> {
-        let imds = self.seconds("timeouts.imds", 120, 1, 3600);
-        let register = self.seconds("timeouts.register", 300, 1, 86_400);
-        let deregister = self.seconds("timeouts.deregister", 80, 1, 86_400);
-        let sweep = self.seconds("timeouts.sweep", 600, 1, 86_400);
-        let bbb = self.seconds("timeouts.bbb", 60, 0, 86_400);
-        let status = self.seconds("timeouts.status", 10, 1, 300);
+        let imds = self.seconds("timeouts.imds");
+        let register = self.seconds("timeouts.register");
+        let deregister = self.seconds("timeouts.deregister");
+        let sweep = self.seconds("timeouts.sweep");
+        let bbb = self.seconds("timeouts.bbb");
+        let status = self.seconds("timeouts.status");
         Some(Timeouts {
             imds: imds?,
             register: register?,
@@ -481,24 +442,6 @@ impl Checker<'_> {
             bbb: bbb?,
             status: status?,
         })
-    }
-}
-
-/// What meetings are told unless something else is configured.
-const MESSAGE: &str = "This meeting will be ended in {minutes} minutes, because its server is shut down. You can start it again at once.";
-
-fn cordons(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "cordon" => Ok(true),
-        "ignore" => Ok(false),
-        _ => Err("must be \"cordon\" or \"ignore\""),
-    }
-}
-
-fn minutes(text: &str) -> Result<Duration, String> {
-    match text.parse::<u64>() {
-        Ok(minutes @ 1..=2880) => Ok(Duration::from_secs(60 * minutes)),
-        _ => Err(format!("{text:?} is not a number of minutes (1 to 2880)")),
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::config::{keys, load};
+use crate::config::row::{Kind, Setting};
+use crate::config::{defaults, load, table};
 
 const BBB: Agent = Agent {
     role: Role::Bbb,
@@ -222,32 +223,149 @@ fn a_missing_file_is_fine_only_where_nobody_asked_for_it() {
     assert!(error.problems[0].starts_with("/nonexistent/config.toml: cannot be read: "), "{error}");
 }
 
+/// All settings of both agents.
+fn rows() -> impl Iterator<Item = (&'static Agent, &'static Setting)> {
+    [&BBB, &TURN].into_iter().flat_map(|agent| table::of(agent.role).map(move |setting| (agent, setting)))
+}
+
+/// A configuration in which every setting has a meaning, with this for one of them: what comes of it, as text.
+fn outcome(agent: &Agent, path: &str, value: &str) -> Result<String, Vec<String>> {
+    let mut set = vec!["timeouts.register=86400".to_owned(), format!("{path}={value}")];
+    let scalelite = ["scalelite.url=https://s.example.org", "scalelite.secret=file:/secret"];
+    if agent.role == Role::Bbb {
+        set.splice(0..0, scalelite.map(str::to_owned));
+    }
+    let set: Vec<&str> = set.iter().map(String::as_str).collect();
+    let settings = settings_of(agent, MINIMAL, &[], &[], &set);
+    settings.map(|settings| format!("{settings:?}")).map_err(|error| error.problems)
+}
+
+#[test]
+fn the_bounds_of_every_row_are_those_that_are_checked_and_shown() {
+    let file = |agent| {
+        defaults::file(agent).lines().map(|line| line.trim_start_matches("# ")).collect::<Vec<_>>().join(" ")
+    };
+    let mut count = 0;
+    for (agent, Setting { path, kind, .. }) in rows() {
+        let Kind::Integer { default, range } = *kind else { continue };
+        count += 1;
+        assert!(range.contains(default), "{path}: the default is {default}, the range {range}");
+        for within in [range.least, range.most] {
+            assert!(outcome(agent, path, &within.to_string()).is_ok(), "{path} = {within}");
+        }
+        for beyond in [i128::from(range.least) - 1, i128::from(range.most) + 1] {
+            let problem = format!("--set: {path}: {beyond} is out of range ({range})");
+            assert_eq!(outcome(agent, path, &beyond.to_string()), Err(vec![problem]));
+        }
+        let shown = format!("in {} ({} to {})", range.unit, range.least, range.most);
+        assert!(table::find(path).unwrap().about().contains(&shown), "{path}: {shown}");
+        assert!(file(agent).contains(&shown), "{path}: {shown}");
+    }
+    assert!(count > 25, "{count}");
+}
+
+#[test]
+fn every_word_of_every_choice_is_taken_and_shown_and_no_other_is() {
+    for (agent, Setting { path, kind, .. }) in rows() {
+        let Kind::Choice { words, default } = *kind else { continue };
+        assert!(words().iter().any(|(word, _)| *word == default), "{path}: {default}");
+        for (word, meaning) in words() {
+            assert!(outcome(agent, path, word).is_ok(), "{path} = {word}");
+            let shown = format!("{:<12}{meaning}", format!("{word:?}"));
+            assert!(defaults::file(agent).contains(&shown), "{path}: {shown}");
+        }
+        let [problem] = &outcome(agent, path, "else").unwrap_err()[..] else { panic!("{path}") };
+        assert!(problem.starts_with(&format!("--set: {path}: must be \"{}\"", words()[0].0)), "{problem}");
+    }
+}
+
+#[test]
+fn lists_of_numbers_and_long_texts_keep_to_their_bounds() {
+    for (agent, Setting { path, kind, .. }) in rows() {
+        match *kind {
+            Kind::List { numbers: Some(range) } => {
+                for beyond in [range.least - 1, range.most + 1] {
+                    let problem = format!(
+                        "--set: {path}: \"{beyond}\" is not a number of {} ({} to {})",
+                        range.unit, range.least, range.most
+                    );
+                    assert_eq!(outcome(agent, path, &format!("{},{beyond}", range.most)), Err(vec![problem]));
+                }
+                assert!(outcome(agent, path, &format!("{},{}", range.least, range.most)).is_ok());
+            }
+            Kind::Text { length: Some(range), .. } => {
+                let text = |length: u64| "ü".repeat(usize::try_from(length).unwrap());
+                for beyond in [range.least - 1, range.most + 1] {
+                    let problem = format!("--set: {path}: must have {range}");
+                    assert_eq!(outcome(agent, path, &text(beyond)), Err(vec![problem]));
+                }
+                assert!(outcome(agent, path, &text(range.least)).is_ok());
+                assert!(outcome(agent, path, &text(range.most)).is_ok());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A row that no code reads would be a setting without an effect.
+#[test]
+fn every_row_is_read() {
+    for (agent, setting) in rows() {
+        let other = match setting.kind {
+            Kind::Bool { default } => (!default).to_string(),
+            Kind::Integer { range, .. } => (range.most + 1).to_string(),
+            Kind::Float { above, .. } => above.to_string(),
+            Kind::Text { .. } | Kind::Choice { .. } | Kind::List { .. } => "?".to_owned(),
+        };
+        let usual = outcome(agent, "dns.ttl", "60");
+        assert!(usual.is_ok(), "{usual:?}");
+        assert_ne!(outcome(agent, setting.path, &other), usual, "{} = {other}", setting.path);
+    }
+}
+
+#[test]
+fn the_table_is_in_order() {
+    for (agent, setting) in rows() {
+        let Setting { path, text, kind, .. } = setting;
+        assert_eq!(table::of(agent.role).filter(|other| other.path == *path).count(), 1, "{path}");
+        assert!(text.ends_with('.') && !text.contains("  "), "{path}: {text}");
+        assert!(!kind.shown(agent).is_empty(), "{path}: neither a default nor an example");
+    }
+}
+
+#[test]
+fn a_value_that_is_not_in_the_table_is_no_value() {
+    let raw = Raw::default();
+    let mut checker = Checker::new(&BBB, &raw);
+    assert_eq!(checker.integer("dns.tll"), None);
+    assert_eq!(checker.bool("dns.ttl"), None);
+    assert_eq!(checker.choice::<ReadFrom>("dns.ipv4"), None);
+    let fault = "is not in the table of settings as it is read (a fault of this program)";
+    assert_eq!(checker.problems, ["dns.tll", "dns.ttl", "dns.ipv4"].map(|path| format!("{path}: {fault}")));
+}
+
 /// What the shipped file says about defaults is what happens when nothing is set.
 #[test]
 fn the_defaults_that_are_shown_are_those_that_are_used() {
-    let shown = keys::of(Role::Bbb).filter_map(|key| Some((key.path, key.default?)));
-    let set: Vec<String> = shown
-        .map(|(path, default)| format!("{path}={}", default.trim_matches(['"', '[', ']'])))
-        .chain([format!("dns.hostname={}", BBB.default_hostname)])
-        .collect();
-    assert!(set.len() > 10, "{set:?}");
-    let set: Vec<&str> = set.iter().map(String::as_str).collect();
-    let with = settings(MINIMAL, &[], &[], &set).unwrap();
-    let without = settings(MINIMAL, &[], &[], &[]).unwrap();
-    assert_eq!(format!("{with:?}"), format!("{without:?}"));
+    for agent in [&BBB, &TURN] {
+        let shown =
+            table::of(agent.role).filter_map(|setting| Some((setting.path, setting.kind.default(agent)?)));
+        let set: Vec<String> = shown
+            .map(|(path, default)| format!("{path}={}", default.trim_matches(['"', '[', ']'])))
+            .collect();
+        assert!(set.len() > 10, "{set:?}");
+        let set: Vec<&str> = set.iter().map(String::as_str).collect();
+        let with = settings_of(agent, MINIMAL, &[], &[], &set).unwrap();
+        let without = settings_of(agent, MINIMAL, &[], &[], &[]).unwrap();
+        assert_eq!(format!("{with:?}"), format!("{without:?}"));
+    }
 }
 
 #[test]
 fn a_turn_host_has_no_scalelite() {
-    let turn = Agent {
-        role: Role::Turn,
-        name: "turn-agent",
-        environment_prefix: "TURN_AGENT_",
-        default_hostname: "tu-{instance}",
-    };
     let set = ["dns.zone_id=Z1", "dns.domain=example.org", "scalelite.url=https://s"];
     let flags = Flags { file: None, set: set.iter().map(ToString::to_string).collect() };
-    let error = load::load(&turn, &flags, []).unwrap_err();
+    let error = load::load(&TURN, &flags, []).unwrap_err();
     assert_eq!(error.problems, ["--set: scalelite.url: there is no such setting"]);
 }
 

@@ -1,4 +1,4 @@
-//! What the service and commands by hand say to each other: lines of JSON, each with the protocol's version.
+//! The messages between the service and commands by hand: lines of JSON, each with the protocol's version.
 //!
 //! A conversation is one line `{"protocol":1,"body":REQUEST}` from the command, then any number of lines
 //! `{"protocol":1,"body":REPLY}` from the service, the last of them `{"end":{"exit":CODE}}`. The version stands in every
@@ -21,7 +21,7 @@ pub const PROTOCOL: u32 = 1;
 /// The longest line, in bytes, its end included.
 pub const LIMIT: usize = 64 * 1024;
 
-/// What a command by hand asks the service for.
+/// A request of a command by hand to the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Request {
@@ -41,7 +41,7 @@ pub enum Request {
     },
     /// Send new meetings elsewhere and let the running ones end.
     Drain {
-        /// How long they are waited for, in seconds; the configuration says so where this does not.
+        /// How long to wait for them, in seconds; where this is `None`, the configuration says it.
         deadline: Option<u64>,
         /// Answer only once the host is empty.
         wait: bool,
@@ -62,7 +62,7 @@ impl Request {
     }
 }
 
-/// What the service answers.
+/// An answer of the service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
@@ -81,21 +81,61 @@ pub enum Reply {
     },
 }
 
-/// How the service stands.
+/// The state of the service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceState {
     /// The state's name in one word, for programs.
     pub state: String,
-    /// What it does or waits for, for a person; may be empty.
+    /// What the service does or waits for, in words for a person; may be empty.
     pub words: String,
-    /// Since when it is in this state, in seconds since 1970.
+    /// When the service entered this state, in seconds since 1970.
     pub since: u64,
-    /// Whatever else it tells: passed on to `status --json` as it is.
+    /// Whatever else it tells, [`Details`] in this version: passed on to `status --json` as it is.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// Why a line cannot be used.
+/// What the service tells beside its state. Fields are added, never renamed or removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Details {
+    /// When the drain ends at the latest, in seconds since 1970; absent while the host does not drain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
+    /// The work on the host; absent until it was counted.
+    #[serde(flatten)]
+    pub work: Option<Counts>,
+    /// The delivery of metrics; null where none are sent.
+    pub metrics: Option<Delivery>,
+}
+
+/// The work on the host, as the service counted it last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Running meetings, without breakout rooms; absent until the service has counted, null where it could not.
+    pub meetings: Option<usize>,
+    /// Recordings that draining waits for; absent until the service has counted, null where it could not.
+    pub recordings: Option<usize>,
+}
+
+/// The delivery of metrics to CloudWatch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Delivery {
+    /// When CloudWatch accepted the last ones, in seconds since 1970; null before the first.
+    pub accepted: Option<u64>,
+    /// Why the last ones were dropped, if they were.
+    pub error: Option<String>,
+}
+
+impl From<Details> for Map<String, Value> {
+    fn from(details: Details) -> Self {
+        match serde_json::to_value(details) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Self::new(),
+        }
+    }
+}
+
+/// The reason why a line cannot be used.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The connection failed.
@@ -124,20 +164,20 @@ struct Message<T> {
     body: T,
 }
 
-/// What every version has in common.
+/// The part of a message that every version has.
 #[derive(Deserialize)]
 struct Header {
     protocol: u32,
 }
 
-/// A message as a line, its end included.
+/// Writes a message as a line, its end included.
 pub fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(&Message { protocol: PROTOCOL, body }).map_err(Error::Garbage)?;
     line.push(b'\n');
     if line.len() > LIMIT { Err(Error::TooLong) } else { Ok(line) }
 }
 
-/// The next message; `None` when the peer has closed the connection.
+/// Reads the next message; `None` when the peer has closed the connection.
 pub async fn receive<T: DeserializeOwned>(
     from: &mut (impl AsyncBufRead + Unpin),
 ) -> Result<Option<T>, Error> {
@@ -168,6 +208,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn details_in_json() {
+        let fields = |details: Details| Value::Object(details.into());
+        assert_eq!(fields(Details::default()), json!({"metrics": null}));
+        let details = Details {
+            deadline: Some(9),
+            work: Some(Counts { meetings: None, recordings: Some(2) }),
+            metrics: Some(Delivery { accepted: None, error: Some("denied".to_owned()) }),
+        };
+        let metrics = json!({"accepted": null, "error": "denied"});
+        let all = json!({"deadline": 9, "meetings": null, "recordings": 2, "metrics": metrics});
+        assert_eq!(fields(details), all);
+    }
 
     async fn read(bytes: &[u8]) -> Result<Option<Request>, Error> {
         let mut bytes = bytes;

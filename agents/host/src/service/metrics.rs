@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use plan::lifecycle::{Machine, Moment, State};
 use plan::metrics::{Findings, History, Phase, Standing, data};
-use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use super::calls;
 use super::shared::{Figures, Shared};
 use crate::config::settings::{self, Certificate, Dimension};
+use crate::control::Delivery;
 use crate::identity::Host;
 use crate::session::now as unix_now;
 use clients::aws::cloudwatch;
@@ -180,15 +180,10 @@ impl Metrics {
         }
     }
 
-    /// What became of them, for `status`: null where none are sent.
-    pub(super) fn report(&self) -> Value {
-        match self.interval {
-            Some(_) => json!({
-                "accepted": self.accepted,
-                "error": self.failure.as_ref().map(Dropped::to_string),
-            }),
-            None => Value::Null,
-        }
+    /// Returns what became of them, for `status`; `None` where none are sent.
+    pub(super) fn report(&self) -> Option<Delivery> {
+        let error = self.failure.as_ref().map(Dropped::to_string);
+        self.interval.map(|_| Delivery { accepted: self.accepted, error })
     }
 }
 

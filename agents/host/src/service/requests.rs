@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use plan::lifecycle::{Machine, Moment, Order, State, TroubleKind, Unregistered};
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::metrics::Metrics;
-use crate::control::{Conversation, Request, ServiceState};
+use crate::config::table::DRAIN_ORDER;
+use crate::control::{Conversation, Counts, Details, Request, ServiceState};
 use crate::report::Exit;
 use crate::session::{Session, now as unix_now};
-
-/// As long as `drain.deadline` may be.
-const LONGEST_DRAIN: Duration = Duration::from_secs(172_800);
 
 /// Everybody who waits.
 #[derive(Debug, Default)]
@@ -66,7 +63,7 @@ impl Requests {
             Request::Deregister { .. } => (Order::Deregister, timeouts.deregister),
             Request::Drain { deadline, wait } => {
                 // The command keeps to that; who else writes to the socket may not.
-                let deadline = deadline.map(|seconds| Duration::from_secs(seconds).min(LONGEST_DRAIN));
+                let deadline = deadline.map(|seconds| Duration::from_secs(seconds.min(DRAIN_ORDER.most)));
                 let drain =
                     if wait { deadline.unwrap_or(session.settings.drain.deadline) } else { Duration::ZERO };
                 (Order::Drain(deadline.map(|deadline| now + deadline)), drain + timeouts.deregister)
@@ -223,20 +220,19 @@ fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
 /// How the service stands, for `status`.
 fn standing(machine: &Machine, metrics: &Metrics, now: Moment) -> ServiceState {
     let before = |moment: Moment| unix_now().saturating_sub(now.saturating_sub(moment).as_secs());
-    let mut more = serde_json::Map::new();
-    if let State::Draining(drain) = machine.state() {
-        let left = drain.deadline.saturating_sub(now).as_secs();
-        more.insert("deadline".to_owned(), json!(unix_now() + left));
-    }
-    if let Some(work) = machine.work() {
-        more.insert("meetings".to_owned(), json!(work.meetings.as_ref().map(|ids| ids.len())));
-        more.insert("recordings".to_owned(), json!(work.recordings));
-    }
-    more.insert("metrics".to_owned(), metrics.report());
+    let deadline = match machine.state() {
+        State::Draining(drain) => Some(unix_now() + drain.deadline.saturating_sub(now).as_secs()),
+        _ => None,
+    };
+    let work = machine.work().map(|work| Counts {
+        meetings: work.meetings.as_ref().map(|ids| ids.len()),
+        recordings: work.recordings,
+    });
+    let details = Details { deadline, work, metrics: metrics.report() };
     ServiceState {
         state: machine.state().name().to_owned(),
         words: machine.words(now),
         since: before(machine.since()),
-        more,
+        more: details.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! What is told about the host in figures: `metrics.*`.
+//! The settings `metrics.*`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -6,56 +6,42 @@ use std::time::Duration;
 use plan::instance::Role;
 
 use crate::config::checker::Checker;
+use crate::config::choices::Dimension;
 
-/// What is told about the host in figures, and to whom.
+/// The metrics about the host: their destination and their sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
     /// The namespace in CloudWatch.
     pub namespace: String,
-    /// What hosts are kept apart by.
+    /// The dimension that keeps hosts apart.
     pub dimension: Dimension,
-    /// How often they are sent.
+    /// The time between two messages.
     pub interval: Duration,
-    /// Where the expiry of the host's certificate is read.
+    /// The server that shows the host's certificate.
     pub certificate: Certificate,
-    /// Where coturn is asked whether it is there, if it is.
+    /// The address where coturn is asked whether it answers, if it is.
     pub coturn: Option<SocketAddr>,
 }
 
-/// What hosts are kept apart by in their metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dimension {
-    /// Their group; outside one their domain.
-    Group,
-    /// The instance.
-    Instance,
-    /// Each metric by both.
-    Both,
-}
-
-/// Where the expiry of a host's certificate is read.
+/// The server whose certificate's expiry is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
-    /// At BBB's own URL, at the address where its API is reached.
+    /// The one of BBB's own URL, at the address of BBB's API.
     Bbb,
-    /// Here.
+    /// The one at this address.
     At(SocketAddr),
-    /// Nowhere.
+    /// None.
     Off,
 }
 
 impl Checker<'_> {
     pub(super) fn metrics(&mut self) -> Option<Option<Metrics>> {
-        let namespace = self.with_default("metrics.namespace", "BigBlueButton", namespace);
-        let dimension = self.with_default("metrics.dimension", "group", |text| match text {
-            "group" => Ok(Dimension::Group),
-            "instance" => Ok(Dimension::Instance),
-            "both" => Ok(Dimension::Both),
-            _ => Err("must be \"group\", \"instance\" or \"both\""),
-        });
-        let interval = self.seconds("metrics.interval", 60, 10, 3600);
+        let enabled = self.bool("metrics.enabled");
+        let namespace = self.text("metrics.namespace", namespace);
+        let dimension = self.choice("metrics.dimension");
+        let interval = self.seconds("metrics.interval");
         let role = self.agent.role;
-        let certificate = self.with_default("metrics.certificate", "auto", |text| match (text, role) {
+        let certificate = self.text("metrics.certificate", |text| match (text, role) {
             ("", _) => Ok(Certificate::Off),
             ("auto", Role::Bbb) => Ok(Certificate::Bbb),
             ("auto", Role::Turn) => Ok(Certificate::At(SocketAddr::from((Ipv4Addr::LOCALHOST, TURNS_PORT)))),
@@ -64,7 +50,7 @@ impl Checker<'_> {
                 .map(Certificate::At)
                 .map_err(|_| "must be \"auto\", \"\" or an IP address with a port"),
         });
-        let coturn = self.with_default("metrics.coturn", "127.0.0.1:3478", |text| match (text, role) {
+        let coturn = self.text("metrics.coturn", |text| match (text, role) {
             ("", _) | (_, Role::Bbb) => Ok(None),
             (text, Role::Turn) => {
                 text.parse().map(Some).map_err(|_| "must be \"\" or an IP address with a port")
@@ -77,14 +63,14 @@ impl Checker<'_> {
             certificate: certificate?,
             coturn: coturn?,
         };
-        Some(Some(metrics).filter(|_| self.bool("metrics.enabled", true)))
+        Some(enabled?.then_some(metrics))
     }
 }
 
 /// The port of TURN over TLS (RFC 8656, 3.1), coturn's default too.
 const TURNS_PORT: u16 = 5349;
 
-/// A namespace as CloudWatch takes it (API reference of `PutMetricData`, and "Namespaces" in its user guide).
+/// Checks that CloudWatch takes a namespace (API reference of `PutMetricData`, and "Namespaces" in its user guide).
 fn namespace(text: &str) -> Result<String, &'static str> {
     let known = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#: ".contains(&byte));
     let right =

@@ -1,0 +1,336 @@
+//! The table of all settings. Everything about a setting stands in its row: [`super::load`] reads its value by the row's kind,
+//! [`super::settings`] takes default and bounds from it, [`super::defaults`] writes the shipped file from it.
+//! Its words, if it has any, stand in [`super::choices`].
+
+use plan::instance::Role;
+use plan::lifecycle::{OnStop, Verdict};
+
+use super::choices::{Choice, Dimension, Ipv4Choice, OnNotice, ReadFrom, words};
+use super::row::{Fallback, Kind, Range, Setting};
+use crate::log::Level;
+
+/// The time that a drain may take at most: `drain.deadline`.
+pub const DRAIN_DEADLINE: Range = seconds(60, 172_800);
+
+/// The time that a drain may be ordered to take at most: `drain --deadline`.
+pub const DRAIN_ORDER: Range = Range { least: 1, ..DRAIN_DEADLINE };
+
+const SETTINGS: &[Setting] = &[
+    both(
+        "dns.zone_id",
+        example("Z0123456789ABCDEFGHIJ"),
+        "Id of the Route 53 hosted zone that holds the host's record sets. Required.",
+    ),
+    both(
+        "dns.domain",
+        example("bbb.example.org"),
+        "Domain below which the host gets its name: the zone's own name or one below it. Required.",
+    ),
+    both(
+        "dns.hostname",
+        Kind::Text { default: Fallback::Of(|agent| agent.default_hostname.to_owned()), length: None },
+        "Template of the host's name. {instance} is the instance id without \"i-\", {region} the region.",
+    ),
+    both(
+        "dns.name",
+        example("meet.bbb.example.org"),
+        "One fixed full name instead of the template, for a single host. Default: none.",
+    ),
+    both("dns.ttl", integer(60, seconds(1, 86_400)), "Time to live of the record sets."),
+    both("dns.ipv4", choice::<Ipv4Choice>("public"), "IPv4 address that goes into the A record set."),
+    both(
+        "dns.ipv6",
+        bool(true),
+        "Whether the host's IPv6 address, if it has one, goes into an AAAA record set.",
+    ),
+    both("dns.read", choice::<ReadFrom>("auto"), "Where the agent reads existing records."),
+    both(
+        "dns.spread",
+        integer(0, seconds(0, 43_200)),
+        "Time over which hosts that boot at once spread their first call to Route 53. It may be half of \
+         timeouts.register at most. At boot the service waits for a random part of it, unless the name is correct already. \
+         For more than 50 hosts that boot at once: their number, divided by the calls a second that the account may make \
+         (10; older accounts 5).",
+    ),
+    both(
+        "dns.servers",
+        Kind::List { numbers: None },
+        "Addresses of the zone's authoritative servers, with a port if it is not 53. Empty: the agent finds them \
+         through the zone's NS records.",
+    ),
+    both(
+        "dns.apex",
+        example("example.org"),
+        "The zone's own name, where the SOA record of dns.domain does not lead to it. Default: found by that record.",
+    ),
+    bbb(
+        "scalelite.url",
+        example("https://scalelite.example.org"),
+        "Scalelite's address. Without it the host only gets its name and joins no load balancer.",
+    ),
+    bbb(
+        "scalelite.secret",
+        example("secretsmanager:Scalelite#LOADBALANCER_SECRET"),
+        "Where the load balancer's secret is: \"secretsmanager:ID#KEY\", \"file:/PATH\" or \"credential:NAME\" (systemd). \
+         Required with scalelite.url.",
+    ),
+    bbb(
+        "scalelite.load_multiplier",
+        Kind::Float { above: 0.0, example: "1.0" },
+        "Factor by which Scalelite multiplies this host's load. Default: an existing entry keeps its own, a new one gets 1.0.",
+    ),
+    bbb(
+        "scalelite.tag",
+        example("high-capacity"),
+        "Tag of the Scalelite entry; \"\" clears it. Default: an existing entry keeps its own.",
+    ),
+    bbb(
+        "scalelite.poll_interval",
+        integer(60, seconds(5, 3600)),
+        "How often Scalelite polls its servers: its POLL_INTERVAL.",
+    ),
+    bbb(
+        "bbb.properties",
+        text("/etc/bigbluebutton/bbb-web.properties"),
+        "BBB's own settings on this host, with its URL and its secret.",
+    ),
+    bbb(
+        "bbb.defaults",
+        text("/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties"),
+        "The settings that BBB ships, for properties that bbb.properties does not set.",
+    ),
+    bbb(
+        "bbb.reader",
+        text("/run/bbb-agent-settings.sock"),
+        "Socket of bbb-agent-settings.socket, which reads those two files where the agent may not. \"\": never ask it.",
+    ),
+    bbb(
+        "bbb.address",
+        text("127.0.0.1"),
+        "Address of BBB's API on this host. The agent uses it whatever the host's name resolves to at the time.",
+    ),
+    bbb(
+        "recordings.directory",
+        text("/var/bigbluebutton/recording"),
+        "BBB's spool of recordings. The host is kept until its recordings have left this directory.",
+    ),
+    bbb(
+        "recordings.redis",
+        text("127.0.0.1:6379"),
+        "The Redis with BBB's queues of recording jobs, as an address with a port. \"\": never ask it.",
+    ),
+    bbb(
+        "recordings.wait",
+        bool(true),
+        "Whether draining waits for recordings, too, and not only for meetings.",
+    ),
+    both(
+        "service.directory",
+        Kind::Text { default: Fallback::Of(|agent| agent.directory().display().to_string()), length: None },
+        "Directory of the service's lock and socket. It has to be emptied at boot.",
+    ),
+    both(
+        "service.on_stop",
+        choice::<OnStop>("leave"),
+        "What the service does when an operator stops it. On a TURN host \"cordon\" changes nothing.",
+    ),
+    both(
+        "checks.metadata",
+        integer(2, seconds(1, 60)),
+        "How often the agent asks the metadata service what the group and EC2 intend for this host.",
+    ),
+    both(
+        "checks.name",
+        integer(60, seconds(5, 86_400)),
+        "How often the agent checks the host's addresses and its name. A check costs DNS questions only.",
+    ),
+    bbb(
+        "checks.scalelite",
+        integer(300, seconds(5, 86_400)),
+        "How often the agent checks the host's Scalelite entry. A check costs one call.",
+    ),
+    bbb(
+        "checks.work",
+        integer(30, seconds(1, 3600)),
+        "How often the agent counts the meetings and recordings on this host.",
+    ),
+    bbb(
+        "drain.deadline",
+        integer(21_600, DRAIN_DEADLINE),
+        "How long draining waits for meetings and recordings before it ends the meetings.",
+    ),
+    bbb(
+        "drain.quiet",
+        integer(30, seconds(0, 3600)),
+        "How long the host must have had no meetings and no pending recordings before it counts as empty.",
+    ),
+    bbb(
+        "drain.at_deadline",
+        choice::<Verdict>("continue"),
+        "How the agent completes the lifecycle action at the deadline.",
+    ),
+    both(
+        "drain.hook",
+        example("drain"),
+        "Name of the group's termination hook that this agent completes. Default: the only one that the group has.",
+    ),
+    bbb(
+        "drain.rebalance",
+        choice::<OnNotice>("cordon"),
+        "What the service does after a rebalance recommendation of EC2.",
+    ),
+    bbb(
+        "drain.maintenance",
+        choice::<OnNotice>("cordon"),
+        "What the service does drain.deadline before a scheduled maintenance of EC2 begins.",
+    ),
+    bbb(
+        "drain.announce",
+        Kind::List { numbers: Some(Range { least: 1, most: DRAIN_DEADLINE.most / 60, unit: "minutes" }) },
+        "How long before their end running meetings are told about it. For example [\"30\", \"5\"]. Needs BBB 3.0.",
+    ),
+    bbb(
+        "drain.message",
+        Kind::Text {
+            default: Fallback::Is(
+                "This meeting will be ended in {minutes} minutes, because its server is shut down. \
+                 You can start it again at once.",
+            ),
+            // BBB's own limit of a chat message, unless it is configured otherwise.
+            length: Some(Range { least: 1, most: 500, unit: "characters" }),
+        },
+        "The message that these meetings get. {minutes} is the time that is left.",
+    ),
+    bbb(
+        "protection.enabled",
+        bool(true),
+        "Whether the service protects a busy host of an Auto Scaling group from scale-in. \
+         While this is on, the instance's protection is the agent's to change.",
+    ),
+    bbb(
+        "protection.idle",
+        integer(300, seconds(0, 86_400)),
+        "How long the host must have been idle before that protection ends.",
+    ),
+    both(
+        "sweep.enabled",
+        bool(true),
+        "Whether the service removes what dead hosts have left in the zone and in Scalelite, once EC2 has said twice that \
+         they are gone. The hosts of a fleet take turns.",
+    ),
+    both("sweep.interval", integer(3600, seconds(60, 604_800)), "How often the fleet as a whole sweeps."),
+    both(
+        "sweep.grace",
+        integer(3600, seconds(300, 2_592_000)),
+        "How old a host's ownership TXT must be before a sweep removes anything of that host.",
+    ),
+    both(
+        "sweep.pause",
+        integer(120, seconds(1, 3600)),
+        "Time between the two answers of EC2 that an instance is gone.",
+    ),
+    both(
+        "metrics.enabled",
+        bool(true),
+        "Whether the service sends metrics to CloudWatch, with one call at each interval.",
+    ),
+    both(
+        "metrics.namespace",
+        text("BigBlueButton"),
+        "Namespace of the metrics in CloudWatch. The instance role has to allow it (cloudwatch:namespace).",
+    ),
+    both(
+        "metrics.dimension",
+        choice::<Dimension>("group"),
+        "Dimension that keeps the metrics of hosts apart. CloudWatch charges for every metric of every group and instance.",
+    ),
+    both(
+        "metrics.interval",
+        integer(60, seconds(10, 3600)),
+        "How often the service sends metrics. CloudWatch keeps whole minutes.",
+    ),
+    both(
+        "metrics.certificate",
+        text("auto"),
+        "Server that shows this host's certificate, whose expiry is measured. \"auto\" is bbb.address with the port of BBB's URL \
+         on a BBB host, 127.0.0.1:5349 on a TURN host. Else an address with a port, or \"\" for none.",
+    ),
+    turn(
+        "metrics.coturn",
+        text("127.0.0.1:3478"),
+        "Address and UDP port where the agent asks coturn whether it answers. If coturn has listening-ip, one of those. \
+         \"\": never ask it (necessary with coturn's no-stun).",
+    ),
+    both("aws.region", example("eu-central-1"), "Region for AWS calls. Default: the instance's own."),
+    both(
+        "tls.ca_bundle",
+        example("/etc/ssl/private-ca.pem"),
+        "PEM file with further certificate authorities to trust. Default: only the system's.",
+    ),
+    both("timeouts.imds", integer(120, seconds(1, 3600)), "How long to wait for the metadata service."),
+    both("timeouts.register", integer(300, seconds(1, 86_400)), "How long register may take in all."),
+    both("timeouts.deregister", integer(80, seconds(1, 86_400)), "How long deregister may take in all."),
+    both(
+        "timeouts.sweep",
+        integer(600, seconds(1, 86_400)),
+        "How long a sweep may take in all, without sweep.pause.",
+    ),
+    bbb(
+        "timeouts.bbb",
+        integer(60, seconds(0, 86_400)),
+        "How long register waits for the API of a BBB that is installed.",
+    ),
+    both(
+        "timeouts.status",
+        integer(10, seconds(1, 300)),
+        "How long status and check wait for any one answer.",
+    ),
+    both("log.level", choice::<Level>("info"), "What the agent logs."),
+];
+
+/// Returns the settings of a role, in the order of the shipped file.
+pub fn of(role: Role) -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(move |setting| setting.only.is_none_or(|only| only == role))
+}
+
+/// Finds a setting of either role by its path.
+pub(super) fn find(path: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.path == path)
+}
+
+const fn both(path: &'static str, kind: Kind, text: &'static str) -> Setting {
+    Setting { path, only: None, kind, text }
+}
+
+const fn bbb(path: &'static str, kind: Kind, text: &'static str) -> Setting {
+    Setting { path, only: Some(Role::Bbb), kind, text }
+}
+
+const fn turn(path: &'static str, kind: Kind, text: &'static str) -> Setting {
+    Setting { path, only: Some(Role::Turn), kind, text }
+}
+
+const fn text(default: &'static str) -> Kind {
+    Kind::Text { default: Fallback::Is(default), length: None }
+}
+
+/// A text without a default.
+const fn example(example: &'static str) -> Kind {
+    Kind::Text { default: Fallback::None(example), length: None }
+}
+
+const fn choice<C: Choice>(default: &'static str) -> Kind {
+    Kind::Choice { words: words::<C>, default }
+}
+
+const fn bool(default: bool) -> Kind {
+    Kind::Bool { default }
+}
+
+const fn integer(default: u64, range: Range) -> Kind {
+    Kind::Integer { default, range }
+}
+
+const fn seconds(least: u64, most: u64) -> Range {
+    Range { least, most, unit: "seconds" }
+}
