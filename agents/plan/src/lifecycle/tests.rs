@@ -71,7 +71,7 @@ fn what_each_stop_undoes() {
             rig.log.clear();
             rig.step(Event::Stop(cause));
             // A job that no longer fits ends first.
-            while let (Some(running), true) = (rig.machine.job(), rig.machine.job() != job) {
+            if let (Some(running), true) = (rig.machine.job(), rig.machine.job() != job) {
                 let trouble = Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled };
                 rig.step(Event::Finished(running, Err(trouble)));
             }
