@@ -234,7 +234,7 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
         let said = install(settings, &commands[0]);
         assert!(said.contains(ACCEPTED), "{path}: {said}");
     }
-    for (document, count) in [("README.md", 1), ("packaging/replacing-the-scripts.md", 2)] {
+    for (document, count) in [("README.md", 1), ("docs/install.md", 3)] {
         let text = read(document).replace("BUCKET", "example-releases");
         let commands: Vec<String> =
             install_commands(&text).into_iter().filter(|command| !command.starts_with("...")).collect();
