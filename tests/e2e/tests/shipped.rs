@@ -302,7 +302,7 @@ fn the_policies_grant_what_the_code_calls_and_nothing_else() {
 /// the SDK's crates.
 fn calls() -> BTreeSet<String> {
     let mut calls = BTreeSet::new();
-    for file in rust_files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../agents/host/src"))) {
+    for file in rust_files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../agents/clients/src"))) {
         let text: String = std::fs::read_to_string(&file).expect("a file").split_whitespace().collect();
         let crates = text.split("aws_sdk_").skip(1).filter_map(|rest| rest.split("::").next());
         let crates: BTreeSet<&str> = crates.collect();
@@ -367,7 +367,7 @@ fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
         });
         assert_eq!(change["Condition"], expected);
     }
-    let source = read("agents/host/src/route53.rs");
+    let source = read("agents/clients/src/aws/route53.rs");
     assert!(source.contains("ChangeAction::Create") && source.contains("ChangeAction::Delete"));
     assert!(!source.contains("Upsert"), "the policies do not allow UPSERT");
 }

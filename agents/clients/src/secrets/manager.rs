@@ -20,7 +20,8 @@ pub(super) async fn read(
     id: &str,
     key: Option<&str>,
 ) -> Result<SecretString, Error> {
-    let answer = Client::new(aws).get_secret_value().secret_id(id).send().await;
+    let client = Client::new(aws);
+    let answer = client.get_secret_value().secret_id(id).send().await;
     let answer = answer.map_err(|error| failure(reference, &error))?;
     let why = match answer.secret_binary {
         Some(_) => "it is stored as binary; store it as text (SecretString) instead",

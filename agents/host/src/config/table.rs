@@ -87,7 +87,7 @@ const SETTINGS: &[Setting] = &[
     bbb(
         "scalelite.poll_interval",
         integer(60, seconds(5, 3600)),
-        "How often Scalelite polls its servers: its POLL_INTERVAL.",
+        "How often Scalelite polls its servers (its POLL_INTERVAL).",
     ),
     bbb(
         "bbb.properties",
