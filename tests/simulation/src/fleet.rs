@@ -20,6 +20,9 @@ pub(crate) const REGION: &str = "eu-west-1";
 /// Whose it is.
 pub(crate) const ACCOUNT: &str = "123456789012";
 
+/// The secret of BBB on every host.
+pub(crate) const BBB_SECRET: &str = "the host's secret";
+
 /// The domain below which the fleet's names are.
 pub(crate) fn domain() -> Name {
     Name::remote("bbb.example.org")
@@ -301,11 +304,9 @@ impl Machines {
         holders
     }
 
-    /// How many meetings Scalelite's poller counts; none where BBB does not answer.
-    pub(crate) fn answers(&self, name: &Name) -> Option<usize> {
-        self.of_name(name)
-            .filter(|machine| machine.alive && machine.bbb)
-            .map(|machine| machine.meetings.len())
+    /// Whether BBB answers at the host that goes by this name.
+    pub(crate) fn answers(&self, name: &Name) -> bool {
+        self.of_name(name).is_some_and(|machine| machine.alive && machine.bbb)
     }
 
     /// Whether a living host that has no name with one of these addresses has the address now.
