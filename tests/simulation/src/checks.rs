@@ -53,8 +53,13 @@ impl State {
         let there = zone.get(&machine.name);
         let is_foreign = |id: &String| foreign.entries.iter().any(|(other, _)| other == id);
         let own = |(id, server): &(&String, &Server)| server.host() == machine.name && !is_foreign(id);
-        let entries: Vec<(EntryState, bool)> =
-            self.pool.entries.iter().filter(own).map(|(_, server)| (server.state, server.is_placed())).collect();
+        let entries: Vec<(EntryState, bool)> = self
+            .pool
+            .entries
+            .iter()
+            .filter(own)
+            .map(|(_, server)| (server.state, server.is_placed()))
+            .collect();
         // A dead one's address may be that of a living host without a name of its own: nobody knows who pointed it there.
         let inherited = there.is_some_and(|observed| self.machines.is_inherited(observed, &zone));
         let wrong = match (machine.alive, inherited) {

@@ -304,7 +304,9 @@ fn apply(zone: &mut Zone, change: &Change) -> Result<(), &'static str> {
         (Change::Create(_), None) => match alien {
             Some(Alien::Cname) => return Err("a conflicting RRSet of type CNAME already exists"),
             Some(Alien::Alias) => return Err(EXISTS),
-            Some(Alien::Policy) => return Err("a set with a routing policy exists with the same name and type"),
+            Some(Alien::Policy) => {
+                return Err("a set with a routing policy exists with the same name and type");
+            }
             None => {}
         },
         (Change::Delete(_), None) => return Err("it was not found"),

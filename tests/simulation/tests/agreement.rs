@@ -26,10 +26,15 @@ mod route53;
 #[path = "agreement/scalelite.rs"]
 mod scalelite;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use host::http::Tls;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use sandbox::faults::Faults;
 use sandbox::http::{Gate, Service};
 use sandbox::journal::Journal;
@@ -47,6 +52,35 @@ impl Runtimes {
             real: Builder::new_current_thread().enable_all().build().unwrap(),
             paused: Builder::new_current_thread().enable_time().start_paused(true).build().unwrap(),
         }
+    }
+}
+
+/// Runs the steps of so many cases; panics with the smallest steps that fail.
+fn check<S: Debug>(
+    cases: u32,
+    steps: &impl Strategy<Value = Vec<S>>,
+    run: impl Fn(&[S]) -> Result<(), TestCaseError>,
+) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    if let Err(error) = TestRunner::new(config).run(steps, |steps| run(&steps)) {
+        panic!("{error}");
+    }
+}
+
+/// How often each kind of answer and of state was seen: a green run has to mean something.
+#[derive(Default)]
+struct Seen(RefCell<BTreeMap<String, u32>>);
+
+impl Seen {
+    fn count(&self, what: impl Debug) {
+        *self.0.borrow_mut().entry(format!("{what:?}")).or_default() += 1;
+    }
+
+    /// Whether something was seen so many times: a third or less of what can be expected.
+    #[track_caller]
+    fn has(&self, what: impl Debug, times: u32) {
+        let (seen, what) = (self.0.borrow(), format!("{what:?}"));
+        assert!(seen.get(&what).is_some_and(|seen| *seen >= times), "{what} was rarely seen: {seen:?}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Route 53: batches, and what strangers put there.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +27,10 @@ use sandbox::route53::{
 use simulation::Services;
 use tokio::time::sleep;
 
-use crate::{Runtimes, serve, tls};
+use crate::{Runtimes, Seen, check, serve, tls};
 
 const ZONE: &str = "Z0EXAMPLE";
+const CASES: u32 = 128;
 /// Longer than the simulation takes to fill its quota, to process a change and to tell every name server.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -114,7 +117,8 @@ fn a_ttl() -> impl Strategy<Value = u32> {
 fn a_set() -> impl Strategy<Value = RecordSet> {
     let addresses = ["192.0.2.1", "192.0.2.2"];
     let addresses6 = ["2001:db8::1", "2001:db8::2"];
-    let texts = ["heritage=bbb-agents,instance=i-1", "heritage=bbb-agents,instance=i-2", "\"quoted\\\" ünd\u{7}"];
+    let texts =
+        ["heritage=bbb-agents,instance=i-1", "heritage=bbb-agents,instance=i-2", "\"quoted\\\" ünd\u{7}"];
     let of = |kind, values: Vec<&'static str>| (Just(kind), btree_set(select(values), 1..=2));
     let kinds = prop_oneof![
         12 => of(RecordType::A, addresses.to_vec()),
@@ -171,7 +175,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Both sides, and the clients for them.
-struct Sides {
+struct Sides<'a> {
+    seen: &'a Seen,
     runtimes: Runtimes,
     route53: Arc<Route53>,
     zone: HostedZone,
@@ -189,8 +194,8 @@ async fn zone_of(records: &impl RecordSets) -> Zone {
     zone
 }
 
-impl Sides {
-    fn new() -> Self {
+impl<'a> Sides<'a> {
+    fn new(seen: &'a Seen) -> Self {
         let runtimes = Runtimes::new();
         let zones = [ZoneOptions::public(ZONE, Services::domain().as_str())];
         let options = Options { throttle: None, processing: Duration::ZERO, ..Options::zones(zones) };
@@ -206,21 +211,20 @@ impl Sides {
             (HostedZone::new(&config, ZONE), gate)
         });
         let simulated = runtimes.paused.block_on(async { Services::new(1) });
-        Self { runtimes, route53, zone, simulated, _gate: gate }
+        Self { seen, runtimes, route53, zone, simulated, _gate: gate }
     }
 
-    fn run(steps: &[Step]) -> Result<(), TestCaseError> {
-        let sides = Self::new();
+    fn run(&self, steps: &[Step]) -> Result<(), TestCaseError> {
         for step in steps {
-            let draft = format!("{step:?} at {:?}", sides.simulated.zone());
-            sides.step(step).map_err(|error| TestCaseError::fail(format!("{error}\n{draft}")))?;
-            let there = sides.runtimes.real.block_on(zone_of(&sides.zone));
-            let simulated = sides.runtimes.paused.block_on(zone_of(&sides.rested()));
+            let draft = format!("{step:?} at {:?}", self.simulated.zone());
+            self.step(step).map_err(|error| TestCaseError::fail(format!("{error}\n{draft}")))?;
+            let there = self.runtimes.real.block_on(zone_of(&self.zone));
+            let simulated = self.runtimes.paused.block_on(zone_of(&self.rested()));
             prop_assert_eq!(simulated, there, "the zone, simulated and in the sandbox, after {}", draft);
         }
         for name in names().into_iter().flat_map(|name| [name.ownership(), name]) {
-            let there = sides.runtimes.real.block_on(sides.zone.read(&name)).unwrap();
-            let simulated = sides.runtimes.paused.block_on(sides.rested().read(&name)).unwrap();
+            let there = self.runtimes.real.block_on(self.zone.read(&name)).unwrap();
+            let simulated = self.runtimes.paused.block_on(self.rested().read(&name)).unwrap();
             prop_assert_eq!(simulated, there, "{}, simulated and in the sandbox", name);
         }
         Ok(())
@@ -261,6 +265,7 @@ impl Sides {
             simulated,
             answer
         );
+        self.seen.count(Learnt::from(&answer));
         if let (Ok(simulated), Ok(answer)) = (simulated, answer) {
             let there = self.runtimes.real.block_on(self.zone.is_in_sync(&answer));
             let simulated = self.runtimes.paused.block_on(self.rested().is_in_sync(&simulated));
@@ -295,7 +300,10 @@ impl Sides {
             }
         }
         for set in sets {
-            let set = RecordSet { name: if set.kind == RecordType::Txt { host.ownership() } else { host.clone() }, ..set.clone() };
+            let set = RecordSet {
+                name: if set.kind == RecordType::Txt { host.ownership() } else { host.clone() },
+                ..set.clone()
+            };
             // An UPSERT would replace an alias, which has no values to match.
             let taken = self.route53.records_named(ZONE, set.name.as_str());
             if taken.iter().any(|there| there.record_type == stored_type(set.kind))
@@ -397,11 +405,11 @@ fn batch_of(drafts: &[Draft], zone: &Zone) -> ChangeBatch {
         zone.values().flat_map(|observed| observed.addresses.iter().chain(&observed.label)).collect();
     let pick = |index: &Index, spoil: Spoil| {
         let mut set = (!there.is_empty()).then(|| (*index.get(&there)).clone())?;
+        let other = if set.kind == RecordType::Aaaa { "2001:db8::9" } else { "192.0.2.9" };
         match spoil {
             Spoil::Nothing => {}
             Spoil::Ttl => set.ttl = if set.ttl == 60 { 300 } else { 60 },
-            Spoil::Values if set.kind == RecordType::Aaaa => drop(set.values.insert("2001:db8::9".to_owned())),
-            Spoil::Values => drop(set.values.insert("192.0.2.9".to_owned())),
+            Spoil::Values => set.values.extend([other.to_owned()]),
         }
         Some(set)
     };
@@ -422,11 +430,52 @@ fn batch_of(drafts: &[Draft], zone: &Zone) -> ChangeBatch {
     ChangeBatch(changes)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+#[test]
+fn route_53_answers_the_same() {
+    let seen = Seen::default();
+    check(CASES, &steps(), |steps| Sides::new(&seen).run(steps));
+    for (learnt, times) in [
+        (Learnt::Accepted, 50),
+        (Learnt::Conflict, 50),
+        (Learnt::Failed(None), 50),
+        (Learnt::Failed(Some(Refusal::Passing)), 5),
+        (Learnt::Failed(Some(Refusal::Throttled)), 5),
+    ] {
+        seen.has(learnt, times);
+    }
+}
 
-    #[test]
-    fn route_53_answers_the_same(steps in steps()) {
-        Sides::run(&steps)?;
+/// What the simulation was once wrong about.
+#[test]
+fn found_before() {
+    let [host, .., elsewhere]: [Name; 5] = names().try_into().unwrap();
+    let a = |name: &Name| RecordSet::a(name.clone(), 60, Ipv4Addr::new(192, 0, 2, 1));
+    let label = RecordSet::txt(host.ownership(), 60, "heritage=bbb-agents".to_owned());
+    let create = |set: &RecordSet| Draft::Create(set.clone());
+    let taken = |alien| Step::Stranger(host.clone(), Vec::new(), Some(alien));
+    let empty = RecordSet { values: BTreeSet::new(), ..a(&host) };
+    for (what, steps) in [
+        ("an empty batch", vec![Step::Batch(Vec::new())]),
+        ("a set without values", vec![Step::Batch(vec![create(&empty)])]),
+        ("a TTL that is too long", vec![Step::Batch(vec![create(&RecordSet { ttl: u32::MAX, ..a(&host) })])]),
+        ("a name in another zone", vec![Step::Batch(vec![create(&a(&elsewhere))])]),
+        ("one set twice", vec![Step::Batch(vec![create(&a(&host)), create(&a(&host))])]),
+        ("created and deleted", vec![Step::Batch(vec![create(&a(&host)), Draft::Delete(a(&host))])]),
+        (
+            "a lost race beside another problem",
+            vec![taken(Alien::Cname), Step::Batch(vec![create(&a(&host)), Draft::Delete(label.clone())])],
+        ),
+        (
+            "a CNAME is in the way of addresses",
+            vec![taken(Alien::Cname), Step::Batch(vec![create(&a(&host))])],
+        ),
+        ("and not in that of the label", vec![taken(Alien::Cname), Step::Batch(vec![create(&label)])]),
+        ("an alias is there already", vec![taken(Alien::AliasA), Step::Batch(vec![create(&a(&host))])]),
+        ("a weighted set is in the way", vec![taken(Alien::WeightedA), Step::Batch(vec![create(&a(&host))])]),
+        ("but not of the label", vec![taken(Alien::WeightedA), Step::Batch(vec![create(&label)])]),
+        ("a change that nobody made", vec![Step::UnknownChange]),
+    ] {
+        let seen = Seen::default();
+        Sides::new(&seen).run(&steps).unwrap_or_else(|error| panic!("{what}: {error}"));
     }
 }

@@ -9,8 +9,8 @@ use host::names::SystemResolver;
 use host::scalelite::{Error, Management, Scalelite, Update};
 use plan::membership::{Entry, State, normalise_url};
 use plan::record::Name;
-use proptest::option;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sandbox::bbb::{BbbHost, Mode, Network};
@@ -19,8 +19,9 @@ use sandbox::scalelite::{Config, Scalelite as Sandbox, ServerState};
 use secrecy::SecretString;
 use simulation::{Services, Stored};
 
-use crate::{Runtimes, serve, tls};
+use crate::{Runtimes, Seen, check, serve, tls};
 
+const CASES: u32 = 128;
 const HOSTS: usize = 2;
 const SECRET: &str = "the load balancer's secret";
 const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(10) };
@@ -29,6 +30,7 @@ const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration
 #[derive(Clone, Debug)]
 enum Pick {
     Added(Index),
+    Last,
     Unknown,
 }
 
@@ -43,8 +45,18 @@ enum Call {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Add { url: usize, secret: &'static str, multiplier: Option<f64>, tag: Option<&'static str> },
-    Update { entry: Pick, secret: Option<&'static str>, multiplier: Option<f64>, tag: Option<&'static str> },
+    Add {
+        url: usize,
+        secret: &'static str,
+        multiplier: Option<f64>,
+        tag: Option<&'static str>,
+    },
+    Update {
+        entry: Pick,
+        secret: Option<&'static str>,
+        multiplier: Option<f64>,
+        tag: Option<&'static str>,
+    },
     Call(Call, Pick),
     /// BBB on a host answers from now on, or does not.
     Bbb(usize, bool),
@@ -67,8 +79,8 @@ enum Learnt {
 }
 
 impl Learnt {
-    /// `id` is this side's id of the entry: it may stand in the words.
-    fn of<T>(answer: &Result<T, Error>, id: &str) -> Self {
+    /// `id` is this side's id of the entry, where there is one: it may stand in the words.
+    fn of<T>(answer: &Result<T, Error>, id: Option<&str>) -> Self {
         let Err(error) = answer else { return Self::Done };
         let (variant, status, words) = match error {
             Error::Address => ("address", None, ""),
@@ -80,8 +92,17 @@ impl Learnt {
             Error::PanicIncomplete { message, .. } => ("panic incomplete", None, message.as_str()),
             Error::Conflict { status, message, .. } => ("conflict", Some(*status), message.as_str()),
         };
-        let words = words.replace(id, "ID");
+        let words = id.map_or_else(|| words.to_owned(), |id| words.replace(id, "ID"));
         Self::Refused { variant, status, words, retryable: error.is_retryable(), gone: error.is_gone() }
+    }
+}
+
+impl Learnt {
+    fn variant(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused { variant, .. } => variant,
+        }
     }
 }
 
@@ -101,37 +122,65 @@ fn a_tag() -> impl Strategy<Value = Option<&'static str>> {
     prop_oneof![5 => Just(None), 2 => select(vec!["", " ", "large", "ünd"]).prop_map(Some)]
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    // The first two lead to the hosts as the agents write them.
-    let url = prop_oneof![12 => 0..HOSTS, 3 => HOSTS..URLS];
+fn a_call() -> impl Strategy<Value = Step> {
     let call = prop_oneof![
         6 => Just(Call::Enable),
-        3 => Just(Call::Cordon),
-        2 => Just(Call::Disable),
-        2 => Just(Call::Panic),
+        4 => Just(Call::Cordon),
+        3 => Just(Call::Disable),
+        4 => Just(Call::Panic),
         1 => Just(Call::Delete),
     ];
-    let step = prop_oneof![
-        6 => (url, a_secret(), a_multiplier(), a_tag())
+    (call, a_pick()).prop_map(|(call, entry)| Step::Call(call, entry))
+}
+
+fn a_step() -> impl Strategy<Value = Step> {
+    // The first two lead to the hosts as the agents write them.
+    let url = prop_oneof![6 => 0..HOSTS, 3 => HOSTS..URLS];
+    prop_oneof![
+        3 => (url, a_secret(), a_multiplier(), a_tag())
             .prop_map(|(url, secret, multiplier, tag)| Step::Add { url, secret, multiplier, tag }),
-        2 => (a_pick(), option::of(a_secret()), a_multiplier(), a_tag())
+        3 => (a_pick(), option::of(a_secret()), a_multiplier(), a_tag())
             .prop_map(|(entry, secret, multiplier, tag)| Step::Update { entry, secret, multiplier, tag }),
-        14 => (call, a_pick()).prop_map(|(call, entry)| Step::Call(call, entry)),
-        3 => (0..HOSTS, any::<bool>()).prop_map(|(host, answers)| Step::Bbb(host, answers)),
-        5 => Just(Step::Create),
-        1 => any::<Index>().prop_map(Step::End),
+        12 => a_call(),
+        4 => (0..HOSTS, any::<bool>()).prop_map(|(host, answers)| Step::Bbb(host, answers)),
+        6 => Just(Step::Create),
+        2 => any::<Index>().prop_map(Step::End),
         6 => Just(Step::Poll),
-        4 => Just(Step::BeginPoll),
-        4 => Just(Step::EndPoll),
+        2 => Just(Step::BeginPoll),
+        2 => Just(Step::EndPoll),
+    ]
+}
+
+/// A host as an agent adds it, with a meeting.
+fn a_host() -> impl Strategy<Value = Vec<Step>> {
+    (0..HOSTS, a_multiplier()).prop_map(|(url, multiplier)| {
+        let add = Step::Add { url, secret: Services::BBB_SECRET, multiplier, tag: None };
+        let enable = Step::Call(Call::Enable, Pick::Last);
+        vec![Step::Bbb(url, true), add, enable, Step::Poll, Step::Create]
+    })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let group = prop_oneof![
+        8 => a_step().prop_map(|step| vec![step]),
+        2 => a_host(),
+        // What is mapped cannot be ended, because it has ended or its host does not answer.
+        1 => (0..HOSTS, any::<Index>(), any::<bool>()).prop_map(|(host, index, down)| {
+            let broken = if down { Step::Bbb(host, false) } else { Step::End(index) };
+            vec![Step::Create, broken, Step::Call(Call::Panic, Pick::Last)]
+        }),
+        // While the poller is between reading and saving.
+        2 => vec(a_call(), 1..=2).prop_map(|calls| [vec![Step::BeginPoll], calls, vec![Step::EndPoll]].concat()),
     ];
-    vec(step, 1..=24)
+    (a_host(), vec(group, 1..=16)).prop_map(|(host, groups)| [host, groups.concat()].concat())
 }
 
 /// How many URLs there are: see [`Sides::new`].
 const URLS: usize = HOSTS + 6;
 
 /// Both sides, and the clients for them.
-struct Sides {
+struct Sides<'a> {
+    seen: &'a Seen,
     runtimes: Runtimes,
     sandbox: Arc<Sandbox>,
     hosts: Vec<Arc<BbbHost>>,
@@ -145,8 +194,8 @@ struct Sides {
     _gates: Vec<Gate>,
 }
 
-impl Sides {
-    fn new() -> Self {
+impl<'a> Sides<'a> {
+    fn new(seen: &'a Seen) -> Self {
         let runtimes = Runtimes::new();
         let simulated = runtimes.paused.block_on(async { Services::new(HOSTS) });
         let names: Vec<Name> = simulated.names();
@@ -180,14 +229,14 @@ impl Sides {
             " ".to_owned(),
         ];
         let (added, meetings) = (Vec::new(), Vec::new());
-        Self { runtimes, sandbox, hosts, client, simulated, urls, added, meetings, _gates: gates }
+        Self { seen, runtimes, sandbox, hosts, client, simulated, urls, added, meetings, _gates: gates }
     }
 
-    fn run(steps: &[Step]) -> Result<(), TestCaseError> {
-        let mut sides = Self::new();
+    fn run(mut self, steps: &[Step]) -> Result<(), TestCaseError> {
         for (at, step) in steps.iter().enumerate() {
-            sides.step(step)?;
-            sides.compare().map_err(|error| TestCaseError::fail(format!("after step {at}, {step:?}: {error}")))?;
+            self.step(step)?;
+            self.compare()
+                .map_err(|error| TestCaseError::fail(format!("after step {at}, {step:?}: {error}")))?;
         }
         Ok(())
     }
@@ -202,14 +251,14 @@ impl Sides {
                 let answer = self.runtimes.real.block_on(self.client.update(&there, update));
                 let management = self.simulated.management();
                 let on_simulated = self.runtimes.paused.block_on(management.update(&simulated, update));
-                agree(&on_simulated, &simulated, &answer, &there)
+                self.agree(&on_simulated, Some(&simulated), &answer, Some(&there))
             }
             Step::Call(call, entry) => {
                 let (there, simulated) = self.ids(entry);
                 let answer = self.runtimes.real.block_on(make(*call, &self.client, &there));
                 let management = self.simulated.management();
                 let on_simulated = self.runtimes.paused.block_on(make(*call, &management, &simulated));
-                agree(&on_simulated, &simulated, &answer, &there)
+                self.agree(&on_simulated, Some(&simulated), &answer, Some(&there))
             }
             Step::Create => self.create(),
             other => {
@@ -228,7 +277,7 @@ impl Sides {
             }
             Step::End(index) if !self.meetings.is_empty() => {
                 let meeting = index.get(&self.meetings);
-                self.hosts.iter().for_each(|host| drop(host.end_meeting(meeting)));
+                self.hosts.iter().for_each(|host| _ = host.end_meeting(meeting));
                 self.simulated.end_meeting(meeting);
             }
             Step::Poll => {
@@ -248,10 +297,12 @@ impl Sides {
     }
 
     fn ids(&self, entry: &Pick) -> (String, String) {
-        match entry {
-            Pick::Added(index) if !self.added.is_empty() => index.get(&self.added).clone(),
-            _ => ("nobody".to_owned(), "nobody".to_owned()),
-        }
+        let added = match entry {
+            Pick::Added(index) if !self.added.is_empty() => Some(index.get(&self.added)),
+            Pick::Last => self.added.last(),
+            _ => None,
+        };
+        added.cloned().unwrap_or_else(|| ("nobody".to_owned(), "nobody".to_owned()))
     }
 
     fn add(
@@ -265,7 +316,7 @@ impl Sides {
         let answer = self.runtimes.real.block_on(self.client.add(url, &secret, multiplier, tag));
         let management = self.simulated.management();
         let simulated = self.runtimes.paused.block_on(management.add(url, &secret, multiplier, tag));
-        agree(&simulated, "", &answer, "")?;
+        self.agree(&simulated, None, &answer, None)?;
         if let (Ok(there), Ok(simulated)) = (answer, simulated) {
             self.added.push((there, simulated));
         }
@@ -279,7 +330,9 @@ impl Sides {
         let _ = self.runtimes.real.block_on(self.sandbox.create_meeting(&meeting));
         let places = self.simulated.places();
         match self.sandbox.meetings().get(&meeting) {
-            None => prop_assert!(places.is_empty(), "{} is placed at none, but could be at {:?}", meeting, places),
+            None => {
+                prop_assert!(places.is_empty(), "{} is placed at none, but could be at {:?}", meeting, places)
+            }
             Some(mapped) => {
                 let ids = self.added.iter().find(|(there, _)| *there == mapped.server_id);
                 let (_, simulated) = ids.expect("an entry that was added");
@@ -304,7 +357,10 @@ impl Sides {
         let simulated = self.runtimes.paused.block_on(management.names()).unwrap();
         prop_assert_eq!(simulated, there, "names, simulated and in the sandbox");
         let (simulated, there) = (self.renamed(self.simulated.entries()), self.renamed(self.in_sandbox()));
-        prop_assert_eq!(simulated, there, "what is stored, simulated and in the sandbox");
+        prop_assert_eq!(&simulated, &there, "what is stored, simulated and in the sandbox");
+        for stored in simulated.values() {
+            self.seen.count((stored.state, stored.placed));
+        }
         for (index, host) in self.hosts.iter().enumerate() {
             let there: BTreeSet<String> =
                 host.snapshot().meetings.into_iter().map(|meeting| meeting.id).collect();
@@ -314,11 +370,29 @@ impl Sides {
     }
 }
 
-impl Sides {
+impl Sides<'_> {
     /// Values by the order in which their entries were added, which is what both sides' ids have in common.
     fn renamed<T>(&self, by_id: BTreeMap<String, T>) -> BTreeMap<usize, T> {
-        let added = |id: &str| self.added.iter().position(|(there, simulated)| there == id || simulated == id);
+        let added =
+            |id: &str| self.added.iter().position(|(there, simulated)| there == id || simulated == id);
         by_id.into_iter().map(|(id, value)| (added(&id).expect("an entry that was added"), value)).collect()
+    }
+
+    fn agree<T>(
+        &self,
+        simulated: &Result<T, Error>,
+        simulated_id: Option<&str>,
+        answer: &Result<T, Error>,
+        id: Option<&str>,
+    ) -> Result<(), TestCaseError> {
+        let learnt = Learnt::of(answer, id);
+        prop_assert_eq!(
+            &Learnt::of(simulated, simulated_id),
+            &learnt,
+            "an answer, simulated and in the sandbox"
+        );
+        self.seen.count(learnt.variant());
+        Ok(())
     }
 
     fn in_sandbox(&self) -> BTreeMap<String, Stored> {
@@ -349,17 +423,6 @@ fn by_id(entries: Vec<Entry>) -> BTreeMap<String, Entry> {
     entries.into_iter().map(|entry| (entry.id.clone(), Entry { id: String::new(), ..entry })).collect()
 }
 
-fn agree<T, U>(
-    simulated: &Result<T, Error>,
-    simulated_id: &str,
-    answer: &Result<U, Error>,
-    id: &str,
-) -> Result<(), TestCaseError> {
-    let learnt = (Learnt::of(simulated, simulated_id), Learnt::of(answer, id));
-    prop_assert_eq!(&learnt.0, &learnt.1, "an answer, simulated and in the sandbox");
-    Ok(())
-}
-
 async fn make(call: Call, management: &impl Management, id: &str) -> Result<(), Error> {
     match call {
         Call::Enable => management.enable(id).await,
@@ -370,11 +433,51 @@ async fn make(call: Call, management: &impl Management, id: &str) -> Result<(), 
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+#[test]
+fn scalelite_answers_the_same() {
+    let seen = Seen::default();
+    check(CASES, &steps(), |steps| Sides::new(&seen).run(steps));
+    for (variant, times) in [("done", 500), ("http", 50), ("panic incomplete", 5)] {
+        seen.has(variant, times);
+    }
+    // The states with which a poll that was raced leaves a server where new meetings are placed.
+    for state in [State::Enabled, State::Cordoned, State::Disabled] {
+        seen.has((state, true), 10);
+    }
+}
 
-    #[test]
-    fn scalelite_answers_the_same(steps in steps()) {
-        Sides::run(&steps)?;
+/// What the simulation was once wrong about.
+#[test]
+fn found_before() {
+    let add = |multiplier, tag, secret| Step::Add { url: 0, secret, multiplier, tag };
+    let last = |call| Step::Call(call, Pick::Last);
+    let joined = [add(None, None, Services::BBB_SECRET), last(Call::Enable), Step::Poll, Step::Create];
+    let after = |more: &[Step]| [joined.to_vec(), more.to_vec()].concat();
+    let update = |secret, multiplier, tag| Step::Update { entry: Pick::Last, secret, multiplier, tag };
+    for (what, steps) in [
+        ("a multiplier and a tag are stored", vec![add(Some(2.5), Some("large"), Services::BBB_SECRET)]),
+        ("a blank secret is refused", vec![add(None, None, " ")]),
+        (
+            "a multiplier and a tag can be changed",
+            after(&[update(None, Some(2.5), Some("large")), Step::Poll]),
+        ),
+        ("no multiplier is zero", after(&[update(None, Some(0.0), None)])),
+        ("an update without anything is refused", after(&[update(None, None, None)])),
+        (
+            "a wrong secret keeps a host offline",
+            vec![add(None, None, "another"), last(Call::Enable), Step::Poll],
+        ),
+        ("a disabled server shows no load", after(&[Step::Poll, last(Call::Disable)])),
+        ("a load is carried through a cordon", after(&[last(Call::Cordon), last(Call::Enable)])),
+        ("a first failed poll changes nothing", after(&[Step::Bbb(0, false), Step::Poll])),
+        ("a second takes the host offline", after(&[Step::Bbb(0, false), Step::Poll, Step::Poll])),
+        (
+            "a poll puts a server back only with another load",
+            after(&[Step::Poll, Step::BeginPoll, last(Call::Disable), Step::EndPoll]),
+        ),
+        ("a meeting is mapped to a host that is down", after(&[Step::Bbb(0, false), Step::Create])),
+    ] {
+        let seen = Seen::default();
+        Sides::new(&seen).run(&steps).unwrap_or_else(|error| panic!("{what}: {error}"));
     }
 }
