@@ -26,7 +26,7 @@ use secrecy::SecretString;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
-use crate::fleet::Ec2;
+use crate::fleet::{BBB_SECRET, Ec2};
 use crate::scalelite::POLL;
 use crate::world::{Service, World};
 use crate::{route53, scalelite};
@@ -319,7 +319,7 @@ impl jobs::World for Shared {
         let url = server_url(&host.name);
         let installation = Installation {
             server_url: url.trim_end_matches("/bigbluebutton/api").to_owned(),
-            secret: SecretString::from("the host's secret"),
+            secret: SecretString::from(BBB_SECRET),
             checksum: Algorithm::Sha256,
         };
         Ok((installation, bbb))

@@ -53,10 +53,14 @@ impl State {
         let there = zone.get(&machine.name);
         let is_foreign = |id: &String| foreign.entries.iter().any(|(other, _)| other == id);
         let own = |(id, server): &(&String, &Server)| server.host() == machine.name && !is_foreign(id);
-        let entries: Vec<(EntryState, bool)> =
-            self.pool.entries.iter().filter(own).map(|(_, server)| (server.state, server.placed)).collect();
-        // A dead host's address may be that of a living host without a name of its own: it may have been pointed there
-        // by hand.
+        let entries: Vec<(EntryState, bool)> = self
+            .pool
+            .entries
+            .iter()
+            .filter(own)
+            .map(|(_, server)| (server.state, server.is_placed()))
+            .collect();
+        // A dead one's address may be that of a living host without a name of its own: nobody knows who pointed it there.
         let inherited = there.is_some_and(|observed| self.machines.is_inherited(observed, &zone));
         let wrong = match (machine.alive, inherited) {
             (false, true) => None,

@@ -20,7 +20,10 @@ pub(crate) const REGION: &str = "eu-west-1";
 /// The account of all instances.
 pub(crate) const ACCOUNT: &str = "123456789012";
 
-/// Returns the domain below which the fleet's names are.
+/// The secret of BBB on every host.
+pub(crate) const BBB_SECRET: &str = "the host's secret";
+
+/// The domain below which the fleet's names are.
 pub(crate) fn domain() -> Name {
     Name::remote("bbb.example.org")
 }
@@ -302,11 +305,9 @@ impl Machines {
         holders
     }
 
-    /// Returns how many meetings Scalelite's poller counts; none where BBB does not answer.
-    pub(crate) fn answers(&self, name: &Name) -> Option<usize> {
-        self.of_name(name)
-            .filter(|machine| machine.alive && machine.bbb)
-            .map(|machine| machine.meetings.len())
+    /// Whether BBB answers at the host that goes by this name.
+    pub(crate) fn answers(&self, name: &Name) -> bool {
+        self.of_name(name).is_some_and(|machine| machine.alive && machine.bbb)
     }
 
     /// Tells whether a living host without a name for one of these addresses has that address now.

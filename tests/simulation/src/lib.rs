@@ -26,6 +26,7 @@ mod many;
 mod mutants;
 mod route53;
 mod scalelite;
+mod services;
 mod sweeping;
 mod world;
 
@@ -40,6 +41,7 @@ use tokio::time::sleep;
 
 pub use many::{Report, run_many};
 pub use mutants::{MUTANTS, Mutant};
+pub use services::{Services, Stored};
 
 use checks::Foreign;
 use fleet::domain;

@@ -1,12 +1,13 @@
 //! A hosted zone with its API, with one or two authoritative servers that follow at their own pace, and with the
 //! checks of each change.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use clients::aws::route53::{ChangeId, Cursor, Error, RecordSets};
+use clients::aws::route53::{ChangeId, Cursor, Error, RecordSets, refusal};
 use clients::dns::authoritative::{self, Answer, Authorities};
 use futures_util::future::join_all;
 use plan::backoff::Refusal;
@@ -15,9 +16,11 @@ use plan::instance::InstanceId;
 use plan::record::{Name, RecordSet, RecordType};
 use plan::sweep::Zone;
 
+use crate::fleet::domain;
 use crate::world::{Lost, Service, State, World};
 
 const ZONE: &str = "ZSIMULATED";
+const CHANGE: &str = "ChangeResourceRecordSets";
 
 /// The hosted zone and its authoritative servers.
 pub(crate) struct Route53 {
@@ -100,11 +103,25 @@ impl State {
         server.zone.get(name).cloned().unwrap_or_else(nothing)
     }
 
-    fn in_sync(&mut self, version: u64) -> bool {
+    fn in_sync(&mut self, id: &str) -> Result<bool, Error> {
+        let known = id.parse().ok().filter(|version| *version <= self.route53.version);
+        let Some(version) = known else {
+            return Err(failed("GetChange", &format!("NoSuchChange: {id}"), None));
+        };
         let servers = self.route53.servers.len();
         let root = Name::remote("nobody.example.org");
         (0..servers).for_each(|server| drop(self.answers(server, &root)));
-        self.route53.servers.iter().all(|server| server.version >= version)
+        Ok(self.route53.servers.iter().all(|server| server.version >= version))
+    }
+
+    /// Leaves nothing of the account's quota.
+    pub(crate) fn use_up_quota(&mut self) {
+        self.route53.tokens = (0.0, self.now());
+    }
+
+    /// Has another change being processed from now on.
+    pub(crate) fn process_change(&mut self) {
+        self.route53.busy = self.now() + PROCESSING;
     }
 
     /// Takes a call from the account's quota; tells whether there was one left.
@@ -121,19 +138,18 @@ impl State {
     }
 
     fn change(&mut self, who: &InstanceId, batch: &ChangeBatch) -> Result<u64, Error> {
-        let now = self.now();
-        if now < self.route53.busy {
-            return Err(failed("ChangeResourceRecordSets", "PriorRequestNotComplete", Refusal::Passing));
+        if let Some(why) = breaks_schema(batch) {
+            return Err(failed(CHANGE, &format!("InvalidInput: {why}"), None));
         }
-        self.route53.busy = now + PROCESSING;
-        let mut after = self.route53.zone.as_ref().clone();
-        for change in &batch.0 {
-            apply(&mut after, change).map_err(|why| {
-                self.note(format_args!("{who}: Route 53 refuses {change}: {why}"));
-                Error::Conflict { zone: ZONE.to_owned(), message: format!("{change}: {why}") }
-            })?;
+        if self.now() < self.route53.busy {
+            return Err(failed(CHANGE, "PriorRequestNotComplete", Some(Refusal::Passing)));
         }
-        after.retain(|_, observed| *observed != nothing());
+        let after = applied(&self.route53.zone, batch).map_err(|problems| {
+            let messages = problems.join(", ");
+            self.note(format_args!("{who}: Route 53 refuses a batch: {messages}"));
+            refusal(ZONE, &messages)
+        })?;
+        self.process_change();
         for change in &batch.0 {
             self.note(format_args!("{who}: Route 53 {change}"));
         }
@@ -219,43 +235,124 @@ fn ip_addresses(set: &RecordSet) -> BTreeSet<IpAddr> {
     set.values.iter().filter(|_| set.kind != RecordType::Txt).filter_map(|value| value.parse().ok()).collect()
 }
 
-/// Applies one change as Route 53 does, or refuses it.
+/// Why the request cannot be read: nothing in it is looked at then.
+fn breaks_schema(ChangeBatch(changes): &ChangeBatch) -> Option<&'static str> {
+    const LONGEST_TTL: u32 = 2_147_483_647;
+    if changes.is_empty() {
+        return Some("a batch without changes");
+    }
+    let mut sets = changes.iter().map(Change::set);
+    sets.find_map(|set| match set.values.is_empty() {
+        true => Some("a record set without values"),
+        false => (set.ttl > LONGEST_TTL).then_some("a TTL out of range"),
+    })
+}
+
+/// The zone after the batch, or everything that Route 53 has against it: first against the batch as it stands, then
+/// against making its changes one after the other.
+fn applied(zone: &Zone, ChangeBatch(changes): &ChangeBatch) -> Result<Zone, Vec<String>> {
+    let mut problems: Vec<String> = changes.iter().filter_map(|change| improper(change.set())).collect();
+    problems.extend(mixed_up(changes));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut after = zone.clone();
+    for change in changes {
+        problems.extend(apply(&mut after, change).err().map(|why| format!("{change}: {why}")));
+    }
+    after.retain(|_, observed| *observed != nothing());
+    if problems.is_empty() { Ok(after) } else { Err(problems) }
+}
+
+/// What is wrong with a set by itself.
+fn improper(set: &RecordSet) -> Option<String> {
+    if !set.name.is_within(&domain()) {
+        return Some(format!("RRSet with DNS name {} is not permitted in zone {}", set.name, domain()));
+    }
+    let fits = |value: &String| match set.kind {
+        RecordType::A => value.parse::<Ipv4Addr>().is_ok(),
+        RecordType::Aaaa => value.parse::<Ipv6Addr>().is_ok(),
+        RecordType::Txt => true,
+    };
+    let wrong = set.values.iter().find(|value| !fits(value))?;
+    Some(format!("Invalid Resource Record: {wrong:?} is no value of a {} record", set.kind))
+}
+
+/// One set may stand twice in a batch only as its replacement, DELETE before CREATE.
+fn mixed_up(changes: &[Change]) -> Option<String> {
+    let mut of_set: BTreeMap<(&Name, RecordType), Vec<&Change>> = BTreeMap::new();
+    for change in changes {
+        let set = change.set();
+        of_set.entry((&set.name, set.kind)).or_default().push(change);
+    }
+    let fits = |changes: &[&Change]| matches!(changes, [_] | [Change::Delete(_), Change::Create(_)]);
+    of_set.into_iter().find(|(_, changes)| !fits(changes)).map(|((name, kind), _)| {
+        format!("The request contains an invalid set of changes for a resource record set '{kind} {name}'")
+    })
+}
+
+/// The order in which Route 53 lists: by labels from the right, so that a domain comes before what is below it.
+fn in_order(one: &str, other: &str) -> Ordering {
+    one.rsplit('.').cmp(other.rsplit('.'))
+}
+
+/// One change, as Route 53 makes it or refuses it.
 fn apply(zone: &mut Zone, change: &Change) -> Result<(), &'static str> {
+    const EXISTS: &str = "it already exists";
     let set = change.set();
+    let alien = in_the_way(zone, set);
     let observed = zone.entry(named(set)).or_insert_with(nothing);
     let there = match set.kind {
         RecordType::Txt => observed.label.clone(),
         _ => observed.addresses.iter().find(|there| there.kind == set.kind).cloned(),
     };
     match (change, there) {
-        (Change::Create(_), Some(_)) => Err("it already exists"),
-        (Change::Delete(_), None) => Err("it was not found"),
+        (Change::Create(_), Some(_)) => return Err(EXISTS),
+        (Change::Create(_), None) => match alien {
+            Some(Alien::Cname) => return Err("a conflicting RRSet of type CNAME already exists"),
+            Some(Alien::Alias) => return Err(EXISTS),
+            Some(Alien::Policy) => {
+                return Err("a set with a routing policy exists with the same name and type");
+            }
+            None => {}
+        },
+        (Change::Delete(_), None) => return Err("it was not found"),
         (Change::Delete(set), Some(there)) if there != *set => {
-            Err("the values provided do not match the current values")
+            return Err("the values provided do not match the current values");
         }
-        (Change::Create(_), None) if observed.alien.is_some() => Err("conflicts with a CNAME"),
-        (Change::Create(set), None) if set.kind == RecordType::Txt => {
-            observed.label = Some(set.clone());
-            Ok(())
-        }
-        (Change::Create(set), None) => {
-            observed.addresses.push(set.clone());
+        (Change::Delete(_), Some(_)) => {}
+    }
+    let created = matches!(change, Change::Create(_)).then(|| set.clone());
+    match set.kind {
+        RecordType::Txt => observed.label = created,
+        kind => {
+            observed.addresses.retain(|there| there.kind != kind);
+            observed.addresses.extend(created);
             observed.addresses.sort();
-            Ok(())
-        }
-        (Change::Delete(set), Some(_)) if set.kind == RecordType::Txt => {
-            observed.label = None;
-            Ok(())
-        }
-        (Change::Delete(set), Some(_)) => {
-            observed.addresses.retain(|there| there.kind != set.kind);
-            Ok(())
         }
     }
+    Ok(())
 }
 
-fn failed(action: &'static str, message: &str, refusal: Refusal) -> Error {
-    Error::Failed { action, zone: ZONE.to_owned(), message: message.to_owned(), passing: Some(refusal) }
+/// What the agents never write and somebody else has, as far as it stands in the way of a set.
+enum Alien {
+    Cname,
+    Alias,
+    Policy,
+}
+
+/// What is in the way of creating a set. The zone is kept as the agents see it, so the words for them tell.
+fn in_the_way(zone: &Zone, set: &RecordSet) -> Option<Alien> {
+    let alien = |name: &Name| zone.get(name).and_then(|observed| observed.alien.clone());
+    if alien(&set.name).is_some_and(|alien| alien.starts_with("a CNAME")) {
+        return Some(Alien::Cname);
+    }
+    let same = alien(&named(set)).filter(|alien| alien.ends_with(&format!(" {} record set", set.kind)))?;
+    Some(if same.contains("an alias") { Alien::Alias } else { Alien::Policy })
+}
+
+fn failed(action: &'static str, message: &str, passing: Option<Refusal>) -> Error {
+    Error::Failed { action, zone: ZONE.to_owned(), message: message.to_owned(), passing }
 }
 
 /// A client for Route 53 and its servers, used by one instance.
@@ -274,12 +371,12 @@ impl Client {
         self.world.state().route53.calls += 1;
         let admitted = |state: &mut State| match state.is_admitted() {
             true => act(state),
-            false => Err(failed(action, "Throttling: Rate exceeded", Refusal::Throttled)),
+            false => Err(failed(action, "Throttling: Rate exceeded", Some(Refusal::Throttled))),
         };
         match self.world.call(Service::Route53, &self.who, admitted).await {
             Ok(answer) => answer,
-            Err(Lost::Silence) => Err(failed(action, "no answer in time", Refusal::Passing)),
-            Err(Lost::Refused) => Err(failed(action, "ServiceUnavailable", Refusal::Passing)),
+            Err(Lost::Silence) => Err(failed(action, "no answer in time", Some(Refusal::Passing))),
+            Err(Lost::Refused) => Err(failed(action, "ServiceUnavailable", Some(Refusal::Passing))),
         }
     }
 }
@@ -295,12 +392,13 @@ impl RecordSets for Client {
     async fn page(&self, domain: &Name, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Error> {
         // A page has three hosts, so that every sweep turns pages.
         const PAGE: usize = 3;
-        let first = from == Cursor::start(domain);
         let (page, next) = self
             .ask("ListResourceRecordSets", |state| {
                 let there = state.route53.zone();
-                let below = there.iter().filter(|(name, _)| name.is_within(domain));
-                let mut rest = below.filter(|(name, _)| first || name.as_str() >= from.name());
+                let mut below: Vec<_> = there.iter().filter(|(name, _)| name.is_within(domain)).collect();
+                below.sort_by(|(one, _), (other, _)| in_order(one.as_str(), other.as_str()));
+                let mut rest =
+                    below.into_iter().skip_while(|(name, _)| in_order(name.as_str(), from.name()).is_lt());
                 let page: Zone =
                     rest.by_ref().take(PAGE).map(|(name, seen)| (name.clone(), seen.clone())).collect();
                 Ok((page, rest.next().map(|(name, _)| Cursor::start(name))))
@@ -311,13 +409,12 @@ impl RecordSets for Client {
     }
 
     async fn change(&self, batch: &ChangeBatch) -> Result<ChangeId, Error> {
-        let version = self.ask("ChangeResourceRecordSets", |state| state.change(&self.who, batch)).await?;
+        let version = self.ask(CHANGE, |state| state.change(&self.who, batch)).await?;
         Ok(ChangeId(version.to_string()))
     }
 
     async fn is_in_sync(&self, ChangeId(version): &ChangeId) -> Result<bool, Error> {
-        let version = version.parse().unwrap_or(u64::MAX);
-        self.ask("GetChange", |state| Ok(state.in_sync(version))).await
+        self.ask("GetChange", |state| state.in_sync(version)).await
     }
 
     fn calls(&self) -> u32 {

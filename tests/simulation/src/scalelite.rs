@@ -7,15 +7,21 @@ use std::time::Duration;
 
 use clients::scalelite::{Error, Management, Update};
 use plan::instance::InstanceId;
-use plan::membership::{Entry, State as EntryState, host_of};
+use plan::membership::{Entry, State as EntryState, host_of, normalise_url};
 use plan::record::Name;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::sleep;
 
+use crate::fleet::{BBB_SECRET, Machines};
+use crate::services::Stored;
 use crate::world::{Lost, Service, State, World};
 
 /// The interval at which the servers are polled.
 pub(crate) const POLL: Duration = Duration::from_secs(60);
+/// Failed polls in a row that take a server offline.
+const UNHEALTHY: u32 = 2;
+/// The people that Scalelite counts for a meeting younger than 15 minutes, which all meetings here are.
+const PEOPLE: f64 = 15.0;
 
 /// The entries; new meetings go to some of them.
 #[derive(Default)]
@@ -34,13 +40,24 @@ pub(crate) struct Server {
     secret: String,
     pub(crate) state: EntryState,
     online: bool,
-    /// Whether new meetings are placed here, which does not always follow from the state.
-    pub(crate) placed: bool,
-    load: Option<f64>,
+    /// The load in the set from which new meetings are placed. It may stand there whatever the state is.
+    placed: Option<f64>,
+    /// The load in the set of cordoned servers.
+    cordoned: Option<f64>,
     multiplier: f64,
     tag: String,
     /// The meetings that Scalelite believes to be here.
     meetings: BTreeSet<String>,
+    /// Failed polls in a row.
+    failures: u32,
+}
+
+/// A change to an entry, as it is saved; a field that is none stays as it is.
+#[derive(Default)]
+struct Edit {
+    state: Option<EntryState>,
+    load: Option<Option<f64>>,
+    online: Option<bool>,
 }
 
 impl Server {
@@ -50,11 +67,12 @@ impl Server {
             secret: secret.to_owned(),
             state: EntryState::Disabled,
             online: false,
-            placed: false,
-            load: None,
+            placed: None,
+            cordoned: None,
             multiplier: 1.0,
             tag: String::new(),
             meetings: BTreeSet::new(),
+            failures: 0,
         }
     }
 
@@ -63,9 +81,97 @@ impl Server {
         Self { state: EntryState::Enabled, ..Self::new(&self.url, &self.secret) }
     }
 
-    /// Returns the host's name.
+    /// The host's name; an empty one where the URL leads nowhere.
     pub(crate) fn host(&self) -> Name {
-        Name::remote(host_of(&self.url).unwrap_or_default())
+        let url = normalise_url(&self.url);
+        Name::remote(url.as_deref().and_then(host_of).unwrap_or_default())
+    }
+
+    /// Whether new meetings can be placed here, which is not always what the state says.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.placed.is_some()
+    }
+
+    /// Its load as Scalelite reads and shows it.
+    fn load(&self) -> Option<f64> {
+        match self.state {
+            EntryState::Enabled => self.placed,
+            EntryState::Cordoned => self.cordoned,
+            EntryState::Disabled => None,
+        }
+    }
+
+    /// Whether BBB on its host answers to this entry's secret.
+    fn is_answered(&self, machines: &Machines) -> bool {
+        self.secret == BBB_SECRET && machines.answers(&self.host())
+    }
+
+    /// Saves what was changed on a copy that was read before; anything else stays as others have left it meanwhile.
+    fn save(&mut self, read: &Self, edit: &Edit) {
+        let state = edit.state.unwrap_or(read.state);
+        let state_changed = state != read.state;
+        if state_changed {
+            self.state = state;
+        }
+        if let Some(online) = edit.online.filter(|online| *online != read.online) {
+            self.online = online;
+        }
+        let load = edit.load.unwrap_or(read.load());
+        let (target, other) = match state {
+            EntryState::Enabled => (&mut self.placed, &mut self.cordoned),
+            EntryState::Cordoned => (&mut self.cordoned, &mut self.placed),
+            EntryState::Disabled if state_changed => {
+                (self.placed, self.cordoned) = (None, None);
+                return;
+            }
+            // Nothing takes a disabled server out of the sets again.
+            EntryState::Disabled => return,
+        };
+        if state_changed {
+            let carried = other.take();
+            *target = load.or(carried).or(*target);
+        } else if load != read.load() {
+            *target = load;
+        }
+    }
+
+    /// What a poll makes of an answer with this load.
+    fn polled(&mut self, read: &Self, load: f64) -> Edit {
+        self.failures = 0;
+        // An enabling that came meanwhile is overwritten.
+        let empty = read.state == EntryState::Cordoned && load == 0.0;
+        Edit {
+            state: empty.then_some(EntryState::Disabled),
+            load: (read.state != EntryState::Disabled).then_some(Some(load)),
+            online: Some(true),
+        }
+    }
+
+    /// What a poll makes of none.
+    fn not_polled(&mut self, read: &Self, machines: &mut Machines) -> Option<Edit> {
+        if !read.online {
+            return None;
+        }
+        self.failures += 1;
+        if self.failures < UNHEALTHY {
+            return None;
+        }
+        self.failures = 0;
+        while let Some(meeting) = self.meetings.pop_first() {
+            // A host that still does not answer ends nothing.
+            end(self, machines, &meeting);
+        }
+        Some(Edit { load: Some(None), online: Some(false), ..Edit::default() })
+    }
+
+    pub(crate) fn stored(&self) -> Stored {
+        Stored {
+            state: self.state,
+            online: self.online,
+            load: self.load(),
+            placed: self.is_placed(),
+            meetings: self.meetings.clone(),
+        }
     }
 
     fn shown(&self, id: &str, url: &str, secret: &SecretString) -> Entry {
@@ -73,13 +179,23 @@ impl Server {
             id: id.to_owned(),
             state: self.state,
             online: self.online,
-            load: self.load,
+            load: self.load(),
             multiplier: Some(self.multiplier),
             tag: Some(self.tag.clone()),
             secret_matches: self.secret == secret.expose_secret(),
-            url_matches: self.url == url,
+            url_matches: normalise_url(&self.url).as_deref() == Some(url),
         }
     }
+}
+
+/// A text that is more than white space: Scalelite takes any other for none.
+fn present(text: &str) -> Option<&str> {
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// A refusal of a call that can never be done, in Scalelite's words.
+fn bad_request(action: &str, message: &str) -> Error {
+    Error::Http { action: action.to_owned(), status: 400, message: message.to_owned() }
 }
 
 impl State {
@@ -94,11 +210,8 @@ impl State {
     /// Sets an entry's state, by an agent or an outsider.
     pub(crate) fn set_entry(&mut self, id: &str, to: EntryState) {
         let Some(server) = self.pool.entries.get_mut(id) else { return };
-        // The entry leaves the placement set only when its state changes: repeating the same call does not help.
-        if server.state != to && to != EntryState::Enabled {
-            server.placed = false;
-        }
-        server.state = to;
+        // Out of the placement set only when the state changes: repeating the same call does not help.
+        server.save(&server.clone(), &Edit { state: Some(to), ..Edit::default() });
     }
 
     fn write(&mut self, who: &InstanceId, what: &str, id: &str) -> Result<(), Error> {
@@ -158,13 +271,27 @@ impl State {
         }
     }
 
-    fn add(&mut self, who: &InstanceId, url: &str, secret: &SecretString) -> Result<String, Error> {
+    fn add(
+        &mut self,
+        who: &InstanceId,
+        url: &str,
+        secret: &SecretString,
+        multiplier: Option<f64>,
+        tag: Option<&str>,
+    ) -> Result<String, Error> {
         let action = || format!("add {url}");
+        let (Some(url), Some(secret)) = (present(url), present(secret.expose_secret())) else {
+            return Err(bad_request(&action(), "Server needs a URL and a secret"));
+        };
         if self.mishap(8) {
             return Err(Error::Conflict { action: action(), status: 500, message: "collision".to_owned() });
         }
         self.pool.writes += 1;
-        let id = self.add_entry(Server::new(url, secret.expose_secret()));
+        let id = self.add_entry(Server {
+            multiplier: multiplier.filter(|multiplier| *multiplier != 0.0).unwrap_or(1.0),
+            tag: tag.and_then(present).unwrap_or_default().to_owned(),
+            ..Server::new(url, secret)
+        });
         self.note(format_args!("{who}: Scalelite add {url}: {id}"));
         let host = Name::remote(host_of(url).unwrap_or_default());
         if self.machines.name(who) != Some(&host) {
@@ -177,10 +304,9 @@ impl State {
         self.write(who, "panic", id)?;
         self.judge_ending(who, id, "its meetings were ended");
         let Some(server) = self.pool.entries.get_mut(id) else { return Ok(()) };
-        let host = server.host();
         while let Some(meeting) = server.meetings.pop_first() {
-            if !self.machines.end_meeting(&host, &meeting) {
-                // The meeting is gone already, or the host does not answer.
+            if !end(server, &mut self.machines, &meeting) {
+                // It is gone already, or the host does not answer.
                 return Err(Error::PanicIncomplete {
                     id: id.to_owned(),
                     message: format!("Couldn't disable server id={id}"),
@@ -191,13 +317,34 @@ impl State {
         Ok(())
     }
 
+    fn update(&mut self, who: &InstanceId, id: &str, update: Update<'_>) -> Result<(), Error> {
+        self.write(who, "update", id)?;
+        let Update { secret, tag, multiplier } = update;
+        let refused = |message| Err(bad_request(&format!("update entry {id}"), message));
+        if secret.is_none() && tag.is_none() && multiplier.is_none() {
+            return refused("param is missing or the value is empty: server");
+        }
+        if multiplier == Some(0.0) {
+            return refused("Load-multiplier must be a non-zero number");
+        }
+        let Some(server) = self.pool.entries.get_mut(id) else { return Ok(()) };
+        if let Some(secret) = secret.and_then(|secret| present(secret.expose_secret())) {
+            server.secret = secret.to_owned();
+        }
+        if let Some(tag) = tag {
+            server.tag = present(tag).unwrap_or_default().to_owned();
+        }
+        server.multiplier = multiplier.unwrap_or(server.multiplier);
+        Ok(())
+    }
+
     fn delete(&mut self, who: &InstanceId, id: &str) -> Result<(), Error> {
         match self.write(who, "delete", id) {
             Err(error) if error.is_gone() => return Ok(()),
             other => other?,
         }
         let meetings = self.pool.entries.get(id).map_or(0, |server| server.meetings.len());
-        let leaks = self.pool.entries.get(id).is_some_and(|server| server.placed);
+        let leaks = self.pool.entries.get(id).is_some_and(Server::is_placed);
         if meetings > 0 && !leaks {
             self.breaks("an entry with meetings was deleted", format_args!("{who}: {id} with {meetings}"));
         }
@@ -206,22 +353,27 @@ impl State {
     }
 }
 
+/// Asks a server's host to end a meeting. Whether the host did.
+fn end(server: &Server, machines: &mut Machines, meeting: &str) -> bool {
+    server.is_answered(machines) && machines.end_meeting(&server.host(), meeting)
+}
+
+/// What the poller has read and not saved yet.
+pub(crate) struct Poll {
+    /// Each server as it was, with its host's load; none where the host did not answer.
+    servers: Vec<(String, Server, Option<f64>)>,
+    /// Meetings that their hosts no longer know, with their servers.
+    ended: Vec<(String, String)>,
+}
+
 impl World {
     /// Polls the servers, for ever.
     pub(crate) async fn poll(self) {
         loop {
             sleep(POLL).await;
-            let read: Vec<(String, EntryState, Option<usize>)> = {
-                let state = self.state();
-                let read = |(id, server): (&String, &Server)| {
-                    (id.clone(), server.state, state.machines.answers(&server.host()))
-                };
-                state.pool.entries.iter().map(read).collect()
-            };
+            let poll = self.state().begin_poll();
             self.pause(0.1, 4.0).await;
-            for (id, entry, load) in read {
-                self.state().polled(&id, entry, load);
-            }
+            self.state().end_poll(poll);
         }
     }
 
@@ -233,13 +385,7 @@ impl World {
             if state.night {
                 return;
             }
-            let places: Vec<String> = state
-                .pool
-                .entries
-                .iter()
-                .filter(|(_, server)| server.placed && server.online)
-                .map(|(id, _)| id.clone())
-                .collect();
+            let places = state.places();
             if places.is_empty() {
                 continue;
             }
@@ -248,39 +394,65 @@ impl World {
             let Some(id) = places.get(index) else { continue };
             state.pool.meetings += 1;
             let meeting = format!("meeting-{}", state.pool.meetings);
-            let Some(host) = state.pool.entries.get(id).map(Server::host) else { continue };
-            if state.machines.begin_meeting(&host, &meeting, now, now + length) {
-                state.note(format_args!("{meeting} begins at {host} by {id}"));
-                if let Some(server) = state.pool.entries.get_mut(id) {
-                    server.meetings.insert(meeting);
-                }
-            }
+            state.create_meeting(id, &meeting, now, now + length);
         }
     }
 }
 
 impl State {
-    /// Writes the result of a poll, with the state that was read before it.
-    fn polled(&mut self, id: &str, before: EntryState, load: Option<usize>) {
-        let now = self.now();
-        let Some(host) = self.pool.entries.get(id).map(Server::host) else { return };
-        let running = self.machines.running(&host, now);
+    /// Where a new meeting may be placed: the set decides, whatever the state is and whether the server is online.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let untagged = |server: &Server| server.is_placed() && server.tag.is_empty();
+        self.pool.entries.iter().filter(|(_, server)| untagged(server)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Creates a meeting at this server: it is mapped there also where the host does not answer.
+    pub(crate) fn create_meeting(&mut self, id: &str, meeting: &str, from: Duration, to: Duration) {
         let Some(server) = self.pool.entries.get_mut(id) else { return };
-        server.online = load.is_some();
-        server.load = load.map(|meetings| meetings as f64);
-        match load {
-            // Scalelite forgets the meetings of a host that does not answer.
-            None => server.meetings.clear(),
-            Some(_) => server.meetings.retain(|meeting| running.contains(meeting)),
+        server.meetings.insert(meeting.to_owned());
+        if let Some(load) = &mut server.placed {
+            *load += server.multiplier;
         }
-        match before {
-            EntryState::Enabled => server.placed = server.online,
-            EntryState::Cordoned if load == Some(0) => {
-                // An enabling during the poll is overwritten.
-                server.state = EntryState::Disabled;
-                server.placed = false;
+        let host = server.host();
+        if server.is_answered(&self.machines) && self.machines.begin_meeting(&host, meeting, from, to) {
+            self.note(format_args!("{meeting} begins at {host} by {id}"));
+        }
+    }
+
+    /// The first half of a poll: reads all servers and asks their hosts. What is changed before the second half races
+    /// with the poll.
+    pub(crate) fn begin_poll(&mut self) -> Poll {
+        let now = self.now();
+        let mut poll = Poll { servers: Vec::new(), ended: Vec::new() };
+        for (id, server) in &self.pool.entries {
+            let answered = server.is_answered(&self.machines);
+            let running = answered.then(|| self.machines.running(&server.host(), now));
+            if let Some(running) = &running {
+                let ended = server.meetings.difference(running);
+                poll.ended.extend(ended.map(|meeting| (id.clone(), meeting.clone())));
             }
-            EntryState::Cordoned | EntryState::Disabled => {}
+            let load = running.map(|running| running.len() as f64 * PEOPLE * server.multiplier);
+            poll.servers.push((id.clone(), server.clone(), load));
+        }
+        poll
+    }
+
+    /// The second half: saves what was read, on the servers as they were.
+    pub(crate) fn end_poll(&mut self, poll: Poll) {
+        for (id, read, load) in poll.servers {
+            let Some(server) = self.pool.entries.get_mut(&id) else { continue };
+            let edit = match load {
+                Some(load) => Some(server.polled(&read, load)),
+                None => server.not_polled(&read, &mut self.machines),
+            };
+            if let Some(edit) = edit {
+                server.save(&read, &edit);
+            }
+        }
+        for (id, meeting) in poll.ended {
+            if let Some(server) = self.pool.entries.get_mut(&id) {
+                server.meetings.remove(&meeting);
+            }
         }
     }
 }
@@ -314,39 +486,35 @@ impl Client {
 
 impl Management for Client {
     async fn entries(&self, url: &str, secret: &SecretString) -> Result<Vec<Entry>, Error> {
-        let host = Name::remote(host_of(url).unwrap_or_default());
         self.ask("list the servers", |state, _| {
-            let own = state.pool.entries.iter().filter(|(_, server)| server.host() == host);
+            let host = host_of(url).map(Name::remote);
+            let own = state.pool.entries.iter().filter(|(_, server)| Some(server.host()) == host);
             Ok(own.map(|(id, server)| server.shown(id, url, secret)).collect())
         })
         .await
     }
 
     async fn names(&self) -> Result<BTreeSet<Name>, Error> {
-        self.ask("list the servers", |state, _| Ok(state.pool.entries.values().map(Server::host).collect()))
-            .await
+        self.ask("list the servers", |state, _| {
+            let hosts = state.pool.entries.values().map(Server::host);
+            Ok(hosts.filter(|host| !host.as_str().is_empty()).collect())
+        })
+        .await
     }
 
     async fn add(
         &self,
         url: &str,
         secret: &SecretString,
-        _: Option<f64>,
-        _: Option<&str>,
+        multiplier: Option<f64>,
+        tag: Option<&str>,
     ) -> Result<String, Error> {
         self.world.state().judge_coming(&self.who, "add");
-        self.ask("add", |state, who| state.add(who, url, secret)).await
+        self.ask("add", |state, who| state.add(who, url, secret, multiplier, tag)).await
     }
 
     async fn update(&self, id: &str, update: Update<'_>) -> Result<(), Error> {
-        self.ask("update", |state, who| {
-            state.write(who, "update", id)?;
-            if let (Some(server), Some(secret)) = (state.pool.entries.get_mut(id), update.secret) {
-                server.secret = secret.expose_secret().to_owned();
-            }
-            Ok(())
-        })
-        .await
+        self.ask("update", |state, who| state.update(who, id, update)).await
     }
 
     async fn enable(&self, id: &str) -> Result<(), Error> {
