@@ -16,6 +16,7 @@
 
 mod process;
 mod service;
+mod skip;
 mod systemd;
 mod zone;
 
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 
 pub use process::{Run, Running};
 pub use service::Service;
+pub use skip::skipped;
 pub use systemd::Systemd;
 pub use zone::label;
 
@@ -187,17 +189,13 @@ pub async fn at_once<T, F>(rows: impl IntoIterator<Item = T>, test: impl Fn(T) -
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let rows = rows.into_iter().map(test).map(|row| async {
-        let _permit = ROWS.acquire().await.expect("it is never closed");
-        row.await;
+    let rows = rows.into_iter().map(test).map(|row| {
+        skip::named(async {
+            let _permit = ROWS.acquire().await.expect("it is never closed");
+            row.await;
+        })
     });
     let tasks: JoinSet<()> = rows.collect();
     // A row that panics makes this panic with its message.
     tasks.join_all().await;
-}
-
-/// Says on the test's standard error why it did not run, for whoever reads it with `--nocapture`.
-pub fn skipped(why: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }

@@ -21,9 +21,9 @@ use sandbox::tls::Authority;
 const NAME: &str = "vc-0123456789abcdef0.example.org";
 
 /// A cloud with a jail in it, or nothing where that is impossible: then the reason was printed.
-async fn jailed(test: &str) -> Option<(Arc<Cloud>, Jail)> {
+async fn jailed() -> Option<(Arc<Cloud>, Jail)> {
     if let Some(why) = jail::impossible() {
-        e2e::skipped(&format!("{test}: {why}"));
+        e2e::skipped(why);
         return None;
     }
     let cloud = Cloud::start(jail::options()).await.unwrap();
@@ -40,7 +40,7 @@ async fn run(jail: &Jail, arguments: &[&str], code: i32) -> (String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_registers_shows_itself_and_leaves_from_an_empty_root() {
-    let Some((cloud, jail)) = jailed("a life in an empty root").await else { return };
+    let Some((cloud, jail)) = jailed().await else { return };
     let before = jail.files();
     assert_eq!(
         before.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>(),
@@ -93,7 +93,7 @@ async fn a_host_registers_shows_itself_and_leaves_from_an_empty_root() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_another_authority_is_refused_in_clear_words() {
-    let Some((cloud, jail)) = jailed("another authority").await else { return };
+    let Some((cloud, jail)) = jailed().await else { return };
     jail.trust(Authority::new().unwrap().pem());
     let limits = ["--set", "timeouts.register=10", "--set", "timeouts.status=10"];
 
@@ -113,7 +113,7 @@ async fn a_certificate_of_another_authority_is_refused_in_clear_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_root_without_any_authority_says_what_to_install() {
-    let Some((cloud, jail)) = jailed("no authority").await else { return };
+    let Some((cloud, jail)) = jailed().await else { return };
     std::fs::remove_dir_all(jail.root().join("etc/ssl")).unwrap();
     let (_, stderr) = run(&jail, &["register"], 1).await;
     assert!(stderr.contains("no certificate authority to trust was found"), "{stderr}");

@@ -14,7 +14,7 @@ const PACKAGE: &str = "agents/0.1.0/bbb-agent_0.1.0_amd64.deb";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_is_installed_with_aws_and_with_curl_under_all_shells() {
     e2e::at_once([With::Aws, With::Curl, With::Busybox], |with| async move {
-        let host = Host::new(with).await;
+        let Some(host) = Host::new(with).await else { return };
         host.release("0.1.0", Service::Ready);
         let run = host.expect(0, &["--hostname"]).await;
         let client = if with == With::Aws { "with aws" } else { "with curl" };
@@ -41,7 +41,7 @@ async fn a_release_is_installed_with_aws_and_with_curl_under_all_shells() {
 /// Where no endpoint is given, the bucket is part of the host's name, and S3's certificate is checked for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_asks_the_host_that_has_the_buckets_name() {
-    let host = Host::new(With::Curl).await;
+    let Some(host) = Host::new(With::Curl).await else { return };
     host.release("0.1.0", Service::Ready);
     let real = host.cloud.aws_address();
     let lead = format!("{BUCKET}.s3.eu-central-1.amazonaws.com:443:{real}");
@@ -58,7 +58,7 @@ async fn curl_asks_the_host_that_has_the_buckets_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_key_and_no_token_reaches_a_command_line() {
-    let host = Host::new(With::Curl).await;
+    let Some(host) = Host::new(With::Curl).await else { return };
     host.release("0.1.0", Service::Ready);
     let programs = "awk cat chmod cmp cp curl cut date dpkg-deb flock grep head id ln mkdir mktemp mv od rm sed sha256sum \
                     sleep sort tail timeout tr wc";
@@ -87,7 +87,7 @@ async fn no_key_and_no_token_reaches_a_command_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_yet_is_waited_for() {
     e2e::at_once([With::Aws, With::Curl], |with| async move {
-        let host = Host::new(with).await;
+        let Some(host) = Host::new(with).await else { return };
         host.release("0.1.0", Service::Ready);
         host.cloud.close(ServiceName::S3).await;
         host.cloud.close(ServiceName::Imds).await;
@@ -105,7 +105,7 @@ async fn what_is_not_there_yet_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_never_comes_is_given_up_after_a_while() {
     e2e::at_once([With::Aws, With::Curl], |with| async move {
-        let host = Host::new(with).await;
+        let Some(host) = Host::new(with).await else { return };
         host.release("0.1.0", Service::Ready);
         host.cloud.close(ServiceName::S3).await;
         let run = host.expect(1, &["--wait", "2"]).await;
@@ -154,7 +154,7 @@ async fn what_s3_refuses_is_said_at_once() {
     ];
     let both = rows.into_iter().flat_map(|row| [(With::Aws, row), (With::Curl, row)]);
     e2e::at_once(both, |(with, (arguments, breaks, words))| async move {
-        let host = Host::new(with).await;
+        let Some(host) = Host::new(with).await else { return };
         host.release("0.1.0", Service::Ready);
         breaks(&host);
         let run = host.expect(1, arguments).await;
@@ -169,7 +169,7 @@ async fn what_s3_refuses_is_said_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denial_may_pass() {
     e2e::at_once([With::Aws, With::Curl], |with| async move {
-        let host = Host::new(with).await;
+        let Some(host) = Host::new(with).await else { return };
         host.release("0.1.0", Service::Ready);
         host.cloud.aws.deny("s3:GetObject");
         let run = host.expect(1, &["--wait", "15"]).await;
@@ -187,7 +187,7 @@ async fn a_denial_may_pass() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_listed_is_denied_when_it_is_missing() {
     e2e::at_once([With::Aws, With::Curl], |with| async move {
-        let host = Host::new(with).await;
+        let Some(host) = Host::new(with).await else { return };
         host.release("0.1.0", Service::Ready);
         host.cloud.aws.deny("s3:ListBucket");
         let run = host.expect(1, &["--version", "9.9.9", "--wait", "15"]).await;
@@ -199,7 +199,7 @@ async fn what_may_not_be_listed_is_denied_when_it_is_missing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_in_another_region_is_named_with_its_region() {
-    let host = Host::new(With::Curl).await;
+    let Some(host) = Host::new(With::Curl).await else { return };
     host.cloud.s3.create_bucket_in("far-away", "us-west-2");
     let arguments = [
         "--role",
@@ -219,7 +219,7 @@ async fn a_bucket_in_another_region_is_named_with_its_region() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_public_key_only_what_is_signed_with_it_is_installed() {
-    let host = Host::new(With::Curl).await;
+    let Some(host) = Host::new(With::Curl).await else { return };
     host.release("0.1.0", Service::Ready);
     let sign = |key: &str| {
         std::fs::write(host.path("SHA256SUMS"), host.cloud.s3.get(BUCKET, SUMS).unwrap()).unwrap();

@@ -20,7 +20,9 @@ pub(crate) fn impossible() -> Option<&'static str> {
     if !is_root() {
         return Some("chroot and port 53 need root");
     }
-    chroot().is_none().then_some("there is no chroot command (package coreutils)")
+    let Some(chroot) = chroot() else { return Some("there is no chroot command (package coreutils)") };
+    let allowed = std::process::Command::new(chroot).args(["/", "/bin/true"]).status();
+    (!allowed.is_ok_and(|status| status.success())).then_some("chroot is not allowed here")
 }
 
 fn is_root() -> bool {
