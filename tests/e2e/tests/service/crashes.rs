@@ -184,7 +184,7 @@ impl Stage {
                 service.said("-> serving:", 1).await;
                 self.rig.cloud.journal.reached(AutoScaling, "SetInstanceProtection", 1).await;
             }
-            Life::ScaleIn => service.said("-> out:", 1).await,
+            Life::ScaleIn => service.said("-> unregistered:", 1).await,
             Life::Deregister => {}
             Life::PowerOff | Life::Reboot => {
                 let run = service.end().await;

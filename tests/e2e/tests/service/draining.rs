@@ -13,7 +13,7 @@ use sandbox::scalelite::ServerState;
 const SERVING: &str = "-> serving:";
 const DRAINING: &str = "-> draining:";
 const LEAVING: &str = "-> leaving:";
-const OUT: &str = "-> out:";
+const OUT: &str = "-> unregistered:";
 const RECORDING: &str = "183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000";
 
 async fn serving(options: Options, settings: &[&str]) -> (Rig, Running) {

@@ -253,7 +253,7 @@ async fn a_drain_over_its_deadline_is_told_at_once_and_so_is_that_the_host_has_l
     let (rig, mut service) = serving(Options::with_tls(), &[ON, SELDOM]).await;
     rig.meet("room");
     rig.expect(0, &["drain", "--wait", "--deadline", "2"]).await;
-    service.said("-> out:", 1).await;
+    service.said("-> unregistered:", 1).await;
     rig.cloud.journal.reached(CloudWatch, PUT, 2).await;
     let told = by_group(&rig);
     let urgent = |message: &&Message| !message.contains_key("CertificateDaysLeft");
@@ -274,7 +274,7 @@ async fn a_drain_over_its_deadline_is_told_at_once_and_so_is_that_the_host_has_l
 async fn a_host_that_has_left_in_time_says_so_once() {
     let (rig, mut service) = serving(Options::with_tls(), &[ON, SELDOM]).await;
     rig.cloud.fleet.terminate(rig.host.id()).unwrap();
-    service.said("-> out:", 1).await;
+    service.said("-> unregistered:", 1).await;
     rig.cloud.journal.reached(CloudWatch, PUT, 1).await;
     let told = by_group(&rig);
     let urgent: Vec<&Message> =
@@ -288,7 +288,7 @@ async fn switched_off_nothing_is_sent() {
     let (rig, mut service) = serving(Options::with_tls(), &["metrics.enabled=false", OFTEN]).await;
     rig.meet("room");
     rig.expect(0, &["drain", "--wait", "--deadline", "2"]).await;
-    service.said("-> out:", 1).await;
+    service.said("-> unregistered:", 1).await;
     rig.ticked(2).await;
     assert_eq!(rig.calls(CloudWatch), [""; 0]);
     assert_eq!(rig.status(3).await["service"]["metrics"], Value::Null);

@@ -48,7 +48,7 @@ async fn everything_fits_into_a_spot_notice() {
         // Two seconds for the meetings, and the rest for leaving.
         rig.cloud.interrupt(rig.host.id(), action, Duration::from_secs(32)).unwrap();
         service.said("-> draining:", 1).await;
-        service.said("-> out:", 1).await;
+        service.said("-> unregistered:", 1).await;
         gone(&rig);
         assert_eq!(
             rig.changes_in_scalelite(),
@@ -65,7 +65,7 @@ async fn a_host_that_is_empty_leaves_as_soon_as_the_notice_comes() {
     rig.host.bbb.end_all();
     rig.cloud.interrupt(rig.host.id(), "terminate", Duration::from_secs(120)).unwrap();
     let latest = now() + Duration::from_secs(90);
-    service.said("-> out:", 1).await;
+    service.said("-> unregistered:", 1).await;
     assert!(now() < latest, "it did not wait for the last moment");
     gone(&rig);
 }
@@ -187,6 +187,6 @@ async fn a_spot_notice_goes_before_a_recommendation() {
     service.said(CORDONED, 1).await;
     rig.host.bbb.end_all();
     rig.cloud.interrupt(rig.host.id(), "terminate", Duration::from_secs(120)).unwrap();
-    service.said("-> out:", 1).await;
+    service.said("-> unregistered:", 1).await;
     gone(&rig);
 }

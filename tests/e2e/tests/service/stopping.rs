@@ -48,7 +48,7 @@ impl Stage {
                 facts.facts.target_lifecycle_state = Some("Warmed:Running".to_owned());
                 let rig = Rig::start(Options { host: facts, ..Options::with_tls() }).await;
                 let mut service = rig.serve(Some(&systemd), settings);
-                service.said("-> out:", 1).await;
+                service.said("-> unregistered:", 1).await;
                 (rig, service)
             }
             _ => {
