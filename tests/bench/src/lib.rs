@@ -7,6 +7,8 @@
 //! the service.
 //!
 //! What comes out is a list of [`figures::Figure`]s; [`kept`] compares them with those of another day.
+//!
+//! [`storm`] lets many hosts boot at once: the program behind `tests/storm`, whose figures are among those of the benchmark.
 
 pub mod arguments;
 pub mod figures;
