@@ -6,6 +6,8 @@
 //! that a process had before it started a child as that child's peak. The helper `poll` is the floor of the service.
 //!
 //! The result is a list of [`figures::Figure`]s; [`kept`] compares them with those of another day.
+//!
+//! [`storm`] lets many hosts boot at once: the program behind `tests/storm`, whose figures are among the benchmark's.
 
 pub mod arguments;
 pub mod figures;

@@ -22,7 +22,7 @@ use std::process::{ExitCode, Stdio};
 use bench::arguments::{Arguments, Effort, USAGE};
 use bench::figures::{self, Figure};
 use bench::kept::compare;
-use bench::storm;
+use bench::storm::said;
 use sandbox::clock::{Clock, iso8601};
 use tokio::process::Command;
 
@@ -107,19 +107,19 @@ async fn measure(agents: &Agents, effort: Effort) -> Result<(Vec<Figure>, usize)
     }
     figures.extend(rig.idle(&Rig::start(agents).await?, effort.seconds).await?);
     if effort.whole {
-        figures.extend(rush().await?);
+        figures.extend(storm().await?);
     }
     Ok((figures, rig.trusted))
 }
 
 /// Measures many hosts that boot at once.
-async fn rush() -> Result<Vec<Figure>, Error> {
+async fn storm() -> Result<Vec<Figure>, Error> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../storm");
     // It fails when an aim is missed, which the figures show too.
     let output = Command::new(&program).arg("--json").stderr(Stdio::null()).output().await?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    storm::figures(&said)
-        .map_err(|error| format!("tests/storm --json said no figures: {error}: {said}").into())
+    let text = String::from_utf8_lossy(&output.stdout);
+    said::figures(&text)
+        .map_err(|error| format!("tests/storm --json said no figures: {error}: {text}").into())
 }
 
 /// Prints a text to standard output.

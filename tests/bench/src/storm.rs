@@ -1,94 +1,151 @@
-//! The figures that `tests/storm --json` prints for many hosts that boot at once. The floor of the time is the
-//! shortest in which the account's quota lets all of them register; the floor of the calls is one per host.
+//! A boot storm: many hosts that start at once, and leave at once, against the embedded cloud with an account's quota for
+//! Route 53, its serialisation of changes, and a Scalelite that loses adds that meet.
+//!
+//! The hosts are the real service (`host::service::run`), some hundred in a process, which is how a host boots; and some
+//! real processes of `bbb-agent register --wait`. The cloud is in a process of its own, so that neither waits for the other.
 
-use serde::Deserialize;
+pub mod crowd;
+mod figures;
+mod fleet;
+pub mod said;
 
-use crate::figures::{Aim, Figure, Unit};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-/// The aim for the time, in times of its floor.
-const TIME: f64 = 1.15;
-/// The aim for the Route 53 calls, in times of one per host.
-const CALLS: f64 = 1.3;
-/// The aim for throttling: at most one in this many calls.
-const THROTTLED: u64 = 5;
+use sandbox::cloud::Cloud;
+use sandbox::route53::{Action, BucketSize, RecordType};
+use sandbox::scalelite::ServerState;
 
-/// The line that the storm prints; fields that are not needed here are left out.
-#[derive(Debug, Deserialize)]
-struct Storm {
-    hosts: u64,
-    registered: u64,
-    doubled: u64,
-    enabled: u64,
-    least_seconds: f64,
-    boot: Boot,
+pub use figures::{Aim, Figures, Left, Phase};
+
+use fleet::Fleet;
+
+/// Whatever keeps a storm from being tried.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// How often is looked whether all hosts are there.
+const LOOK: Duration = Duration::from_millis(100);
+/// How much longer than they try themselves the hosts are waited for.
+const MARGIN: Duration = Duration::from_secs(20);
+
+/// What kind of storm.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many hosts.
+    pub hosts: u16,
+    /// The account's quota of Route 53 calls.
+    pub quota: BucketSize,
+    /// How long Route 53 processes a change: another one of the same zone is refused meanwhile. Nobody has published how long
+    /// that is.
+    pub processing: Duration,
+    /// `dns.spread`, in seconds.
+    pub spread: u64,
+    /// How many of the hosts are processes of `bbb-agent register --wait`.
+    pub processes: u16,
+    /// How long a change takes to reach the name servers.
+    pub propagation: Duration,
+    /// How long the hosts have to register (`timeouts.register`).
+    pub patience: Duration,
+    /// Whether all hosts leave at once afterwards, and how long they have (`timeouts.deregister`).
+    pub leave: Option<Duration>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Boot {
-    seconds: f64,
-    calls_per_host: f64,
-    /// The throttled share of the calls.
-    throttled: f64,
-}
-
-/// Returns the figures in the last line that the storm has printed.
-pub fn figures(output: &str) -> Result<Vec<Figure>, serde_json::Error> {
-    let Storm { hosts, registered, doubled, enabled, least_seconds, boot } =
-        serde_json::from_str(output.lines().last().unwrap_or_default())?;
-    let figure =
-        |what: &str, unit, value| Figure::new(format!("storm of {hosts} hosts: {what}"), unit, value);
-    let none = |what: &str, value| figure(what, Unit::Count, value).aim(Aim::AtMost(0));
-    let (microseconds, each) = (1_000_000.0, parts(boot.calls_per_host, hosts));
-    Ok(vec![
-        none("not registered", hosts.saturating_sub(registered)),
-        none("registered twice", doubled),
-        none("not enabled in Scalelite", hosts.saturating_sub(enabled)),
-        figure("time", Unit::Microseconds, whole(boot.seconds * microseconds))
-            .floor(whole(least_seconds * microseconds))
-            .aim(Aim::Times(TIME)),
-        figure("Route 53 calls", Unit::Count, each).floor(hosts).aim(Aim::Times(CALLS)),
-        figure("throttled calls", Unit::Count, parts(boot.throttled, each))
-            .aim(Aim::AtMost(each / THROTTLED)),
-    ])
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn parts(share: f64, of: u64) -> u64 {
-    whole(share * of as f64)
-}
-
-/// Rounds a time or a count, which is far below 2^53 and never negative.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn whole(number: f64) -> u64 {
-    number.round() as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_line_is_read() {
-        let output = "50 hosts at once\n  hosts registered 50\n\
-            {\"aims_met\":false,\"boot\":{\"busy\":0.03,\"calls_per_host\":1.3,\"seconds\":10.119613309,\"throttled\":0.23},\
-            \"burst\":5,\"doubled\":1,\"enabled\":48,\"hosts\":50,\"least_seconds\":9.0,\"left\":null,\"registered\":49}\n";
-        let figures = figures(output).unwrap();
-        let said: Vec<(&str, u64, Option<u64>, Option<bool>)> = figures
-            .iter()
-            .map(|figure| (figure.name.as_str(), figure.value, figure.floor, figure.met()))
-            .collect();
-        assert_eq!(
-            said,
-            [
-                ("storm of 50 hosts: not registered", 1, None, Some(false)),
-                ("storm of 50 hosts: registered twice", 1, None, Some(false)),
-                ("storm of 50 hosts: not enabled in Scalelite", 2, None, Some(false)),
-                ("storm of 50 hosts: time", 10_119_613, Some(9_000_000), Some(true)),
-                ("storm of 50 hosts: Route 53 calls", 65, Some(50), Some(true)),
-                ("storm of 50 hosts: throttled calls", 15, None, Some(false)),
-            ]
-        );
-        assert!(super::figures("storm: no cloud\n").is_err());
-        assert!(super::figures("").is_err());
+impl Options {
+    /// The least time in which so many calls pass, one for each host.
+    pub fn least(&self) -> Duration {
+        let hosts = f64::from(self.hosts) - f64::from(self.quota.capacity);
+        Duration::from_secs_f64((hosts / self.quota.per_second).max(0.0))
     }
+}
+
+/// What `dns.spread` should be for so many hosts, as the README says, in seconds.
+pub fn recommended(hosts: u16, quota: BucketSize) -> u64 {
+    if u32::from(hosts) <= quota.capacity {
+        return 0;
+    }
+    // The cast saturates; there are no fractions of a second in the setting.
+    (f64::from(hosts) / quota.per_second).ceil() as u64
+}
+
+/// Lets it happen. `crowd` is the program that is [`crowd::serve`].
+pub async fn run(options: &Options, crowd: &Path) -> Result<Figures, Error> {
+    let mut fleet = Fleet::prepare(options, crowd).await?;
+    let began = Instant::now();
+    fleet.register().await?;
+    let deadline = began + options.patience + MARGIN;
+    while !is_complete(&fleet.cloud, options.hosts) && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
+    let joined = began.elapsed();
+    fleet.registered().await?;
+    let boot = Phase::of(&fleet.cloud.route53.calls(), began);
+    let mut figures = Figures {
+        options: options.clone(),
+        least: options.least(),
+        registered: addresses(&fleet.cloud),
+        doubled: doubled(&fleet.cloud),
+        enabled: enabled(&fleet.cloud),
+        entries: fleet.cloud.scalelite.servers().len(),
+        live: fleet
+            .cloud
+            .route53
+            .changes()
+            .iter()
+            .all(|change| fleet.cloud.route53.in_sync(&change.id) == Some(true)),
+        joined,
+        boot,
+        left: None,
+    };
+    if options.leave.is_some() {
+        let (before, began) = (fleet.cloud.route53.calls().len(), Instant::now());
+        fleet.leave().await?;
+        let calls = fleet.cloud.route53.calls().split_off(before);
+        figures.left = Some(Left {
+            phase: Phase::of(&calls, began),
+            names: addresses(&fleet.cloud),
+            entries: fleet.cloud.scalelite.servers().len(),
+        });
+    }
+    Ok(figures)
+}
+
+/// Whether every host has its name, live everywhere, and takes meetings.
+fn is_complete(cloud: &Cloud, hosts: u16) -> bool {
+    let changes = cloud.route53.changes();
+    enabled(cloud) == usize::from(hosts)
+        && addresses(cloud) == usize::from(hosts)
+        && changes.last().is_none_or(|change| cloud.route53.in_sync(&change.id) == Some(true))
+}
+
+/// How many names have an IPv4 address.
+fn addresses(cloud: &Cloud) -> usize {
+    let sets = cloud.route53.records(&cloud.zone_id).unwrap_or_default();
+    sets.iter().filter(|set| set.record_type == RecordType::A).count()
+}
+
+/// How many hosts were given an address more than once.
+fn doubled(cloud: &Cloud) -> usize {
+    let changes = cloud.route53.changes();
+    let created = changes.iter().flat_map(|accepted| &accepted.changes);
+    let mut names: Vec<&str> = created
+        .filter(|change| change.action == Action::Create && change.set.record_type == RecordType::A)
+        .map(|change| change.set.name.as_str())
+        .collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    all - names.len()
+}
+
+/// How many hosts have an entry that is enabled.
+fn enabled(cloud: &Cloud) -> usize {
+    let servers = cloud.scalelite.servers();
+    let mut urls: Vec<&str> = servers
+        .iter()
+        .filter(|server| server.state == ServerState::Enabled)
+        .map(|server| server.url.as_str())
+        .collect();
+    urls.sort_unstable();
+    urls.dedup();
+    urls.len()
 }

@@ -1,9 +1,0 @@
-//! packaging/install.sh, as UserData runs it: against the embedded S3, in a mount namespace with an /etc, a /var and a /run
-//! of its own, with stand-ins for dpkg and systemctl. The packages are real, their agents are the real ones.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod host;
-
-mod arguments;
-mod fetching;
-mod upgrades;

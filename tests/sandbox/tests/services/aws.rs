@@ -1,0 +1,9 @@
+//! The AWS services behind their front, over real sockets with real signatures.
+
+mod autoscaling;
+mod client;
+mod cloudwatch;
+mod ec2;
+mod front;
+mod s3;
+mod secrets;

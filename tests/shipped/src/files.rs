@@ -1,0 +1,388 @@
+//! What is shipped beside the binaries says the same as the binaries: configuration files, the reference, manual pages,
+//! completions, units, IAM policies, CloudWatch settings.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use plan::record::Name;
+use serde_json::{Value, json};
+
+use crate::{read, read_json, root, run, said};
+
+const AGENTS: [&str; 2] = ["bbb-agent", "turn-agent"];
+
+/// The commands that `--help` lists.
+fn commands(agent: &str) -> Vec<String> {
+    let help = said(agent, &["--help"]);
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = listed.take_while(|line| line.is_empty() || line.starts_with(' '));
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names: Vec<String> =
+        names.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect();
+    assert!(names.iter().any(|name| name == "register") && names.len() >= 6, "{help}");
+    names
+}
+
+#[test]
+fn the_configuration_file_as_shipped_asks_for_what_is_required_and_nothing_else() {
+    for agent in AGENTS {
+        let file = written(&read(&format!("packaging/{agent}/config.toml")));
+        let output = run(agent, &["hostname", "--config", file.1.to_str().expect("a path")]);
+        let complaint = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{complaint}");
+        let problems: Vec<&str> = complaint
+            .lines()
+            .filter_map(|line| line.trim().split_once(" is not set").map(|(key, _)| key))
+            .collect();
+        assert_eq!(problems, ["dns.zone_id", "dns.domain"], "{complaint}");
+    }
+}
+
+/// Every line with a key is a valid setting once its `#` is removed. Only dns.hostname and dns.name exclude each other.
+#[test]
+fn every_key_of_the_configuration_file_can_be_uncommented() {
+    for agent in AGENTS {
+        let shipped = read(&format!("packaging/{agent}/config.toml"));
+        assert_valid(agent, &uncommented(&shipped, "name"));
+        assert_valid(agent, &uncommented(&shipped, "hostname"));
+        let (_, complaint) = hostname(agent, &uncommented(&shipped, ""));
+        assert!(complaint.contains("dns.name: is set together with dns.hostname"), "{complaint}");
+        assert_eq!(complaint.trim_end().lines().count(), 2, "that is the only problem: {complaint}");
+    }
+}
+
+/// The file with all keys active but one.
+fn uncommented(text: &str, but: &str) -> String {
+    let is_key = |line: &&str| {
+        let name = line.strip_prefix('#').and_then(|rest| rest.split_once(" = ")).map(|(name, _)| name);
+        name.is_some_and(|name| {
+            name != but && name.bytes().all(|byte| byte.is_ascii_lowercase() || b"_46".contains(&byte))
+        })
+    };
+    let lines = text.lines().map(|line| if is_key(&line) { &line[1..] } else { line });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    // The examples of waiting times are long; the one that is waited for here is not what is tested.
+    text.replace("\nimds = 120", "\nimds = 1")
+}
+
+fn assert_valid(agent: &str, text: &str) {
+    let (code, complaint) = hostname(agent, text);
+    // 8: the configuration is good, and the metadata service does not answer.
+    assert_eq!(code, Some(8), "{complaint}\n{text}");
+}
+
+fn hostname(agent: &str, text: &str) -> (Option<i32>, String) {
+    let file = written(text);
+    let output = run(agent, &["hostname", "--config", file.1.to_str().expect("a path")]);
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+}
+
+fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.toml");
+    std::fs::write(&path, text).expect("a file");
+    (directory, path)
+}
+
+#[test]
+fn completions_know_every_command() {
+    for agent in AGENTS {
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            let script = said(agent, &["completions", shell]);
+            for command in commands(agent) {
+                assert!(script.contains(&command), "{agent} completions {shell}: no {command}");
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    for agent in AGENTS {
+        let page = said(agent, &["man"]);
+        let directory = tempfile::tempdir().expect("a directory");
+        said(agent, &["man", "--dir", directory.path().to_str().expect("a path")]);
+        for command in commands(agent) {
+            // Manual pages escape hyphens.
+            assert!(
+                page.replace('\\', "").contains(&format!("{agent}-{command}(1)")),
+                "{agent}(1): no {command}"
+            );
+            let own = directory.path().join(format!("{agent}-{command}.1"));
+            let own =
+                std::fs::read_to_string(&own).unwrap_or_else(|error| panic!("{}: {error}", own.display()));
+            assert!(own.starts_with(".ie") || own.contains(".TH"), "{own}");
+        }
+        assert!(directory.path().join(format!("{agent}.1")).is_file());
+    }
+}
+
+/// The values of a unit's key.
+fn settings(unit: &str, key: &str) -> Vec<String> {
+    let lines = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    lines.map(str::to_owned).collect()
+}
+
+fn setting(unit: &str, key: &str) -> String {
+    let values = settings(unit, key);
+    assert_eq!(values.len(), 1, "{key} in {unit}");
+    values[0].clone()
+}
+
+/// A default in the shipped configuration file, as TOML.
+fn toml_default<'a>(config: &'a str, key: &str) -> &'a str {
+    let found: Vec<&str> =
+        config.lines().filter_map(|line| line.strip_prefix(&format!("#{key} = "))).collect();
+    // A section tells keys of one name apart; those that are asked for are the last of theirs.
+    found.last().unwrap_or_else(|| panic!("no {key}"))
+}
+
+fn default(config: &str, key: &str) -> u64 {
+    toml_default(config, key).parse().expect("a number")
+}
+
+fn text_default(config: &str, key: &str) -> String {
+    toml_default(config, key).trim_matches('"').to_owned()
+}
+
+#[test]
+fn the_units_give_the_agents_the_time_that_they_may_take() {
+    for agent in AGENTS {
+        let unit = read(&format!("systemd/{agent}.service"));
+        let config = read(&format!("packaging/{agent}/config.toml"));
+        let limit: u64 = setting(&unit, "TimeoutStopSec").trim_end_matches('s').parse().expect("seconds");
+        let needed = default(&config, "deregister");
+        assert!(limit >= needed + 10, "{agent}: {limit} s is too short for timeouts.deregister = {needed}");
+        assert_eq!(setting(&unit, "TimeoutStartSec"), "infinity", "{agent}: readiness may take any time");
+    }
+}
+
+#[test]
+fn the_units_run_commands_that_exist_and_know_the_exit_codes() {
+    for (unit, agent) in [
+        ("bbb-agent.service", "bbb-agent"),
+        ("turn-agent.service", "turn-agent"),
+        ("bbb-agent-settings@.service", "bbb-agent"),
+    ] {
+        let unit = read(&format!("systemd/{unit}"));
+        let line = setting(&unit, "ExecStart");
+        let mut words = line.split(' ');
+        assert_eq!(words.next(), Some(format!("/usr/bin/{agent}").as_str()));
+        let arguments: Vec<&str> = words.chain(["--help"]).collect();
+        said(agent, &arguments);
+    }
+    for agent in AGENTS {
+        let unit = read(&format!("systemd/{agent}.service"));
+        assert_eq!(setting(&unit, "RestartPreventExitStatus"), "2", "any other fault may pass");
+        assert!(said(agent, &["--help"]).contains("\n  2  the command line or the configuration is wrong"));
+    }
+}
+
+/// Users, directories and sockets have one name in the units, in the files that make them and in the agents' defaults.
+#[test]
+fn the_units_fit_their_users_directories_and_sockets() {
+    for agent in AGENTS {
+        let unit = read(&format!("systemd/{agent}.service"));
+        let user = setting(&unit, "User");
+        let makes = read(&format!("systemd/sysusers.d/{agent}.conf"));
+        let made: Vec<&str> = makes.lines().filter_map(|line| line.strip_prefix("u ")).collect();
+        assert_eq!(made.len(), 1, "{makes}");
+        assert!(made[0].starts_with(&format!("{user} - ")), "{makes}");
+        let directory = text_default(&read(&format!("packaging/{agent}/config.toml")), "directory");
+        assert_eq!(directory, format!("/run/{}", setting(&unit, "RuntimeDirectory")), "service.directory");
+        assert_eq!(setting(&unit, "RuntimeDirectoryPreserve"), "yes");
+    }
+    let socket = read("systemd/bbb-agent-settings.socket");
+    let unit = read("systemd/bbb-agent.service");
+    let reader = text_default(&read("packaging/bbb-agent/config.toml"), "reader");
+    assert_eq!(setting(&socket, "ListenStream"), reader, "bbb.reader");
+    assert_eq!(setting(&socket, "SocketUser"), setting(&unit, "User"));
+    assert_eq!(setting(&socket, "SocketMode"), "0600");
+    for key in ["Wants", "After"] {
+        let named = settings(&unit, key);
+        assert!(named.iter().any(|units| units == "bbb-agent-settings.socket"), "{key}: {named:?}");
+    }
+    // Each of them would keep the reader from being started while the host goes down.
+    let reader = read("systemd/bbb-agent-settings@.service");
+    for unit in [&socket, &reader] {
+        assert_eq!(setting(unit, "DefaultDependencies"), "no");
+    }
+    assert_eq!(setting(&reader, "Slice"), "system.slice");
+    assert_eq!(settings(&reader, "PrivateTmp"), Vec::<String>::new());
+}
+
+#[test]
+fn the_policies_grant_what_the_code_calls_and_nothing_else() {
+    let called = calls();
+    assert!(called.contains("route53:ChangeResourceRecordSets"), "{called:?}");
+    // Only BBB hosts have a Scalelite to tell a secret, and meetings to be protected for.
+    let of_bbb_only =
+        |call: &str| call.starts_with("secretsmanager:") || call == "autoscaling:SetInstanceProtection";
+    let of_turn: BTreeSet<String> = called.iter().filter(|call| !of_bbb_only(call)).cloned().collect();
+    for (agent, needed) in [("bbb-agent", &called), ("turn-agent", &of_turn)] {
+        let policy = read_json(&format!("packaging/iam/{agent}.json"));
+        let statements = policy["Statement"].as_array().expect("statements");
+        let granted: Vec<&str> =
+            statements.iter().flat_map(|statement| texts(&statement["Action"])).collect();
+        let different: BTreeSet<String> = granted.iter().map(|action| (*action).to_owned()).collect();
+        assert_eq!(different, *needed, "{agent}");
+        assert_eq!(granted.len(), different.len(), "{agent}: no action is granted twice");
+        assert!(statements.iter().all(|statement| statement["Effect"] == "Allow"));
+        let everywhere = statements.iter().filter(|statement| statement["Resource"] == "*");
+        let everywhere: Vec<&str> = everywhere.flat_map(|statement| texts(&statement["Action"])).collect();
+        assert_eq!(
+            everywhere,
+            [
+                "ec2:DescribeInstances",
+                "autoscaling:DescribeAutoScalingInstances",
+                "autoscaling:DescribeLifecycleHooks",
+                "cloudwatch:PutMetricData",
+            ],
+            "EC2, Auto Scaling and CloudWatch know no resources for them; all others have one"
+        );
+    }
+}
+
+/// The AWS operations that the code calls: methods without arguments of what is called a client, in files that use one of
+/// the SDK's crates.
+fn calls() -> BTreeSet<String> {
+    let mut calls = BTreeSet::new();
+    for file in rust_files(&root().join("agents/clients/src")) {
+        let text: String = std::fs::read_to_string(&file).expect("a file").split_whitespace().collect();
+        let crates = text.split("aws_sdk_").skip(1).filter_map(|rest| rest.split("::").next());
+        let crates: BTreeSet<&str> = crates.collect();
+        for method in
+            text.split("client.").skip(1).filter_map(|rest| rest.split_once("()")).map(|(name, _)| name)
+        {
+            let named =
+                method.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && method.contains('_');
+            if named && !crates.is_empty() {
+                assert_eq!(crates.len(), 1, "{}: whose is {method}?", file.display());
+                calls.extend(crates.iter().map(|service| format!("{service}:{}", camel(method))));
+            }
+        }
+    }
+    calls
+}
+
+fn camel(method: &str) -> String {
+    method.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let entries =
+        std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let (directories, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| path.is_dir());
+    let below = directories.iter().flat_map(|directory| rust_files(directory));
+    files
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .chain(below)
+        .collect()
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        other => other.as_str().into_iter().collect(),
+    }
+}
+
+/// MiniStack does not know these conditions, so they are compared with the names and changes that the agents make.
+#[test]
+fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
+    for agent in AGENTS {
+        let config = read(&format!("packaging/{agent}/config.toml"));
+        let template = config.lines().find_map(|line| line.strip_prefix("#hostname = ")).expect("a template");
+        let pattern = template.trim_matches('"').replace("{instance}", "*");
+        let host = Name::host("host.example.org").expect("a name");
+        let marked = host.ownership().to_string().replace("host.example.org", &pattern);
+        let policy = read_json(&format!("packaging/iam/{agent}.json"));
+        let change = &policy["Statement"][0];
+        assert_eq!(change["Action"], "route53:ChangeResourceRecordSets");
+        let expected = json!({
+            "ForAllValues:StringLike": {
+                "route53:ChangeResourceRecordSetsNormalizedRecordNames":
+                    [format!("{pattern}.${{Domain}}"), format!("{marked}.${{Domain}}")],
+            },
+            "ForAllValues:StringEquals": {
+                "route53:ChangeResourceRecordSetsRecordTypes": ["A", "AAAA", "TXT"],
+                "route53:ChangeResourceRecordSetsActions": ["CREATE", "DELETE"],
+            },
+        });
+        assert_eq!(change["Condition"], expected);
+    }
+    let source = read("agents/clients/src/aws/route53.rs");
+    assert!(source.contains("ChangeAction::Create") && source.contains("ChangeAction::Delete"));
+    assert!(!source.contains("Upsert"), "the policies do not allow UPSERT");
+}
+
+#[test]
+fn metrics_go_where_the_policies_allow_it() {
+    for agent in AGENTS {
+        let policy = read_json(&format!("packaging/iam/{agent}.json"));
+        let statements = policy["Statement"].as_array().expect("statements");
+        let send = statements.iter().find(|statement| statement["Action"] == "cloudwatch:PutMetricData");
+        let config = read(&format!("packaging/{agent}/config.toml"));
+        let expected =
+            json!({ "StringEquals": { "cloudwatch:namespace": text_default(&config, "namespace") } });
+        assert_eq!(send.expect("a statement")["Condition"], expected);
+    }
+}
+
+#[test]
+fn cloudwatch_gets_the_journal_of_the_units() {
+    for agent in AGENTS {
+        let settings = read_json(&format!("cloudwatch/{agent}.json"));
+        let collected = &settings["logs"]["logs_collected"];
+        let expected = json!([{
+            "log_group_name": "SYSTEMLOGS_PLACEHOLDER",
+            "log_stream_name": format!("{{instance_id}}-{agent}"),
+            "units": [format!("{agent}.service")],
+            "retention_in_days": 7,
+        }]);
+        assert_eq!(collected["journald"]["collect_list"], expected);
+        assert!(!read(&format!("systemd/{agent}.service")).is_empty());
+        let mut streams = BTreeSet::new();
+        for (kind, what, known) in LOG_KEYS {
+            let entries = collected[kind]["collect_list"].as_array().expect("a list");
+            let mut sources = BTreeSet::new();
+            for entry in entries {
+                let keys = entry.as_object().expect("an entry").keys();
+                assert!(keys.clone().all(|key| known.contains(&key.as_str())), "{entry}");
+                let group = entry["log_group_name"].as_str().expect("a group");
+                assert!(
+                    ["SYSTEMLOGS_PLACEHOLDER", "APPLICATIONLOGS_PLACEHOLDER"].contains(&group),
+                    "{entry}"
+                );
+                // A group has one retention, whoever sets it last.
+                assert_eq!(entry["retention_in_days"], 7, "{entry}");
+                assert!(sources.insert(entry[what].to_string()), "{entry}: it is collected twice");
+                assert!(streams.insert(entry["log_stream_name"].to_string()), "{entry}: one stream, one log");
+            }
+        }
+    }
+}
+
+/// The keys that the CloudWatch agent's own schema knows for each kind of log (translator/config/schema.json in its sources);
+/// it refuses a file with any other.
+const LOG_KEYS: [(&str, &str, &[&str]); 2] = [
+    (
+        "files",
+        "file_path",
+        &["file_path", "log_group_name", "log_stream_name", "timestamp_format", "retention_in_days"],
+    ),
+    ("journald", "units", &["units", "log_group_name", "log_stream_name", "retention_in_days"]),
+];
+
+/// CloudWatch agents that cannot read the journal refuse a file that names it; they find the same in syslog's.
+#[test]
+fn older_cloudwatch_agents_get_all_but_the_journal() {
+    for agent in AGENTS {
+        let mut settings = read_json(&format!("cloudwatch/{agent}.json"));
+        settings["logs"]["logs_collected"].as_object_mut().expect("logs").remove("journald");
+        assert_eq!(read_json(&format!("cloudwatch/{agent}-syslog.json")), settings);
+        let files = settings["logs"]["logs_collected"]["files"]["collect_list"].as_array().expect("a list");
+        assert!(files.iter().any(|entry| entry["file_path"] == "/var/log/syslog"));
+    }
+}

@@ -1,0 +1,441 @@
+//! The CloudFormation templates say the same as the code and as what is shipped beside them: permissions, UserData, metrics.
+//!
+//! That they are valid templates is cfn-lint's part (`tests/run`).
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use plan::instance::Role;
+use plan::metrics::Metric;
+use serde_json::{Map, Value, json};
+
+use crate::{read, root, tool};
+
+/// The fleets' templates, with the role of their hosts.
+const FLEETS: [(&str, &str, Role); 2] = [
+    ("packaging/cloudformation/fleet.yaml", "bbb-agent", Role::Bbb),
+    ("packaging/cloudformation/turn.yaml", "turn-agent", Role::Turn),
+];
+const MONITORING: &str = "cloudwatch/monitoring.yaml";
+const SCALING: &str = "cloudwatch/scaling.yaml";
+
+/// cfn-lint reads YAML with CloudFormation's short forms (`!Sub`) and resolves those to the long ones (`Fn::Sub`).
+const TO_JSON: &str = "
+import json, sys
+from cfnlint.decode import decode
+template, problems = decode(sys.argv[1])
+assert not problems, problems
+json.dump(template, sys.stdout)
+";
+
+fn template(path: &str) -> Value {
+    let output = Command::new(tool("python")).args(["-c", TO_JSON]).arg(root().join(path)).output().unwrap();
+    assert!(output.status.success(), "{path}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The properties of a template's resource.
+fn resource<'a>(template: &'a Value, name: &str) -> &'a Value {
+    let properties = &template["Resources"][name]["Properties"];
+    assert!(properties.is_object(), "there is no {name}");
+    properties
+}
+
+/// The value with references as the text that `Fn::Sub` would take: `{"Ref": "Domain"}` is `${Domain}`.
+fn substituted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) if fields.len() == 1 => match fields.iter().next().unwrap() {
+            (name, Value::String(text)) if name == "Fn::Sub" => json!(text),
+            (name, Value::String(target)) if name == "Ref" => json!(format!("${{{target}}}")),
+            (name, value) => json!({ name: substituted(value) }),
+        },
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| (name.clone(), substituted(value)));
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+        Value::Array(items) => items.iter().map(substituted).collect(),
+        other => other.clone(),
+    }
+}
+
+/// A policy of `packaging/iam` with the names that the templates have for its placeholders.
+fn shipped_policy(name: &str) -> Value {
+    let names = [
+        ("Partition", "AWS::Partition"),
+        ("Region", "AWS::Region"),
+        ("Account", "AWS::AccountId"),
+        ("Group", "AWS::StackName"),
+        ("SecretArn", "ScaleliteSecretArn"),
+    ];
+    let mut text = read(&format!("packaging/iam/{name}.json"));
+    for (placeholder, name) in names {
+        text = text.replace(&format!("${{{placeholder}}}"), &format!("${{{name}}}"));
+    }
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn the_hosts_roles_have_the_shipped_policies() {
+    for (path, agent, _) in FLEETS {
+        let template = template(path);
+        let policies = resource(&template, "Role")["Policies"].as_array().unwrap();
+        let document = |name: &str| {
+            let policy = policies.iter().find(|policy| policy["PolicyName"] == name);
+            substituted(&policy.unwrap_or_else(|| panic!("{path} has no policy {name}"))["PolicyDocument"])
+        };
+        assert_eq!(document("agent"), shipped_policy(agent), "{path}: as packaging/iam/{agent}.json");
+        assert_eq!(document("install"), shipped_policy("install"), "{path}: as packaging/iam/install.json");
+        // What a host installs beside the agent may need permissions of its own; they are not mixed with the agent's.
+        let known = ["install", "agent", "coturn"];
+        assert!(policies.iter().all(|policy| known.iter().any(|name| policy["PolicyName"] == *name)));
+        assert_eq!(resource(&template, "Group")["AutoScalingGroupName"], json!({ "Ref": "AWS::StackName" }));
+    }
+}
+
+#[test]
+fn the_metadata_are_for_the_host_alone() {
+    for (path, ..) in FLEETS {
+        let template = template(path);
+        let expected = json!({
+            "HttpEndpoint": "enabled",
+            "HttpTokens": "required",
+            "HttpPutResponseHopLimit": 1,
+            "InstanceMetadataTags": "enabled",
+        });
+        let launch = resource(&template, "LaunchTemplate");
+        assert_eq!(launch["LaunchTemplateData"]["MetadataOptions"], expected, "{path}");
+    }
+}
+
+/// The commands in a text that run `install.sh`, with the lines that continue them.
+fn install_commands(text: &str) -> Vec<String> {
+    let mut lines = text.lines().map(str::trim);
+    let mut commands = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some((_, command)) = line.split_once("sh /root/install.sh ") else { continue };
+        let mut command = command.to_owned();
+        while let Some(begun) = command.strip_suffix('\\') {
+            command = format!("{begun} {}", lines.next().expect("a line that goes on"));
+        }
+        commands.push(command.trim_end_matches("&&").to_owned());
+    }
+    commands
+}
+
+/// What install.sh says to a command line that it accepts, before it does anything: here it is not root, because it finds no
+/// program that could tell.
+const ACCEPTED: &str = "has to be run as root";
+
+/// `settings` are the lines before, which set variables.
+fn install(settings: &str, command: &str) -> String {
+    let settings = settings.replace("set -euo pipefail", "set -eu");
+    // The sample's variables, as its bootstrap has them.
+    let output = Command::new("/bin/sh")
+        .args(["-c", &format!("{settings}\nexec /bin/sh packaging/install.sh {command}")])
+        .current_dir(root())
+        .env_clear()
+        .envs([("PATH", "/nonexistent"), ("AWSRegion", "eu-central-1"), ("BBBDomainName", "bbb.example.org")])
+        .envs([("BBBStackBucketStack", "example-releases"), ("BBBHostedZone", "Z0123456789ABCDEFGHIJ")])
+        .env(
+            "BBBLoadbalancerSecret",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Scalelite-a1B2c3",
+        )
+        .output()
+        .unwrap();
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// What a script does from below its settings on, word by word, without comments.
+fn body(script: &str) -> String {
+    let (_, body) = script.split_once("\n# ---\n").expect("the end of the settings");
+    let lines = body.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let lines: Vec<&str> = lines.map(|line| line.trim_end_matches('\\')).collect();
+    lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What a template does and its example does not: a version as a parameter, and a host without BBB.
+const TEMPLATES_OWN: [(&str, &str); 2] =
+    [(" --version \"$version\"", ".yaml"), (" if [ \"$bbb_release\" = none ]; then exit; fi", "fleet.yaml")];
+
+#[test]
+fn user_data_does_what_the_examples_do() {
+    for (path, agent, _) in FLEETS {
+        let template = template(path);
+        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
+        let mut script = body(&text(&launch["UserData"]["Fn::Base64"]));
+        for (own, of) in TEMPLATES_OWN {
+            assert_eq!(script.matches(own).count(), usize::from(path.ends_with(of)), "{path}: {own}");
+            script = script.replace(own, "");
+        }
+        let example = read(&format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
+        assert!(example.contains("\nsh /root/install.sh "), "{example}");
+        assert_eq!(script, body(&example), "{path}");
+    }
+}
+
+/// What shellcheck says of a script; the installer that it reads is not here.
+fn checked_as_shell(path: &str, script: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), script).unwrap();
+    let output = Command::new("shellcheck").args(["--exclude", "SC1091"]).arg(file.path()).output().unwrap();
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
+    assert!(install("", "--role bbb --nonsense x").contains("no such option"));
+    for (path, agent, _) in FLEETS {
+        let template = template(path);
+        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
+        let mut script = text(&launch["UserData"]["Fn::Base64"]);
+        let values = [
+            ("Bucket", "example-releases"),
+            ("AgentVersion", template["Parameters"]["AgentVersion"]["Default"].as_str().unwrap()),
+            ("AWS::Region", "eu-central-1"),
+            ("HostedZoneId", "Z0123456789ABCDEFGHIJ"),
+            ("Settings", "dns.spread=100 timeouts.register=300"),
+            ("Domain", "bbb.example.org"),
+            ("ScaleliteUrl", "https://scalelite.example.org"),
+            (
+                "ScaleliteSecretArn",
+                "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Scalelite-a1B2c3",
+            ),
+            ("ScaleliteSecretKey", "LOADBALANCER_SECRET"),
+            ("TurnSecretArn", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Turn-a1B2c3"),
+            ("TurnSecretKey", "turnkeyvalue"),
+            ("BbbVersion", "jammy-300"),
+            ("BbbInstaller", "https://example.org/bbb-install.sh"),
+            ("OperatorEmail", "operator@example.org"),
+        ];
+        for (name, value) in values {
+            script = script.replace(&format!("${{{name}}}"), value);
+        }
+        assert!(!script.contains("${"), "something is left to be filled in: {script}");
+        checked_as_shell(path, &script);
+        let commands = install_commands(&script);
+        assert_eq!(commands.len(), 1, "{script}");
+        let (settings, _) = script.split_once("\n# ---\n").expect("the end of the settings");
+        assert!(
+            commands[0].contains(&format!("--role {} ", agent.trim_end_matches("-agent"))),
+            "{commands:?}"
+        );
+        let said = install(settings, &commands[0]);
+        assert!(said.contains(ACCEPTED), "{path}: {said}");
+    }
+    for (document, count) in [("README.md", 1), ("docs/install.md", 3)] {
+        let text = read(document).replace("BUCKET", "example-releases");
+        let commands: Vec<String> =
+            install_commands(&text).into_iter().filter(|command| !command.starts_with("...")).collect();
+        assert_eq!(commands.len(), count, "{document}: {commands:?}");
+        for command in commands {
+            let said = install("", &command);
+            assert!(said.contains(ACCEPTED), "{document}: {command}: {said}");
+        }
+    }
+}
+
+/// The hook is one that the agent takes for its own, is there before the first host, and lasts as long as a drain may.
+#[test]
+fn the_groups_hold_their_hosts_until_they_are_empty() {
+    for (path, agent, _) in FLEETS {
+        let template = template(path);
+        let group = resource(&template, "Group");
+        let hooks = group["LifecycleHookSpecificationList"].as_array().unwrap();
+        assert_eq!(hooks.len(), 1, "with several, the agent would have to be told which is its own");
+        let hook = &hooks[0];
+        let config = read(&format!("packaging/{agent}/config.toml"));
+        assert!(
+            config.contains(&format!("#hook = {}", hook["LifecycleHookName"])),
+            "the name in the example"
+        );
+        assert_eq!(hook["LifecycleTransition"], "autoscaling:EC2_INSTANCE_TERMINATING");
+        assert_eq!(hook["DefaultResult"], "CONTINUE");
+        let deadline = config.lines().find_map(|line| line.strip_prefix("#deadline = "));
+        let deadline: u64 = deadline.map_or(0, |seconds| seconds.parse().unwrap());
+        // A hook can be prolonged to 100 times its timeout (Auto Scaling's limit).
+        assert!(hook["HeartbeatTimeout"].as_u64().unwrap() * 100 > deadline, "{path}");
+        let replacing = &template["Resources"]["Group"]["UpdatePolicy"];
+        assert_eq!(replacing["AutoScalingRollingUpdate"], Value::Null, "it would not wait for meetings");
+        assert_eq!(replacing["AutoScalingReplacingUpdate"], Value::Null);
+        // turn-agent has nothing to protect, and may not end a protection.
+        assert_eq!(group["NewInstancesProtectedFromScaleIn"], agent == "bbb-agent", "{path}");
+    }
+}
+
+/// The fleets' templates hand their parameters on to the alarms' one.
+#[test]
+fn the_fleets_have_their_alarms() {
+    let monitoring = template(MONITORING);
+    for (path, agent, _) in FLEETS {
+        let template = template(path);
+        let stack = resource(&template, "Monitoring");
+        let url = stack["TemplateURL"].as_str().unwrap();
+        let named = root().join(path).parent().unwrap().join(url).canonicalize().unwrap();
+        assert_eq!(named, root().join(MONITORING).canonicalize().unwrap());
+        let role = agent.trim_end_matches("-agent");
+        assert_eq!(stack["Parameters"]["Role"], role);
+        assert_eq!(stack["Parameters"]["Group"], json!({ "Ref": "Group" }));
+        for parameter in stack["Parameters"].as_object().unwrap().keys() {
+            assert!(monitoring["Parameters"][parameter].is_object(), "{MONITORING} has no {parameter}");
+        }
+        let enabled: BTreeSet<&str> = resource(&template, "Group")["MetricsCollection"][0]["Metrics"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        let of_role = |condition: &Value| match condition.as_str() {
+            None => true,
+            Some(condition) => condition.strip_prefix("Is").unwrap().eq_ignore_ascii_case(role),
+        };
+        for reference in references(&monitoring, of_role) {
+            if reference.namespace == "AWS/AutoScaling" {
+                assert!(
+                    enabled.contains(reference.name.as_str()),
+                    "{path} does not enable {}",
+                    reference.name
+                );
+            }
+        }
+    }
+}
+
+/// A metric that a template reads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Reference {
+    namespace: String,
+    name: String,
+    /// Names and values of its dimensions, by turns.
+    dimensions: Vec<String>,
+    resource: String,
+}
+
+fn text(value: &Value) -> String {
+    substituted(value).as_str().unwrap_or_else(|| panic!("{value} is not text")).to_owned()
+}
+
+/// All metrics in the resources whose condition is wanted.
+fn references(template: &Value, wanted: impl Fn(&Value) -> bool) -> BTreeSet<Reference> {
+    let mut found = BTreeSet::new();
+    for (name, resource) in template["Resources"].as_object().unwrap() {
+        if wanted(&resource["Condition"]) {
+            collect(name, &resource["Properties"], &mut found);
+            if resource["Type"] == "AWS::CloudWatch::Dashboard" {
+                found.extend(shown(name, &dashboard(resource)));
+            }
+        }
+    }
+    found
+}
+
+/// Metrics of alarms and scaling policies.
+fn collect(resource: &str, value: &Value, found: &mut BTreeSet<Reference>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(name) = fields.get("MetricName") {
+                let dimensions = fields["Dimensions"].as_array().unwrap();
+                found.insert(Reference {
+                    namespace: text(&fields["Namespace"]),
+                    name: text(name),
+                    dimensions: dimensions
+                        .iter()
+                        .flat_map(|one| [text(&one["Name"]), text(&one["Value"])])
+                        .collect(),
+                    resource: resource.to_owned(),
+                });
+            }
+            fields.values().for_each(|value| collect(resource, value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| collect(resource, value, found)),
+        _ => {}
+    }
+}
+
+fn dashboard(resource: &Value) -> Value {
+    let body = text(&resource["Properties"]["DashboardBody"]);
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("the dashboard is not JSON: {error}\n{body}"))
+}
+
+/// Metrics of a dashboard: `["Namespace", "Metric", "Dimension", "value", {...}]`; expressions begin with an object.
+fn shown(resource: &str, dashboard: &Value) -> Vec<Reference> {
+    let widgets = dashboard["widgets"].as_array().unwrap();
+    let metrics = widgets.iter().filter_map(|widget| widget["properties"]["metrics"].as_array()).flatten();
+    let texts = metrics.map(|metric| {
+        let parts = metric.as_array().unwrap().iter().filter_map(Value::as_str);
+        parts.map(str::to_owned).collect::<Vec<String>>()
+    });
+    let named = texts.filter(|texts| !texts.is_empty());
+    named
+        .map(|texts| Reference {
+            namespace: texts[0].clone(),
+            name: texts[1].clone(),
+            dimensions: texts[2..].to_vec(),
+            resource: resource.to_owned(),
+        })
+        .collect()
+}
+
+/// Alarms, dashboards and the scaling policy read what the agents of that role send by default, and nothing else; every
+/// metric is in an alarm or on a dashboard.
+#[test]
+fn what_is_watched_is_what_the_agents_send() {
+    let monitoring = template(MONITORING);
+    let scaling = template(SCALING);
+    let choices = scaling["Parameters"]["Metric"]["AllowedValues"].as_array().unwrap();
+    for choice in choices {
+        assert!(
+            Metric::ALL.iter().any(|metric| metric.is_of(Role::Bbb) && *choice == metric.name()),
+            "{choice}"
+        );
+    }
+    let policy = references(&scaling, Value::is_null);
+    let named: Vec<&str> = policy.iter().map(|reference| reference.name.as_str()).collect();
+    assert_eq!(named, ["${Metric}"]);
+    for (role, condition) in [(Role::Bbb, "IsBbb"), (Role::Turn, "IsTurn")] {
+        let sent: BTreeSet<&str> =
+            Metric::ALL.iter().filter(|metric| metric.is_of(role)).map(|metric| metric.name()).collect();
+        let all = references(&monitoring, |of| of.is_null() || of == condition);
+        for reference in all.iter().chain(&policy) {
+            assert_eq!(reference.dimensions, ["AutoScalingGroupName", "${Group}"], "{reference:?}");
+            assert!(
+                ["${Namespace}", "AWS/AutoScaling"].contains(&reference.namespace.as_str()),
+                "{reference:?}"
+            );
+        }
+        let own = all.iter().filter(|reference| reference.namespace == "${Namespace}");
+        let watched: BTreeSet<&str> = own.map(|reference| reference.name.as_str()).collect();
+        assert_eq!(watched, sent, "{role:?}");
+    }
+    for template in [&monitoring, &scaling] {
+        assert_eq!(template["Parameters"]["Namespace"]["Default"], "BigBlueButton");
+    }
+}
+
+/// Alarms speak to who is called at night; CloudWatch takes 1024 characters (`PutMetricAlarm` in its API reference).
+#[test]
+fn every_alarm_says_what_to_do_and_tells_somebody() {
+    let monitoring = template(MONITORING);
+    let resources = monitoring["Resources"].as_object().unwrap();
+    let alarms: Vec<_> =
+        resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm").collect();
+    assert!(alarms.len() >= 7, "{}", alarms.len());
+    let readme = read("cloudwatch/README.md");
+    for (name, alarm) in alarms {
+        let properties = &alarm["Properties"];
+        let description = text(&properties["AlarmDescription"]);
+        assert!((200..1000).contains(&description.len()), "{name}: {}", description.len());
+        assert_eq!(properties["AlarmActions"], json!([{ "Ref": "AlarmTopic" }]), "{name}");
+        let title = text(&properties["AlarmName"]);
+        let title = title.strip_prefix("${Group}: ").unwrap();
+        assert!(readme.contains(&format!("| {title}")), "cloudwatch/README.md lacks {title:?}");
+        assert!(properties["TreatMissingData"].is_string(), "{name} leaves open what silence means");
+        let on_dashboards: Vec<_> = resources
+            .values()
+            .filter(|resource| resource["Type"] == "AWS::CloudWatch::Dashboard")
+            .filter(|resource| alarm["Condition"].is_null() || alarm["Condition"] == resource["Condition"])
+            .map(|resource| text(&resource["Properties"]["DashboardBody"]))
+            .collect();
+        assert!(!on_dashboards.is_empty());
+        assert!(on_dashboards.iter().all(|body| body.contains(&format!("${{{name}.Arn}}"))), "{name}");
+    }
+}
