@@ -68,6 +68,7 @@ fn write(to: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> std::
 /// must not be logged, such as URLs with a checksum.
 pub fn start(name: &str, level: Level) {
     let ours = tracing_subscriber::filter::Targets::new()
+        .with_target("clients", level.filter())
         .with_target("host", level.filter())
         .with_target("bbb_agent", level.filter())
         .with_target("turn_agent", level.filter());
