@@ -33,7 +33,7 @@ impl Machine {
             (State::Cordoned(_) | State::Draining(_), Job::Look) => self.looked(result, now, chance),
             (State::Draining(drain), Job::Cordon | Job::Recordon) => match result {
                 Ok(_) => {
-                    drain.is_cordoned(&self.policy, now);
+                    drain.note_cordon(&self.policy, now);
                     self.count_due = now;
                     self.count_is_stale = self.calls.contains(&Call::Count);
                 }
@@ -172,7 +172,7 @@ impl Machine {
             }
             // It is not known yet whether the host has its name.
             State::Draining(Drain { cause: Cause::Hand, .. }) if enabled => self.join(true, now),
-            State::Draining(drain) if enabled => drain.is_enabled(now),
+            State::Draining(drain) if enabled => drain.note_enabling(now),
             State::Cordoned(_) if result == Ok(Found::Missing) => self.rejoin(now),
             State::Cordoned(resting) => {
                 if let (Rest::Somebody(state), Ok(Found::Entry(found))) = (&mut resting.why, &result) {
