@@ -4,8 +4,9 @@ use hickory_proto::rr::{self, RData};
 use hickory_resolver::net::NetError;
 use plan::record::Name;
 
-use super::authoritative::{Error, absolute};
+use super::error::Error;
 use super::system::{self, SystemResolver};
+use super::wire::absolute;
 
 /// The apex of the zone that `domain` is in. A domain below the apex has no SOA of its own: then the zone's SOA comes
 /// in the negative answer (RFC 2308, 3).
