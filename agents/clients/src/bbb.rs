@@ -69,7 +69,7 @@ pub enum Error {
     Distrusted {
         /// The API's address.
         api: String,
-        /// What is wrong with the certificate.
+        /// The defect of the certificate.
         words: String,
     },
     /// BBB refused the call.

@@ -64,7 +64,7 @@ pub enum Error {
     Invalid {
         /// The path.
         path: String,
-        /// What is wrong with the answer.
+        /// The defect of the answer.
         what: String,
     },
 }

@@ -1,8 +1,8 @@
-//! What the authoritative name servers say about a host's name: the read path, which costs no API budget and shows what
+//! The authoritative name servers' view of a host's name: the read path, which costs no API budget and shows what
 //! clients will get.
 //!
-//! A recursive resolver is asked only for the domain's apex and its servers. It is never asked for a host's own name: it
-//! would remember for 15 minutes (Route 53's default SOA) that the name does not exist.
+//! The recursive resolver is asked only for the domain's apex and its servers, never for a host's own name: it would
+//! remember for 15 minutes (Route 53's default SOA) that the name does not exist.
 
 use std::future::Future;
 use std::io;
@@ -20,7 +20,7 @@ use super::{apex, wire};
 
 const DNS_PORT: u16 = 53;
 
-/// Why the authoritative servers, or one of them, gave no usable answer.
+/// A question to the authoritative servers, or one of them, that got no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
     /// The system's resolver could not say which servers are authoritative.
@@ -28,7 +28,7 @@ pub enum Error {
     Discovery {
         /// The domain.
         domain: String,
-        /// What the system's resolver said.
+        /// The resolver's error.
         source: system::Error,
     },
     /// The domain is not below any zone that has name servers.
@@ -36,13 +36,13 @@ pub enum Error {
     NoZone {
         /// The domain.
         domain: String,
-        /// What was found instead.
+        /// A description of the actual finding.
         what: String,
     },
     /// None of the server's addresses answered.
     #[error("{server} did not answer: {why}")]
     Silent {
-        /// The server, as shown to a person.
+        /// The server, as shown to people.
         server: String,
         /// The last failure.
         why: String,
@@ -52,7 +52,7 @@ pub enum Error {
     NoAddress {
         /// The server's name.
         server: String,
-        /// What the system's resolver said.
+        /// The resolver's error.
         why: String,
     },
     /// The server answered with an error, e.g. REFUSED or SERVFAIL.
@@ -75,27 +75,27 @@ pub enum Error {
     },
 }
 
-/// What one authoritative server says.
+/// The answer of one authoritative server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The server, as shown to a person: name and address.
+    /// The server, as shown to people: name and address.
     pub server: String,
-    /// What is there, or why that is not known.
+    /// The record sets, or why they are not known.
     pub result: Result<Observed, Error>,
 }
 
-/// One server; several addresses of one name are one server.
+/// A name server; several addresses of one name are one server.
 #[derive(Clone, Debug)]
 struct Server {
     name: Option<String>,
     addresses: Vec<SocketAddr>,
-    /// Why it has no addresses.
+    /// The reason why it has no addresses.
     problem: Option<system::Error>,
 }
 
-/// The authoritative servers of a zone, as the loops ask them. [`NameServers`] are the real ones.
+/// The authoritative servers of a zone, as the loops ask them. [`NameServers`] is the real implementation.
 pub trait Authorities {
-    /// Asks every server, all at once, for the addresses at a name and for its ownership TXT.
+    /// Asks all servers at once for the addresses at a name and for its ownership TXT.
     fn ask_all(&self, name: &Name) -> impl Future<Output = Vec<Answer>>;
 }
 
@@ -106,7 +106,8 @@ pub struct NameServers {
 }
 
 impl NameServers {
-    /// Finds the servers of the zone that `domain` is in. `apex` names that zone when its SOA cannot be used for it.
+    /// Finds the servers of the zone that contains `domain`. `apex` names that zone when its SOA cannot be used to
+    /// find it.
     pub async fn discover(names: &SystemResolver, domain: &Name, apex: Option<&Name>) -> Result<Self, Error> {
         let apex = match apex {
             Some(apex) => apex.clone(),
@@ -121,18 +122,18 @@ impl NameServers {
         Ok(Self { servers })
     }
 
-    /// Uses these servers; each address is one server.
+    /// Creates a set of these servers; each address is one server.
     pub fn fixed(servers: Vec<SocketAddr>) -> Self {
         let server = |address| Server { name: None, addresses: vec![address], problem: None };
         Self { servers: servers.into_iter().map(server).collect() }
     }
 
-    /// The servers as shown to a person: name and addresses.
+    /// Returns the servers as shown to people: names and addresses.
     pub fn shown(&self) -> Vec<String> {
         self.servers.iter().map(Server::with_addresses).collect()
     }
 
-    /// What all servers that answered agree on; `None` when none answered or two differ.
+    /// Returns the view that all answering servers share; `None` when none answered or two differ.
     pub fn agreed(answers: &[Answer]) -> Option<Observed> {
         let mut observed = answers.iter().filter_map(|answer| answer.result.as_ref().ok());
         let first = observed.next()?;
@@ -157,7 +158,7 @@ async fn locate(names: &SystemResolver, name: String) -> Server {
 }
 
 impl Server {
-    /// The server as a person should see it, with the address that was asked.
+    /// Formats the server for people, with the address that was asked.
     fn shown(&self, address: Option<SocketAddr>) -> String {
         match (&self.name, address) {
             (Some(name), Some(address)) => format!("{name} ({})", bare(address)),
@@ -176,7 +177,7 @@ impl Server {
         }
     }
 
-    /// Asks the addresses in turn, until one answers. Whatever an address answers, the others would answer too.
+    /// Asks the addresses in turn, until one answers. All addresses of a server would give the same answer.
     async fn observe(&self, name: &Name) -> Answer {
         let why = self.problem.as_ref().map_or_else(|| "it has no address".to_owned(), ToString::to_string);
         let mut last = Error::NoAddress { server: self.shown(None), why };
@@ -192,7 +193,7 @@ impl Server {
     }
 }
 
-/// An address, with its port only when that is not DNS's own.
+/// Formats an address, with its port only when that is not the usual DNS port.
 fn bare(address: SocketAddr) -> String {
     if address.port() == DNS_PORT { address.ip().to_string() } else { address.to_string() }
 }
@@ -210,17 +211,17 @@ async fn observe(address: SocketAddr, server: &str, name: &Name) -> Result<Obser
     Ok(Observed { source: Source::Dns, addresses, label: txt.set, alien })
 }
 
-/// What is at one name, of one type.
+/// The record set of one type at one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The record set.
     pub set: Option<RecordSet>,
-    /// Something that the agents never write there, in words.
+    /// Data that the agents never write there, described in words.
     pub alien: Option<String>,
 }
 
-/// What a packet from a server says about a name, if it is the answer with this id to the question for it.
-/// Public for the fuzz targets.
+/// Extracts the data for a name from a server's packet, if it is the answer with this id to the question for that
+/// name. Public for the fuzz targets.
 pub fn understand(
     packet: &[u8],
     id: u16,
@@ -243,7 +244,7 @@ async fn question(address: SocketAddr, server: &str, name: &Name, kind: RecordTy
     read(&answer, server, name, &wire_name, kind)
 }
 
-/// An answer counts only if its server is authoritative for the name; NXDOMAIN and "no data" mean absent.
+/// Reads an answer, which counts only if its server is authoritative for the name; NXDOMAIN and "no data" mean absent.
 fn read(
     answer: &Message,
     server: &str,
@@ -276,12 +277,12 @@ fn read(
     Ok(Found { set, alien })
 }
 
-/// A record's value in the normal form, if it is of this type.
+/// Returns a record's value in normal form, if the record is of this type.
 fn value(kind: RecordType, data: &RData) -> Option<String> {
     match (kind, data) {
         (RecordType::A, RData::A(address)) => Some(normalise_value(kind, &address.to_string())),
         (RecordType::Aaaa, RData::AAAA(address)) => Some(normalise_value(kind, &address.to_string())),
-        // Not quoted on the wire, so there is nothing to unquote; the strings of one record belong together.
+        // The text is not quoted on the wire, so nothing is unquoted; the strings of one record belong together.
         (RecordType::Txt, RData::TXT(text)) => {
             Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned())
         }
@@ -297,7 +298,7 @@ fn wire_type(kind: RecordType) -> rr::RecordType {
     }
 }
 
-/// The name as the DNS library has it, fully qualified, so that no search domain is appended.
+/// Converts the name for the DNS library, fully qualified, so that no search domain is appended.
 pub(super) fn absolute(name: &Name) -> Result<rr::Name, String> {
     let mut wire = rr::Name::from_ascii(name.as_str()).map_err(|error| error.to_string())?;
     wire.set_fqdn(true);
