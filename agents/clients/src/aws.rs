@@ -1,7 +1,7 @@
-//! The AWS SDK's settings, and its errors in words.
+//! The AWS SDK's settings, and explanations of its errors.
 //!
-//! The SDK retries nothing here: the account shares a small budget of calls, so all waiting is done in one place, by the
-//! callers. All clients share one HTTP client, whose roots of trust are read once.
+//! The SDK itself never retries: the account shares a small budget of calls, so the callers do all waiting, in one
+//! place. All clients share one HTTP client, whose roots of trust are read once.
 
 pub mod autoscaling;
 pub mod cloudwatch;
@@ -31,19 +31,19 @@ use crate::dns::system::SystemResolver;
 use crate::http::{self, Limits, Tls, TlsError};
 use crate::imds::Imds;
 
-/// For opening a connection, TLS included.
+/// The time limit for opening a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(3);
-/// For one exchange.
+/// The time limit for one exchange.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// For a call in all: the first one fetches credentials too.
+/// The time limit for a whole call: the first one fetches credentials too.
 const OPERATION: Duration = Duration::from_secs(15);
 
-/// Settings for all SDK clients, in `region`. Makes no request: credentials are
-/// looked for when the first call is made, in the environment, a profile, a web identity, a container's endpoint, and
-/// the instance's role, in this order. `AWS_ENDPOINT_URL` and its relatives, and `HTTPS_PROXY`, are honoured.
+/// Returns the settings of all SDK clients, for `region`. Makes no request: the first call looks for credentials in
+/// the environment, a profile, a web identity, a container's endpoint and the instance's role, in this order.
+/// `AWS_ENDPOINT_URL` and its relatives, and `HTTPS_PROXY`, are honoured.
 ///
-/// Credentials are looked for anew at every call: that costs two questions to the metadata service on the host's own link,
-/// and a retry after "expired token" gets new ones.
+/// Every call looks for credentials anew. That costs two questions to the metadata service on the host's own link, and
+/// a retry after "expired token" gets new ones.
 pub async fn sdk_config(
     tls: &Tls,
     names: &SystemResolver,
@@ -64,7 +64,7 @@ pub async fn sdk_config(
         .identity_cache(IdentityCache::no_cache())
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
-        // Answers are small, and the time for an attempt covers reading them.
+        // Answers are small, and the time limit of an exchange covers reading them.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Ok(name) = AppName::new("bbb-agents") {
         loader = loader.app_name(name);
@@ -72,7 +72,7 @@ pub async fn sdk_config(
     Ok(loader.load().await)
 }
 
-/// The SDK's default chain with the last provider replaced: see [`credentials::InstanceRole`].
+/// Returns the SDK's default chain with the last provider replaced: see [`credentials::InstanceRole`].
 fn credentials_chain(http: &SharedHttpClient, imds: &Imds, region: Region) -> CredentialsProviderChain {
     use aws_config::ecs::EcsCredentialsProvider;
     use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -88,14 +88,14 @@ fn credentials_chain(http: &SharedHttpClient, imds: &Imds, region: Region) -> Cr
         .or_else("instance role", credentials::InstanceRole::new(imds.clone()))
 }
 
-/// One connector for everything.
+/// Builds the one HTTP client of all SDK clients.
 fn http_client(tls: &Tls, names: &SystemResolver) -> Result<SharedHttpClient, TlsError> {
     let client = http::client(tls, names, Limits { connect: CONNECT, total: ATTEMPT })?;
     let connector = SharedHttpConnector::new(Connector(client));
     Ok(http_client_fn(move |_, _| connector.clone()))
 }
 
-/// A time in seconds since 1970 as AWS writes it: `2026-11-22T11:59:00Z`.
+/// Formats a time in seconds since 1970 as AWS writes it: `2026-11-22T11:59:00Z`.
 pub fn utc(seconds: u64) -> String {
     let time = DateTime::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
     time.fmt(Format::DateTime).unwrap_or_else(|_| "a time that no calendar has".to_owned())

@@ -1,4 +1,4 @@
-//! The BigBlueButton on this host: what its property files say ([`read_installation`]) and its API ([`Bbb`]).
+//! The BigBlueButton on this host: its property files ([`read_installation`]) and its API ([`Bbb`]).
 
 pub mod answer;
 pub mod checksum;
@@ -26,7 +26,7 @@ pub struct Bbb {
     checksum: Algorithm,
 }
 
-/// What a BBB host says about itself without a checksum.
+/// A BBB host's versions, which it tells without a checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The API's version, `2.0` for all BBB in use.
@@ -35,14 +35,14 @@ pub struct Version {
     pub bbb: Option<String>,
 }
 
-/// A meeting that runs on the host. Its name and its passwords are deliberately not read.
+/// A meeting that runs on the host. The agent deliberately does not read its name and its passwords.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meeting {
-    /// The external id, as front ends name it.
+    /// The external id, as front ends use it.
     pub id: String,
     /// Everyone in it, moderators included.
     pub participants: u32,
-    /// Those of them with a microphone, if BBB says so.
+    /// Participants with a microphone, if BBB says so.
     pub voices: Option<u32>,
     /// Cameras that are on, if BBB says so.
     pub videos: Option<u32>,
@@ -50,13 +50,13 @@ pub struct Meeting {
     pub breakout: bool,
 }
 
-/// The call of [`Bbb::send_chat_message`].
+/// The name of the call that [`Bbb::send_chat_message`] makes.
 const CHAT: &str = "sendChatMessage";
 
-/// Why the BBB API did not answer a call. No text here holds a secret, a checksum, a meeting's name or a chat message.
+/// A call to the BBB API that failed. No text here holds a secret, a checksum, a meeting's name or a chat message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// BBB is not up (yet): nobody listens, or nginx answers in its place.
+    /// BBB is not up (yet): nothing listens, or nginx answers in its place.
     #[error("BigBlueButton at {api} is not ready: {words}")]
     NotReady {
         /// The API's address.
@@ -64,15 +64,15 @@ pub enum Error {
         /// The cause.
         words: String,
     },
-    /// Somebody answers whose certificate is not trusted, or is for another name; nothing was sent.
+    /// The server's certificate is not trusted or is for another name; nothing was sent.
     #[error("BigBlueButton at {api} cannot be asked: {words}")]
     Distrusted {
         /// The API's address.
         api: String,
-        /// What is wrong with the certificate.
+        /// The defect of the certificate.
         words: String,
     },
-    /// BBB answered that it will not.
+    /// BBB refused the call.
     #[error("BigBlueButton at {api} refused {call}: {message} ({key}){}", hint(key))]
     Refused {
         /// The API's address.
@@ -84,17 +84,17 @@ pub enum Error {
         /// The `message`.
         message: String,
     },
-    /// This BBB has no such call: it is older.
+    /// This BBB is too old for the call.
     #[error("BigBlueButton at {api} has no {call}: {words}")]
     Unsupported {
         /// The API's address.
         api: String,
         /// The call.
         call: &'static str,
-        /// How it said so.
+        /// The evidence.
         words: String,
     },
-    /// No whole answer came.
+    /// No complete answer came.
     #[error("cannot reach BigBlueButton at {api} for {call}: {words}")]
     Transport {
         /// The API's address.
@@ -104,31 +104,31 @@ pub enum Error {
         /// The cause.
         words: String,
     },
-    /// The answer is none that BBB gives.
+    /// The answer is not one that BBB gives.
     #[error("BigBlueButton at {api} answered {call} with {what}; is this the address of a BigBlueButton?")]
     Unexpected {
         /// The API's address.
         api: String,
         /// The call.
         call: &'static str,
-        /// What came instead.
+        /// A description of the actual answer.
         what: String,
     },
 }
 
 impl Error {
-    /// Whether BBB itself answered, and said no.
+    /// Reports whether BBB itself refused the call.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. })
     }
 
-    /// Whether this BBB is too old for the call.
+    /// Reports whether this BBB is too old for the call.
     pub fn is_unsupported(&self) -> bool {
         matches!(self, Self::Unsupported { .. })
     }
 
-    /// Whether the same call may succeed later without anybody's doing. A wrong checksum may: BBB takes a new secret only
-    /// when it restarts, which an installer does a while after writing it.
+    /// Reports whether the same call may succeed later without an operator's action. A wrong checksum may: BBB takes a
+    /// new secret only when it restarts, which an installer does a while after writing it.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NotReady { .. } | Self::Transport { .. } => true,
@@ -149,13 +149,14 @@ fn hint(key: &str) -> &'static str {
 }
 
 impl Bbb {
-    /// A client for the BBB at `server_url`, e.g. `https://vc-0123456789abcdef0.example.org`, with SHA-256 checksums.
+    /// Creates a client for the BBB at `server_url`, e.g. `https://vc-0123456789abcdef0.example.org`, with SHA-256
+    /// checksums.
     pub fn new(client: reqwest::Client, server_url: &str, secret: SecretString) -> Self {
         let api = format!("{}/bigbluebutton/api", server_url.trim_end_matches('/'));
         Self { client, api, secret, checksum: Algorithm::default() }
     }
 
-    /// A client for this installation, with a checksum that it accepts.
+    /// Creates a client for this installation, with a checksum algorithm that it accepts.
     pub fn of(client: reqwest::Client, installation: &Installation) -> Self {
         let bbb = Self::new(client, &installation.server_url, installation.secret.clone());
         Self { checksum: installation.checksum, ..bbb }
@@ -166,15 +167,15 @@ impl Bbb {
         self.call("its version", &self.api).await?.version()
     }
 
-    /// All meetings that run on the host, breakout rooms included.
+    /// Lists all meetings that run on the host, breakout rooms included.
     pub async fn meetings(&self) -> Result<Vec<Meeting>, Error> {
         const CALL: &str = "getMeetings";
         self.call(CALL, &self.url(CALL, "")).await?.meetings()
     }
 
     /// Writes into the public chat of a running meeting, as plain text (`sendChatMessage`, since BBB 3.0; BBB's
-    /// documentation of its API). BBB refuses a message of more than 500 characters and a sender of more than 255 (an emoji
-    /// counts as two), and one that is blank.
+    /// documentation of its API). BBB refuses a blank message, a message of more than 500 characters and a sender of
+    /// more than 255 (an emoji counts as two).
     pub async fn send_chat_message(
         &self,
         meeting_id: &str,
@@ -185,7 +186,7 @@ impl Bbb {
         self.call(CHAT, &self.url(CHAT, &query)).await?.done()
     }
 
-    /// A URL with its checksum: a credential for this call.
+    /// Returns a URL with its checksum, which is a credential for this call.
     fn url(&self, call: &str, query: &str) -> String {
         format!("{}/{call}?{}", self.api, self.checksum.sign(call, query, &self.secret))
     }

@@ -1,9 +1,9 @@
-//! Until when the certificate is good that a server on this host shows.
+//! The expiry of the certificate that a server on this host presents.
 //!
-//! The server is greeted as a client would greet it, and its certificate is believed whatever it is: an expired one, or one of
-//! an unknown authority, is just what has to be seen. That is safe because nothing hangs on it but a figure: no byte is sent
-//! after the greeting, none is read, and the connection serves nothing else. Whoever could answer in the server's place could
-//! make the figure wrong, no more.
+//! The handshake is a client's, and any certificate is accepted: an expired one, or one of an unknown authority, is
+//! just what the agent has to see. That is safe because the result is only a figure: no byte is sent after the
+//! handshake, none is read, and the connection serves nothing else. An attacker who answered in the server's place
+//! could falsify the figure and nothing more.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,29 +20,29 @@ use tokio_rustls::TlsConnector;
 
 use crate::http;
 
-/// Why it is not known until when a certificate is good.
+/// An expiry that could not be determined.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
-    /// No server shows one.
+    /// No server presents a certificate.
     #[error("no certificate at {address}: {why}")]
     None {
-        /// Where it was looked for.
+        /// The address that was asked.
         address: SocketAddr,
         /// The cause.
         why: String,
     },
-    /// It cannot be read.
+    /// The certificate cannot be read.
     #[error("the certificate at {address} cannot be read: {why}")]
     Unreadable {
-        /// Where it was found.
+        /// The address that was asked.
         address: SocketAddr,
         /// The cause.
         why: String,
     },
 }
 
-/// When the certificate ends that the server at `address` shows to who asks for `name`: seconds since 1970. Nothing limits the
-/// time that this takes but the caller.
+/// Returns the end of validity, in seconds since 1970, of the certificate that the server at `address` presents to a
+/// client that asks for `name`. Sets no time limit: the caller does.
 pub async fn end(address: SocketAddr, name: &str) -> Result<u64, Error> {
     let none = |why: String| Error::None { address, why };
     let name = ServerName::try_from(name.to_owned()).map_err(|error| none(error.to_string()))?;
@@ -63,7 +63,7 @@ fn config() -> Result<ClientConfig, rustls::Error> {
     Ok(builder.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth())
 }
 
-/// Believes every certificate, if only the server has its key. For looking at it alone: see the module.
+/// A verifier that accepts every certificate whose key the server has; only for reading its dates, see the module.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
@@ -102,13 +102,13 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// The end of a certificate's validity (RFC 5280, 4.1), in seconds since 1970: the second time of
-/// `Certificate { TBSCertificate { [0] version, serial, signature, issuer, Validity { notBefore, notAfter }, ... }, ... }`.
+/// Returns the end of a certificate's validity (RFC 5280, 4.1), in seconds since 1970: the second time of `Certificate
+/// { TBSCertificate { [0] version, serial, signature, issuer, Validity { notBefore, notAfter }, ... }, ... }`.
 pub fn not_after(certificate: &[u8]) -> der::Result<u64> {
     let mut reader = SliceReader::new(certificate)?;
     reader.sequence(|certificate| {
         let end = certificate.sequence::<_, _, der::Error>(|tbs| {
-            // Certificates of version 1 do not say their version.
+            // Certificates of version 1 leave out the version.
             if Tag::peek(tbs)?.is_context_specific() {
                 skip(tbs)?;
             }

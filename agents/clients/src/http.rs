@@ -1,7 +1,7 @@
-//! What all HTTP clients have in common: whom TLS trusts, limits, and errors in words that carry no URL.
+//! The common ground of all HTTP clients: trust for TLS, limits, and error messages without URLs.
 //!
-//! URLs of Scalelite and BigBlueButton calls end in a checksum that can be used again by whoever reads it. So no error
-//! of this module shows a URL, redirects are never followed, and there is no `Referer`.
+//! The URLs of Scalelite and BigBlueButton calls end in a checksum that anyone who reads it can use again. So no error
+//! of this module shows a URL, redirects are never followed, and no `Referer` is sent.
 
 pub(crate) mod exchange;
 
@@ -21,13 +21,13 @@ use thiserror::Error;
 
 use crate::dns::system::SystemResolver;
 
-/// Where Debian and Ubuntu keep all certificate authorities in one file (update-ca-certificates(8)).
+/// The file in which Debian and Ubuntu keep all certificate authorities (update-ca-certificates(8)).
 const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// How the agents name themselves to servers.
+/// The name that the agents give themselves in requests.
 pub const USER_AGENT: &str = concat!("bbb-agents/", env!("CARGO_PKG_VERSION"));
 
-/// Why the certificates of the authorities to trust cannot be used.
+/// A set-up of TLS that failed, mostly over the certificates of the authorities to trust.
 #[derive(Clone, Debug, Error)]
 pub enum TlsError {
     /// The extra bundle cannot be read.
@@ -35,18 +35,18 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The system's message.
         why: String,
     },
-    /// The extra bundle is not one.
+    /// The extra bundle is not a bundle of certificates.
     #[error("the CA bundle {path} is not usable: {what}")]
     BadBundle {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The defect.
         what: String,
     },
-    /// Neither the system nor the bundle has any.
+    /// Neither the system nor the bundle has a certificate.
     #[error(
         "no certificate authority to trust was found{0}; install the package ca-certificates, or set \
          tls.ca_bundle or SSL_CERT_FILE"
@@ -57,8 +57,8 @@ pub enum TlsError {
     Setup(String),
 }
 
-/// Whom TLS trusts: the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace them), and those of one more
-/// file. Read at first use, because that costs milliseconds; clones share what was read.
+/// The authorities that TLS trusts: the system's (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace them) and those of one
+/// more file. Reading them takes milliseconds, so it happens at first use; clones share the result.
 #[derive(Clone, Debug, Default)]
 pub struct Tls(Arc<Inner>);
 
@@ -69,17 +69,17 @@ struct Inner {
 }
 
 impl Tls {
-    /// Trusts the system's authorities and those in the PEM file `bundle`. Nothing is read yet.
+    /// Creates the set of the system's authorities and those in the PEM file `bundle`. Reads nothing yet.
     pub fn new(bundle: Option<PathBuf>) -> Self {
         Self(Arc::new(Inner { bundle, roots: OnceLock::new() }))
     }
 
-    /// Reads and validates everything now: for `check`. Errors are the same as at first use.
+    /// Reads and validates everything now, for `check`. Returns the same errors as the first use.
     pub fn load(&self) -> Result<(), TlsError> {
         self.roots().map(drop)
     }
 
-    /// The set-up for rustls, with ring given explicitly, so that no process-wide provider is needed.
+    /// Returns the configuration for rustls, with ring given explicitly, so that no process-wide provider is needed.
     pub fn rustls_config(&self) -> Result<ClientConfig, TlsError> {
         rustls_config(Arc::clone(self.roots()?))
     }
@@ -88,7 +88,7 @@ impl Tls {
         if let Some(roots) = self.0.roots.get() {
             return Ok(roots);
         }
-        // A failure is not remembered: the file may come later in the boot.
+        // A failure is not remembered: the file may appear later in the boot.
         let roots = Arc::new(read_roots(self.0.bundle.as_deref())?);
         Ok(self.0.roots.get_or_init(|| roots))
     }
@@ -110,8 +110,9 @@ fn read_roots(bundle: Option<&Path>) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// What the environment names, or the file that Debian and Ubuntu keep with all authorities. Beside that file they have
-/// a directory with each of them twice, whose 300 files take longer to read than everything else that an agent does.
+/// Loads the authorities that the environment names, or else the file in which Debian and Ubuntu keep them all. The
+/// directory beside that file holds each of them twice, and reading its 300 files takes longer than all else an agent
+/// does.
 fn system_authorities() -> CertificateResult {
     let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
     if !named {
@@ -150,30 +151,32 @@ fn rustls_config(roots: Arc<RootCertStore>) -> Result<ClientConfig, TlsError> {
     Ok(config)
 }
 
-/// Limits of a client.
+/// A client's time limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For opening a connection, TLS included.
+    /// The limit for opening a connection, TLS included.
     pub connect: Duration,
-    /// For a whole exchange, body included.
+    /// The limit for a whole exchange, body included.
     pub total: Duration,
 }
 
-/// For services across a network: 5 s to connect, 15 s in all.
+/// The limits for services across a network: 5 s to connect, 15 s in all.
 impl Default for Limits {
     fn default() -> Self {
         Self { connect: Duration::from_secs(5), total: Duration::from_secs(15) }
     }
 }
 
-/// A client for Scalelite and BigBlueButton. It follows no redirect (it would carry the checksum elsewhere), sends no
-/// referrer, keeps no cookies, asks for no compression, retries nothing, and honours `HTTPS_PROXY` and its relatives.
+/// Creates a client for Scalelite and BigBlueButton. It follows no redirect (which would carry the checksum
+/// elsewhere), sends no referrer, keeps no cookies, asks for no compression, never retries, and honours `HTTPS_PROXY`
+/// and its relatives.
 pub fn client(tls: &Tls, names: &SystemResolver, limits: Limits) -> Result<reqwest::Client, TlsError> {
     build(reqwest::Client::builder(), tls.rustls_config()?, names, limits)
 }
 
-/// A client for the BBB API of this host itself: no proxy. `pin` connects a host name to a fixed address instead of
-/// resolving it (port 0 keeps the URL's), because the name of a host that is being registered may not resolve yet.
+/// Creates a client for this host's own BBB API, without a proxy. `pin` connects a host name to a fixed address
+/// instead of resolving it (port 0 keeps the URL's), because the name of a host that is being registered may not
+/// resolve yet.
 pub fn local_client(
     tls: &Tls,
     names: &SystemResolver,
@@ -187,7 +190,8 @@ pub fn local_client(
     build(builder, tls.rustls_config()?, names, limits)
 }
 
-/// A client for plain HTTP to an address of this host or its link: it trusts nobody and uses no proxy. Cheap to make.
+/// Creates a client for plain HTTP to an address of this host or its link. It trusts no authority, uses no proxy, and
+/// is cheap to create.
 pub(crate) fn plain_client(names: &SystemResolver, limits: Limits) -> Result<reqwest::Client, TlsError> {
     let nobody = rustls_config(Arc::new(RootCertStore::empty()))?;
     build(reqwest::Client::builder().no_proxy(), nobody, names, limits)
@@ -212,20 +216,20 @@ fn build(
         .map_err(|error| TlsError::Setup(words(error)))
 }
 
-/// Why a body could not be read.
+/// A body that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// It is longer than its reader wants to hold in memory.
+    /// The body is longer than the limit.
     #[error("the answer has more than {0} bytes")]
     TooLong(usize),
-    /// The connection failed, in words.
+    /// The connection failed; the text says how.
     #[error("{0}")]
     Transport(String),
 }
 
 /// Reads a body of at most `limit` bytes.
 pub async fn read_body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, ReadError> {
-    // A declared length is only a hint; what counts is what comes.
+    // A declared length is only a hint; the actual length counts.
     let declared = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     if declared > limit {
         return Err(ReadError::TooLong(limit));
@@ -240,8 +244,8 @@ pub async fn read_body(mut response: reqwest::Response, limit: usize) -> Result<
     Ok(body)
 }
 
-/// What went wrong with an exchange, in words for a person and without its URL: `connection refused`, `certificate not
-/// trusted: ...`, `no answer in time`.
+/// Explains a failed exchange to a person, without its URL: `connection refused`, `certificate not trusted: ...`, `no
+/// answer in time`.
 pub fn words(error: reqwest::Error) -> String {
     let error = error.without_url();
     match cause(&error) {
@@ -252,7 +256,7 @@ pub fn words(error: reqwest::Error) -> String {
     }
 }
 
-/// The causes that a person meets most, in words of our own.
+/// Returns our own words for the most frequent causes.
 fn cause(error: &(dyn StdError + 'static)) -> Option<String> {
     for error in layers(error) {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
@@ -268,7 +272,7 @@ fn cause(error: &(dyn StdError + 'static)) -> Option<String> {
 
 fn tls_words(error: &rustls::Error) -> String {
     match error {
-        // A wrong signature is an authority of a known one's name, with another key.
+        // A wrong signature comes from an authority with the name of a known one, but another key.
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         ) => "certificate not trusted: it was issued by an authority that this host does not know \
@@ -291,9 +295,9 @@ fn io_words(kind: ErrorKind) -> Option<&'static str> {
     })
 }
 
-/// An error and its sources, in one line; a source that its wrapper already quotes is not repeated.
+/// Joins an error and its sources in one line; leaves out a source that its wrapper already quotes.
 pub fn chain(error: &(dyn StdError + 'static)) -> String {
-    // These say only that there is a cause below.
+    // These texts say only that there is a deeper cause.
     const EMPTY: [&str; 5] = [
         "error sending request",
         "client error (Connect)",
@@ -312,7 +316,8 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
     if telling.is_empty() { texts.join(": ") } else { telling.join(": ") }
 }
 
-/// An error, its source, the source of that, ... An I/O error's payload is a layer too: `source()` skips it.
+/// Iterates over an error, its source, that one's source, and so on. The payload of an I/O error is a layer too: its
+/// `source()` skips it.
 pub(crate) fn layers<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -326,7 +331,8 @@ fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
     }
 }
 
-/// Whether a server's certificate was refused for a reason that time does not heal: another issuer, another name.
+/// Reports whether a server's certificate was refused for a reason that does not pass by itself: the wrong issuer or
+/// name.
 pub(crate) fn is_distrust(error: &(dyn StdError + 'static)) -> bool {
     layers(error).any(|layer| {
         matches!(
@@ -341,7 +347,7 @@ pub(crate) fn is_distrust(error: &(dyn StdError + 'static)) -> bool {
     })
 }
 
-/// The words for the well-known causes below an SDK error, if there is one.
+/// Returns the words for the well-known cause below an SDK error, if there is one.
 pub(crate) fn known_cause(error: &(dyn StdError + 'static)) -> Option<String> {
     cause(error)
 }

@@ -1,8 +1,8 @@
 //! The instance metadata service, version 2 only.
 //!
-//! A client of our own, because the SDK's retries a 401 four times with the same token and never fetches a new one
-//! (observed with aws-config 1.13), takes seconds over a 500, and reads the CA certificates that plain HTTP has no use
-//! for. It retries nothing: callers do that in one place.
+//! This crate has its own client because the SDK's retries a 401 four times with the same token and never fetches a
+//! new one (observed with aws-config 1.13), takes seconds over a 500, and reads the CA certificates, for which plain
+//! HTTP has no use. It never retries: callers do that in one place.
 
 pub mod answers;
 
@@ -22,13 +22,13 @@ use crate::dns::system::SystemResolver;
 use crate::http::{self, Limits, ReadError};
 use crate::untrusted::clean;
 
-/// Overrides the endpoint, for the SDK too.
+/// The variable that overrides the endpoint, for the SDK too.
 const ENDPOINT_VARIABLE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
-/// `IPv6` chooses the IPv6 endpoint.
+/// The variable that chooses the IPv6 endpoint when it is `IPv6`.
 const MODE_VARIABLE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE";
 const IPV4_ENDPOINT: &str = "http://169.254.169.254";
 const IPV6_ENDPOINT: &str = "http://[fd00:ec2::254]";
-/// Six hours, the longest that the service gives.
+/// The lifetime of a session token: six hours, the longest that the service grants.
 const TOKEN_SECONDS: &str = "21600";
 const BODY_LIMIT: usize = 64 * 1024;
 const LIMITS: Limits = Limits { connect: Duration::from_secs(1), total: Duration::from_secs(2) };
@@ -37,40 +37,40 @@ const TOKEN: &str = "api/token";
 const DOCUMENT: &str = "dynamic/instance-identity/document";
 const ROLES: &str = "meta-data/iam/security-credentials/";
 
-/// Why the metadata service gave no usable answer.
+/// A request to the metadata service that gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
     /// The variable that names the endpoint has no usable value.
     #[error("{ENDPOINT_VARIABLE}: {0}")]
     Endpoint(String),
-    /// No answer: refused, silent, closed. Happens early in boot.
+    /// No answer: connection refused, silence, connection closed. Happens early in boot.
     #[error("the instance metadata service is not reachable: {0}")]
     Unreachable(String),
-    /// 403: the instance's metadata options forbid it, or something between forwards our requests.
+    /// 403: the instance's metadata options forbid access, or something on the way forwards our requests.
     #[error(
         "the instance metadata service refuses to answer (403): it is disabled in the instance's metadata options"
     )]
     Disabled,
-    /// Another status than those that are documented for the path.
+    /// The status is not one that is documented for the path.
     #[error("the instance metadata service answered {status} to {path}")]
     Unexpected {
         /// The HTTP status.
         status: u16,
-        /// What was asked for.
+        /// The path.
         path: String,
     },
     /// The answer cannot be understood.
     #[error("the instance metadata service's answer to {path} is not usable: {what}")]
     Invalid {
-        /// What was asked for.
+        /// The path.
         path: String,
-        /// What is wrong with the answer.
+        /// The defect of the answer.
         what: String,
     },
 }
 
 impl Error {
-    /// Whether asking again later may help.
+    /// Reports whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
@@ -84,7 +84,7 @@ impl Error {
 #[derive(Clone)]
 pub struct Imds {
     http: reqwest::Client,
-    /// Ends in `/latest/`.
+    /// The base URL, which ends in `/latest/`.
     base: reqwest::Url,
     token: Arc<Mutex<Option<SecretString>>>,
 }
@@ -96,7 +96,7 @@ impl std::fmt::Debug for Imds {
 }
 
 impl Imds {
-    /// A client for the endpoint that the environment names, or the usual one. Sends nothing yet.
+    /// Creates a client for the endpoint that the environment names, or else the usual one. Sends nothing yet.
     pub fn from_env() -> Result<Self, Error> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let mode = variable(MODE_VARIABLE).unwrap_or_default();
@@ -104,7 +104,7 @@ impl Imds {
         Self::new(&variable(ENDPOINT_VARIABLE).unwrap_or_else(|| usual.to_owned()))
     }
 
-    /// A client for the service at `endpoint`, e.g. `http://169.254.169.254`.
+    /// Creates a client for the service at `endpoint`, e.g. `http://169.254.169.254`.
     pub fn new(endpoint: &str) -> Result<Self, Error> {
         let base = format!("{}/latest/", endpoint.trim_end_matches('/'));
         let base = reqwest::Url::parse(&base)
@@ -117,56 +117,56 @@ impl Imds {
         Ok(Self { http, base, token: Arc::default() })
     }
 
-    /// Who this instance is: the identity document.
+    /// Reads this instance's identity document.
     pub async fn identity(&self) -> Result<Identity, Error> {
         answers::identity(DOCUMENT, &self.required(DOCUMENT).await?)
     }
 
-    /// The public IPv4 address, if there is one now.
+    /// Reads the public IPv4 address, if there is one now.
     pub async fn public_ipv4(&self) -> Result<Option<Ipv4Addr>, Error> {
         self.read("meta-data/public-ipv4", answers::address).await
     }
 
-    /// The IPv6 address, if there is one now.
+    /// Reads the IPv6 address, if there is one now.
     pub async fn ipv6(&self) -> Result<Option<Ipv6Addr>, Error> {
         self.read("meta-data/ipv6", answers::address).await
     }
 
-    /// What Auto Scaling wants this instance to become: `InService`, `Terminated`, `Standby`, `Detached`,
-    /// `Warmed:Stopped`, ...; `None` outside a group.
+    /// Reads the state into which Auto Scaling wants to bring this instance: `InService`, `Terminated`, `Standby`,
+    /// `Detached`, `Warmed:Stopped`, ...; `None` outside a group.
     pub async fn target_lifecycle_state(&self) -> Result<Option<String>, Error> {
         self.read("meta-data/autoscaling/target-lifecycle-state", answers::state).await
     }
 
-    /// The notice that EC2 will take this spot instance back, two minutes ahead at best.
+    /// Reads the notice that EC2 will reclaim this spot instance, given two minutes ahead at best.
     pub async fn spot_notice(&self) -> Result<Option<SpotNotice>, Error> {
         self.read("meta-data/spot/instance-action", answers::spot_notice).await
     }
 
-    /// When EC2 said that this spot instance is likelier than before to be taken back, in seconds since 1970; `None` when it
-    /// did not.
+    /// Reads when EC2 last recommended a rebalance because this spot instance is at elevated risk of interruption, in
+    /// seconds since 1970; `None` when it has not.
     pub async fn rebalance_notice(&self) -> Result<Option<u64>, Error> {
         self.read("meta-data/events/recommendations/rebalance", answers::rebalance_notice).await
     }
 
-    /// The scheduled events of this instance, in the service's order (EC2 user guide, "View scheduled events").
+    /// Reads the scheduled events of this instance, in the service's order (EC2 user guide, "View scheduled events").
     pub async fn maintenance(&self) -> Result<Vec<Maintenance>, Error> {
         let events = self.read("meta-data/events/maintenance/scheduled", answers::maintenance).await?;
         Ok(events.unwrap_or_default())
     }
 
-    /// The Auto Scaling group's name, when the instance has it as a tag and tags are allowed in the metadata.
+    /// Reads the Auto Scaling group's name, if the instance has it as a tag and its metadata options allow tags.
     pub async fn group_name(&self) -> Result<Option<String>, Error> {
         self.read("meta-data/tags/instance/aws:autoscaling:groupName", answers::line).await
     }
 
-    /// The credentials of the instance's role; `None` when no role is attached.
+    /// Reads the credentials of the instance's role; `None` when no role is attached.
     pub(crate) async fn role_credentials(&self) -> Result<Option<RoleCredentials>, Error> {
         let Some(role) = self.read(ROLES, answers::role).await?.flatten() else { return Ok(None) };
         self.read(&format!("{ROLES}{role}"), answers::credentials).await
     }
 
-    /// What a key's answer says; `None` when that key does not exist now.
+    /// Reads and parses a key; returns `None` when that key does not exist now.
     async fn read<T>(
         &self,
         path: &str,
@@ -179,7 +179,7 @@ impl Imds {
         self.get(path).await?.ok_or_else(|| Error::Unexpected { status: 404, path: path.to_owned() })
     }
 
-    /// The body of a key; `None` when that key does not exist now. A token that is refused is replaced once.
+    /// Reads the body of a key; returns `None` when that key does not exist now. Replaces a refused token once.
     async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
         let token = self.token(None).await?;
         let response = self.fetch(path, &token).await?;
@@ -199,12 +199,12 @@ impl Imds {
     async fn fetch(&self, path: &str, token: &SecretString) -> Result<reqwest::Response, Error> {
         let mut header = HeaderValue::from_str(token.expose_secret())
             .map_err(|_| invalid(TOKEN, "it does not fit into a header"))?;
-        // Kept out of the HTTP library's logs.
+        // Keeps the token out of the HTTP library's logs.
         header.set_sensitive(true);
         send(self.request(Method::GET, path)?.header("X-aws-ec2-metadata-token", header)).await
     }
 
-    /// The session token; fetched when there is none, or only the one that was `refused`.
+    /// Returns the session token; fetches one when there is none, or only the one that was `refused`.
     async fn token(&self, refused: Option<&SecretString>) -> Result<SecretString, Error> {
         let mut cached = self.token.lock().await;
         let refused = refused.map(ExposeSecret::expose_secret);

@@ -1,5 +1,5 @@
-//! Clients for everything that the agents talk to. One call is one method; errors are typed, and each knows whether
-//! trying again may help. Nothing here retries, reads a configuration or decides what to do.
+//! Clients for everything that the agents talk to. One method makes one call; errors are typed and say whether trying
+//! again may help. Nothing here retries, reads a configuration or decides what to do.
 //!
 //! - [`aws`]: the SDK's settings and errors, with Route 53, EC2, Auto Scaling and CloudWatch below it;
 //! - [`imds`]: the instance metadata service;
@@ -8,7 +8,7 @@
 //! - [`secrets`]: secrets by reference, from a file, systemd or Secrets Manager;
 //! - [`systemd`], [`certificate`]: the host itself;
 //! - [`http`]: the one HTTP and TLS stack below all of them;
-//! - [`untrusted`]: what others have written, made fit for a parser, a log or a terminal.
+//! - [`untrusted`]: text from others, made safe for a parser, a log or a terminal.
 
 pub mod aws;
 pub mod bbb;

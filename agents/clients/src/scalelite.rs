@@ -1,8 +1,8 @@
 //! Scalelite's management API over HTTP: the load balancer that places meetings on BBB hosts.
 //!
-//! Everything about it was observed on Scalelite 1.8.5; the first release with these calls is 1.5.1. Its checksums have
-//! no nonce and no expiry, so a URL with its query is a credential for that call: none leaves this module. A body holds
-//! the secrets of all hosts: none is ever logged.
+//! All facts here were observed on Scalelite 1.8.5; the first release with these calls is 1.5.1. Its checksums have no
+//! nonce and no expiry, so a URL with its query is a credential for that call: no URL leaves this module. A body holds
+//! the secrets of all hosts: no body is ever logged.
 
 pub mod answer;
 mod error;
@@ -30,16 +30,18 @@ use crate::untrusted::clean;
 const PATH: &str = "/scalelite/api";
 const JSON: &str = "application/json";
 
-/// Scalelite's management API as the loops need it. [`Scalelite`] is the real one.
+/// The management API of Scalelite, as the loops need it. [`Scalelite`] is the real implementation.
 pub trait Management {
-    /// The entries of the host with this URL (normalised), compared with it and with the secret of BBB on the host.
+    /// Lists the entries of the host with this URL (normalised), compared with the URL and with the secret of the
+    /// host's BBB.
     fn entries(&self, url: &str, secret: &SecretString) -> impl Future<Output = Result<Vec<Entry>, Error>>;
 
-    /// The host names of all entries.
+    /// Lists the host names of all entries.
     fn names(&self) -> impl Future<Output = Result<BTreeSet<Name>, Error>>;
 
-    /// Adds a host, which is disabled at first; its entry's id. Adding a URL again makes a duplicate, or with
-    /// `SERVER_ID_IS_HOSTNAME` an error. After [`Error::Conflict`] and [`Error::Transport`] it may be there or not.
+    /// Adds a host, disabled at first, and returns its entry's id. Adding a URL again makes a duplicate or, with
+    /// `SERVER_ID_IS_HOSTNAME`, an error. After [`Error::Conflict`] and [`Error::Transport`] the entry may exist or
+    /// not.
     fn add(
         &self,
         url: &str,
@@ -48,23 +50,23 @@ pub trait Management {
         tag: Option<&str>,
     ) -> impl Future<Output = Result<String, Error>>;
 
-    /// Changes attributes of an entry. A URL cannot be changed: Scalelite silently ignores it.
+    /// Changes attributes of an entry. The URL cannot be changed: Scalelite silently ignores it.
     fn update(&self, id: &str, update: Update<'_>) -> impl Future<Output = Result<(), Error>>;
 
-    /// Lets Scalelite place meetings there, from the next poll on that finds it online.
+    /// Lets Scalelite place meetings on the host, from the next poll on that finds it online.
     fn enable(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
 
-    /// Places new meetings elsewhere; running ones can still be joined.
+    /// Stops Scalelite from placing new meetings on the host; users can still join the running ones.
     fn cordon(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
 
-    /// Places new meetings elsewhere and lets nobody join the running ones.
+    /// Stops Scalelite from placing new meetings on the host and from admitting users to the running ones.
     fn disable(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
 
-    /// Ends and forgets the entry's meetings and disables it. [`Error::PanicIncomplete`] means: call again, as often as
-    /// there may be meetings.
+    /// Ends and forgets the entry's meetings and disables it. After [`Error::PanicIncomplete`], call it again as long
+    /// as there may be meetings.
     fn panic(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
 
-    /// Removes the entry, without a look at its meetings; one that is not there (any more) is as good as deleted.
+    /// Removes the entry, whether or not it has meetings; one that does not exist (any more) counts as deleted.
     fn delete(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
 }
 
@@ -72,23 +74,23 @@ pub trait Management {
 #[derive(Clone, Debug)]
 pub struct Scalelite {
     client: reqwest::Client,
-    /// Without [`PATH`].
+    /// The base URL, without [`PATH`].
     base: String,
     secret: SecretString,
 }
 
-/// What to change of an entry; what is none stays as it is.
+/// The attributes of an entry to change; those that are `None` stay as they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Update<'a> {
     /// The host's secret.
     pub secret: Option<&'a SecretString>,
     /// The tag; an empty one clears it.
     pub tag: Option<&'a str>,
-    /// What the load is multiplied with. Scalelite stores any number: validate it before.
+    /// The load's multiplier. Scalelite stores any number: validate it first.
     pub multiplier: Option<f64>,
 }
 
-/// `server` in the body of `addServer` and `updateServer`.
+/// The value of `server` in the body of `addServer` and `updateServer`.
 #[derive(Serialize, Default)]
 struct Attributes<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,15 +118,15 @@ struct Body<'a> {
 }
 
 impl Scalelite {
-    /// A client for the Scalelite at `base`, e.g. `https://scalelite.example.org`, with or without `/scalelite/api`.
-    /// `secret` is the load balancer's own (`LOADBALANCER_SECRET`), not a tenant's and not a host's.
+    /// Creates a client for the Scalelite at `base`, e.g. `https://scalelite.example.org`, with or without
+    /// `/scalelite/api`. `secret` is the load balancer's own (`LOADBALANCER_SECRET`), not a tenant's and not a host's.
     pub fn new(client: reqwest::Client, base: &str, secret: SecretString) -> Result<Self, Error> {
         let base = normalise_url(base).ok_or(Error::Address)?;
         let base = base.strip_suffix(PATH).unwrap_or(&base).to_owned();
         Ok(Self { client, base, secret })
     }
 
-    /// All entries of the pool, as they are.
+    /// Lists all entries of the pool, without interpreting them.
     pub async fn servers(&self) -> Result<Listing, Error> {
         const CALL: &str = "getServers";
         let action = format!("list the servers of Scalelite at {}", self.base);
@@ -163,7 +165,7 @@ impl Scalelite {
         action: String,
         changing: bool,
     ) -> Result<Answer, Error> {
-        // Without this header an uncaught error comes as an empty page.
+        // Without this header, an uncaught error comes as an empty page.
         match exchange::exchange(request.header(ACCEPT, JSON)).await {
             Ok((status, body)) => Ok(Answer::new(action, changing, status.as_u16(), body)),
             Err(exchange::Failure { distrusted: true, words, .. }) => {
@@ -173,7 +175,7 @@ impl Scalelite {
         }
     }
 
-    /// Whether calls, with the secrets in them, travel in clear: then Scalelite should be on this host.
+    /// Reports whether calls, with the secrets in them, travel unencrypted: then Scalelite should be on this host.
     pub fn is_unencrypted(&self) -> bool {
         self.base.starts_with("http://")
     }

@@ -1,4 +1,4 @@
-//! Secrets by reference: the config says where a secret is, never what it is.
+//! Secrets by reference: the configuration names a secret's place, never its value.
 
 mod file;
 mod manager;
@@ -13,26 +13,26 @@ pub use self::manager::pick;
 
 use crate::aws::SdkConfig;
 
-/// Where systemd tells a service its credentials are.
+/// The variable in which systemd names the directory of a service's credentials.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// Where a secret is.
+/// The place of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretReference {
-    /// In AWS Secrets Manager.
+    /// A secret in AWS Secrets Manager.
     SecretsManager {
         /// The secret's name or ARN.
         id: String,
-        /// The key in the JSON object that the secret's text is; without it the whole text is meant.
+        /// The key, if the secret's text is a JSON object; without a key, the whole text is the secret.
         key: Option<String>,
     },
-    /// In a file, by its absolute path.
+    /// A secret in a file, by its absolute path.
     File(PathBuf),
-    /// In a systemd credential (`LoadCredential=`, `SetCredentialEncrypted=`), by its name.
+    /// A systemd credential (`LoadCredential=`, `SetCredentialEncrypted=`), by its name.
     Credential(String),
 }
 
-/// A text that is no reference. It does not say what the text was: somebody may have written the secret itself.
+/// A text that is no reference. The error does not quote it: an operator may have written the secret itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0} (the value is not shown, as it may be a secret itself); expected is secretsmanager:NAME-OR-ARN#JSON-KEY, \
@@ -41,7 +41,7 @@ pub enum SecretReference {
 pub struct InvalidReference(&'static str);
 
 impl SecretReference {
-    /// Understands one of the three forms.
+    /// Parses one of the three forms.
     pub fn parse(text: &str) -> Result<Self, InvalidReference> {
         match text.split_once(':') {
             Some(("secretsmanager", rest)) => secrets_manager(rest),
@@ -57,14 +57,14 @@ impl SecretReference {
         }
     }
 
-    /// Whether AWS is needed to read it.
+    /// Reports whether reading the secret needs AWS.
     pub fn needs_aws(&self) -> bool {
         matches!(self, Self::SecretsManager { .. })
     }
 }
 
 fn secrets_manager(text: &str) -> Result<SecretReference, InvalidReference> {
-    // No name and no ARN has a `#`; a JSON key may.
+    // Neither a name nor an ARN contains `#`; a JSON key may.
     let (id, key) = match text.split_once('#') {
         Some((_, "")) => return Err(InvalidReference("the JSON key after # is empty")),
         Some((id, key)) => (id, Some(key)),
@@ -78,7 +78,7 @@ fn secrets_manager(text: &str) -> Result<SecretReference, InvalidReference> {
             "the name after secretsmanager: is empty or longer than 2048 characters",
         ));
     }
-    // The API's rule for names: ASCII letters, digits and /_+=.@- ; the colons are an ARN's.
+    // The API allows ASCII letters, digits and /_+=.@- in a name; the colons belong to an ARN.
     let colons = if id.starts_with("arn:") { ":" } else { "" };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c) || colons.contains(c);
     if !id.chars().all(allowed) {
@@ -92,14 +92,14 @@ fn secrets_manager(text: &str) -> Result<SecretReference, InvalidReference> {
     Ok(SecretReference::SecretsManager { id: id.to_owned(), key: key.map(str::to_owned) })
 }
 
-/// `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`
+/// Reports whether this has the form `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`.
 fn is_secret_arn(arn: &str) -> bool {
     let parts: Vec<&str> = arn.split(':').collect();
     matches!(parts.as_slice(), ["arn", _, "secretsmanager", region, account, "secret", name]
         if !region.is_empty() && !account.is_empty() && !name.is_empty())
 }
 
-/// systemd's rule: what can be a file's name, in printable ASCII.
+/// Reports whether this is a credential's name by systemd's rule: a valid file name in printable ASCII.
 fn is_credential_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
         && name.len() <= 255
@@ -125,21 +125,21 @@ impl fmt::Display for SecretReference {
     }
 }
 
-/// Why a secret could not be read. Every text names the reference, and none holds any of the secret.
+/// A secret that could not be read. Every message names the reference, and none contains any part of the secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A secret of Secrets Manager was asked for without an AWS client.
+    /// A secret in Secrets Manager was requested without an AWS client.
     #[error("cannot read {reference}: AWS is not available here")]
     NoAws {
-        /// Where the secret is.
+        /// The secret's place.
         reference: SecretReference,
     },
-    /// There is no such secret in this region and account.
+    /// The secret does not exist in this region and account.
     #[error("cannot read {reference}: there is no such secret in this region and account; {words}")]
     NotFound {
-        /// Where the secret is.
+        /// The secret's place.
         reference: SecretReference,
-        /// AWS's words.
+        /// AWS's message.
         words: String,
     },
     /// The instance's role may not read it.
@@ -148,39 +148,39 @@ pub enum Error {
          it has a key of its own; {words}"
     )]
     Denied {
-        /// Where the secret is.
+        /// The secret's place.
         reference: SecretReference,
-        /// AWS's words.
+        /// AWS's message.
         words: String,
     },
-    /// AWS asks for slower calls.
+    /// AWS throttles the calls.
     #[error("cannot read {reference} now: AWS throttles; {words}")]
     Throttled {
-        /// Where the secret is.
+        /// The secret's place.
         reference: SecretReference,
-        /// AWS's words.
+        /// AWS's message.
         words: String,
     },
-    /// Secrets Manager did not answer, or is not well, or the role's credentials are not there (yet).
+    /// Secrets Manager did not answer or has an internal error, or the role's credentials are not available (yet).
     #[error("cannot read {reference} now: {words}")]
     Unavailable {
-        /// Where the secret is.
+        /// The secret's place.
         reference: SecretReference,
         /// The cause.
         words: String,
     },
-    /// It cannot be read as it is; somebody must change the secret, the file or the config.
+    /// It cannot be read until an operator changes the secret, the file or the configuration.
     #[error("cannot use {reference}: {why}")]
     Unusable {
-        /// Where the secret is.
+        /// The secret's place.
         reference: SecretReference,
-        /// The cause and what to do.
+        /// The cause and the remedy.
         why: String,
     },
 }
 
 impl Error {
-    /// Whether the same may succeed later without anybody's doing.
+    /// Reports whether the same call may succeed later without an operator's action.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Throttled { .. } | Self::Unavailable { .. })
     }
@@ -190,14 +190,14 @@ impl Error {
     }
 }
 
-/// Reads the secret. `aws` is needed only where [`SecretReference::needs_aws`] says so. A credential is looked up in the
+/// Reads the secret. `aws` is needed only where [`SecretReference::needs_aws`] says so. A credential is read from the
 /// directory that systemd names in `$CREDENTIALS_DIRECTORY`.
 pub async fn resolve(reference: &SecretReference, aws: Option<&SdkConfig>) -> Result<SecretString, Error> {
     let directory = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
     resolve_with(reference, aws, directory.as_deref()).await
 }
 
-/// [`resolve`] with the directory of systemd's credentials given.
+/// Reads the secret as [`resolve`] does, with the directory of systemd's credentials given.
 pub async fn resolve_with(
     reference: &SecretReference,
     aws: Option<&SdkConfig>,

@@ -1,8 +1,8 @@
-//! systemd, as the service meets it: notifications to it, its watchdog, and why it stops the service. Outside systemd
-//! nothing is sent and nobody is asked.
+//! systemd, as the service uses it: notifications, the watchdog, and the cause of a stop. Outside systemd nothing is
+//! sent and nothing is asked.
 //!
-//! Why the service stops is asked with one call of `systemctl`: a D-Bus library would bring about 35 crates (zbus 5) for
-//! one question in a service's life.
+//! One call of `systemctl` asks for the cause of a stop: a D-Bus library would bring about 35 crates (zbus 5) for one
+//! question in a service's life.
 
 use std::ffi::{OsStr, OsString};
 use std::os::linux::net::SocketAddrExt;
@@ -20,17 +20,17 @@ use tracing::{debug, warn};
 
 use crate::untrusted::visible_line;
 
-/// How long systemd may take to take a notification or to say what it is doing. It is a local process.
+/// The time limit for systemd, a local process, to take a notification or to list its jobs.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long it is asked why it stops the service.
+/// The time limit for learning the cause of a stop, repeated questions included.
 const ASKING: Duration = Duration::from_secs(10);
-/// How soon it is asked again.
+/// The pause before the question is repeated.
 const AGAIN: Duration = Duration::from_millis(500);
-/// What systemd itself uses where no path is set.
+/// The path that systemd itself uses where none is set.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Tells systemd how the service is doing (sd_notify(3)). A notification that cannot be sent is no reason to fail: systemd
-/// has limits of its own for what it misses.
+/// A sender of notifications to systemd (sd_notify(3)). The agent does not fail over a notification that cannot be
+/// sent: systemd has its own limits for those that it misses.
 #[derive(Clone, Debug)]
 pub struct Notifier {
     socket: Option<OsString>,
@@ -38,52 +38,53 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Finds systemd through `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`. The environment stays as it is: it is
-    /// for whoever starts a process to keep these variables from it.
+    /// Finds systemd through `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`. Leaves the environment as it is: the
+    /// code that starts a child process has to withhold these variables from it.
     pub fn from_env() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty());
         Self { socket, watchdog: sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) }
     }
 
-    /// The service does what it is for: what waits for it may start. Also ends what [`reloading`](Self::reloading) began.
+    /// Tells systemd that the service is up, so that units ordered after it may start. Also ends a
+    /// [`reloading`](Self::reloading).
     pub fn ready(&self) {
         self.send(&[NotifyState::Ready]);
     }
 
-    /// What the service is doing, for `systemctl status`; a single line.
+    /// Sets the line that `systemctl status` shows for the service.
     pub fn status(&self, words: &str) {
-        // A line of its own would be a notification of its own.
+        // A line break would begin another notification.
         self.send(&[NotifyState::Status(&visible_line(words))]);
     }
 
-    /// The service has begun to stop.
+    /// Tells systemd that the service has begun to stop.
     pub fn stopping(&self) {
         self.send(&[NotifyState::Stopping]);
     }
 
-    /// The service reads its configuration again. To be followed by [`ready`](Self::ready).
+    /// Tells systemd that the service reads its configuration again. [`ready`](Self::ready) must follow.
     pub fn reloading(&self) {
-        // The time is what `Type=notify-reload` of systemd 253 wants to know besides.
+        // `Type=notify-reload` (systemd 253) also requires the time.
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.send(&[NotifyState::Reloading, now]),
             Err(_) => self.send(&[NotifyState::Reloading]),
         }
     }
 
-    /// Starting, stopping or running on may take this long from now, whatever the unit says. To be repeated in time;
-    /// 71 minutes at most at once.
+    /// Asks systemd to allow this much time from now for starting, stopping or running on, whatever the unit sets.
+    /// Must be repeated before the time is over; the most that one call can ask for is 71 minutes.
     pub fn extend(&self, time: Duration) {
         let microseconds = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         self.send(&[NotifyState::ExtendTimeoutUsec(microseconds)]);
     }
 
-    /// How often [`ping`](Self::ping) has to be called: twice within what the unit allows (`WatchdogSec=`). `None` when
-    /// systemd does not watch this process.
+    /// Returns how often [`ping`](Self::ping) has to be called: twice within the unit's limit (`WatchdogSec=`). `None`
+    /// when systemd does not watch this process.
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|limit| limit / 2)
     }
 
-    /// The service is alive.
+    /// Tells systemd's watchdog that the service is alive.
     pub fn ping(&self) {
         self.send(&[NotifyState::Watchdog]);
     }
@@ -97,8 +98,8 @@ impl Notifier {
     }
 }
 
-/// Sends one notification. Not left to the crate sd-notify: that knows no abstract sockets, and waits for ever for a
-/// systemd that does not read.
+/// Sends one notification. The crate sd-notify does not do it, because it supports no abstract sockets and waits
+/// without limit for a systemd that does not read.
 fn send(socket: &OsStr, message: &[u8]) -> std::io::Result<()> {
     let address = match socket.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -110,8 +111,8 @@ fn send(socket: &OsStr, message: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Why the service with this unit (`bbb-agent.service`) is being stopped; to be asked once it was told to stop. Outside
-/// systemd, and where systemd cannot be asked, somebody stops it. Takes ten seconds at most.
+/// Asks systemd why it stops this unit (`bbb-agent.service`); to be called once the service was told to stop. Outside
+/// systemd, and where systemd cannot be asked, the stop counts as an operator's. Takes at most ten seconds.
 pub async fn stop_cause(unit: &str) -> StopCause {
     let started_by_systemd =
         ["INVOCATION_ID", "NOTIFY_SOCKET"].map(std::env::var_os).iter().any(Option::is_some);
@@ -134,14 +135,15 @@ pub async fn stop_cause(unit: &str) -> StopCause {
     }
 }
 
-/// Why systemd did not list its jobs.
+/// A question about systemd's jobs that got no answer.
 struct Unanswered {
     why: String,
-    /// Whether it may answer when it is asked again.
+    /// Whether a repeated question may be answered.
     passes: bool,
 }
 
-/// Asks again for a while: a systemd that reads its units anew answers nobody, and it does so just when packages are upgraded.
+/// Repeats the question for a while: systemd does not answer while it reloads its units, which is just what happens
+/// during a package upgrade.
 async fn patiently() -> Result<String, Unanswered> {
     let deadline = Instant::now() + ASKING;
     loop {
@@ -155,13 +157,14 @@ async fn patiently() -> Result<String, Unanswered> {
     }
 }
 
-/// What systemd is doing, as systemctl prints it. Without `--full` older ones shorten long names even where nobody looks;
-/// `--plain` has no meaning for this command (systemctl(1) and `output_jobs_list` in its sources).
+/// Lists systemd's jobs, as systemctl prints them. Without `--full`, older versions shorten long names even when the
+/// output is no terminal; `--plain` has no meaning for this command (systemctl(1) and `output_jobs_list` in its
+/// sources).
 async fn list_jobs() -> Result<String, Unanswered> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let mut command = Command::new("systemctl");
     command.args(["list-jobs", "--full", "--no-legend", "--no-pager"]);
-    // The notification socket is this process's, and whatever else is set may lead systemctl to another systemd.
+    // The notification socket belongs to this process, and other variables could lead systemctl to another systemd.
     command.env_clear().env("PATH", path);
     command.stdin(Stdio::null()).kill_on_drop(true);
     match timeout(PATIENCE, command.output()).await {

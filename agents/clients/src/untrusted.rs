@@ -1,29 +1,30 @@
-//! Text that others have written, made fit for a parser, a log or a terminal.
+//! Text from others, made safe for a parser, a log or a terminal.
 //!
-//! Answers of BBB and Scalelite, AWS, the metadata service and the control socket hold what anybody may have put there: a
-//! meeting's name, a tag, an error page. None of it may cost the agent its memory, break a line of the journal in two, or
-//! steer a terminal.
+//! The answers of BBB, Scalelite, AWS, the metadata service and the control socket contain text that anyone may have
+//! written: a meeting's name, a tag, an error page. It must not exhaust the agent's memory, break a line of the
+//! journal in two, or control a terminal.
 
 use roxmltree::{Document, ParsingOptions};
 
-/// More of `<` and more of `=` than the answer of a host with thousands of people has. The parser sets about 70 bytes aside
-/// for each of them before it reads anything.
+/// The most `<` and the most `=` in a text: more than the answer of a host with thousands of people has. The parser
+/// reserves about 70 bytes for each of them before it reads anything.
 const MAX_MARKS: usize = 150_000;
-/// The same for elements and texts together.
+/// The same limit for elements and texts together.
 const MAX_NODES: u32 = 150_000;
-/// Real answers have none. The parser compares each attribute of an element with all others of it.
+/// The most attributes in a text. Real answers have none, and the parser compares each attribute of an element with
+/// all its others.
 const MAX_ATTRIBUTES: usize = 1_000;
-/// Enough of a remote message to understand it, in characters.
+/// The most characters of a remote message: enough to understand it.
 const MAX_MESSAGE: usize = 400;
 
-/// The body as text that an XML parser takes: a meeting's name may hold characters that XML cannot carry, and BBB sends
-/// them as they are. They must not keep the agent from counting meetings.
+/// Converts a body to text that an XML parser accepts. A meeting's name may hold characters that XML cannot carry; BBB
+/// sends them unchanged, and they must not keep the agent from counting meetings.
 pub fn text(body: &[u8]) -> String {
     let legal = |c: char| !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
     String::from_utf8_lossy(body).chars().map(|c| if legal(c) { c } else { '\u{fffd}' }).collect()
 }
 
-/// Parses the text; in the error it says where it is not well-formed, never with the content.
+/// Parses the text. The error gives the position at which it is not well-formed, never the content.
 pub fn parse(text: &str) -> Result<Document<'_>, String> {
     if is_excessive(text) {
         return Err("a web page, or more XML than any real answer has".to_owned());
@@ -35,13 +36,14 @@ pub fn parse(text: &str) -> Result<Document<'_>, String> {
     })
 }
 
-/// Whether the parser would need much memory or much time for this, whatever it is.
+/// Reports whether the parser would need much memory or much time for this text, well-formed or not.
 pub fn is_excessive(text: &str) -> bool {
     let many = |mark: u8| text.bytes().filter(|byte| *byte == mark).nth(MAX_MARKS).is_some();
     many(b'<') || many(b'=') || attributes(text) > MAX_ATTRIBUTES
 }
 
-/// How many attributes all tags have together, up to where the text stops to be well-formed, as the parser does there too.
+/// Counts the attributes of all tags, up to the point where the text is no longer well-formed and the parser stops
+/// too.
 fn attributes(text: &str) -> usize {
     let mut count = 0;
     let mut rest = text;
@@ -56,7 +58,7 @@ fn attributes(text: &str) -> usize {
     count
 }
 
-/// What comes after a tag, whose attributes are counted: a value may hold the character that ends a tag.
+/// Returns the text after a tag and counts the tag's attributes, whose values may hold the character that ends a tag.
 fn after_tag<'a>(mut tag: &'a str, count: &mut usize) -> &'a str {
     while let Some(at) = tag.find(['>', '"', '\'']) {
         let (mark, rest) = tag.split_at(at + 1);
@@ -70,7 +72,7 @@ fn after_tag<'a>(mut tag: &'a str, count: &mut usize) -> &'a str {
     ""
 }
 
-/// A remote text as it may go into an error: one line, not endless.
+/// Cleans a remote text for an error: one line of limited length.
 pub fn clean(text: &str) -> String {
     let words: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
@@ -81,12 +83,12 @@ pub fn clean(text: &str) -> String {
     }
 }
 
-/// A text as it may go to a terminal: what others have said may hold characters that would steer it.
+/// Cleans a text from others for a terminal: replaces characters that could control it.
 pub fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
-/// The same in one line, which cannot look like two.
+/// Cleans it in the same way and makes it one line, so that it cannot pass for two.
 pub fn visible_line(text: &str) -> String {
     visible(text).replace('\n', " ")
 }

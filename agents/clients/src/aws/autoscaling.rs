@@ -1,4 +1,4 @@
-//! EC2 Auto Scaling's API, as far as a host asks about itself and its group's termination hooks. One call each, no retry.
+//! EC2 Auto Scaling's API: the host's own membership and its group's termination hooks. One call each, no retry.
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use plan::lifecycle::Verdict;
 
 use crate::aws;
 
-/// The transition that hooks on a host's way out have (reference of `DescribeLifecycleHooks`).
+/// The transition of hooks that hold terminating instances (reference of `DescribeLifecycleHooks`).
 const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 
-/// How Auto Scaling begins its refusal when the hook does not hold the instance: the code is that of any invalid
-/// parameter (`ValidationError`), so only the words tell it apart, as other programs do too, e.g. AWS's
-/// node-termination-handler.
+/// The beginning of Auto Scaling's refusal when the hook does not hold the instance. The error code is the one of any
+/// invalid parameter (`ValidationError`), so only the message distinguishes it; other programs, such as AWS's
+/// node-termination-handler, rely on it too.
 const NO_ACTION: &str = "no active lifecycle action found";
 
-/// A hook's heartbeat timeout where none was chosen (reference of `PutLifecycleHook`).
+/// The heartbeat timeout of a hook that sets none (reference of `PutLifecycleHook`).
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(3600);
-/// The longest that a hook holds an instance (reference of `LifecycleHook`) ...
+/// The longest time that a hook can hold an instance (reference of `LifecycleHook`) ...
 const CEILING: Duration = Duration::from_secs(48 * 3600);
-/// ... unless so many heartbeat timeouts are shorter.
+/// ... unless this many heartbeat timeouts add up to less.
 const HEARTBEATS: u32 = 100;
 
-/// Why Auto Scaling did not do as asked. `action` says what was asked, of which object.
+/// An Auto Scaling call that failed. `action` names the call and its object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The hook does not hold the instance, or no longer: its time is over, or somebody completed it.
+    /// The hook does not hold the instance (any more): its time ran out, or its action was completed.
     #[error("Auto Scaling {action}: {message}")]
     Gone {
         /// The call and its object.
         action: String,
-        /// Auto Scaling's words.
+        /// Auto Scaling's message.
         message: String,
     },
     /// Auto Scaling refused, or could not be asked.
@@ -41,9 +41,9 @@ pub enum Error {
     Failed {
         /// The call and its object.
         action: String,
-        /// What answered.
+        /// The service's message, or why the call got no answer.
         message: String,
-        /// Whether asking again may help.
+        /// Whether the same call may succeed later.
         retryable: bool,
     },
 }
@@ -60,12 +60,13 @@ impl Error {
         Self::Failed { action, message, retryable: aws::is_retryable(error) }
     }
 
-    /// Whether asking again may help.
+    /// Reports whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Failed { retryable: true, .. })
     }
 
-    /// Whether there is no such lifecycle action now: no failure for who wanted it completed.
+    /// Reports whether the hook no longer holds the instance. To a caller that wants to complete it, this is no
+    /// failure.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Gone { .. })
     }
@@ -87,14 +88,14 @@ pub struct Membership {
 pub struct Hook {
     /// Its name.
     pub name: String,
-    /// How long it holds an instance from its start, or from the last heartbeat, on.
+    /// The time that it holds an instance after its start or the last heartbeat.
     pub heartbeat_timeout: Duration,
-    /// The longest that it holds an instance, whatever the heartbeats.
+    /// The longest time that it holds an instance, however many heartbeats it gets.
     pub ceiling: Duration,
 }
 
 impl Hook {
-    /// `None` for a hook of another transition.
+    /// Reads a hook; returns `None` for one of another transition.
     fn of(hook: &LifecycleHook) -> Option<Self> {
         let name = hook.lifecycle_hook_name()?.to_owned();
         let seconds = |number: Option<i32>| {
@@ -115,14 +116,15 @@ pub struct AutoScaling {
 }
 
 impl AutoScaling {
-    /// Auto Scaling in `region`, whatever region the settings have: elsewhere nobody would know the host.
+    /// Creates a client for `region`, the host's own, whatever region the settings name: no other region knows the
+    /// host.
     pub fn new(config: &aws_config::SdkConfig, region: &str) -> Self {
         let region = aws_sdk_autoscaling::config::Region::new(region.to_owned());
         let config = aws_sdk_autoscaling::config::Builder::from(config).region(region).build();
         Self { client: aws_sdk_autoscaling::Client::from_conf(config) }
     }
 
-    /// The instance's place in its group (DescribeAutoScalingInstances); `None` when it is in none.
+    /// Returns the instance's place in its group (DescribeAutoScalingInstances), or `None` if it is in no group.
     pub async fn membership(&self, instance: &InstanceId) -> Result<Option<Membership>, Error> {
         let action = || format!("DescribeAutoScalingInstances of {instance}");
         let request = self.client.describe_auto_scaling_instances().instance_ids(instance.as_str());
@@ -138,7 +140,7 @@ impl AutoScaling {
         Ok(Some(Membership { group: group.to_owned(), state: state.to_owned(), protected }))
     }
 
-    /// The group's hooks for instances on their way out (DescribeLifecycleHooks).
+    /// Lists the group's hooks for terminating instances (DescribeLifecycleHooks).
     pub async fn termination_hooks(&self, group: &str) -> Result<Vec<Hook>, Error> {
         let request = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group);
         let answer = request
@@ -159,7 +161,7 @@ impl AutoScaling {
         })
     }
 
-    /// Ends the hook's hold on the instance (CompleteLifecycleAction). After a lost reply the same call answers
+    /// Ends the hook's hold on the instance (CompleteLifecycleAction). Called again after a lost reply, it returns
     /// [`Error::Gone`].
     pub async fn complete(
         &self,
@@ -179,8 +181,8 @@ impl AutoScaling {
             .map_err(|error| Error::new(held("CompleteLifecycleAction", group, hook, instance), &error))
     }
 
-    /// Protects the instance from scale-in, or no longer (SetInstanceProtection). Refused unless it is `InService` or in
-    /// standby.
+    /// Switches the instance's scale-in protection on or off (SetInstanceProtection). Auto Scaling refuses unless the
+    /// instance is `InService` or in standby.
     pub async fn protect(&self, group: &str, instance: &InstanceId, protected: bool) -> Result<(), Error> {
         let request = self.client.set_instance_protection();
         let request = request.auto_scaling_group_name(group).instance_ids(instance.as_str());

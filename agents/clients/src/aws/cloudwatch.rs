@@ -1,4 +1,4 @@
-//! CloudWatch's API, as far as a host tells how it stands. One call each, no retry: a minute later there are newer data.
+//! CloudWatch's API, for the host's own metrics. One call each, no retry: newer data follow a minute later.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::aws;
 
-/// Why CloudWatch has not taken data: the kind tells what would have to change.
+/// A CloudWatch call that failed. The variant says what would have to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The instance role may not send data into this namespace.
@@ -18,18 +18,18 @@ pub enum Error {
     NotAllowed {
         /// The namespace.
         namespace: String,
-        /// CloudWatch's words.
+        /// CloudWatch's message.
         message: String,
     },
-    /// It did not answer, is throttling, or has a fault of its own; or there are no credentials.
+    /// CloudWatch did not answer, is throttling or has an internal error, or there are no credentials.
     #[error("CloudWatch PutMetricData: {0}")]
     Passing(String),
-    /// It does not take data like these.
+    /// CloudWatch does not accept these data.
     #[error("CloudWatch PutMetricData into {namespace}: {message}")]
     Refused {
         /// The namespace.
         namespace: String,
-        /// What answered.
+        /// The service's message.
         message: String,
     },
 }
@@ -48,26 +48,27 @@ impl Error {
     }
 }
 
-/// CloudWatch in the region that the host is in.
+/// CloudWatch in the host's region.
 #[derive(Clone, Debug)]
 pub struct CloudWatch {
     client: aws_sdk_cloudwatch::Client,
 }
 
 impl CloudWatch {
-    /// CloudWatch in `region`, whatever region the settings have: the group's alarms and scaling policies are there.
+    /// Creates a client for `region`, the host's own, whatever region the settings name: the group's alarms and
+    /// scaling policies are there.
     pub fn new(config: &aws_config::SdkConfig, region: &str) -> Self {
         let region = aws_sdk_cloudwatch::config::Region::new(region.to_owned());
         let config = aws_sdk_cloudwatch::config::Builder::from(config)
             .region(region)
-            // A few kilobytes at most.
+            // The body has a few kilobytes at most.
             .disable_request_compression(true)
             .build();
         Self { client: aws_sdk_cloudwatch::Client::from_conf(config) }
     }
 
-    /// Sends the data (PutMetricData), each once for every dimension (name and value), in one call that takes `patience` at
-    /// most. CloudWatch takes 1000 data in one call, and stamps them with the time at which they arrive.
+    /// Sends the data (PutMetricData), once for each dimension (name and value), in one call that takes `patience` at
+    /// most. CloudWatch takes 1000 data in one call and stamps them with their time of arrival.
     pub async fn put(
         &self,
         namespace: &str,

@@ -1,5 +1,5 @@
-//! The SDK's HTTP, by the same stack as everything else: the roots of trust are read once for the whole process. The
-//! SDK's own HTTP client would read them again, from all of the system's hundreds of files.
+//! The SDK's HTTP connector, on the same stack as all other clients, so that the process reads the roots of trust
+//! once. The SDK's own HTTP client would read them again, from all of the system's hundreds of files.
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
@@ -9,10 +9,10 @@ use aws_smithy_types::body::SdkBody;
 use crate::http::{self, ReadError};
 use crate::untrusted;
 
-/// Far above any answer of the services that are asked here, in bytes.
+/// The limit of an answer, in bytes, far above any real answer of the services that the agents call.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
-/// Sends the SDK's requests.
+/// An SDK connector that sends requests through this crate's HTTP client.
 #[derive(Debug)]
 pub(super) struct Connector(pub(super) reqwest::Client);
 
@@ -37,7 +37,7 @@ async fn exchange(client: reqwest::Client, request: HttpRequest) -> Result<HttpR
     }
     let mut answer = HttpResponse::new(status.into(), SdkBody::from(body));
     for (name, value) in &headers {
-        // A header that is not text is none that the SDK reads.
+        // The SDK reads no header whose value is not text.
         if let Ok(value) = value.to_str() {
             answer.headers_mut().append(name.as_str().to_owned(), value.to_owned());
         }
@@ -45,8 +45,7 @@ async fn exchange(client: reqwest::Client, request: HttpRequest) -> Result<HttpR
     Ok(answer)
 }
 
-/// Whether the SDK's parser would fill the memory with this, which it would where it is XML: it keeps all attributes of an
-/// element.
+/// Reports whether the SDK's XML parser would fill the memory with this body: it keeps all attributes of an element.
 fn is_excessive(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
     text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}').starts_with('<')

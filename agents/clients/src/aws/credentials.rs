@@ -11,8 +11,8 @@ use secrecy::ExposeSecret;
 
 use crate::imds::{self, Imds};
 
-/// Reads the role's credentials with our own IMDS client: one session token for everything, and a refused token is
-/// replaced, which the SDK's provider never does.
+/// A provider of the role's credentials on our own IMDS client: all requests share one session token, and a refused
+/// token is replaced, which the SDK's provider never does.
 #[derive(Debug)]
 pub(super) struct InstanceRole {
     imds: Imds,

@@ -1,4 +1,4 @@
-//! EC2's API, as far as a host needs it to know about other hosts. One call each, no retry.
+//! EC2's API, for what a host has to know about other hosts. One call each, no retry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -10,41 +10,41 @@ use plan::sweep::Seen;
 
 use crate::aws;
 
-/// Why EC2 did not answer a question.
+/// An EC2 question that got no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("EC2 DescribeInstances: {message}")]
 pub struct Error {
-    /// What answered.
+    /// The service's message, or why the call got no answer.
     pub message: String,
-    /// Whether asking again may help.
+    /// Whether the same call may succeed later.
     pub retryable: bool,
 }
 
 impl Error {
-    /// Whether asking again may help.
+    /// Reports whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         self.retryable
     }
 }
 
-/// Most values of a filter (DescribeInstances).
+/// The most values that a filter takes (DescribeInstances).
 pub const VALUES: usize = 200;
-/// Most pages that are read: a page has up to 1,000 instances, and never more are asked about than [`VALUES`].
+/// The most pages to read. A page has up to 1,000 instances, and a question names at most [`VALUES`] of them.
 const PAGES: usize = 50;
 
-/// What the loops ask EC2 in a region. [`Ec2`] is the real one.
+/// The questions that the loops ask EC2 in a region. [`Ec2`] is the real implementation.
 pub trait Instances {
-    /// Which instances of this account and region, other than terminated ones, have this address.
+    /// Returns the ids of the instances of this account and region that have this address, without terminated ones.
     fn holders(&self, address: IpAddr) -> impl Future<Output = Result<BTreeSet<String>, Error>>;
 
-    /// What has become of these instances, [`VALUES`] at most.
+    /// Returns the present state of these instances, at most [`VALUES`] of them.
     fn seen(&self, asked: &[InstanceId]) -> impl Future<Output = Result<BTreeMap<InstanceId, Seen>, Error>>;
 }
 
 /// The Auto Scaling group of an instance, by its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupName {
-    /// EC2 does not know the instance, or not yet.
+    /// EC2 does not know the instance (yet).
     UnknownInstance,
     /// The instance is in no group.
     Nowhere,
@@ -52,14 +52,15 @@ pub enum GroupName {
     In(String),
 }
 
-/// EC2 in the region that the instances in question are in.
+/// EC2 in the region of the instances in question.
 #[derive(Clone, Debug)]
 pub struct Ec2 {
     client: aws_sdk_ec2::Client,
 }
 
 impl Ec2 {
-    /// EC2 in `region`, whatever region the settings have: elsewhere nobody would know the host's own addresses.
+    /// Creates a client for `region`, whatever region the settings name: no other region knows the host's own
+    /// addresses.
     pub fn new(config: &aws_config::SdkConfig, region: &str) -> Self {
         let region = aws_sdk_ec2::config::Region::new(region.to_owned());
         let config = aws_sdk_ec2::config::Builder::from(config).region(region).build();
@@ -75,12 +76,12 @@ impl Ec2 {
         Ok(name.map_or(GroupName::Nowhere, GroupName::In))
     }
 
-    /// The instances that a filter lets through: an unknown one gives fewer rows, where asking by id gives an error.
+    /// Lists the instances that match a filter. For an unknown instance a filter returns no row; asking by id fails.
     async fn describe(&self, filter: &str, values: Vec<String>) -> Result<Vec<Instance>, Error> {
         let filter = Filter::builder().name(filter).set_values(Some(values)).build();
         let mut instances = Vec::new();
         let mut next = None;
-        // An answer that goes on must not be read as the absence of the rest.
+        // An answer with a further page must not be read as proof that the rest does not exist.
         for _ in 0..PAGES {
             let request = self.client.describe_instances().filters(filter.clone()).set_next_token(next);
             let answer = request.send().await.map_err(|error| Error {
@@ -100,7 +101,7 @@ impl Ec2 {
 }
 
 impl Instances for Ec2 {
-    /// DescribeInstances.
+    /// Calls DescribeInstances.
     async fn holders(&self, address: IpAddr) -> Result<BTreeSet<String>, Error> {
         let filter = match address {
             IpAddr::V4(v4) if v4.is_private() => "private-ip-address",
@@ -111,7 +112,7 @@ impl Instances for Ec2 {
         Ok(instances.iter().filter_map(|instance| instance.instance_id().map(str::to_owned)).collect())
     }
 
-    /// DescribeInstances.
+    /// Calls DescribeInstances.
     async fn seen(&self, asked: &[InstanceId]) -> Result<BTreeMap<InstanceId, Seen>, Error> {
         let values = asked.iter().map(|id| id.as_str().to_owned()).collect();
         let instances = self.describe("instance-id", values).await?;
@@ -123,7 +124,7 @@ impl Instances for Ec2 {
     }
 }
 
-/// A state that EC2 does not tell is no proof of anything.
+/// Translates the instance's state; a state that EC2 leaves out proves nothing.
 fn state(instance: &Instance) -> Seen {
     match instance.state().and_then(|state| state.name()) {
         Some(InstanceStateName::Terminated) => Seen::Terminated,

@@ -1,16 +1,16 @@
-//! What an SDK error means: in words for a person, and whether to ask again.
+//! The meaning of an SDK error: words for a person, and whether to try again.
 //!
-//! | what | again |
+//! | error | try again |
 //! |---|---|
-//! | no connection, no answer in time, an answer that cannot be read | later |
+//! | no connection, no answer in time, an unreadable answer | later |
 //! | 5xx, 429 | later |
-//! | throttling by any of its names (HTTP status 400 too) | later, and there are others who want the same |
-//! | `PriorRequestNotComplete` and others that say that the service is busy | later |
+//! | throttling by any of its names (HTTP status 400 too) | later; other callers share the same budget |
+//! | `PriorRequestNotComplete` and other codes of a busy service | later |
 //! | no credentials (yet) | later |
 //! | the clocks differ | later: a booting host's clock may still be corrected |
-//! | an expired token | later: every call looks for credentials anew |
-//! | access denied, validation, anything else that the service refuses | never |
-//! | a certificate that is not trusted, or for another name | never |
+//! | an expired token | later: every call looks up the credentials anew |
+//! | access denied, validation errors, any other refusal | never |
+//! | a certificate that is not trusted or is for another name | never |
 
 use std::error::Error as StdError;
 
@@ -22,8 +22,9 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use crate::http::{chain, is_distrust, known_cause, layers};
 use crate::untrusted::clean;
 
-/// Codes of throttling, by all the names that AWS services use (the SDK's list, aws-runtime's `THROTTLING_ERRORS`, whose
-/// `PriorRequestNotComplete`, `TransactionInProgressException` and `RequestTimeout` are none).
+/// Error codes of throttling, by all the names that AWS services use. From the SDK's list (aws-runtime's
+/// `THROTTLING_ERRORS`), whose `PriorRequestNotComplete`, `TransactionInProgressException` and `RequestTimeout` do not
+/// mean throttling.
 const THROTTLED: [&str; 13] = [
     "BandwidthLimitExceeded",
     "EC2ThrottledException",
@@ -40,17 +41,17 @@ const THROTTLED: [&str; 13] = [
     "TooManyRequestsException",
 ];
 
-/// Codes of a service that is busy for a moment, such as a zone with another change.
+/// Error codes of a service that is busy for a moment, such as a zone with another change in progress.
 const BUSY: [&str; 3] = ["PriorRequestNotComplete", "TransactionInProgressException", "RequestTimeout"];
 
-/// Codes of a clock that is wrong.
+/// Error codes of a wrong clock.
 const CLOCK: [&str; 2] = ["RequestTimeTooSkewed", "RequestInTheFuture"];
 
-/// Codes of credentials that were good once.
+/// Error codes of credentials that were once valid.
 const EXPIRED: [&str; 4] =
     ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
 
-/// Whether asking again later may help.
+/// Reports whether the same call may succeed later.
 pub fn is_retryable<E>(error: &SdkError<E, HttpResponse>) -> bool
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -68,13 +69,13 @@ where
     }
 }
 
-/// The same for a service's refusal with this code and HTTP status.
+/// Reports the same for a service's refusal with this code and HTTP status.
 fn is_retryable_refusal(code: Option<&str>, status: u16) -> bool {
     let passing = |code: &str| BUSY.contains(&code) || CLOCK.contains(&code) || EXPIRED.contains(&code);
     status >= 500 || is_throttling(code, status) || code.is_some_and(passing)
 }
 
-/// Whether the service has refused because too many calls were made.
+/// Reports whether the service refused because of too many calls.
 pub fn is_throttled<E>(error: &SdkError<E, HttpResponse>) -> bool
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -91,7 +92,7 @@ fn is_throttling(code: Option<&str>, status: u16) -> bool {
     status == 429 || code.is_some_and(|code| THROTTLED.contains(&code))
 }
 
-/// For a request that did not get to its service.
+/// Reports the same for a request that did not reach its service.
 fn is_retryable_delivery(error: &(dyn StdError + 'static)) -> bool {
     for layer in layers(error) {
         if let Some(CredentialsError::InvalidConfiguration(_)) = layer.downcast_ref() {
@@ -104,7 +105,7 @@ fn is_retryable_delivery(error: &(dyn StdError + 'static)) -> bool {
     !is_distrust(error)
 }
 
-/// What went wrong with a call, for a person. No message that quotes signed headers is passed on: they contain the
+/// Explains to a person why a call failed. Leaves out any message that quotes signed headers, because they contain the
 /// session token.
 pub fn explain<E>(error: &SdkError<E, HttpResponse>) -> String
 where
@@ -116,7 +117,7 @@ where
         }
         SdkError::TimeoutError(_) => "no answer in time".to_owned(),
         SdkError::ResponseError(response) => {
-            // Its sources may quote the answer, which may be a secret's value.
+            // The sources of the error may quote the answer, which may be the value of a secret.
             format!("an answer that cannot be read (HTTP status {})", response.raw().status().as_u16())
         }
         other => undelivered_words(other),
@@ -130,7 +131,7 @@ fn service_words(code: Option<&str>, message: Option<&str>, status: u16) -> Stri
             _ => format!("HTTP status {status}"),
         };
     };
-    // These quote the canonical request, or the Authorization header.
+    // These messages quote the canonical request or the Authorization header.
     if code.contains("Signature") || code.contains("AuthenticationToken") {
         return format!(
             "{code}: the request's signature was not accepted; are the clock and the credentials right?"

@@ -1,4 +1,4 @@
-//! Route 53's API, as far as a host's own name and the sweep need it. Each method is one call (`read` two at most); none
+//! Route 53's API, for the host's own name and the sweep. Each method makes one call (`read` at most two); none
 //! retries.
 
 mod listing;
@@ -21,12 +21,12 @@ pub use self::listing::Cursor;
 use crate::aws;
 use crate::untrusted::{self, clean};
 
-/// The record sets of a hosted zone: what the loops need of Route 53. [`HostedZone`] is the real one.
+/// The record sets of a hosted zone, as the loops need them. [`HostedZone`] is the real implementation.
 pub trait RecordSets {
-    /// Reads what is at a host's name and at its ownership name.
+    /// Reads the record sets at a host's name and at its ownership name.
     fn read(&self, name: &Name) -> impl Future<Output = Result<Observed, Error>>;
 
-    /// Reads a page of what is at the domain and below it into `zone`, and tells where the next one begins.
+    /// Reads a page of the record sets at and below the domain into `zone`, and returns where the next page begins.
     fn page(
         &self,
         domain: &Name,
@@ -37,10 +37,10 @@ pub trait RecordSets {
     /// Applies a batch, all or nothing.
     fn change(&self, batch: &ChangeBatch) -> impl Future<Output = Result<ChangeId, Error>>;
 
-    /// Whether all servers have an accepted batch.
+    /// Reports whether all name servers have an accepted batch.
     fn is_in_sync(&self, change: &ChangeId) -> impl Future<Output = Result<bool, Error>>;
 
-    /// How many calls were made through this and its clones: the whole account shares a small budget.
+    /// Returns the number of calls made through this client and its clones: the whole account shares a small budget.
     fn calls(&self) -> u32;
 }
 
@@ -52,12 +52,12 @@ pub struct HostedZone {
     calls: Arc<AtomicU32>,
 }
 
-/// What a hosted zone is, as Route 53 says.
+/// A hosted zone's description by Route 53.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// The zone's own name.
     pub name: Name,
-    /// Whether it is answered inside VPCs only.
+    /// Whether it is answered only inside VPCs.
     pub private: bool,
     /// The names of its authoritative servers; none for a private zone.
     pub servers: Vec<String>,
@@ -67,10 +67,10 @@ pub struct Description {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeId(pub String);
 
-/// Why Route 53 did not do as asked.
+/// A Route 53 call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
-    /// A compare-and-swap failed: the record sets are not, or no longer, what the batch expected.
+    /// A compare-and-swap failed: the record sets are not (any more) as the batch expects them.
     #[error("Route 53 zone {zone}: the record sets changed meanwhile: {message}")]
     Conflict {
         /// The zone's id.
@@ -85,20 +85,20 @@ pub enum Error {
         action: &'static str,
         /// The zone's id.
         zone: String,
-        /// What answered.
+        /// The service's message, or why the call got no answer.
         message: String,
-        /// What kind of refusal it is, where trying again may help.
+        /// The kind of refusal, if trying again may help.
         passing: Option<Refusal>,
     },
 }
 
 impl Error {
-    /// Whether trying again may help; for a conflict only after reading anew.
+    /// Reports whether trying again may help; after a conflict only after reading anew.
     pub fn is_retryable(&self) -> bool {
         self.passing().is_some()
     }
 
-    /// What kind of refusal it is, where trying again may help.
+    /// Returns the kind of refusal, if trying again may help.
     pub fn passing(&self) -> Option<Refusal> {
         match self {
             Self::Failed { passing, .. } => *passing,
@@ -107,17 +107,18 @@ impl Error {
     }
 }
 
-/// More than a host's own name ever has: two address sets, the ownership TXT, and room for what others made below it.
+/// The page size, more than a host's own name ever needs: two address sets, the ownership TXT, and room for record
+/// sets that others made below it.
 const PAGE: i32 = 20;
 
 impl HostedZone {
-    /// A zone by its id.
+    /// Creates a client for the zone with this id.
     pub fn new(config: &aws_config::SdkConfig, id: &str) -> Self {
         Self { client: aws_sdk_route53::Client::new(config), id: id.to_owned(), calls: Arc::default() }
     }
 
-    /// The first page of record sets from a name on, and whether it is the last. The order is by labels from the
-    /// right, so a name's own sets come first and everything below it follows.
+    /// Lists the first page of record sets from a name on, and whether it is the last. Route 53 orders by labels from
+    /// the right, so a name's own sets come first and everything below it follows.
     async fn list(&self, from: &Name) -> Result<(Vec<r53::ResourceRecordSet>, bool), Error> {
         self.count();
         let request = self.client.list_resource_record_sets().hosted_zone_id(&self.id);
@@ -126,7 +127,7 @@ impl HostedZone {
         Ok((page.resource_record_sets, !page.is_truncated))
     }
 
-    /// What the zone is (GetHostedZone).
+    /// Returns the zone's description (GetHostedZone).
     pub async fn describe(&self) -> Result<Description, Error> {
         self.count();
         let request = self.client.get_hosted_zone().id(&self.id);
@@ -170,7 +171,7 @@ impl HostedZone {
 }
 
 impl RecordSets for HostedZone {
-    /// ListResourceRecordSets, once or twice.
+    /// Calls ListResourceRecordSets once or twice.
     async fn read(&self, name: &Name) -> Result<Observed, Error> {
         let (sets, complete) = self.list(name).await?;
         let mut observed = Observed::nothing(Source::Api);
@@ -183,12 +184,12 @@ impl RecordSets for HostedZone {
         Ok(observed)
     }
 
-    /// ListResourceRecordSets.
+    /// Calls ListResourceRecordSets.
     async fn page(&self, domain: &Name, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Error> {
         Ok(self.listed(domain, from).await?.read_into(zone))
     }
 
-    /// ChangeResourceRecordSets.
+    /// Calls ChangeResourceRecordSets.
     async fn change(&self, ChangeBatch(changes): &ChangeBatch) -> Result<ChangeId, Error> {
         self.count();
         let changes: Vec<r53::Change> =
@@ -204,7 +205,7 @@ impl RecordSets for HostedZone {
         }
     }
 
-    /// GetChange.
+    /// Calls GetChange.
     async fn is_in_sync(&self, ChangeId(id): &ChangeId) -> Result<bool, Error> {
         self.count();
         let change =
@@ -217,10 +218,10 @@ impl RecordSets for HostedZone {
     }
 }
 
-/// What it means for a zone's batch that Route 53 refused it with these messages.
+/// Translates Route 53's refusal of a batch, by its messages.
 pub fn refusal(zone: &str, messages: &str) -> Error {
     let (zone, message) = (zone.to_owned(), clean(messages));
-    // The wording is the only thing that tells a lost race from a batch that can never be applied.
+    // Only the wording tells a lost race from a batch that can never be applied.
     let lost_race = ["already exists", "was not found", "do not match the current values"];
     if lost_race.iter().any(|words| messages.contains(words)) {
         return Error::Conflict { zone, message };
@@ -228,9 +229,9 @@ pub fn refusal(zone: &str, messages: &str) -> Error {
     Error::Failed { action: "ChangeResourceRecordSets", zone, message, passing: None }
 }
 
-/// What Route 53 has against a batch. It answers in one of two shapes: `<ErrorResponse>` with the code
-/// `InvalidChangeBatch`, which the SDK reads, and the documented `<InvalidChangeBatch><Messages>`, in which the SDK finds
-/// no code (seen in aws-sdk-route53 1.132).
+/// Returns Route 53's objection to a batch. It comes in one of two shapes: `<ErrorResponse>` with the code
+/// `InvalidChangeBatch`, which the SDK reads, and the documented `<InvalidChangeBatch><Messages>`, in which the SDK
+/// finds no code (seen in aws-sdk-route53 1.132).
 fn refused_batch(error: &SdkError<ChangeResourceRecordSetsError>) -> Option<String> {
     if let Some(ChangeResourceRecordSetsError::InvalidChangeBatch(invalid)) = error.as_service_error() {
         let message = invalid.message().map(str::to_owned);
@@ -240,7 +241,7 @@ fn refused_batch(error: &SdkError<ChangeResourceRecordSetsError>) -> Option<Stri
     messages(body)
 }
 
-/// The messages in a documented `<InvalidChangeBatch>`; `None` when the body is something else.
+/// Extracts the messages of a documented `<InvalidChangeBatch>`; returns `None` when the body is something else.
 pub fn messages(body: &[u8]) -> Option<String> {
     let document = untrusted::parse(std::str::from_utf8(body).ok()?).ok()?;
     let root = document.root_element();
@@ -249,7 +250,7 @@ pub fn messages(body: &[u8]) -> Option<String> {
     (root.tag_name().name() == "InvalidChangeBatch").then(|| messages.join("; "))
 }
 
-/// Puts a record set from Route 53 where it belongs: at the host's name, at the ownership name, or nowhere.
+/// Puts a record set from Route 53 in its place: at the host's name, at the ownership name, or nowhere.
 fn sort_in(observed: &mut Observed, name: &Name, ownership: &Name, set: &r53::ResourceRecordSet) {
     let at = Name::remote(&set.name);
     let simple = set.set_identifier.is_none() && set.alias_target.is_none();
@@ -258,7 +259,7 @@ fn sort_in(observed: &mut Observed, name: &Name, ownership: &Name, set: &r53::Re
             Some(kind) if simple => observed.addresses.push(read(at, kind, set)),
             Some(_) => observed.alien = Some(format!("{} {} record set", routing(set), set.r#type)),
             None if set.r#type == r53::RrType::Cname => observed.alien = Some("a CNAME".to_owned()),
-            // MX, CAA and others may stand beside addresses; they are nobody's business here.
+            // MX, CAA and other types may stand beside addresses; they do not concern us.
             None => {}
         }
     } else if at == *ownership && set.r#type == r53::RrType::Txt {

@@ -1,4 +1,4 @@
-//! What BBB's answers mean. The HTTP status alone does not say it.
+//! The meaning of BBB's answers. The HTTP status alone does not tell it.
 
 use reqwest::StatusCode;
 use roxmltree::Node;
@@ -7,7 +7,7 @@ use super::envelope::{self, child};
 use super::{CHAT, Error, Meeting, Version};
 use crate::untrusted;
 
-/// A whole answer to one call.
+/// A complete answer to one call.
 pub struct Answer {
     api: String,
     call: &'static str,
@@ -16,12 +16,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer of the BBB with this API's address to this call, with its HTTP status and body.
+    /// Creates an answer from the API's address, the call, the HTTP status and the body.
     pub fn new(api: String, call: &'static str, status: StatusCode, body: Vec<u8>) -> Self {
         Self { api, call, status, body }
     }
 
-    /// What BBB says about itself.
+    /// Parses BBB's versions.
     pub fn version(self) -> Result<Version, Error> {
         self.read(|response| {
             let api = shown(response, "version").ok_or("no version")?;
@@ -29,7 +29,7 @@ impl Answer {
         })
     }
 
-    /// The meetings that run.
+    /// Parses the running meetings.
     pub fn meetings(self) -> Result<Vec<Meeting>, Error> {
         self.read(|response| match response.children().find(|node| node.has_tag_name("meetings")) {
             Some(list) => list.children().filter(|node| node.has_tag_name("meeting")).map(meeting).collect(),
@@ -38,14 +38,14 @@ impl Answer {
         })
     }
 
-    /// Whether it says that what was asked is done.
+    /// Checks that this confirms the call.
     pub fn done(self) -> Result<(), Error> {
         self.read(|_| Ok(()))
     }
 
     fn read<T>(self, read: impl FnOnce(Node<'_, '_>) -> Result<T, &'static str>) -> Result<T, Error> {
         let Self { api, call, status, body } = self;
-        // The other calls are in every BBB, and a 404 means that none is there.
+        // Every BBB has the other calls, so for them a 404 means that no BBB is there.
         if status == StatusCode::NOT_FOUND && call == CHAT {
             return Err(Error::Unsupported { api, call, words: format!("HTTP status {status}") });
         }
@@ -70,8 +70,8 @@ impl Answer {
     }
 }
 
-/// What nginx answers in BBB's place. A missing location (404) is among them because BBB answers for every path below
-/// `/bigbluebutton/api` itself: nginx then lacks the part of its configuration that comes with BBB.
+/// Recognises an answer that nginx gives in BBB's place. A missing location (404) is one, because BBB itself answers
+/// for every path below `/bigbluebutton/api`: nginx then lacks the part of its configuration that comes with BBB.
 fn not_ready(status: StatusCode) -> Option<&'static str> {
     match status {
         StatusCode::NOT_FOUND => Some("the web server does not know BigBlueButton's API"),
@@ -80,17 +80,17 @@ fn not_ready(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// The text of a child element that people are shown.
+/// Returns the text of a child element, cleaned for people.
 fn shown(node: Node<'_, '_>, name: &str) -> Option<String> {
     child(node, name).map(untrusted::clean)
 }
 
 fn meeting(node: Node<'_, '_>) -> Result<Meeting, &'static str> {
-    // Absent and zero differ: who takes an unreadable meeting for an empty one ends it.
+    // Absent and zero differ: taking an unreadable meeting for an empty one would end it.
     let participants = number(node, "participantCount")?.ok_or("a meeting without participantCount")?;
     let id = child(node, "meetingID").ok_or("a meeting without meetingID")?.to_owned();
     let breakout = child(node, "isBreakout") == Some("true");
-    // These are for people's eyes only: that they cannot be read must not keep the meeting from being seen.
+    // These figures are only for people: if they cannot be read, the meeting still counts.
     let figure = |name| number(node, name).ok().flatten();
     let (voices, videos) = (figure("voiceParticipantCount"), figure("videoCount"));
     Ok(Meeting { id, participants, voices, videos, breakout })

@@ -1,4 +1,4 @@
-//! The checksum that BBB's API and Scalelite's want in the query of every call.
+//! The checksum that BBB's and Scalelite's APIs require in the query of every call.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-/// A hash for checksums. Receivers tell them apart by the checksum's length.
+/// A hash algorithm for checksums. The receiver tells them apart by the checksum's length.
 ///
 /// BBB accepts SHA-1 and SHA-256 in every version in use, SHA-384 and SHA-512 since 2.5, unless its property
 /// `supportedChecksumAlgorithms` says otherwise (BBB's documentation of its API). Scalelite accepts SHA-1, SHA-256 and
@@ -26,11 +26,12 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// In the order of preference: what everything knows, then the longer ones.
+    /// The order of preference: the algorithm that everything knows, then the longer ones.
     const PREFERRED: [(&'static str, Self); 4] =
         [("sha256", Self::Sha256), ("sha512", Self::Sha512), ("sha384", Self::Sha384), ("sha1", Self::Sha1)];
 
-    /// Chooses from BBB's `supportedChecksumAlgorithms`, e.g. `sha1,sha256`; `None` when it names none that is known.
+    /// Chooses from BBB's `supportedChecksumAlgorithms`, e.g. `sha1,sha256`; returns `None` when it names none that is
+    /// known.
     pub fn choose(supported: &str) -> Option<Self> {
         let supported: Vec<String> =
             supported.split(',').map(|name| name.trim().to_ascii_lowercase().replace('-', "")).collect();
@@ -38,7 +39,7 @@ impl Algorithm {
         Self::PREFERRED.iter().find(known).map(|(_, algorithm)| *algorithm)
     }
 
-    /// The query with its checksum at the end: a credential for this call, to be kept out of logs and errors.
+    /// Returns the query with its checksum at the end: a credential for this call, to be kept out of logs and errors.
     pub(crate) fn sign(self, action: &str, query: &str, secret: &SecretString) -> String {
         let secret = secret.expose_secret();
         let mut text = Zeroizing::new(String::with_capacity(action.len() + query.len() + secret.len()));
@@ -56,8 +57,8 @@ impl Algorithm {
     }
 }
 
-/// A query of these parameters. Whatever is not a letter, a digit or one of `-._~` is percent-encoded, so that nobody on the
-/// way writes it otherwise: the checksum is over the query's very bytes, as the receiver sees them.
+/// Builds a query of these parameters. Everything but letters, digits and `-._~` is percent-encoded, so that no proxy
+/// rewrites it: the checksum covers the exact bytes of the query as the receiver sees them.
 pub(crate) fn query(parameters: &[(&str, &str)]) -> String {
     let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
     pairs.collect::<Vec<_>>().join("&")
@@ -75,7 +76,7 @@ fn encode(text: &str) -> String {
     })
 }
 
-/// Lower-case, as both services insist.
+/// Formats bytes in lower-case hexadecimal, as both services require.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn known_digests() {
-        // The digests of "abc" from FIPS 180-4's examples; the one of `create` is BBB's documentation's own.
+        // The digests of "abc" are from the examples of FIPS 180-4, the one of `create` from BBB's documentation.
         let secret = SecretString::from("c");
         let sha1 = Algorithm::Sha1.sign("a", "b", &secret);
         assert_eq!(sha1, "b&checksum=a9993e364706816aba3e25717850c26c9cd0d89d");

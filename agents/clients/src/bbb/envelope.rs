@@ -14,7 +14,7 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-/// The envelope's root on success, the refusal inside on failure, and why it is no such envelope.
+/// Returns the envelope's root on success, the refusal in it on failure, or why this is no such envelope.
 pub(crate) fn open<'a, 'input>(
     document: &'a Document<'input>,
 ) -> Result<Result<Node<'a, 'input>, Refusal>, &'static str> {
@@ -32,7 +32,7 @@ pub(crate) fn open<'a, 'input>(
     }
 }
 
-/// The trimmed text of a child element; `None` when there is no such element or it is empty.
+/// Returns the trimmed text of a child element; `None` when there is no such element or it is empty.
 pub(crate) fn child<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     let element = node.children().find(|child| child.has_tag_name(name))?;
     element.text().map(str::trim).filter(|text| !text.is_empty())

@@ -1,4 +1,4 @@
-//! One of BBB's property files, read for what the agents need of it and nothing else.
+//! One of BBB's property files, reduced to the properties that the agents need.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,26 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use super::properties;
 
-/// BBB's address.
+/// The key of BBB's address.
 pub(super) const SERVER_URL: &str = "bigbluebutton.web.serverURL";
-/// The secret of BBB's API.
+/// The key of the secret of BBB's API.
 pub(super) const SECRET: &str = "securitySalt";
-/// The hashes that BBB accepts for checksums.
+/// The key of the hash algorithms that BBB accepts for checksums.
 pub(super) const CHECKSUMS: &str = "supportedChecksumAlgorithms";
-/// Many times the size of the shipped file, in bytes.
+/// The most bytes of a file: many times the size of the shipped one.
 const MAX_SIZE: u64 = 1024 * 1024;
 
-/// What a file is found to be.
+/// The result of reading a file.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Content {
-    /// There is no such file.
+    /// The file does not exist.
     Absent,
-    /// This process may not read it, in the system's words.
+    /// This process may not read it; the text is the system's message.
     Denied(String),
-    /// It cannot be read by anybody, and why.
+    /// No process could read it; the text says why.
     Unreadable(String),
-    /// The properties that are needed, as far as they are in it.
+    /// The needed properties that are in it.
     Values(BTreeMap<String, Value>),
 }
 
@@ -39,12 +39,12 @@ pub(super) enum Content {
 pub(super) struct Value(String);
 
 impl Value {
-    /// The text.
+    /// Returns the text.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The text, which is the caller's to wipe.
+    /// Returns the text, which the caller has to wipe.
     pub(super) fn take(mut self) -> String {
         std::mem::take(&mut self.0)
     }
@@ -56,7 +56,7 @@ impl Drop for Value {
     }
 }
 
-/// Reads a file. Synchronous: it is small and local.
+/// Reads a file. Synchronous, because the file is small and local.
 pub(super) fn read(path: &Path) -> Content {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Content::Absent,
@@ -67,14 +67,14 @@ pub(super) fn read(path: &Path) -> Content {
         Ok(metadata) => metadata,
         Err(error) => return failed(error),
     };
-    // Opening a pipe could wait for ever.
+    // Opening a pipe could block without limit.
     if !metadata.is_file() {
         let why = "it is not a regular file; give the path of BBB's property file";
         return Content::Unreadable(why.to_owned());
     }
     let mut bytes =
         Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len().min(MAX_SIZE)).unwrap_or(0) + 1));
-    // It may have been replaced between the two looks, as installers do.
+    // An installer may have replaced the file since its size was read.
     match File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)) {
         Err(error) => failed(error),
         Ok(_) if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_SIZE => Content::Unreadable(format!(

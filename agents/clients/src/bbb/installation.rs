@@ -1,4 +1,4 @@
-//! What BBB's own property files on this host say.
+//! The settings in BBB's property files on this host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use super::checksum::Algorithm;
 use super::files::{CHECKSUMS, Content, SECRET, SERVER_URL, Value};
 use super::reader::{self, Reading, Readings};
 
-/// Where BBB's property files are, and who reads them where this process may not.
+/// The paths of BBB's property files, and the reader to ask where this process may not read them.
 #[derive(Clone, Copy, Debug)]
 pub struct PropertyFiles<'a> {
-    /// The defaults that BBB ships.
+    /// The file with the defaults that BBB ships.
     pub defaults: &'a Path,
-    /// The host's own settings, which win.
+    /// The file with the host's own settings, which take precedence.
     pub properties: &'a Path,
-    /// The socket of the reader, if there is one to be asked.
+    /// The socket of the reader, if there is one to ask.
     pub reader: Option<&'a Path>,
 }
 
@@ -29,12 +29,12 @@ pub struct Installation {
     pub server_url: String,
     /// `securitySalt`: the secret of BBB's API, byte for byte as BBB uses it.
     pub secret: SecretString,
-    /// A hash that this host accepts for checksums.
+    /// A hash algorithm that this host accepts for checksums.
     pub checksum: Algorithm,
 }
 
 impl Installation {
-    /// The host name and the port at which it shows a certificate; `None` for plain HTTP.
+    /// Returns the host name and the port at which it presents a certificate; `None` for plain HTTP.
     pub fn tls(&self) -> Option<(&str, u16)> {
         let host = host_of(&self.server_url)?;
         let authority = self.server_url.strip_prefix("https://")?.split('/').next()?;
@@ -42,71 +42,71 @@ impl Installation {
         Some((host, port.unwrap_or(443)))
     }
 
-    /// The URL by which Scalelite knows the host: that of its API.
+    /// Returns the URL by which Scalelite knows the host, its API's.
     pub fn scalelite_url(&self) -> String {
         format!("{}/bigbluebutton/api", self.server_url)
     }
 }
 
-/// Why the property files do not (yet) describe a BBB.
+/// Property files that do not (yet) describe this host's BBB.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NotReady {
-    /// Something is not there yet; the installer writes the files late. Worth waiting for.
+    /// A file or a key does not exist yet; the installer writes the files late. Worth waiting for.
     #[error("BigBlueButton is not installed yet: {what}")]
     NotInstalled {
         /// The missing file or key.
         what: String,
     },
-    /// The settings are another host's, as on a machine image made of a running host, or still the placeholders that BBB
-    /// ships. The installer, or `bbb-conf --setip`, will bring this host's own.
+    /// The settings are another host's, as on a machine image made from a running host, or the placeholders that BBB
+    /// ships. The installer, or `bbb-conf --setip`, will write this host's own.
     #[error(
         "BigBlueButton's settings are those of {}, not of this host, {name}; set them with: bbb-conf --setip {name}",
         installation.server_url
     )]
     OtherHost {
-        /// What the settings say.
+        /// The settings in the files.
         installation: Box<Installation>,
         /// This host's name.
         name: Name,
     },
-    /// A file is there and cannot be read.
+    /// A file exists but cannot be read.
     #[error("cannot read {path}: {why}")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The cause and what to do.
+        /// The cause and the remedy.
         why: String,
     },
-    /// A value is there and cannot be used.
+    /// A value exists but cannot be used.
     #[error("cannot use {key} of {shipped} and {overrides}: {why}")]
     Unusable {
         /// The property.
         key: &'static str,
         /// The file with BBB's defaults.
         shipped: PathBuf,
-        /// The file whose values win.
+        /// The file whose values take precedence.
         overrides: PathBuf,
-        /// The cause and what to do; never the value.
+        /// The cause and the remedy; never the value.
         why: &'static str,
     },
 }
 
 impl NotReady {
-    /// Whether the installer may still bring what is missing.
+    /// Reports whether the installer may still write what is missing.
     pub fn may_come(&self) -> bool {
         matches!(self, Self::NotInstalled { .. } | Self::OtherHost { .. })
     }
 }
 
-/// Reads BBB's URL and secret of the host with this name, from the defaults that BBB ships, which may be missing, and the
-/// host's own settings, which may not. The URL must be this host's: by it, entries in Scalelite are added and deleted.
-/// Takes five seconds at most.
+/// Reads the URL and the secret of the host's BBB from the defaults that BBB ships, which may be missing, and from the
+/// host's own settings, which may not. The URL must have this host's name: entries in Scalelite are added and deleted
+/// by it. Takes at most five seconds.
 pub async fn read_installation(files: PropertyFiles<'_>, name: &Name) -> Result<Installation, NotReady> {
     let mut properties = Properties { files, values: BTreeMap::new() };
     let Readings { defaults, properties: own } = readings(files).await?;
     properties.load(defaults)?;
-    // The package brings defaults with a placeholder for a URL and a secret that everybody knows; the installer writes
-    // this host's own into the overrides later. Without that file the host is only half installed.
+    // The package ships defaults with a placeholder for the URL and a publicly known secret; the installer writes this
+    // host's own into the overrides later. Without that file the host is only half installed.
     if !properties.load(own)? {
         let what = format!("{} does not exist", files.properties.display());
         return Err(NotReady::NotInstalled { what });
@@ -118,14 +118,14 @@ pub async fn read_installation(files: PropertyFiles<'_>, name: &Name) -> Result<
     Ok(installation)
 }
 
-/// What is in both files, as this process finds it or, where it may not read them, the reader.
+/// Returns the content of both files, read by this process or, where it may not read them, by the reader.
 async fn readings(files: PropertyFiles<'_>) -> Result<Readings, NotReady> {
     let here = Readings::here(files.defaults, files.properties);
     let (Some(socket), Some((path, denied))) = (files.reader, here.denied()) else { return Ok(here) };
     let neither =
         |why: String| NotReady::Unreadable { path: path.to_owned(), why: format!("{denied}; {why}") };
     let there = reader::ask(socket).await.map_err(neither)?;
-    // The reader takes no wishes, so its configuration has to be this process's.
+    // The reader takes no parameters, so its configuration must name the same files as this process's.
     let (defaults, own) = (there.defaults.path.as_path(), there.properties.path.as_path());
     if (defaults, own) != (files.defaults, files.properties) {
         let (socket, defaults, own) = (socket.display(), defaults.display(), own.display());
@@ -140,7 +140,7 @@ struct Properties<'a> {
 }
 
 impl Properties<'_> {
-    /// Lays the file's values over those before; whether the file exists.
+    /// Adds the file's values, which replace earlier ones, and returns whether the file exists.
     fn load(&mut self, reading: Reading) -> Result<bool, NotReady> {
         let Reading { path, content } = reading;
         match content {

@@ -1,21 +1,21 @@
-//! Java's properties syntax, as `java.util.Properties.load` reads it and hence BBB.
+//! Java's properties syntax, as `java.util.Properties.load`, and hence BBB, reads it.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// All keys with their values; of a key that stands twice the last one wins.
+/// Parses all keys with their values; if a key occurs twice, the last value counts.
 ///
-/// Compared with OpenJDK 17 on random texts. Two deviations: Java refuses a whole file for a malformed `\u` escape (and
-/// BBB then does not start), while here the `u` stands for itself, as any other letter does after a needless backslash;
-/// and at the end of a file Java makes an empty key of a backslash that stands alone in its line. Half a surrogate pair
-/// becomes U+FFFD.
+/// Compared with OpenJDK 17 on random texts. There are two deviations: Java refuses a whole file for a malformed `\u`
+/// escape (and BBB then does not start), while here the `u` stands for itself, as any other letter does after a
+/// needless backslash; and where a file ends with a line that is a single backslash, Java reads an empty key. Half a
+/// surrogate pair becomes U+FFFD.
 pub fn parse(text: &str) -> BTreeMap<String, String> {
     let mut rest = text.chars().peekable();
     std::iter::from_fn(|| logical_line(&mut rest)).map(|line| key_and_value(&line)).collect()
 }
 
-/// The bytes as text: UTF-8, which BBB writes, else ISO-8859-1, which Java's format says.
+/// Decodes the bytes as UTF-8, which BBB writes, or else as ISO-8859-1, which Java's format prescribes.
 pub fn decode(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -31,7 +31,7 @@ fn line_end(c: char) -> bool {
     matches!(c, '\r' | '\n')
 }
 
-/// The next line that is neither blank nor a comment, with its continuation lines, its escapes as they stand.
+/// Returns the next line that is neither blank nor a comment, joined with its continuation lines, escapes unresolved.
 fn logical_line(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut line = String::new();
     let (mut indented, mut continued, mut escaped) = (true, false, false);
@@ -42,7 +42,7 @@ fn logical_line(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
         }
         (indented, continued) = (false, false);
         if line.is_empty() && matches!(c, '#' | '!') {
-            // A backslash continues no comment.
+            // A backslash does not continue a comment.
             while rest.next_if(|c| !line_end(*c)).is_some() {}
             indented = true;
         } else if !line_end(c) {
@@ -81,7 +81,7 @@ fn key_and_value(line: &str) -> (String, String) {
     (unescape(key), unescape(value))
 }
 
-/// Resolves the escapes. In UTF-16 as Java does, because a character beyond U+FFFF is written as two `\u` escapes.
+/// Resolves the escapes. Works in UTF-16 as Java does, because two `\u` escapes make a character beyond U+FFFF.
 fn unescape(text: &str) -> String {
     let mut units = Vec::with_capacity(text.len());
     let mut rest = text.chars();
@@ -110,10 +110,10 @@ fn unescape(text: &str) -> String {
     String::from_utf16_lossy(&units)
 }
 
-/// The four hexadecimal digits of a `\u` escape, and what follows them.
+/// Parses the four hexadecimal digits of a `\u` escape; returns the rest of the text too.
 fn unit(text: &str) -> Option<(u16, &str)> {
     let (digits, after) = text.split_at_checked(4)?;
-    // from_str_radix alone would take a sign.
+    // `from_str_radix` alone would accept a sign.
     let hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     let unit = u16::from_str_radix(digits, 16).ok().filter(|_| hexadecimal)?;
     Some((unit, after))

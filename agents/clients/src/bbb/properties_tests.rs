@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{decode, parse};
 
-/// What OpenJDK 17's `java.util.Properties.load` makes of them, except for the malformed escapes, which it refuses.
+/// Compares with OpenJDK 17's `java.util.Properties.load`, except for malformed escapes, which it refuses.
 #[test]
 fn lines_as_java_reads_them() {
     let rows: &[(&str, &[(&str, &str)])] = &[
@@ -29,7 +29,7 @@ fn lines_as_java_reads_them() {
         ("a=1\\\n   2\\\r\n\t3\\\r4\nb=5", &[("a", "1234"), ("b", "5")]),
         ("a=1\\\\\nb=2", &[("a", "1\\"), ("b", "2")]),
         ("a=1\\\\\\\nb=2", &[("a", "1\\b=2")]),
-        // A comment is not continued, a value's continuation is no comment, and a blank line ends it.
+        // A comment is not continued, the continuation of a value is no comment, and a blank line ends the value.
         ("# a\\\nb=1", &[("b", "1")]),
         ("a=1\\\n# 2", &[("a", "1# 2")]),
         ("a=1\\\n\nb=2", &[("a", "1"), ("b", "2")]),
@@ -56,10 +56,10 @@ fn bytes_are_utf8_or_else_latin_1() {
     assert_eq!(decode(b"a=\xe4\xa7"), "a=ä§");
 }
 
-/// How one character is written; the parser must not care.
+/// A way to write one character, which must make no difference to the parser.
 #[derive(Clone, Copy, Debug)]
 enum Style {
-    /// As `Properties.store` does it.
+    /// As `Properties.store` writes it.
     Store,
     /// Everything as `\u` escapes.
     Escapes,
@@ -111,7 +111,7 @@ proptest! {
         let mut text = String::new();
         for (key, value) in &pairs {
             write(key, &styles, &mut text);
-            // A blank is no separator after an empty key: it is skipped as the line's indentation.
+            // After an empty key a blank is no separator: it is skipped as the line's indentation.
             text.push_str(if key.is_empty() { "=" } else { separator });
             write(value, &styles, &mut text);
             text.push_str(line_end);

@@ -1,7 +1,7 @@
-//! BBB's property files through somebody who may read them. They can be readable by root and by the group `bigbluebutton`
-//! only, which is not there before BBB is installed, so the service, which has no powers, can not be in it. A process of
-//! its own, with no power but that of reading, is started by systemd for each question (`bbb-agent-settings.socket`): it
-//! reads the files that the configuration names, takes no wishes, and answers with one JSON object.
+//! BBB's property files through a privileged reader. They may be readable only by root and by the group
+//! `bigbluebutton`, which does not exist before BBB is installed, so the unprivileged service cannot be a member. For
+//! each question systemd starts a separate process (`bbb-agent-settings.socket`) that has no privilege but reading: it
+//! reads the files that the configuration names, takes no parameters, and answers with one JSON object.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,26 +15,26 @@ use tokio::time::timeout;
 
 use super::files::{self, Content};
 
-/// How long the reader may take, its start by systemd included.
+/// The time limit for the reader, its start by systemd included.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Far more than two files with three properties each, in bytes.
+/// The most bytes of an answer: far more than two files with three properties each.
 const MAX_ANSWER: usize = 1024 * 1024;
 
-/// One file with what was found in it.
+/// A file and its content.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Reading {
-    /// Where it is.
+    /// The file's path.
     pub(super) path: PathBuf,
-    /// What it is.
+    /// The result of reading it.
     pub(super) content: Content,
 }
 
-/// Both files.
+/// The content of both files.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Readings {
-    /// What BBB ships.
+    /// The file with the defaults that BBB ships.
     pub(super) defaults: Reading,
-    /// The host's own settings, which win.
+    /// The file with the host's own settings, which take precedence.
     pub(super) properties: Reading,
 }
 
@@ -45,7 +45,7 @@ impl Readings {
         Self { defaults: read(defaults), properties: read(properties) }
     }
 
-    /// The first file that this process may not read, with the system's words.
+    /// Returns the first file that this process may not read, with the system's message.
     pub(super) fn denied(&self) -> Option<(&Path, &str)> {
         [&self.defaults, &self.properties].into_iter().find_map(|reading| match &reading.content {
             Content::Denied(why) => Some((reading.path.as_path(), why.as_str())),
@@ -54,15 +54,15 @@ impl Readings {
     }
 }
 
-/// The reader's answer: what it finds in both files, with BBB's secret.
+/// Builds the reader's answer: the content of both files, with BBB's secret.
 pub fn answer(defaults: &Path, properties: &Path) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
-    // One piece from the start: growing would leave copies behind that nobody wipes.
+    // The buffer has its full size from the start: growing would leave copies behind that are never wiped.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_ANSWER));
     serde_json::to_writer(&mut *text, &Readings::here(defaults, properties))?;
     Ok(text)
 }
 
-/// Asks the reader at this socket. The error says what went wrong and what to do.
+/// Asks the reader at this socket. The error gives the cause and the remedy.
 pub(super) async fn ask(socket: &Path) -> Result<Readings, String> {
     let failed = |why: String| format!("its reader at {} {why}", socket.display());
     match timeout(PATIENCE, exchange(socket)).await {
@@ -74,7 +74,7 @@ pub(super) async fn ask(socket: &Path) -> Result<Readings, String> {
         Ok(Ok(text)) if text.len() > MAX_ANSWER => {
             Err(failed(format!("gave an answer of more than {MAX_ANSWER} bytes")))
         }
-        // serde_json's own words may quote the answer.
+        // serde_json's message may quote the answer.
         Ok(Ok(text)) => serde_json::from_slice(&text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             failed(format!(

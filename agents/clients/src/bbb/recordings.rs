@@ -1,8 +1,8 @@
-//! Recordings on this host that have not left it, from BBB's spool and its queues in Redis. Read only, and no process is
-//! called.
+//! Recordings that have not left this host yet, from BBB's spool and its queues in Redis. Access is read-only, and no
+//! other program is run.
 //!
-//! The spool is often on a network mount (EFS), which may hang for ever, and with it every thread that looks at it. So it
-//! is listed in a thread of its own: one in tokio's pool would keep the agent from ending.
+//! The spool is often on a network mount (EFS), which may hang for ever, together with every thread that accesses it.
+//! So a separate thread lists it: one in tokio's pool would keep the agent from exiting.
 
 mod files;
 pub mod redis;
@@ -16,16 +16,17 @@ use plan::recordings::{Recordings, Spool as Listing, recordings};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout};
 
-/// Scalelite's sender, where BBB runs it after each format that it publishes (`bigbluebutton/README.md` of Scalelite).
+/// The path of Scalelite's sender, which BBB runs after each format that it publishes (`bigbluebutton/README.md` of
+/// Scalelite).
 pub const SENDER: &str = "/usr/local/bigbluebutton/core/scripts/post_publish/scalelite_post_publish.rb";
 
-/// How long the spool may take to be listed; with Redis' second a look takes 5 s at most.
+/// The time limit for listing the spool; with Redis' second, a look takes at most 5 s.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Why it is not known which recordings are on this host.
+/// A look that could not determine which recordings are on this host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Something is there and cannot be read.
+    /// A file or directory exists but cannot be read.
     #[error("cannot list the recordings: {path}: {why}")]
     Unreadable {
         /// The file or directory.
@@ -33,7 +34,7 @@ pub enum Error {
         /// The cause.
         why: String,
     },
-    /// The spool does not answer. A further look answers so at once, until the earlier one has come back.
+    /// The spool does not answer. Until the pending listing returns, further looks fail with this at once.
     #[error(
         "cannot list the recordings in {directory}: no answer for {seconds} s; where it is a network mount (EFS), its \
          server is away or not reachable"
@@ -41,10 +42,10 @@ pub enum Error {
     Hangs {
         /// The spool.
         directory: PathBuf,
-        /// How long it has not answered.
+        /// The time for which it has not answered.
         seconds: u64,
     },
-    /// The thread that was to list it came to nothing.
+    /// The thread for listing it could not start or ended without an answer.
     #[error("cannot list the recordings in {directory}: {why}")]
     Thread {
         /// The spool.
@@ -54,7 +55,8 @@ pub enum Error {
     },
 }
 
-/// BBB's spool of recordings on this host. Keep one for as long as the agent runs: it remembers a look that hangs.
+/// BBB's spool of recordings on this host. Keep one value for as long as the agent runs: it remembers a listing that
+/// hangs.
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
@@ -63,7 +65,7 @@ pub struct Spool {
     look: Mutex<Option<Look>>,
 }
 
-/// A look at the spool that has begun. It outlives whoever asked for it.
+/// A listing that has begun. It outlives the caller that asked for it.
 #[derive(Debug)]
 struct Look {
     since: Instant,
@@ -71,18 +73,19 @@ struct Look {
 }
 
 impl Spool {
-    /// The spool in `directory`; `sender` is where Scalelite's sender would be ([`SENDER`]), `redis` is the Redis with
-    /// BBB's queues, if it is to be asked.
+    /// Creates the spool in `directory`. `sender` is the path of Scalelite's sender ([`SENDER`]), `redis` the Redis
+    /// with BBB's queues, if it is to be asked.
     pub fn new(directory: PathBuf, sender: PathBuf, redis: Option<SocketAddr>) -> Self {
         Self { directory, sender, redis, look: Mutex::new(None) }
     }
 
-    /// Which recordings have not left the host; none where there is no spool, because BBB is not installed. Takes 5 s at
-    /// most, behind another look twice that. A Redis that cannot be asked does not hide what the files say: it becomes a remark.
+    /// Returns the recordings that have not left the host; none where there is no spool, because BBB is not installed.
+    /// Takes at most 5 s, or twice that behind another look. A Redis that cannot be asked does not hide the files: it
+    /// becomes a remark.
     pub async fn look(&self) -> Result<Recordings, Error> {
         let (directory, sender) = (self.directory.clone(), self.sender.clone());
         let mut listing = self.list(PATIENCE, move || files::list(&directory, &sender)).await?;
-        // After the files: what has left `status/recorded` meanwhile, or before, is in the queues by now.
+        // Redis comes after the files: any recording that has left `status/recorded` is in the queues by now.
         let jobs = match self.redis {
             Some(server) => redis::jobs(server).await,
             None => Ok(0),
@@ -97,15 +100,15 @@ impl Spool {
         Ok(Recordings { remark, ..recordings(&listing) })
     }
 
-    /// Has the listing made in a thread, unless an earlier thread has not come back yet: then that one's is waited for,
-    /// but no longer than `patience` since it began.
+    /// Lists in a new thread, or waits for an earlier thread that has not returned yet, but no longer than `patience`
+    /// after it began.
     async fn list(
         &self,
         patience: Duration,
         list: impl FnOnce() -> Result<Listing, Error> + Send + 'static,
     ) -> Result<Listing, Error> {
         let mut slot = self.look.lock().await;
-        // Whoever asked for it did not wait, and nobody knows how old an answer is by now.
+        // A finished listing is discarded: its caller did not wait for it, and its age is unknown.
         let under_way = slot.take().and_then(Look::under_way);
         let look = match under_way {
             Some(look) => look,
@@ -140,7 +143,7 @@ impl Look {
     ) -> Result<Self, Error> {
         let (sender, answer) = oneshot::channel();
         let work = move || {
-            // Nobody may be waiting any more.
+            // The caller may have stopped waiting.
             let _ = sender.send(list());
         };
         let thread = thread::Builder::new().name("recordings".to_owned()).spawn(work);
@@ -148,7 +151,7 @@ impl Look {
         Ok(Self { since: Instant::now(), answer })
     }
 
-    /// Itself, unless its answer is there already or will never be.
+    /// Returns itself, unless its answer has arrived already or will never arrive.
     fn under_way(mut self) -> Option<Self> {
         matches!(self.answer.try_recv(), Err(oneshot::error::TryRecvError::Empty)).then_some(self)
     }

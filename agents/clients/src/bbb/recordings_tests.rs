@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use super::*;
 
-/// Longer than any test may take.
+/// A limit longer than any test may take.
 const PATIENT: Duration = Duration::from_secs(600);
 
 fn spool() -> Spool {
@@ -15,8 +15,8 @@ fn one() -> Listing {
     Listing { raw: ["recording".to_owned()].into(), ..Listing::default() }
 }
 
-/// A listing that comes back only when it is let go, as one on a mount whose server is away. A stand-in for that needs a
-/// file system of its own, so here only the thread is tried.
+/// Returns a listing that returns only when it is released, like one on a mount whose server is down. Simulating that
+/// would need a file system of its own, so this test covers only the thread.
 fn hanging(
     threads: &Arc<AtomicUsize>,
 ) -> (mpsc::Sender<()>, impl FnOnce() -> Result<Listing, Error> + use<>) {
@@ -45,7 +45,7 @@ async fn a_spool_that_hangs_costs_one_thread() {
         let never: fn() -> Result<Listing, Error> = || panic!("a second thread");
         hangs(spool.list(Duration::ZERO, never).await);
     }
-    // It comes back: who looks with time enough gets its answer or, if it was there before, looks anew.
+    // The listing returns: a look with enough time gets its answer or, if it had arrived before, lists anew.
     let_go.send(()).unwrap();
     assert_eq!(spool.list(PATIENT, || Ok(one())).await, Ok(one()));
     assert_eq!(threads.load(Ordering::SeqCst), 1);
@@ -56,7 +56,7 @@ async fn a_spool_that_hangs_costs_one_thread() {
 async fn a_look_that_nobody_waits_for_is_not_begun_twice() {
     let (spool, threads) = (spool(), Arc::new(AtomicUsize::new(0)));
     let (let_go, list) = hanging(&threads);
-    // The caller's own bound ends first.
+    // The caller's own limit ends first.
     assert!(timeout(Duration::ZERO, spool.list(PATIENT, list)).await.is_err());
     let never: fn() -> Result<Listing, Error> = || panic!("a second thread");
     let second = spool.list(PATIENT, never);

@@ -1,4 +1,4 @@
-//! Which zone a domain is in, and that zone's name servers: the questions for the system's recursive resolver.
+//! A domain's zone and the name servers of the zone: questions to the system's recursive resolver.
 
 use hickory_proto::rr::{self, RData};
 use hickory_resolver::net::NetError;
@@ -8,8 +8,8 @@ use super::error::Error;
 use super::system::{self, SystemResolver};
 use super::wire::absolute;
 
-/// The apex of the zone that `domain` is in. A domain below the apex has no SOA of its own: then the zone's SOA comes
-/// in the negative answer (RFC 2308, 3).
+/// Finds the apex of the zone that contains `domain`. A domain below the apex has no SOA of its own: the zone's SOA
+/// comes in the negative answer (RFC 2308, 3).
 pub(super) async fn find(names: &SystemResolver, domain: &Name) -> Result<Name, Error> {
     let answer = names.lookup(question(domain)?, rr::RecordType::SOA).await;
     let owner = match answer.map_err(|source| discovery(domain, source))? {
@@ -32,7 +32,7 @@ pub(super) async fn find(names: &SystemResolver, domain: &Name) -> Result<Name, 
     Ok(apex)
 }
 
-/// The names of a zone's name servers, with their final dot.
+/// Lists the names of a zone's name servers, with their final dot.
 pub(super) async fn name_servers(names: &SystemResolver, apex: &Name) -> Result<Vec<String>, Error> {
     let answer = names.lookup(question(apex)?, rr::RecordType::NS).await;
     let mut listed: Vec<String> = match answer.map_err(|source| discovery(apex, source))? {
@@ -43,7 +43,7 @@ pub(super) async fn name_servers(names: &SystemResolver, apex: &Name) -> Result<
     if listed.is_empty() {
         return Err(no_zone(apex, "it has no NS records".to_owned()));
     }
-    // Resolvers rotate them; people like to see the same order each time.
+    // Resolvers rotate the order; a stable one is easier to read.
     listed.sort();
     listed.dedup();
     Ok(listed)

@@ -1,8 +1,8 @@
-//! What the authoritative name servers say about a host's name: the read path, which costs no API budget and shows what
+//! The authoritative name servers' view of a host's name: the read path, which costs no API budget and shows what
 //! clients will get.
 //!
-//! A recursive resolver is asked only for the domain's apex and its servers. It is never asked for a host's own name: it
-//! would remember for 15 minutes (Route 53's default SOA) that the name does not exist.
+//! The recursive resolver is asked only for the domain's apex and its servers, never for a host's own name: it would
+//! remember for 15 minutes (Route 53's default SOA) that the name does not exist.
 
 use std::future::Future;
 use std::io;
@@ -22,27 +22,27 @@ use super::{apex, wire};
 
 const DNS_PORT: u16 = 53;
 
-/// What one authoritative server says.
+/// The answer of one authoritative server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The server, as shown to a person: name and address.
+    /// The server, as shown to people: name and address.
     pub server: String,
-    /// What is there, or why that is not known.
+    /// The record sets, or why they are not known.
     pub result: Result<Observed, Error>,
 }
 
-/// One server; several addresses of one name are one server.
+/// A name server; several addresses of one name are one server.
 #[derive(Clone, Debug)]
 struct Server {
     name: Option<String>,
     addresses: Vec<SocketAddr>,
-    /// Why it has no addresses.
+    /// The reason why it has no addresses.
     problem: Option<system::Error>,
 }
 
-/// The authoritative servers of a zone, as the loops ask them. [`NameServers`] are the real ones.
+/// The authoritative servers of a zone, as the loops ask them. [`NameServers`] is the real implementation.
 pub trait Authorities {
-    /// Asks every server, all at once, for the addresses at a name and for its ownership TXT.
+    /// Asks all servers at once for the addresses at a name and for its ownership TXT.
     fn ask_all(&self, name: &Name) -> impl Future<Output = Vec<Answer>>;
 }
 
@@ -53,7 +53,8 @@ pub struct NameServers {
 }
 
 impl NameServers {
-    /// Finds the servers of the zone that `domain` is in. `apex` names that zone when its SOA cannot be used for it.
+    /// Finds the servers of the zone that contains `domain`. `apex` names that zone when its SOA cannot be used to
+    /// find it.
     pub async fn discover(names: &SystemResolver, domain: &Name, apex: Option<&Name>) -> Result<Self, Error> {
         let apex = match apex {
             Some(apex) => apex.clone(),
@@ -68,18 +69,18 @@ impl NameServers {
         Ok(Self { servers })
     }
 
-    /// Uses these servers; each address is one server.
+    /// Creates a set of these servers; each address is one server.
     pub fn fixed(servers: Vec<SocketAddr>) -> Self {
         let server = |address| Server { name: None, addresses: vec![address], problem: None };
         Self { servers: servers.into_iter().map(server).collect() }
     }
 
-    /// The servers as shown to a person: name and addresses.
+    /// Returns the servers as shown to people: names and addresses.
     pub fn shown(&self) -> Vec<String> {
         self.servers.iter().map(Server::with_addresses).collect()
     }
 
-    /// What all servers that answered agree on; `None` when none answered or two differ.
+    /// Returns the view that all answering servers share; `None` when none answered or two differ.
     pub fn agreed(answers: &[Answer]) -> Option<Observed> {
         let mut observed = answers.iter().filter_map(|answer| answer.result.as_ref().ok());
         let first = observed.next()?;
@@ -104,7 +105,7 @@ async fn locate(names: &SystemResolver, name: String) -> Server {
 }
 
 impl Server {
-    /// The server as a person should see it, with the address that was asked.
+    /// Formats the server for people, with the address that was asked.
     fn shown(&self, address: Option<SocketAddr>) -> String {
         match (&self.name, address) {
             (Some(name), Some(address)) => format!("{name} ({})", bare(address)),
@@ -123,7 +124,7 @@ impl Server {
         }
     }
 
-    /// Asks the addresses in turn, until one answers. Whatever an address answers, the others would answer too.
+    /// Asks the addresses in turn, until one answers. All addresses of a server would give the same answer.
     async fn observe(&self, name: &Name) -> Answer {
         let why = self.problem.as_ref().map_or_else(|| "it has no address".to_owned(), ToString::to_string);
         let mut last = Error::NoAddress { server: self.shown(None), why };
@@ -139,7 +140,7 @@ impl Server {
     }
 }
 
-/// An address, with its port only when that is not DNS's own.
+/// Formats an address, with its port only when that is not the usual DNS port.
 fn bare(address: SocketAddr) -> String {
     if address.port() == DNS_PORT { address.ip().to_string() } else { address.to_string() }
 }
@@ -157,17 +158,17 @@ async fn observe(address: SocketAddr, server: &str, name: &Name) -> Result<Obser
     Ok(Observed { source: Source::Dns, addresses, label: txt.set, alien })
 }
 
-/// What is at one name, of one type.
+/// The record set of one type at one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The record set.
     pub set: Option<RecordSet>,
-    /// Something that the agents never write there, in words.
+    /// Data that the agents never write there, described in words.
     pub alien: Option<String>,
 }
 
-/// What a packet from a server says about a name, if it is the answer with this id to the question for it.
-/// Public for the fuzz targets.
+/// Extracts the data for a name from a server's packet, if it is the answer with this id to the question for that
+/// name. Public for the fuzz targets.
 pub fn understand(
     packet: &[u8],
     id: u16,
@@ -190,7 +191,7 @@ async fn question(address: SocketAddr, server: &str, name: &Name, kind: RecordTy
     read(&answer, server, name, &wire_name, kind)
 }
 
-/// An answer counts only if its server is authoritative for the name; NXDOMAIN and "no data" mean absent.
+/// Reads an answer, which counts only if its server is authoritative for the name; NXDOMAIN and "no data" mean absent.
 fn read(
     answer: &Message,
     server: &str,
@@ -223,12 +224,12 @@ fn read(
     Ok(Found { set, alien })
 }
 
-/// A record's value in the normal form, if it is of this type.
+/// Returns a record's value in normal form, if the record is of this type.
 fn value(kind: RecordType, data: &RData) -> Option<String> {
     match (kind, data) {
         (RecordType::A, RData::A(address)) => Some(normalise_value(kind, &address.to_string())),
         (RecordType::Aaaa, RData::AAAA(address)) => Some(normalise_value(kind, &address.to_string())),
-        // Not quoted on the wire, so there is nothing to unquote; the strings of one record belong together.
+        // The text is not quoted on the wire, so nothing is unquoted; the strings of one record belong together.
         (RecordType::Txt, RData::TXT(text)) => {
             Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned())
         }

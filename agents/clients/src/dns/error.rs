@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::system;
 
-/// Why the authoritative servers, or one of them, gave no usable answer.
+/// A question to the authoritative servers, or one of them, that got no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
     /// The system's resolver could not say which servers are authoritative.
@@ -12,7 +12,7 @@ pub enum Error {
     Discovery {
         /// The domain.
         domain: String,
-        /// What the system's resolver said.
+        /// The resolver's error.
         source: system::Error,
     },
     /// The domain is not below any zone that has name servers.
@@ -20,13 +20,13 @@ pub enum Error {
     NoZone {
         /// The domain.
         domain: String,
-        /// What was found instead.
+        /// A description of the actual finding.
         what: String,
     },
     /// None of the server's addresses answered.
     #[error("{server} did not answer: {why}")]
     Silent {
-        /// The server, as shown to a person.
+        /// The server, as shown to people.
         server: String,
         /// The last failure.
         why: String,
@@ -36,7 +36,7 @@ pub enum Error {
     NoAddress {
         /// The server's name.
         server: String,
-        /// What the system's resolver said.
+        /// The resolver's error.
         why: String,
     },
     /// The server answered with an error, e.g. REFUSED or SERVFAIL.

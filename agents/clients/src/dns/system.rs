@@ -1,7 +1,8 @@
 //! The system's recursive resolver: `/etc/resolv.conf` and `/etc/hosts`, without the C library.
 //!
-//! glibc's `getaddrinfo` in a static binary would load the host's NSS modules and the libc that they need, so both HTTP
-//! stacks (reqwest and the SDK's) resolve through [`SystemResolver`]. There is no fallback to a public resolver.
+//! glibc's `getaddrinfo` in a static binary would load the host's NSS modules and the libc that they need, so both
+//! HTTP stacks (reqwest and the SDK's) resolve names through [`SystemResolver`]. There is no fallback to a public
+//! resolver.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -18,17 +19,17 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use thiserror::Error;
 
-/// For one name, retransmissions included. Shorter than the HTTP clients wait for a connection, so that a resolver that is
-/// silent is named as the cause.
+/// The time limit for one name, retransmissions included. It is shorter than the HTTP clients' limit for a connection,
+/// so that their errors name a silent resolver as the cause.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
-/// Why a name has no addresses.
+/// A name that could not be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
-    /// The system's resolver is not configured in a way that can be used.
+    /// The system's resolver has no usable configuration.
     #[error("cannot resolve any name: /etc/resolv.conf: {0}")]
     NotConfigured(String),
-    /// There is no such name, or it has no address.
+    /// The name does not exist, or it has no address.
     #[error("the name {0} does not resolve: it has no address")]
     NoAddress(String),
     /// The resolver gave no usable answer.
@@ -36,18 +37,18 @@ pub enum Error {
     Failed {
         /// The name.
         name: String,
-        /// What the resolver said.
+        /// The resolver's answer.
         why: String,
     },
 }
 
-/// Resolves names as the system does. Configured at first use; clones share it.
+/// A resolver that uses the system's configuration, read at first use; clones share it.
 #[derive(Clone, Debug)]
 pub struct SystemResolver(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Servers to ask instead of those in `/etc/resolv.conf`.
+    /// The servers to ask instead of those in `/etc/resolv.conf`.
     servers: Option<Vec<SocketAddr>>,
     resolver: OnceLock<TokioResolver>,
 }
@@ -59,18 +60,18 @@ impl Default for SystemResolver {
 }
 
 impl SystemResolver {
-    /// Asks the servers in `/etc/resolv.conf`. Nothing is read yet.
+    /// Creates a resolver that asks the servers in `/etc/resolv.conf`. Reads nothing yet.
     pub fn new() -> Self {
         Self(Arc::new(Inner { servers: None, resolver: OnceLock::new() }))
     }
 
-    /// Asks these recursive servers instead of those in `/etc/resolv.conf`.
+    /// Creates a resolver that asks these recursive servers instead of those in `/etc/resolv.conf`.
     pub fn asking(servers: Vec<SocketAddr>) -> Self {
         Self(Arc::new(Inner { servers: Some(servers), resolver: OnceLock::new() }))
     }
 
-    /// All addresses of a name, IPv4 before IPv6. Addresses stand for themselves, and `localhost` and names below it are
-    /// this host (RFC 6761, 6.3); neither needs a resolver.
+    /// Resolves all addresses of a name, IPv4 before IPv6. Literal addresses, and `localhost` and names below it (this
+    /// host; RFC 6761, 6.3), need no resolver.
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
         if let Some(addresses) = without_asking(name) {
             return Ok(addresses);
@@ -82,7 +83,7 @@ impl SystemResolver {
         }
     }
 
-    /// The records of another type, as the library has them.
+    /// Looks up records of another type, in the library's form.
     pub(crate) async fn lookup(
         &self,
         name: rr::Name,
@@ -132,9 +133,9 @@ fn server(address: &SocketAddr) -> NameServerConfig {
 }
 
 fn adjust(options: &mut ResolverOpts) {
-    // Both in parallel; most fleets are IPv4 first.
+    // IPv4 and IPv6 are asked in parallel; most fleets are IPv4 first.
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    // A caller that asks again wants to know what is there now.
+    // A caller that asks again wants the present state.
     options.negative_max_ttl = Some(Duration::ZERO);
 }
 
@@ -147,7 +148,7 @@ fn without_asking(name: &str) -> Option<Vec<IpAddr>> {
     local.then(|| vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)])
 }
 
-/// What a DNS library's error means, in words.
+/// Describes a DNS library's error in words.
 pub(crate) fn words(error: &NetError) -> String {
     match error {
         NetError::Timeout => "no answer in time".to_owned(),
@@ -162,7 +163,7 @@ impl reqwest::dns::Resolve for SystemResolver {
         let resolver = self.clone();
         Box::pin(async move {
             let addresses = resolver.addresses(name.as_str()).await?;
-            // Port 0 stands for the URL's.
+            // Port 0 stands for the URL's port.
             let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
             Ok(Box::new(addresses) as reqwest::dns::Addrs)
         })

@@ -1,4 +1,4 @@
-//! One question to one server: UDP with retransmission, TCP when the answer was truncated.
+//! One question to one server: UDP with retransmission, and TCP when the answer was truncated.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,14 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-/// For one question, retransmissions and TCP included.
+/// The time limit for one question, retransmissions and TCP included.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How long to wait after each transmission before the next; the last wait lasts until the time is over.
+/// The pauses after each transmission; the wait after the last one lasts until the time limit.
 const RETRANSMIT_AFTER: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis(700)];
-/// Without EDNS a server sends at most 512 bytes by UDP (RFC 1035, 4.2.1); more room costs nothing.
+/// The size of the receive buffer. Without EDNS a server sends at most 512 bytes by UDP (RFC 1035, 4.2.1); more room
+/// costs nothing.
 const UDP_BUFFER: usize = 4096;
 
-/// A question that does not desire recursion, with an id of its own.
+/// Creates a question with its own id that does not ask for recursion.
 pub(super) fn question(name: &Name, kind: RecordType) -> Message {
     let mut query = Query::query(name.clone(), kind);
     query.set_query_class(DNSClass::IN);
@@ -27,7 +28,7 @@ pub(super) fn question(name: &Name, kind: RecordType) -> Message {
     question
 }
 
-/// Asks one server. The answer matches the question, its id, and the server asked.
+/// Asks one server. The answer is checked against the question, its id and the server.
 pub(super) async fn ask(server: SocketAddr, name: &Name, kind: RecordType) -> io::Result<Message> {
     let question = question(name, kind);
     let packet = question.to_vec().map_err(io::Error::other)?;
@@ -45,7 +46,7 @@ async fn by_udp(server: SocketAddr, question: &Message, packet: &[u8]) -> io::Re
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0)).await?;
-    // Connected: the kernel drops what others send, and tells at once when nobody listens.
+    // On a connected socket, the kernel drops packets from other senders and reports at once that nothing listens.
     socket.connect(server).await?;
     for wait in RETRANSMIT_AFTER {
         socket.send(packet).await?;
@@ -57,7 +58,7 @@ async fn by_udp(server: SocketAddr, question: &Message, packet: &[u8]) -> io::Re
     receive(&socket, question).await
 }
 
-/// Waits for the answer, passing over whatever is not it.
+/// Waits for the answer, ignoring all other packets.
 async fn receive(socket: &UdpSocket, question: &Message) -> io::Result<Message> {
     let mut buffer = vec![0; UDP_BUFFER];
     loop {
@@ -77,7 +78,7 @@ async fn by_tcp(server: SocketAddr, question: &Message, packet: &[u8]) -> io::Re
     accept(&answer, question)
 }
 
-/// The answer in a packet, if it is one to this question.
+/// Parses a packet and checks that it answers this question.
 pub(super) fn accept(packet: &[u8], question: &Message) -> io::Result<Message> {
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let answer = Message::from_vec(packet).map_err(|error| invalid(error.to_string()))?;
@@ -134,7 +135,7 @@ mod tests {
         assert!(!belongs(&no_question, &question));
     }
 
-    /// A server on loopback that sends each of these packets, made from the question, for the first one it gets.
+    /// Starts a server on loopback that answers its first packet with each of these, made from the question.
     async fn server(packets: fn(&Message) -> Vec<Vec<u8>>) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();

@@ -1,5 +1,5 @@
-//! One HTTP exchange for the clients of BBB and Scalelite, whose URLs carry reusable checksums: no error made here
-//! holds a URL.
+//! One HTTP exchange for the clients of BBB and Scalelite. Their URLs carry reusable checksums, so no error created
+//! here contains a URL.
 
 use std::io::ErrorKind;
 
@@ -7,16 +7,16 @@ use reqwest::{RequestBuilder, StatusCode};
 
 use crate::http;
 
-/// More than the answer of a fleet with thousands of meetings, in bytes.
+/// The most bytes of an answer: more than a fleet with thousands of meetings sends.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
-/// Why there is no answer.
+/// An exchange that got no answer.
 pub(crate) struct Failure {
     /// The cause, for a person.
     pub(crate) words: String,
-    /// Whether nobody listens there.
+    /// Whether the connection was refused because nothing listens there.
     pub(crate) refused: bool,
-    /// Whether somebody answers whose certificate is not trusted.
+    /// Whether the server's certificate is not trusted.
     pub(crate) distrusted: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What the metadata service's answers say. Each function takes what was asked, for the error, and the body. No error holds
-//! more than a line of an answer, and none anything of credentials.
+//! Parsers for the metadata service's answers. Each function takes the path, for errors, and the body. No error quotes
+//! more than a line of an answer, and none quotes credentials.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -15,43 +15,43 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, invalid};
 
-/// How long a state's name may be, in bytes: about twice the longest one that is documented (`Warmed:Hibernated`).
+/// The longest name of a state, in bytes: about twice the longest documented one (`Warmed:Hibernated`).
 const LONGEST_STATE: usize = 40;
 
-/// Who this instance is.
+/// This instance's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The instance id.
     pub instance: InstanceId,
-    /// E.g. `eu-central-1`. It becomes part of the names of the servers that are asked, so it has that form.
+    /// The region, e.g. `eu-central-1`. It becomes part of host names that the agent asks, so its form is checked.
     pub region: String,
     /// The AWS account, 12 digits, where the document has one.
     pub account: Option<String>,
-    /// E.g. `eu-central-1a`.
+    /// The availability zone, e.g. `eu-central-1a`.
     pub availability_zone: String,
-    /// E.g. `c5.xlarge`.
+    /// The type, e.g. `c5.xlarge`.
     pub instance_type: String,
     /// The primary private address.
     pub private_ipv4: Ipv4Addr,
 }
 
-/// EC2 will take this spot instance back.
+/// A notice that EC2 will reclaim this spot instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpotNotice {
-    /// `terminate`, `stop` or `hibernate`.
+    /// The action: `terminate`, `stop` or `hibernate`.
     pub action: String,
-    /// When, in seconds since 1970.
+    /// The time of the action, in seconds since 1970.
     pub time: u64,
 }
 
-/// EC2 has planned something for this instance.
+/// An event that EC2 has scheduled for this instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maintenance {
-    /// `instance-reboot`, `system-reboot`, `system-maintenance`, `instance-retirement` or `instance-stop`.
+    /// The kind: `instance-reboot`, `system-reboot`, `system-maintenance`, `instance-retirement` or `instance-stop`.
     pub code: String,
-    /// `active` while it is to come or under way, else `completed` or `canceled`.
+    /// The state: `active` before and during the event, then `completed` or `canceled`.
     pub state: String,
-    /// The earliest time at which it begins, in seconds since 1970.
+    /// The earliest time at which the event begins, in seconds since 1970.
     pub not_before: u64,
 }
 
@@ -60,15 +60,15 @@ pub struct Maintenance {
 pub struct RoleCredentials {
     /// The public part.
     pub access_key_id: String,
-    /// What requests are signed with.
+    /// The key that signs requests.
     pub secret_access_key: SecretString,
-    /// What makes the two valid.
+    /// The token that makes the two keys valid.
     pub session_token: SecretString,
-    /// RFC 3339.
+    /// The expiry, as RFC 3339 writes it.
     pub expiration: String,
 }
 
-/// The identity document.
+/// Parses the identity document.
 pub fn identity(path: &str, body: &[u8]) -> Result<Identity, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -96,7 +96,7 @@ pub fn identity(path: &str, body: &[u8]) -> Result<Identity, Error> {
     })
 }
 
-/// A spot instance's notice.
+/// Parses a spot instance's interruption notice.
 pub fn spot_notice(path: &str, body: &[u8]) -> Result<SpotNotice, Error> {
     #[derive(Deserialize)]
     struct Notice {
@@ -107,7 +107,7 @@ pub fn spot_notice(path: &str, body: &[u8]) -> Result<SpotNotice, Error> {
     Ok(SpotNotice { action: plain(path, action)?, time: rfc3339(path, &time)? })
 }
 
-/// When a rebalance recommendation was made, in seconds since 1970.
+/// Parses a rebalance recommendation; returns its time in seconds since 1970.
 pub fn rebalance_notice(path: &str, body: &[u8]) -> Result<u64, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -118,7 +118,7 @@ pub fn rebalance_notice(path: &str, body: &[u8]) -> Result<u64, Error> {
     rfc3339(path, &notice_time)
 }
 
-/// The scheduled events, in the service's order.
+/// Parses the scheduled events, in the service's order.
 pub fn maintenance(path: &str, body: &[u8]) -> Result<Vec<Maintenance>, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -136,30 +136,30 @@ pub fn maintenance(path: &str, body: &[u8]) -> Result<Vec<Maintenance>, Error> {
     understood.collect()
 }
 
-/// An address alone.
+/// Parses an answer that is an address.
 pub fn address<A: std::str::FromStr + Into<IpAddr>>(path: &str, body: &[u8]) -> Result<A, Error> {
-    // Not quoted: whatever answers there may be no metadata service at all.
+    // Not quoted: the answer may come from something other than a metadata service.
     text(path, body)?.parse().map_err(|_| invalid(path, "it is not an address"))
 }
 
-/// The state that Auto Scaling wants, such as `Warmed:Stopped`: a word, known to this version or not.
+/// Parses the state that Auto Scaling wants, such as `Warmed:Stopped`: a word, whether or not this version knows it.
 pub fn state(path: &str, body: &[u8]) -> Result<String, Error> {
     let text = text(path, body)?;
     let word = (1..=LONGEST_STATE).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || ":_-".contains(c));
-    // Not quoted: whatever answers there may be no metadata service at all.
+    // Not quoted: the answer may come from something other than a metadata service.
     if word { Ok(text.to_owned()) } else { Err(invalid(path, "it is not a state such as InService")) }
 }
 
-/// A name alone.
+/// Parses an answer that is a name.
 pub fn line(path: &str, body: &[u8]) -> Result<String, Error> {
     plain(path, text(path, body)?.to_owned())
 }
 
-/// The name of the instance's role: the first line; `None` where there is none.
+/// Parses the name of the instance's role, the first line; returns `None` where there is none.
 pub fn role(path: &str, body: &[u8]) -> Result<Option<String>, Error> {
     let first = text(path, body)?.lines().next().map(str::trim).filter(|role| !role.is_empty());
-    // IAM's rule for the names of roles: what else stands there must not become part of what is asked next.
+    // IAM's rule for role names: anything else must not become part of the next request's path.
     let usual = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     match first {
         Some(role) if !role.chars().all(usual) || matches!(role, "." | "..") => {
@@ -169,7 +169,7 @@ pub fn role(path: &str, body: &[u8]) -> Result<Option<String>, Error> {
     }
 }
 
-/// A role's credentials.
+/// Parses a role's credentials.
 pub fn credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -180,7 +180,7 @@ pub fn credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
         token: Option<String>,
         expiration: Option<String>,
     }
-    // serde_json quotes parts of what it cannot read, and this is a secret: only the place is told.
+    // serde_json quotes parts of what it cannot read, and this is a secret: the error gives only the position.
     let answer: Answer = serde_json::from_slice(body).map_err(|error| {
         invalid(path, &format!("not the expected JSON at line {} column {}", error.line(), error.column()))
     })?;
@@ -196,7 +196,7 @@ pub fn credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
             let session_token = SecretString::from(session_token);
             Ok(RoleCredentials { access_key_id, secret_access_key, session_token, expiration })
         }
-        // E.g. AssumeRoleUnauthorizedAccess: the role does not trust EC2. What is no such word may be anything.
+        // E.g. AssumeRoleUnauthorizedAccess: the role does not trust EC2. Only a plain word is quoted.
         Answer { code: Some(code), .. }
             if code != "Success" && code.bytes().all(|byte| byte.is_ascii_alphabetic()) =>
         {
@@ -210,7 +210,7 @@ fn text<'a>(path: &str, body: &'a [u8]) -> Result<&'a str, Error> {
     std::str::from_utf8(body).map(str::trim).map_err(|_| invalid(path, "it is not text"))
 }
 
-/// A text that people may be shown.
+/// Checks that a text is safe to show to people.
 fn plain(path: &str, text: String) -> Result<String, Error> {
     if text.contains(char::is_control) {
         return Err(invalid(path, &format!("{text:?} has control characters")));
@@ -222,7 +222,7 @@ fn json<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| invalid(path, &error.to_string()))
 }
 
-/// Seconds since 1970 of a time such as `2026-01-31T23:59:59Z`.
+/// Parses a time such as `2026-01-31T23:59:59Z` into seconds since 1970.
 fn rfc3339(path: &str, text: &str) -> Result<u64, Error> {
     let seconds = DateTime::from_str(text, Format::DateTime).ok().map(|time| time.secs());
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());

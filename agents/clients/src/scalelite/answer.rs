@@ -1,4 +1,4 @@
-//! What Scalelite's answers mean. The HTTP status alone does not say it: see `scalelite::Error`.
+//! The meaning of Scalelite's answers. The HTTP status alone does not tell it: see `scalelite::Error`.
 
 use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
@@ -9,15 +9,15 @@ use super::{Error, Listing, Server};
 use crate::bbb::envelope;
 use crate::untrusted;
 
-/// How Scalelite begins its 404 for an id that it does not know.
+/// The beginning of Scalelite's 404 for an id that it does not know.
 pub(super) const UNKNOWN_SERVER: &str = "Couldn't find server";
-/// How its 400 begins and ends for an entry that was deleted while it worked on the call.
+/// The beginning and the end of its 400 for an entry that was deleted while it worked on the call.
 pub(super) const DELETED_SERVER: (&str, &str) = ("Server with id ", " is deleted");
 const EMPTY_POOL: &str = "No servers are configured";
 const CONFLICT: &str = "Servers list concurrently modified";
 const PANIC_INCOMPLETE: &str = "Couldn't disable server";
 
-/// A whole answer to one call. The body is wiped at the end: it holds the secrets of all hosts.
+/// A complete answer to one call. The body holds the secrets of all hosts and is wiped at the end.
 pub struct Answer {
     action: String,
     changing: bool,
@@ -25,32 +25,32 @@ pub struct Answer {
     body: Zeroizing<Vec<u8>>,
 }
 
-/// The answer to `deleteServer` and `panicServer`. Its value is a sentence in some versions, so only its key counts.
+/// The answer to `deleteServer` and `panicServer`. Some versions give a sentence as its value, so only the key counts.
 #[derive(Deserialize)]
 struct Done {
     #[serde(rename = "success")]
     _success: IgnoredAny,
 }
 
-/// An error that Scalelite words itself (a string), or one of Rails (`{"status":500,"error":"..."}`).
+/// An error in Scalelite's own words (a string), or one of Rails (`{"status":500,"error":"..."}`).
 #[derive(Deserialize)]
 struct Worded {
     error: String,
 }
 
 impl Answer {
-    /// The answer to `action`, in words for errors, that came with this HTTP status and body; `changing` tells whether the
-    /// call was one that changes anything.
+    /// Creates an answer to `action` (a phrase for errors) from the HTTP status and the body; `changing` says whether
+    /// the call was one that changes anything.
     pub fn new(action: String, changing: bool, status: u16, body: Vec<u8>) -> Self {
         Self { action, changing, status, body: Zeroizing::new(body) }
     }
 
-    /// The value inside a good answer.
+    /// Parses the value of a successful answer.
     fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         if !(200..300).contains(&self.status) {
             return Err(self.failure());
         }
-        // serde's own words may quote the value that it does not like, which may be a secret: only where goes out.
+        // serde's message may quote a value that it rejects, which may be a secret: only the position is passed on.
         serde_json::from_slice(&self.body).map_err(|error| match self.refusal() {
             Some(refusal) => refusal,
             None if error.is_data() => self.unexpected(format!(
@@ -62,23 +62,23 @@ impl Answer {
         })
     }
 
-    /// Whether this says that the pool is empty.
+    /// Reports whether this says that the pool is empty.
     fn is_empty_pool(&self) -> bool {
         self.status == 404 && self.words().is_some_and(|words| words == EMPTY_POOL)
     }
 
-    /// Whether this says that there is no such entry. A proxy's 404 does not.
+    /// Reports whether this says that the entry does not exist. A proxy's 404 does not.
     pub fn is_unknown_server(&self) -> bool {
         self.status == 404 && self.words().is_some_and(|words| words.starts_with(UNKNOWN_SERVER))
     }
 
-    /// Whether this says that not all meetings of an entry could be ended, in Scalelite's words.
+    /// Returns Scalelite's message if this says that not all meetings of an entry could be ended.
     pub fn panic_incomplete(&self) -> Option<String> {
         let words = self.words().filter(|_| self.status == 400)?;
         words.starts_with(PANIC_INCOMPLETE).then_some(words)
     }
 
-    /// The list of entries inside.
+    /// Parses the list of entries.
     pub fn listing(self) -> Result<Listing, Error> {
         let action = self.action.clone();
         if self.is_empty_pool() {
@@ -88,7 +88,7 @@ impl Answer {
         Ok(Listing { action, items })
     }
 
-    /// The one entry inside.
+    /// Parses the one entry.
     pub fn server(self) -> Result<Server, Error> {
         let action = self.action.clone();
         let Item(entry) = self.json()?;
@@ -96,7 +96,7 @@ impl Answer {
         server.map_err(|what| Error::Unexpected { action, what })
     }
 
-    /// Whether it says that what was asked is done.
+    /// Checks that this confirms the call.
     pub fn done(self) -> Result<(), Error> {
         self.json::<Done>().map(drop)
     }
@@ -132,7 +132,7 @@ impl Answer {
     }
 }
 
-/// What a status means that comes without Scalelite's own words, mostly from a proxy before it.
+/// Explains a status that comes without Scalelite's own words, mostly from a proxy in front of it.
 fn usual_meaning(status: u16) -> &'static str {
     match status {
         300..=399 => "a redirect, which is not followed; configure the address that it leads to (https?)",

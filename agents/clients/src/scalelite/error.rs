@@ -1,59 +1,59 @@
-//! Why Scalelite did not do what was asked.
+//! Failures of calls to Scalelite.
 
 use super::answer::{DELETED_SERVER, UNKNOWN_SERVER};
 
-/// Why a call to Scalelite failed. `action` says what was asked, of which entry and of which Scalelite, e.g. `enable
-/// entry 5d0a of Scalelite at https://scalelite.example.org`. No text here holds a secret or a URL with a query.
+/// A call to Scalelite that failed. `action` names the call, the entry and the Scalelite, e.g. `enable entry 5d0a of
+/// Scalelite at https://scalelite.example.org`. No text here holds a secret or a URL with a query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The configured address is none.
+    /// The configured address is not usable.
     #[error(
         "the Scalelite address is not an http or https URL with a host and without user name, query or fragment; \
          expected is e.g. https://scalelite.example.org"
     )]
     Address,
-    /// No whole answer came; what was asked may have happened or not.
+    /// No complete answer came; the action may have happened or not.
     #[error("cannot {action}: {words}")]
     Transport {
-        /// What was asked.
+        /// The action.
         action: String,
         /// The cause.
         words: String,
     },
-    /// Somebody answered whose certificate is not trusted; nothing was sent.
+    /// The server's certificate is not trusted; nothing was sent.
     #[error("cannot {action}: {words}")]
     Distrusted {
-        /// What was asked.
+        /// The action.
         action: String,
-        /// What is wrong with the certificate.
+        /// The defect of the certificate.
         words: String,
     },
-    /// Scalelite answered that it will not (HTTP 200 with `FAILED` inside).
+    /// Scalelite refused (HTTP 200 with `FAILED` in the body).
     #[error("cannot {action}: Scalelite refused: {message} ({key}){}", hint(key))]
     Refused {
-        /// What was asked.
+        /// The action.
         action: String,
         /// The `messageKey`.
         key: String,
         /// The `message`.
         message: String,
     },
-    /// Another HTTP status than expected, from Scalelite or a proxy before it.
+    /// The HTTP status is not the expected one; it comes from Scalelite or a proxy in front of it.
     #[error("cannot {action}: HTTP status {status}: {message}")]
     Http {
-        /// What was asked.
+        /// The action.
         action: String,
         /// The status.
         status: u16,
-        /// Scalelite's own words, or what the status usually means here.
+        /// Scalelite's own words, or the usual meaning of the status.
         message: String,
     },
-    /// The answer is none that Scalelite gives.
+    /// The answer is not one that Scalelite gives.
     #[error("cannot {action}: the answer is {what}")]
     Unexpected {
-        /// What was asked.
+        /// The action.
         action: String,
-        /// What came instead.
+        /// A description of the actual answer.
         what: String,
     },
     /// Scalelite could not end all of the entry's meetings; each further call ends or forgets at least one more.
@@ -61,25 +61,25 @@ pub enum Error {
     PanicIncomplete {
         /// The entry.
         id: String,
-        /// Scalelite's words.
+        /// Scalelite's message.
         message: String,
     },
-    /// A change collided with somebody else's, or Scalelite's Redis is away: it may have happened or not, so list again
-    /// before repeating it.
+    /// The change collided with another one, or Scalelite's Redis is down. It may have happened or not, so list the
+    /// servers again before repeating it.
     #[error("cannot {action}: {message} (HTTP status {status})")]
     Conflict {
-        /// What was asked.
+        /// The action.
         action: String,
-        /// 400 when Scalelite says what it is, 500 when it does not.
+        /// The status: 400 when Scalelite names the cause, 500 when it does not.
         status: u16,
-        /// Scalelite's words, or ours for a bare 500.
+        /// Scalelite's message, or ours for a bare 500.
         message: String,
     },
 }
 
 impl Error {
-    /// Whether listing the servers again and doing what is left may succeed without anybody's doing. Never repeat a
-    /// call without that look: it may have happened already.
+    /// Reports whether listing the servers again and doing the rest may succeed without an operator's action. Never
+    /// repeat a call without listing first: it may have happened already.
     pub fn is_retryable(&self) -> bool {
         if self.is_gone() {
             return true;
@@ -91,8 +91,8 @@ impl Error {
         }
     }
 
-    /// Whether the entry that the call was for does not exist (any more): whoever planned it looks again. Scalelite says it
-    /// otherwise when the entry goes while it works on the call.
+    /// Reports whether the call's entry does not exist (any more), so that the caller has to list and plan again.
+    /// Scalelite words it differently when the entry is deleted during the call.
     pub fn is_gone(&self) -> bool {
         let Self::Http { status, message, .. } = self else { return false };
         match status {

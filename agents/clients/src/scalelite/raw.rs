@@ -1,5 +1,6 @@
-//! An entry as it comes. Reading accepts whatever JSON is in it, so that one odd entry does not hide all others; what it
-//! means is asked later, of the entries that matter. Values that may be secrets are copied into wiped memory only.
+//! An entry before its values are interpreted. Parsing accepts any JSON in it, so that one odd entry does not hide all
+//! others; only the values of the entries that matter are interpreted later. Values that may be secrets are copied
+//! only into memory that is wiped.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,10 +15,10 @@ use serde_json::Value;
 use super::Server;
 use crate::untrusted::clean;
 
-/// More entries than any pool has; a list of nothings could have millions.
+/// The most entries: more than any pool has. A list of nulls could have millions.
 const MAX_ITEMS: usize = 10_000;
 
-/// An entry before its values are understood. Unknown keys are fine: newer versions have more.
+/// An entry before its values are interpreted. Unknown keys are fine: newer versions have more.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Raw {
@@ -28,7 +29,7 @@ pub(super) struct Raw {
     load: Plain,
     load_multiplier: Plain,
     online: Plain,
-    /// A null is an empty tag; only where the key is missing there are no tags.
+    /// The tag. A null is an empty tag; only a missing key means that this Scalelite has no tags.
     #[serde(deserialize_with = "present")]
     tag: Option<Plain>,
 }
@@ -37,30 +38,30 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Plain>, 
     Plain::deserialize(deserializer).map(Some)
 }
 
-/// A place in the list: an entry, or something that is none.
+/// An item of the list: an entry, or a value that is none.
 #[derive(Debug, Default)]
 pub(super) struct Item(pub(super) Option<Raw>);
 
-/// A value of JSON, but of a list or an object only that it is one: they could be of any size.
+/// A JSON value; of a list or an object, which could be of any size, only its type.
 #[derive(Debug, Default)]
 struct Plain(Value);
 
-/// A text, or nothing usable.
+/// A text, or no usable one.
 #[derive(Debug, Default)]
 struct Secret(Option<SecretString>);
 
 impl Raw {
-    /// The name of the host that this entry leads to.
+    /// Returns the name of the host in this entry's URL.
     pub(super) fn host(&self) -> Option<String> {
         self.url.0.as_str().and_then(normalise_url).as_deref().and_then(host_of).map(str::to_owned)
     }
 
-    /// Whether this is an entry of the host with this name.
+    /// Reports whether this is an entry of the host with this name.
     pub(super) fn has_host(&self, name: &str) -> bool {
         self.host().as_deref() == Some(name)
     }
 
-    /// Understands the values, or says which one of which entry it cannot.
+    /// Interprets the values, or says which value of which entry is not usable.
     pub(super) fn server(self) -> Result<Server, String> {
         let Self { id, url, secret, state, load, load_multiplier, online, tag } = self;
         let (Plain(id), Plain(url), Plain(state), Plain(online)) = (id, url, state, online);
@@ -97,7 +98,7 @@ impl Raw {
 }
 
 fn unknown(key: &str, value: &Value) -> String {
-    // What is in them is nobody's to know: it may be whole entries, with their secrets.
+    // Their content is not shown: it may be whole entries, with their secrets.
     let shown = match value {
         Value::Object(_) => "an object".to_owned(),
         Value::Array(_) => "a list".to_owned(),
@@ -106,7 +107,8 @@ fn unknown(key: &str, value: &Value) -> String {
     format!("an unknown {key}: {shown}")
 }
 
-/// A JSON number, or one in a string (Scalelite writes multipliers so); none for null and for what is not finite.
+/// Reads a JSON number, or one in a string (as Scalelite writes multipliers); `None` for null and for a number that is
+/// not finite.
 fn number(value: &Value) -> Result<Option<f64>, ()> {
     let number = match value {
         Value::Null => return Ok(None),
@@ -117,13 +119,13 @@ fn number(value: &Value) -> Result<Option<f64>, ()> {
     Ok(Some(number).filter(|number| number.is_finite()))
 }
 
-/// What is made of one kind of JSON value; any other kind gives the default.
+/// A result made from one type of JSON value; a value of any other type gives the default.
 trait Lenient: Default {
     fn of_text(_: &str) -> Self {
         Self::default()
     }
 
-    /// Of a null, a truth value or a number; of a list or an object that is passed over, an empty one.
+    /// Handles a null, a boolean or a number; a list or an object that is skipped comes as an empty one.
     fn of_other(_: Value) -> Self {
         Self::default()
     }
@@ -174,7 +176,7 @@ impl<'de> Deserialize<'de> for Item {
     }
 }
 
-/// The whole list of them.
+/// The whole list of items.
 #[derive(Debug)]
 pub(super) struct Items(pub(super) Vec<Item>);
 

@@ -1,4 +1,4 @@
-//! An entry as Scalelite shows it.
+//! An entry of Scalelite's list of servers.
 
 use std::collections::BTreeSet;
 
@@ -9,28 +9,29 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Error;
 use super::raw::{Item, Raw};
 
-/// An entry of Scalelite's list of servers (observed on 1.8.5; `tag` exists since 1.6.0).
+/// An entry as Scalelite lists it (observed on 1.8.5; `tag` exists since 1.6.0).
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Scalelite's id: a UUID, or the host name where `SERVER_ID_IS_HOSTNAME` is set.
     pub id: String,
-    /// The host's API as it was added, not normalised.
+    /// The URL of the host's API as it was added, not normalised.
     pub url: String,
     /// Its administrative state.
     pub state: State,
-    /// Its load; none while Scalelite has not polled it successfully, or when the load is infinite.
+    /// Its load; `None` while Scalelite has not polled it successfully, or when the load is infinite.
     pub load: Option<f64>,
     /// Whether the last polls reached it.
     pub online: bool,
-    /// What its load is multiplied with; none where Scalelite answers null.
+    /// Its load's multiplier; `None` where Scalelite answers null.
     pub multiplier: Option<f64>,
-    /// Its tag; none where this Scalelite has no tags.
+    /// Its tag; `None` where this Scalelite has no tags.
     pub tag: Option<String>,
     pub(super) secret: SecretString,
 }
 
 impl Server {
-    /// The entry for planning, compared with the host's present URL (normalised) and secret: no secret gets into it.
+    /// Returns the entry for planning, compared with the host's present URL (normalised) and secret. Contains no
+    /// secret.
     pub fn entry(&self, own_url: &str, own_secret: &SecretString) -> Entry {
         Entry {
             id: self.id.clone(),
@@ -48,35 +49,35 @@ impl Server {
     }
 }
 
-/// Compares in a time that tells nothing but the lengths.
+/// Compares in a time that reveals only the lengths.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
-/// The whole pool as Scalelite lists it. Entries of other hosts are counted and nothing else: whatever is odd about them is
-/// no reason not to look after the own ones.
+/// The whole pool as Scalelite lists it. The entries of other hosts are only counted: an odd one among them must not
+/// keep the agent from managing its own.
 #[derive(Debug)]
 pub struct Listing {
-    /// What was asked, for errors.
+    /// The call, for errors.
     pub(super) action: String,
     pub(super) items: Vec<Item>,
 }
 
 impl Listing {
-    /// How many entries there are, of whatever host.
+    /// Returns the number of entries, those of other hosts included.
     pub fn count(&self) -> usize {
         self.items.len()
     }
 
-    /// The host names that the entries lead to. An entry without a usable URL leads nowhere.
+    /// Returns the host names in the entries' URLs. An entry without a usable URL has none.
     pub fn names(&self) -> BTreeSet<Name> {
         let entries = self.items.iter().filter_map(|item| item.0.as_ref());
         entries.filter_map(Raw::host).map(|host| Name::remote(&host)).collect()
     }
 
-    /// The entries of the host that this URL (normalised) leads to, or why one of them cannot be understood. They are found
-    /// by its name: BBB's scheme and port may have been others when they were added. An entry without a usable URL is
-    /// nobody's.
+    /// Returns the entries whose URL has the host of this URL (normalised), or the reason why one of them cannot be
+    /// understood. Only the host's name is compared: BBB's scheme and port may have been different when the entry was
+    /// added. An entry without a usable URL belongs to no host.
     pub fn own(self, url: &str) -> Result<Vec<Server>, Error> {
         let Self { action, items } = self;
         let entries = items.into_iter().filter_map(|item| item.0);

@@ -10,10 +10,10 @@ use tokio::io::AsyncReadExt;
 
 use super::{Error, SecretReference};
 
-/// Far above any real secret, in bytes.
+/// The most bytes of a file: far more than any real secret has.
 const MAX_SIZE: usize = 64 * 1024;
 
-/// Says so when others than its owner may read the file. It is no error: a group of the agent's own is a fair choice.
+/// Warns when anyone but its owner may read the file. That is no error: the agent's own group is a sensible reader.
 pub(super) fn warn_if_shared(path: &Path) {
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
     if mode & 0o077 != 0 {
@@ -43,12 +43,12 @@ async fn bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
         }
         _ => format!("reading {} failed: {error}", path.display()),
     };
-    // Opening a pipe could wait for ever.
+    // Opening a pipe could block without limit.
     if !tokio::fs::metadata(path).await.map_err(explain)?.is_file() {
         return Err(format!("{} is not a regular file", path.display()));
     }
     let file = tokio::fs::File::open(path).await.map_err(explain)?;
-    // One piece from the start: growing would leave copies behind that nobody wipes.
+    // The buffer has its full size from the start: growing would leave copies behind that are never wiped.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SIZE + 1));
     let mut limited = file.take(u64::try_from(MAX_SIZE + 1).unwrap_or(u64::MAX));
     limited.read_to_end(&mut bytes).await.map_err(explain)?;

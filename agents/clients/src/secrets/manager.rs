@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use super::{Error, SecretReference};
 use crate::aws::{self, SdkConfig};
 
-/// Reads the current version of the secret, whole or the text of one key.
+/// Reads the current version of the secret: its whole text, or the text of one key.
 pub(super) async fn read(
     aws: &SdkConfig,
     reference: &SecretReference,
@@ -57,8 +57,8 @@ impl From<String> for Text {
     }
 }
 
-/// The text of one key of a secret that is a JSON object, or what is wrong with it. The errors do not quote the JSON parser, which
-/// may quote the secret.
+/// Returns the text of one key of a secret that is a JSON object, or else the defect. The errors do not quote the JSON
+/// parser, which may quote the secret.
 pub fn pick(text: &str, key: &str) -> Result<SecretString, String> {
     let mut object: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|_| {
         format!(

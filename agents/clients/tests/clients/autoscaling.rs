@@ -29,7 +29,7 @@ impl Rig {
         let cloud = Cloud::start(Options::default()).await.unwrap();
         let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
         let names = SystemResolver::asking(vec![cloud.resolver.address()]);
-        // The settings' region is not the host's: Route 53 may be asked elsewhere.
+        // The settings name another region than the host's: Route 53 may be used from elsewhere.
         let config = aws::sdk_config(&Tls::new(None), &names, &imds, "us-east-1").await.unwrap();
         let config = config.into_builder().endpoint_url(cloud.aws_url()).build();
         let instance = InstanceId::parse(cloud.imds.instance()).unwrap();
@@ -105,7 +105,7 @@ async fn a_hook_holds_the_instance_until_it_is_completed() {
         let rig = Rig::start().await;
         rig.cloud.fleet.terminate(rig.id()).unwrap();
         for _ in 0..2 {
-            // One heartbeat timeout would be over after the second of these.
+            // Without the heartbeat, the timeout would be over after the second of these.
             rig.cloud.clock.advance(Duration::from_secs(600));
             rig.heartbeat().await.unwrap();
             assert_eq!(rig.state(), LifecycleState::TerminatingWait);

@@ -54,7 +54,7 @@ impl Rig {
     }
 }
 
-/// By name: the address comes from the cloud's own resolver, and the certificate must be for that name.
+/// The endpoint is a name: its address comes from the cloud's own resolver, and the certificate must be for that name.
 async fn config(cloud: &Cloud, tls: &Tls) -> SdkConfig {
     let names = SystemResolver::asking(vec![cloud.resolver.address()]);
     let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
@@ -69,7 +69,7 @@ async fn the_instances_role_by_name_over_tls() {
     for _ in 0..3 {
         assert!(rig.read(SCALELITE_SECRET_ID).await.unwrap().contains("sandbox-loadbalancer-secret"));
     }
-    // The token once, the role and its keys for every call.
+    // The token is fetched once, the role and its keys for every call.
     assert_eq!(rig.asked(ServiceName::Imds), 1 + 3 * 2);
     assert_eq!(rig.asked(ServiceName::SecretsManager), 3);
     assert!(rig.cloud.resolver.asked(sandbox::cloud::AWS_NAME) > 0);

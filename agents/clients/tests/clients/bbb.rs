@@ -31,7 +31,7 @@ async fn canned(status: u16, body: impl Into<Vec<u8>>) -> (Served, Bbb) {
     (served, client)
 }
 
-/// The error's words, which must hold nothing secret.
+/// Returns the error's words and checks that they hold no secret.
 #[track_caller]
 fn words(error: &Error) -> String {
     for shown in [error.to_string(), format!("{error:?}")] {
@@ -127,7 +127,7 @@ async fn a_bbb_without_chat_messages_is_told_apart() {
         assert!(error.is_unsupported() && !error.is_retryable(), "{error:?}");
         assert!(words(&error).contains("has no sendChatMessage"), "{error}");
     }
-    // That BBB is away, or has another secret, says nothing about its version.
+    // A BBB that is down or has another secret reveals nothing about its version.
     bbb.set_mode(Mode::Starting);
     let error = client.send_chat_message("room", MESSAGE, "agent").await.unwrap_err();
     assert!(error.is_retryable() && !error.is_unsupported(), "{error:?}");
@@ -139,7 +139,7 @@ async fn a_bbb_without_chat_messages_is_told_apart() {
     words(&error);
 }
 
-/// Answers every call with success and keeps its query.
+/// A service that answers every call with success and keeps its query.
 #[derive(Default)]
 struct Queries(Mutex<Vec<String>>);
 
@@ -289,7 +289,7 @@ async fn an_installation_is_read_as_its_installer_leaves_it() {
     let directory = tempfile::tempdir().unwrap();
     let files = HostFiles::absent(directory.path());
     refused(read(&files).await, true, &["not installed yet", "bbb-web.properties does not exist"]);
-    // Unpacked but not configured: the shipped URL and secret are nobody's.
+    // Unpacked but not configured: the shipped URL and secret belong to no host.
     files.write_defaults().unwrap();
     refused(read(&files).await, true, &["not installed yet", "bbb-web.properties does not exist"]);
 
@@ -328,7 +328,7 @@ async fn files_that_cannot_be_used_are_named() {
     const URL: &str = "bigbluebutton.web.serverURL=https://BBB.example.org:443/\n";
     let text = |rest: &str| format!("{URL}{rest}").into_bytes();
 
-    // Missing keys may still come; blank and broken values are somebody's mistake.
+    // Missing keys may still come; blank and broken values are mistakes.
     refused(with(b"").await, true, &["has securitySalt", "overrides", "shipped"]);
     refused(with(b"securitySalt=marked").await, true, &["has bigbluebutton.web.serverURL"]);
     refused(
@@ -349,12 +349,12 @@ async fn files_that_cannot_be_used_are_named() {
         ("https://bbb.example.org", "marked ü")
     );
     assert_eq!(good.checksum, Algorithm::Sha256);
-    // ISO-8859-1, and defaults that fill what the overrides leave out.
+    // ISO-8859-1, and defaults that supply the keys missing from the overrides.
     fs::write(&shipped, text("securitySalt=marked-default")).unwrap();
     assert_eq!(with(b"securitySalt=m\xfc").await.unwrap().secret.expose_secret(), "mü");
     assert_eq!(with(b"").await.unwrap().secret.expose_secret(), "marked-default");
 
-    // A machine image made of a running host brings that host's settings.
+    // A machine image made from a running host brings that host's settings.
     let foreign = format!("securitySalt=marked\n{}", URL.replace("BBB.", "bbb2."));
     refused(
         with(foreign.as_bytes()).await,

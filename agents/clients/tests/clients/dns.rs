@@ -187,7 +187,7 @@ async fn a_zone_is_found_from_its_apex_and_from_below() {
     ] {
         assert_eq!(rig.discover(domain, apex).await.unwrap().shown(), shown, "{domain}");
     }
-    // The resolver is asked for these and nothing else, in particular not for any host's name.
+    // The resolver is asked for these names and no others, in particular for no host's name.
     let asked: BTreeSet<String> = rig.cloud.resolver.queries().into_iter().map(|query| query.name).collect();
     let expected = [
         "deep.fleet.example.org.",
@@ -238,7 +238,7 @@ async fn the_systems_resolver() {
     let absent = resolver.addresses("absent.example.org").await.unwrap_err();
     assert_eq!(absent, system::Error::NoAddress("absent.example.org".into()));
 
-    // What was absent is asked for again: the resolver before us may have learned of it.
+    // An absent name is asked for again: the resolver behind ours may have learned of it.
     let set = Set::simple("absent.example.org", Kind::A, 60, &["203.0.113.10"]);
     cloud.route53.put(&cloud.zone_id, set).unwrap();
     cloud.resolver.flush();

@@ -1,4 +1,4 @@
-//! Trust, limits and words of the HTTP clients.
+//! Trust, limits and error messages of the HTTP clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use sandbox::tls::Authority;
 
 const MARK: &str = "checksum=MARKED";
 
-/// Redirects `/away`, echoes headers at `/headers`, else answers with ten bytes.
+/// A service that redirects `/away`, echoes headers at `/headers`, and answers with ten bytes elsewhere.
 struct Web;
 
 impl Service for Web {
@@ -49,7 +49,7 @@ impl Service for Web {
 
 struct Rig {
     address: SocketAddr,
-    /// The listener lives as long as this.
+    /// The listener lives as long as this gate.
     _gate: Gate,
     faults: Faults,
     journal: Journal,

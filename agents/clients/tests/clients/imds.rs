@@ -75,7 +75,7 @@ async fn what_ec2_plans() {
     let rig = Rig::start(Options::default()).await;
     assert_eq!(rig.imds.rebalance_notice().await.unwrap(), None);
     assert_eq!(rig.imds.maintenance().await.unwrap(), []);
-    // As the EC2 user guide shows it.
+    // An event as the EC2 user guide shows it.
     let reboot = serde_json::json!({
         "NotBefore": "21 Jan 2019 09:00:43 GMT",
         "Code": "system-reboot",
@@ -258,7 +258,7 @@ impl Service for Parrot {
     }
 }
 
-/// The listener lives as long as its gate.
+/// Starts a parrot, whose listener lives as long as its gate.
 async fn parrot(body: &[u8]) -> (Imds, Gate) {
     let service: Arc<dyn Service> = Arc::new(Parrot(body.to_vec()));
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

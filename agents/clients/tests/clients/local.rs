@@ -1,4 +1,4 @@
-//! What a host looks at on itself for its metrics: the certificate that it shows, and whether coturn answers.
+//! The host's checks of itself for its metrics: the certificate that it presents, and whether coturn answers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use tokio_rustls::TlsAcceptor;
 
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
-/// A server whose certificate ends in that year. What the first client sent after the greeting comes through the channel.
+/// Starts a server whose certificate ends in that year. The channel gives the bytes that the first client sent after
+/// the handshake.
 async fn server(
     end: i32,
     versions: &[&'static rustls::SupportedProtocolVersion],
@@ -39,7 +40,7 @@ async fn server(
         let (stream, _) = listener.accept().await.unwrap();
         let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
         let mut all = Vec::new();
-        // The client does not say goodbye.
+        // The client closes the connection without a TLS alert.
         let _ = stream.read_to_end(&mut all).await;
         sender.send(all).unwrap();
     });
@@ -49,7 +50,7 @@ async fn server(
 #[tokio::test]
 async fn the_end_of_whatever_certificate_is_shown() {
     for versions in [&[&TLS12][..], &[&TLS13]] {
-        // Expired, unknown, for another name; from 2050 on the time is written otherwise (RFC 5280, 4.1.2.5).
+        // Expired, unknown, for another name; from 2050 on the time has another format (RFC 5280, 4.1.2.5).
         for (year, seconds) in [(2020, 1_577_923_200), (2049, 2_493_158_400), (2050, 2_524_694_400)] {
             let (address, received) = server(year, versions).await;
             let end = certificate::end(address, "vc-1.example.org").await;
@@ -71,7 +72,7 @@ async fn who_shows_no_certificate_is_told() {
     assert!(refused.to_string().contains("refused"), "{refused}");
 }
 
-/// A TURN server that does this with the datagrams it gets, by number: the bytes of its answer.
+/// Starts a TURN server that answers each datagram, by its number, with the bytes of this function.
 async fn turn(answer: impl Fn(usize, &[u8]) -> Option<Vec<u8>> + Send + 'static) -> SocketAddr {
     let socket = UdpSocket::bind(ANY).await.unwrap();
     let address = socket.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The recordings that still have to leave the host: a real spool, and a Redis behind a real socket.
+//! The recordings that have not left the host yet: a real spool, and a Redis behind a real socket.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ impl Host {
         self.spool.look().await.unwrap()
     }
 
-    /// What the only recording waits for.
+    /// Returns the step that the only recording waits for.
     async fn waits(&self) -> Option<Waits> {
         let found = self.look().await;
         assert_eq!((found.failed.len(), found.remark), (0, None));
@@ -125,7 +125,7 @@ async fn links_and_odd_names_confuse_nobody() {
     fs::create_dir_all(directory.join("status/archived")).unwrap();
     fs::write(directory.join(bytes), "").unwrap();
     assert!(!host.look().await.is_pending());
-    // Raw data on another disk that is gone, a mark that leads to itself, a spool behind a link.
+    // Raw data on another disk that is gone, a mark that links to itself, a spool behind a link.
     symlink("/nowhere", directory.join("raw").join(ID)).unwrap();
     assert_eq!(host.waits().await, Some(Waits::Archive));
     let mark = format!("{ID}-presentation.done");
@@ -205,7 +205,7 @@ async fn a_redis_that_does_not_tell_is_a_remark_and_the_files_count() {
     }
 }
 
-/// Answers that break the protocol, each to the first question.
+/// Each of these answers breaks the protocol, in reply to the first question.
 #[tokio::test]
 async fn answers_that_are_no_redis_are_refused_without_quoting_them() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -232,7 +232,7 @@ async fn answers_that_are_no_redis_are_refused_without_quoting_them() {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut question = [0; 64];
             assert_ne!(stream.read(&mut question).await.unwrap(), 0);
-            // Whoever has read enough hangs up.
+            // A client that has read enough closes the connection.
             let _ = stream.write_all(answer.as_bytes()).await;
         };
         let (found, ()) = tokio::join!(spool.look(), serve);

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 
 const SECRET: &str = "marked-load-balancer-secret";
 const URL: &str = "https://vc-1.example.org/bigbluebutton/api";
-/// What the scripts of old could not register.
+/// A secret that the old scripts could not register.
 const HOST_SECRET: &str = "marked & / $ % ' \" | \\ , ü€😀 \u{7f}";
 
 struct Pool {
@@ -42,7 +42,7 @@ async fn canned(status: u16, content_type: &'static str, body: impl Into<Vec<u8>
     (served, client)
 }
 
-/// The own entries, which are those with [`URL`].
+/// Lists the own entries, which are those with [`URL`].
 async fn own(client: &Scalelite) -> Result<Vec<Server>, Error> {
     client.servers().await?.own(URL)
 }
@@ -51,7 +51,7 @@ async fn state(client: &Scalelite) -> State {
     own(client).await.unwrap()[0].state
 }
 
-/// The error's words, which must name the action and hold nothing secret.
+/// Returns the error's words and checks that they name the action and hold no secret.
 #[track_caller]
 fn words(error: &Error) -> String {
     for shown in [error.to_string(), format!("{error:?}")] {
@@ -210,7 +210,7 @@ async fn conflicts_ask_for_another_look() {
     pool.served.error("panicServer", 400, "Servers list concurrently modified");
     assert!(matches!(pool.client.panic(&id).await.unwrap_err(), Error::Conflict { status: 400, .. }));
 
-    // Stored all the same: only another look tells.
+    // The entry was stored all the same: only listing again shows it.
     pool.served.fail("addServer", Fault::ErrorAfter { status: 500, code: String::new() });
     let error =
         pool.client.add("https://vc-2.example.org/bigbluebutton/api", &secret, None, None).await.unwrap_err();
@@ -298,14 +298,14 @@ async fn lost_connections_are_transport_failures() {
     );
 }
 
-/// One entry with these values, as JSON.
+/// Builds the JSON of one entry with these values.
 fn entry(state: &str, load: &str, multiplier: &str, online: &str, more: &str) -> String {
     format!(
         r#"[{{"id":"1","url":"{URL}","secret":"marked","state":{state},"load":{load},"load_multiplier":{multiplier},"online":{online}{more}}}]"#
     )
 }
 
-/// One own entry with nothing but these keys, as JSON.
+/// Builds the JSON of one own entry with only these keys.
 fn raw(keys: &str) -> String {
     format!(r#"[{{"url":"{URL}",{keys}}}]"#)
 }
@@ -342,7 +342,7 @@ async fn whatever_is_odd_about_others_does_not_hide_the_own_entry() {
             assert!(own[0].id == "1" && own[0].entry(URL, &"marked".into()).secret_matches);
         }
     }
-    // An own one that is written otherwise is the own one, and an odd own one is an error.
+    // An own entry is recognised in another spelling, and an odd own entry is an error.
     let upper = own_entry.replace("https://vc-1", "HTTPS://VC-1").replace("/api", "/api/");
     let odd = own_entry.replace("enabled", "paused");
     let (_served, client) = canned(200, "application/json", format!("[{upper}]")).await;
@@ -408,7 +408,7 @@ async fn answers_that_are_none_are_refused_without_quoting_them() {
         assert!(matches!(error, Error::Unexpected { .. }) && !error.is_retryable(), "{body}: {error:?}");
         assert!(words(&error).contains(wanted), "{body}: {error}");
     }
-    // Success that does not say so is none.
+    // An answer that does not confirm success counts as none.
     for body in ["{}", "[]", "true", "<html/>"] {
         let (_served, client) = canned(200, "application/json", body).await;
         assert!(matches!(client.delete("1").await.unwrap_err(), Error::Unexpected { .. }), "{body}");

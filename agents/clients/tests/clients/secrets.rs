@@ -1,5 +1,5 @@
-//! Secrets by reference: their syntax, files, systemd credentials, and Secrets Manager through the real SDK against the
-//! sandbox's.
+//! Secrets by reference: their syntax, files, systemd credentials, and Secrets Manager through the real SDK against
+//! the sandbox's.
 
 use std::fs;
 use std::io::Write;
@@ -120,7 +120,7 @@ async fn file(path: &Path) -> Result<SecretString, Error> {
     resolve_with(&SecretReference::File(path.to_owned()), None, None).await
 }
 
-/// An error that will not go away by itself, whose words hold these texts and nothing of a secret.
+/// Checks that an error is permanent and that its words hold these texts and no part of a secret.
 #[track_caller]
 fn unusable(result: Result<SecretString, Error>, wanted: &[&str]) {
     let error = result.unwrap_err();
@@ -184,7 +184,7 @@ impl Log {
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let writer = self.clone();
         let subscriber = tracing_subscriber::fmt()
-            // The most that `log.level` allows; at TRACE the SDK shows whole answers.
+            // The most verbose level that `log.level` allows; at TRACE the SDK logs whole answers.
             .with_max_level(tracing::Level::DEBUG)
             .with_writer(move || writer.clone())
             .finish();
@@ -201,7 +201,7 @@ async fn a_file_that_others_can_read_is_used_with_a_warning() {
     fs::write(&path, "planted").unwrap();
     for (mode, warns) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
         log.0.lock().unwrap().clear();
-        // Another test may have reached the same line first, in a thread without a listener.
+        // Another test may have reached the same line first, in a thread without a subscriber.
         tracing::callsite::rebuild_interest_cache();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(file(&path).await.unwrap().expose_secret(), "planted");
@@ -235,11 +235,11 @@ struct Cloud {
     front: Arc<Front>,
     faults: Faults,
     aws: SdkConfig,
-    /// It stops listening when this is dropped.
+    /// The service stops listening when this is dropped.
     _gate: Gate,
 }
 
-/// The agents' own settings, with a key that the sandbox knows.
+/// Returns the agents' own settings, with a key that the sandbox knows.
 async fn aws(url: &str) -> SdkConfig {
     let names = SystemResolver::asking(Vec::new());
     let imds = Imds::new("http://127.0.0.1:1").unwrap();

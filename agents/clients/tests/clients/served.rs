@@ -1,4 +1,4 @@
-//! What the tests of the HTTP clients share: a stand-in behind a real socket, and answers that no stand-in gives.
+//! The common ground of the HTTP clients' tests: a stand-in behind a real socket, and answers that no stand-in gives.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub(crate) struct Served {
     address: SocketAddr,
     faults: Faults,
     service: ServiceName,
-    /// It stops listening when this is dropped.
+    /// The service stops listening when this is dropped.
     _gate: Gate,
 }
 
@@ -42,7 +42,7 @@ impl Served {
     }
 }
 
-/// Gives one answer to everything.
+/// A service that gives one answer to everything.
 pub(crate) struct Canned {
     pub(crate) name: ServiceName,
     pub(crate) status: u16,
@@ -73,7 +73,7 @@ impl Service for Canned {
     }
 }
 
-/// A client as the agents make it, whose TLS nobody needs here.
+/// Creates a client as the agents do; these tests need no TLS.
 pub(crate) fn client() -> clients::http::Client {
     use clients::http::{Limits, Tls, client};
     client(&Tls::new(None), &clients::dns::system::SystemResolver::new(), Limits::default()).unwrap()

@@ -1,5 +1,5 @@
-//! systemd as the service meets it: a notification socket and a `systemctl` that this test plays. What is set in the
-//! environment is read by the real code, so each row runs in a process of its own: this test program once more.
+//! systemd as the service uses it: this test plays the notification socket and `systemctl`. The real code reads the
+//! environment, so each row runs in a process of its own: this test program once more.
 
 use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
@@ -60,7 +60,7 @@ const NOTIFICATIONS: [&str; 8] = [
 ];
 
 fn received(socket: &UnixDatagram) -> Vec<String> {
-    // All was sent by now: whatever is not there has not been sent.
+    // Everything has been sent by now, so the socket need not wait.
     socket.set_nonblocking(true).unwrap();
     let mut buffer = [0; 4096];
     let mut all = Vec::new();
@@ -130,7 +130,8 @@ fn systemctl(directory: &Path, script: &str) -> String {
     format!("{}:/usr/bin:/bin", directory.display())
 }
 
-/// A systemctl that lists these jobs to whoever asks as it should be asked, with nothing of this process's environment.
+/// Returns a systemctl that lists these jobs if it is called with the right arguments and none of this process's
+/// environment.
 fn lists(jobs: &str) -> String {
     format!(
         "test \"$*\" = 'list-jobs --full --no-legend --no-pager' || exit 9\n\
@@ -159,7 +160,7 @@ fn systemd_says_why_it_stops_the_service() {
     }
 }
 
-/// Returns once the process has ended. Who collects it, when its parent has gone, is not ours to say.
+/// Waits until the process has ended. It may stay a zombie: the process that inherits it has to collect it.
 fn ended(stat: &str) {
     let begin = Instant::now();
     while std::fs::read_to_string(stat).is_ok_and(|stat| !stat.contains(") Z ")) {
@@ -175,10 +176,10 @@ fn a_systemd_that_cannot_be_asked_means_stop_and_is_reported() {
         (format!("{restarts}\necho 'Failed to connect to bus: Host is down' >&2\nexit 1"), "Host is down"),
         (format!("{restarts}\nexit 3"), "exit status: 3: it does not say why"),
         (format!("{restarts}\nkill -9 $$"), "signal: 9"),
-        // Whoever is asked and does not answer is not left behind.
+        // A process that does not answer is not left behind.
         ("echo $$ > \"${0%/*}/asked\"\nexec sleep 600".to_owned(), "no answer within 2 s"),
     ];
-    // Each is asked again for a while.
+    // Each is asked repeatedly for a while.
     let row = |(script, why): &(String, &str)| {
         let directory = tempfile::tempdir().unwrap();
         let path = systemctl(directory.path(), script);

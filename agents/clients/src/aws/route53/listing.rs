@@ -7,10 +7,10 @@ use plan::sweep::Zone;
 
 use super::{Error, HostedZone, sort_in};
 
-/// Most record sets in a page (ListResourceRecordSets).
+/// The most record sets in a page (ListResourceRecordSets).
 const PAGE: i32 = 300;
 
-/// Where a listing goes on.
+/// The position at which a listing continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     name: String,
@@ -26,19 +26,19 @@ pub(super) struct Page {
 }
 
 impl Cursor {
-    /// The first record set at the domain or below it: Route 53 lists by labels from the right.
+    /// Returns the position of the first record set at or below the domain: Route 53 lists by labels from the right.
     pub fn start(domain: &Name) -> Self {
         Self { name: domain.to_string(), kind: None, identifier: None }
     }
 
-    /// The name from which on it lists.
+    /// Returns the name at which the listing continues.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
 impl HostedZone {
-    /// Reads a page of what is at the domain and below it (ListResourceRecordSets).
+    /// Reads a page of the record sets at and below the domain (ListResourceRecordSets).
     pub(super) async fn listed(&self, domain: &Name, from: Cursor) -> Result<Page, Error> {
         self.count();
         let request = self.client.list_resource_record_sets().hosted_zone_id(&self.id).max_items(PAGE);
@@ -58,8 +58,8 @@ impl HostedZone {
 }
 
 impl Page {
-    /// Puts what is on this page where it belongs; a host's record sets may be spread over two pages. Tells where the next
-    /// page begins, unless this is the last with anything below the domain.
+    /// Puts the record sets of this page in their places; those of one host may be spread over two pages. Returns
+    /// where the next page begins, or `None` after the last page with anything below the domain.
     pub(super) fn read_into(self, zone: &mut Zone) -> Option<Cursor> {
         for set in &self.sets {
             let at = Name::remote(&set.name);

@@ -9,9 +9,9 @@ use plan::recordings::Spool;
 
 use super::Error;
 
-/// Lists the spool. A directory that is missing is empty: BBB makes each when it first needs it. Names are not followed:
-/// a link counts as itself. They are listed in the order in which a recording comes through them, so that one that moves
-/// on meanwhile is seen at least once.
+/// Lists the spool. A missing directory counts as empty, because BBB creates each when it first needs it. Links are
+/// not followed: a link counts as itself. The directories are listed in the order in which a recording passes through
+/// them, so that one that moves on meanwhile is seen at least once.
 pub(super) fn list(directory: &Path, sender: &Path) -> Result<Spool, Error> {
     let at = |below: &str| directory.join(below);
     Ok(Spool {
@@ -31,13 +31,13 @@ fn names<C: FromIterator<String>>(directory: &Path) -> Result<C, Error> {
     each(directory, |_, name| Ok(name))
 }
 
-/// With the time since 1970 at which it was changed.
+/// Returns the entry's name with its modification time, as a duration since 1970.
 fn modified(entry: &DirEntry, name: String) -> io::Result<(String, Duration)> {
     let time = entry.metadata()?.modified()?;
     Ok((name, time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
 }
 
-/// What `read` makes of each entry of a directory, without those that go meanwhile.
+/// Collects the result of `read` for each entry of a directory, except those that disappear meanwhile.
 fn each<T, C: FromIterator<T>>(
     directory: &Path,
     read: impl Fn(&DirEntry, String) -> io::Result<T>,
@@ -49,7 +49,7 @@ fn each<T, C: FromIterator<T>>(
     };
     let read = entries.map(|entry| {
         let entry = entry?;
-        // A name that is not UTF-8 is no recording's; one of a package stays recognisable.
+        // A name that is not UTF-8 belongs to no recording; that of a package stays recognisable.
         let name = entry.file_name().to_string_lossy().into_owned();
         read(&entry, name)
     });

@@ -1,9 +1,9 @@
-//! How many recording jobs BBB has queued or at work: a few read-only questions in Redis' own protocol (RESP2).
+//! The number of BBB's recording jobs, queued or running: a few read-only questions in Redis' own protocol (RESP2).
 //!
-//! Resque keeps the names of its queues in the set `resque:queues` and each queue in a list `resque:queue:<name>`; those
-//! of recordings begin with `rap:` (BBB's `archive_worker.rb` and the others beside it). A worker takes its job out of the
-//! list; from then on its name, `<host>:<pid>:<queues>`, is in the set `resque:workers`, and `resque:worker:<name>` exists until
-//! the job is done (Resque's `data_store.rb`).
+//! Resque keeps the names of its queues in the set `resque:queues` and each queue in a list `resque:queue:<name>`;
+//! those for recordings begin with `rap:` (BBB's `archive_worker.rb` and the others beside it). A worker takes its job
+//! out of the list; from then on its name, `<host>:<pid>:<queues>`, is in the set `resque:workers`, and
+//! `resque:worker:<name>` exists until the job is done (Resque's `data_store.rb`).
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -13,17 +13,18 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long all questions may take together.
+/// The time limit for all questions together.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// More than any line that Redis answers here, in bytes.
+/// The most bytes of a line: more than Redis sends here.
 const MAX_LINE: u64 = 512;
 
-/// More queues and workers than any BBB has.
+/// The most queues and the most workers: more than any BBB has.
 const MAX_MEMBERS: usize = 1000;
 
-/// The jobs in all queues of recordings, and those that a worker has in hand. None where nobody listens: then there is no BBB. Else the reason, for a person,
-/// without anything that the other side sent but Redis' word for an error.
+/// Counts the jobs in all recording queues and those that a worker has taken. Zero where nothing listens, because then
+/// there is no BBB. Otherwise the error gives the reason for a person; of the server's own text it contains only
+/// Redis' error word.
 pub(super) async fn jobs(server: SocketAddr) -> Result<u64, String> {
     let asked = async { ask(TcpStream::connect(server).await?).await };
     let why = match timeout(PATIENCE, asked).await {
@@ -35,16 +36,16 @@ pub(super) async fn jobs(server: SocketAddr) -> Result<u64, String> {
     Err(format!("BBB's queued jobs are not counted: Redis at {server}: {why}"))
 }
 
-/// Why the jobs are not counted.
+/// A failure to count the jobs.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The connection failed.
     #[error("{0}")]
     Lost(#[from] Error),
-    /// Redis said no, with this word.
+    /// Redis refused with this error word.
     #[error("{}", refusal(.0))]
     Refused(String),
-    /// The answer is no Redis'.
+    /// The answer is not Redis'.
     #[error("the answer is none that Redis gives")]
     Garbage,
 }
@@ -53,7 +54,7 @@ fn refusal(word: &str) -> String {
     if word == "NOAUTH" { "it wants a password".to_owned() } else { format!("it answered {word}") }
 }
 
-/// Counts the jobs by way of this connection; nothing limits the time that this takes but the caller.
+/// Counts the jobs over this connection. Sets no time limit: the caller does.
 pub async fn ask(connection: impl AsyncRead + AsyncWrite + Unpin) -> Result<u64, Problem> {
     let mut redis = BufReader::new(connection);
     let mut jobs = 0u64;
@@ -69,7 +70,7 @@ pub async fn ask(connection: impl AsyncRead + AsyncWrite + Unpin) -> Result<u64,
     Ok(jobs)
 }
 
-/// The members of a set.
+/// Lists the members of a set.
 async fn members<C: AsyncRead + AsyncWrite + Unpin>(
     redis: &mut BufReader<C>,
     set: &str,
@@ -83,7 +84,7 @@ async fn members<C: AsyncRead + AsyncWrite + Unpin>(
     Ok(members)
 }
 
-/// Sends a command as Redis' clients do: an array of texts with their lengths.
+/// Sends a command in the form of Redis' clients: an array of texts with their lengths.
 async fn question<C: AsyncRead + AsyncWrite + Unpin>(
     redis: &mut BufReader<C>,
     words: &[&str],
@@ -96,7 +97,7 @@ async fn question<C: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// A line with a number after this mark.
+/// Reads a line with a number after this mark.
 async fn number(redis: &mut BufReader<impl AsyncRead + Unpin>, mark: char) -> Result<u64, Problem> {
     let line = line(redis).await?;
     if let Some(refusal) = line.strip_prefix('-') {
@@ -107,13 +108,13 @@ async fn number(redis: &mut BufReader<impl AsyncRead + Unpin>, mark: char) -> Re
     line.strip_prefix(mark).and_then(|number| number.parse().ok()).ok_or(Problem::Garbage)
 }
 
-/// A text with its length before it.
+/// Reads a text with its length before it.
 async fn text(redis: &mut BufReader<impl AsyncRead + Unpin>) -> Result<String, Problem> {
     let length = number(redis, '$').await?;
     if length > MAX_LINE {
         return Err(Problem::Garbage);
     }
-    // One line: a queue with a line end in its name is none of BBB's.
+    // The text is one line: a queue with a line end in its name is none of BBB's.
     let text = line(redis).await?;
     if u64::try_from(text.len()).is_ok_and(|found| found == length) {
         Ok(text)
