@@ -1,4 +1,4 @@
-//! Gives `--version` the commit that the sources come from.
+//! Gives `--version` the commit of the sources.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ fn main() {
     println!("cargo:rustc-env=SOURCE_COMMIT={commit}");
 }
 
-/// The commit of the checkout; none in a source archive, where packagers set `SOURCE_COMMIT`.
+/// Returns the commit of the checkout; `None` in a source archive, for which packagers set `SOURCE_COMMIT`.
 fn git_commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output =

@@ -31,39 +31,39 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The subcommand.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the service that looks after this host, until it is told to stop
     ///
-    /// systemd starts this. The service gets the host its name, adds it to Scalelite as soon as BBB answers, and repairs both.
-    /// When the host's group, EC2 or an operator wants the host out, it lets the running meetings end first. When it is
-    /// stopped, it undoes what the cause of the stop demands. SIGHUP makes it read the configuration again, SIGUSR1 makes it
-    /// check everything again.
+    /// systemd starts this. The service gets the host its name, adds it to Scalelite as soon as BBB answers, and
+    /// repairs both. When the host's group, EC2 or an operator wants the host out, it lets the running meetings end
+    /// first. When it is stopped, it undoes what the cause of the stop demands. SIGHUP makes it read the configuration
+    /// again, SIGUSR1 makes it check everything again.
     Run,
     /// Get a DNS name and join Scalelite; does nothing when both are as they should be
     ///
-    /// Reads the host's identity from the instance metadata, writes its record sets to Route 53 unless the name belongs to
-    /// another instance, waits for the local BBB, and adds and enables the host in Scalelite. Where the service runs, the
-    /// service does this; else one command at a time.
+    /// Reads the host's identity from the instance metadata, writes its record sets to Route 53 unless the name
+    /// belongs to another instance, waits for the local BBB, and adds and enables the host in Scalelite. Where the
+    /// service runs, the service does this; else one command at a time.
     Register(RegisterArgs),
     /// Leave Scalelite and give up the DNS name; ends the meetings that run here
     ///
-    /// Disables the host in Scalelite, ends its meetings, deletes its entry, and deletes its record sets if they belong to this
-    /// host. Does nothing when the host has left already. Where the service runs, the service does this; else one command
-    /// at a time.
+    /// Disables the host in Scalelite, ends its meetings, deletes its entry, and deletes its record sets if they
+    /// belong to this host. Does nothing when the host has left already. Where the service runs, the service does
+    /// this; else one command at a time.
     Deregister(DeregisterArgs),
     /// Send new meetings elsewhere and let the running ones end; needs the service
     ///
-    /// The service cordons the host in Scalelite and waits until no meeting runs here and no recording has to leave any
-    /// more, at most until the deadline. `register` takes the host back; `status` shows the progress.
+    /// The service cordons the host in Scalelite and waits until no meeting runs here and no recording has to leave
+    /// any more, at most until the deadline. `register` takes the host back; `status` shows the progress.
     Drain(DrainArgs),
     /// Remove what dead hosts have left behind
     ///
-    /// Looks through the zone for hosts of this fleet whose instance is gone, as EC2 has to say twice, `sweep.pause` apart, and
-    /// removes their record sets and their Scalelite entries. Leaves alone what does not belong to an agent, what is young, and
-    /// what belongs to an instance that exists or that EC2 cannot be asked about. May run beside the service and beside the
-    /// sweeps of other hosts.
+    /// Looks through the zone for hosts of this fleet whose instance is gone, as EC2 has to say twice, `sweep.pause`
+    /// apart, and removes their record sets and their Scalelite entries. Leaves alone what does not belong to an
+    /// agent, what is young, and what belongs to an instance that exists or that EC2 cannot be asked about. May run
+    /// beside the service and beside the sweeps of other hosts.
     Sweep(SweepArgs),
     /// Show the state of this host and why it gets no meetings; changes nothing
     Status(StatusArgs),
@@ -71,10 +71,11 @@ pub(crate) enum Command {
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing
     ///
-    /// Checks whether the caller can reach and use the metadata service, Route 53, the name servers, EC2, BBB and Scalelite.
-    /// Does not check Auto Scaling, CloudWatch and recordings. The exit code is 1 when a check fails.
+    /// Checks whether the caller can reach and use the metadata service, Route 53, the name servers, EC2, BBB and
+    /// Scalelite. Does not check Auto Scaling, CloudWatch and recordings. The exit code is 1 when a check fails.
     Check,
-    /// Internal: write the parts of BBB's property files that the agent needs, BBB's secret included, to a socket or a pipe
+    /// Internal: write the parts of BBB's property files that the agent needs, BBB's secret included, to a socket or a
+    /// pipe
     ///
     /// For bbb-agent-settings.socket, through which the service reads files that only root may read.
     #[command(hide = true)]

@@ -1,4 +1,4 @@
-//! What makes this agent the one for BBB hosts.
+//! The constants that make this agent the one for BBB hosts.
 
 use host::agent::Agent;
 use plan::instance::Role;

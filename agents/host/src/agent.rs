@@ -1,4 +1,4 @@
-//! What tells one agent from the other.
+//! The differences between the two agents.
 
 use std::path::PathBuf;
 
@@ -11,24 +11,24 @@ pub struct Agent {
     pub role: Role,
     /// The binary's name: `bbb-agent`, `turn-agent`.
     pub name: &'static str,
-    /// What its environment variables begin with: `BBB_AGENT_`, `TURN_AGENT_`.
+    /// The prefix of its environment variables: `BBB_AGENT_`, `TURN_AGENT_`.
     pub environment_prefix: &'static str,
     /// The template of host names when none is configured.
     pub default_hostname: &'static str,
 }
 
 impl Agent {
-    /// `/etc/<agent>/config.toml`.
+    /// Returns the path of its configuration, `/etc/<agent>/config.toml`.
     pub fn config_file(&self) -> PathBuf {
         PathBuf::from(format!("/etc/{}/config.toml", self.name))
     }
 
-    /// `/run/<agent>`: what the unit's `RuntimeDirectory=` makes.
+    /// Returns its runtime directory, `/run/<agent>`, which the unit's `RuntimeDirectory=` creates.
     pub fn directory(&self) -> PathBuf {
         PathBuf::from(format!("/run/{}", self.name))
     }
 
-    /// `<agent>.service`, the unit that runs it.
+    /// Returns the name of its unit, `<agent>.service`.
     pub fn unit(&self) -> String {
         format!("{}.service", self.name)
     }

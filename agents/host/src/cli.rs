@@ -14,7 +14,7 @@ use crate::config::table::DRAIN_ORDER;
 use crate::log::Level;
 use crate::report::{self, Exit, Failure};
 
-/// `1.2.3 (commit abc1234)`.
+/// The version with the commit: `1.2.3 (commit abc1234)`.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("SOURCE_COMMIT"), ")");
 
 /// Options of every command.
@@ -34,7 +34,7 @@ pub struct Common {
     pub log_level: Option<Level>,
 }
 
-/// `--log-level` takes the words of the setting log.level.
+/// The values of `--log-level` are the words of the setting log.level.
 impl ValueEnum for Level {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Error, Self::Warn, Self::Info, Self::Debug]
@@ -46,7 +46,7 @@ impl ValueEnum for Level {
     }
 }
 
-/// Help of `drain --deadline`.
+/// Returns the help of `drain --deadline`.
 pub fn deadline_help() -> String {
     let Range { least, most, unit } = DRAIN_ORDER;
     format!(
@@ -54,7 +54,7 @@ pub fn deadline_help() -> String {
     )
 }
 
-/// Parser of `drain --deadline`.
+/// Returns the parser of `drain --deadline`.
 pub fn deadline_parser() -> RangedU64ValueParser {
     RangedU64ValueParser::from(DRAIN_ORDER.least..=DRAIN_ORDER.most)
 }
@@ -66,7 +66,7 @@ impl Common {
     }
 }
 
-/// One half of what `register` and `deregister` do.
+/// One half of the work of `register` and `deregister`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Only {
@@ -77,12 +77,12 @@ pub enum Only {
 }
 
 impl Only {
-    /// Whether the name is meant.
+    /// Reports whether the host's name is included.
     pub fn names(only: Option<Self>) -> bool {
         only != Some(Self::Scalelite)
     }
 
-    /// Whether the entry is meant.
+    /// Reports whether the Scalelite entry is included.
     pub fn pools(only: Option<Self>) -> bool {
         only != Some(Self::Dns)
     }
@@ -114,7 +114,8 @@ pub struct CompletionsArgs {
 /// Options of `man`.
 #[derive(Args, Clone, Debug)]
 pub struct ManArgs {
-    /// Write a page for the agent and one for each command into this directory, instead of the agent's to standard output
+    /// Write a page for the agent and one for each command into this directory, instead of the agent's to standard
+    /// output
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The agents' commands: each is observe, plan, execute, report.
+//! The agents' commands: each observes, plans, executes and reports.
 
 pub mod check;
 pub mod delegate;
@@ -19,7 +19,7 @@ use crate::report::{Exit, Failure};
 use crate::session::Session;
 use crate::startup::{configured, plain};
 
-/// Reads the configuration, starts logging and signals, runs the command, reports how it ended.
+/// Reads the configuration, starts logging and signal handling, runs the command, and reports its end.
 pub fn run<F>(agent: &Agent, common: &Common, command: impl FnOnce(Session) -> F) -> Exit
 where
     F: Future<Output = Result<Exit, Failure>>,

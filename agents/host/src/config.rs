@@ -1,9 +1,10 @@
-//! The agents' settings: `/etc/<agent>/config.toml`, then drop-ins `config.d/*.toml` beside it in the order of their names,
-//! then environment variables `BBB_AGENT_*` or `TURN_AGENT_*`, then `--set KEY=VALUE`. The later wins, setting by setting.
+//! The agents' settings: `/etc/<agent>/config.toml`, then drop-ins `config.d/*.toml` beside it in the order of their
+//! names, then environment variables `BBB_AGENT_*` or `TURN_AGENT_*`, then `--set KEY=VALUE`. For each setting, the
+//! last one of these counts.
 //!
-//! [`table`] has a row for each setting ([`row`] says what is in it, [`choices`] has the words of some), [`load`] reads values
-//! from all places and knows where each came from, [`settings`] checks them and makes them usable, [`defaults`] writes the
-//! commented file that the packages ship.
+//! [`table`] has a row for each setting ([`row`] defines its columns, [`choices`] has the words of some), [`load`]
+//! reads the values from all places and remembers their origin, [`settings`] checks them and makes them usable,
+//! [`defaults`] writes the commented file that the packages ship.
 
 mod checker;
 pub mod choices;
@@ -15,15 +16,16 @@ pub mod table;
 
 use std::fmt;
 
-/// All problems of the configuration, each with the place where it stands.
+/// All problems of the configuration, each with the place of the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// One sentence for each problem: file, line, setting, what is wrong.
+    /// One sentence for each problem: the file, the line, the setting and the defect.
     pub problems: Vec<String>,
 }
 
 impl ConfigError {
-    /// Takes these problems. Some quote what is configured, and people see them on a terminal: control characters become escapes.
+    /// Creates the error. Some problems quote the configuration and are shown on a terminal: control characters become
+    /// escapes.
     fn new(problems: &[String]) -> Self {
         let shown = |problem: &String| {
             let escaped =

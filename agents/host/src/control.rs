@@ -1,12 +1,12 @@
-//! Never two writers on one host: commands by hand and the service share a lock and a socket in `service.directory`.
+//! One writer on a host: commands and the service share a lock and a socket in `service.directory`.
 //!
-//! Whoever changes something holds the [`Lock`] while it does: the service as long as it runs, a command by hand until it
-//! ends. A command that finds the lock taken asks the service through the socket ([`ask`]), which does the work in its
-//! own loop and sends back what the command would have printed, and its exit code. Where nobody listens, another
-//! command by hand has the lock, and it ends soon.
+//! A process that changes anything holds the [`Lock`] meanwhile: the service as long as it runs, a command until it
+//! ends. A command that finds the lock taken asks the service through the socket ([`ask`]); the service does the work
+//! in its own loop, and sends back the output and the exit code of the command. Where nothing listens, another command
+//! holds the lock, and it will end soon.
 //!
-//! The socket speaks lines of JSON, one request a conversation; [`message`] has their shape. It can be reached by root
-//! and by the service's own user only: the directory is for them alone, and so is the socket.
+//! The socket carries lines of JSON, one request per conversation; [`message`] has their shape. Only root and the
+//! service's own user can connect: both the directory and the socket are restricted to them.
 
 mod client;
 mod lock;
@@ -21,12 +21,12 @@ pub use server::{Conversation, Listener};
 
 use std::path::{Path, PathBuf};
 
-/// The file in the directory that is locked.
+/// Returns the path of the lock's file in the directory.
 fn lock_file(directory: &Path) -> PathBuf {
     directory.join("lock")
 }
 
-/// The service's socket in the directory.
+/// Returns the path of the service's socket in the directory.
 fn socket(directory: &Path) -> PathBuf {
     directory.join("control.sock")
 }

@@ -1,5 +1,5 @@
-//! The only place where the agents change anything outside: so the only dry-run switch, and the only place that knows
-//! what is under way when a signal comes.
+//! The only place where the agents change anything outside, and therefore the only place with a dry-run switch and the
+//! only one that knows which action is in progress when a signal comes.
 
 use std::future::Future;
 
@@ -8,35 +8,35 @@ use tracing::info;
 use crate::interrupt::Interrupt;
 use crate::report::{self, Exit, Failure};
 
-/// Carries out actions, or only says what it would do.
+/// An executor of actions, which in a dry run only prints them.
 #[derive(Clone, Debug)]
 pub struct Executor {
     interrupt: Interrupt,
     dry_run: bool,
 }
 
-/// How an action ended.
+/// The result of an action.
 #[derive(Debug)]
 pub enum Outcome<T> {
-    /// It was carried out, with this result.
+    /// The action was carried out, with this result.
     Ran(T),
-    /// It was only shown.
+    /// The action was only printed.
     Shown,
 }
 
 impl Executor {
-    /// With `dry_run`, actions are printed and not carried out.
+    /// Creates an executor; with `dry_run`, it prints actions and does not carry them out.
     pub fn new(interrupt: Interrupt, dry_run: bool) -> Self {
         Self { interrupt, dry_run }
     }
 
-    /// Whether actions are only shown.
+    /// Reports whether actions are only printed.
     pub fn is_dry_run(&self) -> bool {
         self.dry_run
     }
 
-    /// Carries out one action. `name` is its kind in a word, by which the journal is filtered (`ACTION`); `what` says on
-    /// what object. Fails when a signal came before it began.
+    /// Carries out one action. `name` is its kind in one word, by which the journal can be filtered (`ACTION`); `what`
+    /// names the action and its object. Fails when a signal came before it began.
     pub async fn run<T>(
         &self,
         name: &'static str,

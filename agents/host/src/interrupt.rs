@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: waiting ends at once, an action under way gets a moment to finish, no further one is begun.
+//! SIGTERM and SIGINT: waiting ends at once, an action in progress gets a moment to finish, and no further one begins.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,23 +9,23 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use tokio::sync::watch;
 
-/// How long an action under way may still take: with it, a command ends within a second of the signal.
+/// The time that an action in progress still gets: with it, a command ends within a second of the signal.
 const GRACE: Duration = Duration::from_millis(800);
 
-/// Tells whether the process was asked to stop, and whether an action is under way. Clones share both.
+/// A handle that tells whether the process was asked to stop, and whether an action is in progress. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     signal: watch::Receiver<Option<i32>>,
-    /// How many actions are under way.
+    /// The number of actions in progress.
     acting: watch::Sender<usize>,
 }
 
-/// Ends the work of an [`Interrupt`] as a signal would.
+/// A handle that ends the work of an [`Interrupt`] as a signal would.
 #[derive(Debug)]
 pub struct Trigger(watch::Sender<Option<i32>>);
 
 impl Trigger {
-    /// Does it.
+    /// Ends the work.
     pub fn pull(&self) {
         self.0.send_replace(Some(SIGTERM));
     }
@@ -44,18 +44,18 @@ impl Interrupt {
         Ok(Self { signal, acting: watch::Sender::new(0) })
     }
 
-    /// For work that is ended by whoever has the trigger, and not by signals.
+    /// Creates an interrupt that only its trigger ends, not a signal.
     pub fn manual() -> (Trigger, Self) {
         let (sender, signal) = watch::channel(None);
         (Trigger(sender), Self { signal, acting: watch::Sender::new(0) })
     }
 
-    /// The signal that was caught, if one was.
+    /// Returns the signal that was caught, if there was one.
     pub fn caught(&self) -> Option<i32> {
         *self.signal.borrow()
     }
 
-    /// Runs one action, marked so that a signal lets it finish. `None` when a signal came before it began.
+    /// Runs one action, which a signal lets finish. Returns `None` when a signal came before it began.
     pub async fn act<T>(&self, action: impl Future<Output = T>) -> Option<T> {
         if self.caught().is_some() {
             return None;
@@ -66,11 +66,11 @@ impl Interrupt {
         Some(result)
     }
 
-    /// Runs a whole command until it ends or a signal stops it; then the signal is returned.
+    /// Runs a whole command until it ends or a signal stops it; then returns the signal.
     pub async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Result<T, i32> {
         let mut work = pin!(work);
         let mut signal = self.signal.clone();
-        // In this order: work that has ended counts, although a signal came at the same time.
+        // The order matters: work that has ended counts, even if a signal came at the same time.
         let caught = tokio::select! {
             biased;
             result = &mut work => return Ok(result),

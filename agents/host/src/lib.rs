@@ -1,5 +1,5 @@
-//! Everything in the fleet agents that touches the world: clients for IMDSv2, DNS, AWS, Scalelite and BBB, the config,
-//! the command line's shared parts, execution and reports. What to do is decided in the crate `plan`.
+//! The loops of one host: the configuration, the service, the commands and their shared parts of the command line,
+//! execution and reports. The crate `plan` decides; the crate `clients` talks to the outside.
 
 pub mod agent;
 pub mod cli;

@@ -1,5 +1,5 @@
-//! Where log lines go: to journald's native protocol under systemd, else to standard error in a readable form. A log
-//! that cannot be written never stops the work.
+//! The destination of log lines: journald's native protocol under systemd, else standard error in a readable form. A
+//! log that cannot be written never stops the work.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -19,13 +19,13 @@ use clients::untrusted::visible_line;
 /// The severity from which on messages are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// What failed for good.
+    /// Failures for good.
     Error,
-    /// What failed and is tried again.
+    /// Failures that are tried again.
     Warn,
-    /// What was decided and done.
+    /// Decisions and actions.
     Info,
-    /// What was asked and answered, without secrets.
+    /// Questions and answers, without secrets.
     Debug,
 }
 
@@ -40,22 +40,22 @@ impl Level {
     }
 }
 
-/// systemd sets `JOURNAL_STREAM` to device and inode of the journal's socket; comparing them tells whether standard error
-/// still goes there, or was redirected since (systemd.exec(5)).
+/// Reports whether standard error still goes to the journal: systemd sets `JOURNAL_STREAM` to device and inode of the
+/// journal's socket, and a redirection would change them (systemd.exec(5)).
 fn stderr_is_the_journal() -> bool {
     let ours = std::io::stderr().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
     let ours = ours.map(|metadata| format!("{}:{}", metadata.dev(), metadata.ino()));
     ours.is_ok_and(|ours| std::env::var("JOURNAL_STREAM").is_ok_and(|journal| journal == ours))
 }
 
-/// The target of the span that tells whose lines these are: for the journal, where many hosts' lines come together.
+/// The target of the span that names a line's host, for a journal in which the lines of many hosts come together.
 pub const HOST: &str = "whose";
 
-/// Fields that repeat for a program what the line says.
+/// The fields that only repeat, for programs, a part of the line.
 const REPEATED: [&str; 3] = ["action", "state", "reason"];
 
-/// A field for a person at a terminal: what others have said must not look like another line. The journal takes fields as they
-/// are; journalctl shows those with control characters as blobs.
+/// Writes a field for a person at a terminal, where text from others must not look like another line. The journal
+/// takes fields as they are; journalctl shows those with control characters as blobs.
 fn write(to: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     match field.name() {
         "message" => to.write_str(&visible_line(&format!("{value:?}"))),
@@ -64,8 +64,8 @@ fn write(to: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> std::
     }
 }
 
-/// Starts logging for the rest of the process. Only our own crates are heard: a library's debug output may hold what
-/// must not be logged, such as URLs with a checksum.
+/// Starts logging for the rest of the process. Only our own crates are logged: a library's debug output may contain
+/// secrets, such as URLs with a checksum.
 pub fn start(name: &str, level: Level) {
     let ours = tracing_subscriber::filter::Targets::new()
         .with_target("clients", level.filter())
@@ -85,7 +85,7 @@ pub fn start(name: &str, level: Level) {
                 .with_ansi(std::io::stderr().is_terminal())
                 .with_target(false)
                 .without_time()
-                // Its complaint about a full disk would itself be written to standard error, and panic.
+                // Its complaint about a full disk would itself go to standard error, and panic.
                 .log_internal_errors(false);
             let _ = tracing_subscriber::registry().with(readable.with_filter(ours)).try_init();
         }

@@ -1,5 +1,5 @@
-//! What a command tells its user: lines on standard output, one error chain on standard error, an exit code that says
-//! what kind of end it was.
+//! A command's report to its user: lines on standard output, one error chain on standard error, and an exit code for
+//! the kind of its end.
 
 use std::fmt;
 use std::io::Write;
@@ -22,15 +22,16 @@ pub enum Exit {
     NotRegistered,
     /// `status`: registered, but not as it should be.
     Drift,
-    /// `status`: could not find out.
+    /// `status`: could not be determined.
     CannotTell,
-    /// The name belongs to another instance, or the host's group ends it; nothing was changed.
+    /// The name belongs to another instance, or the host's group terminates it; nothing was changed.
     Refused,
     /// The name is registered; BBB is not ready yet, so the host has not joined Scalelite.
     WaitingForBbb,
     /// A service did not answer as it should within the time; trying again may help.
     TryAgain,
-    /// The name is registered, the rest is not done: it is not live everywhere in time, or joining Scalelite failed.
+    /// The name is registered, but the rest is not done: it is not live everywhere in time, or joining Scalelite
+    /// failed.
     Partly,
     /// Stopped by this signal.
     Interrupted(i32),
@@ -62,7 +63,7 @@ pub fn exit_codes() -> String {
 }
 
 impl Exit {
-    /// The number.
+    /// Returns the number.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -80,7 +81,7 @@ impl Exit {
     }
 }
 
-/// Reads the code that another process tells. A number that no [`Exit`] has is a plain failure.
+/// Converts the code of another process. A number that no [`Exit`] has counts as a plain failure.
 impl From<u8> for Exit {
     fn from(code: u8) -> Self {
         let known = EXIT_CODES.iter().map(|(exit, _)| *exit).find(|exit| exit.code() == code);
@@ -97,10 +98,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked: what was tried on which object, what answered, what to do.
+/// A command's failure: the action and its object, the answer, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of end it is.
+    /// The kind of end.
     pub exit: Exit,
     what: String,
     cause: Option<String>,
@@ -109,25 +110,25 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// What was tried, on which object.
+    /// Creates a failure of this action on its object.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self { exit, what: what.into(), cause: None, advice: None, turn: None }
     }
 
-    /// The same with another exit code.
+    /// Replaces the exit code.
     #[must_use]
     pub fn with_exit(self, exit: Exit) -> Self {
         Self { exit, ..self }
     }
 
-    /// What answered.
+    /// Adds the answer.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
 
-    /// What was tried and what answered, in one line.
+    /// Returns the action and the answer in one line.
     pub fn headline(&self) -> String {
         match &self.cause {
             Some(cause) => format!("{}: {cause}", self.what),
@@ -135,19 +136,19 @@ impl Failure {
         }
     }
 
-    /// When it is this host's turn to try again, from now on.
+    /// Adds the time from now at which it is this host's turn to try again.
     #[must_use]
     pub fn at(mut self, turn: Duration) -> Self {
         self.turn = Some(turn);
         self
     }
 
-    /// When it is this host's turn to try again, if it has to wait for others.
+    /// Returns the time from then at which it is this host's turn to try again, if it has to wait for others.
     pub fn turn(&self) -> Option<Duration> {
         self.turn
     }
 
-    /// What the person can do about it.
+    /// Adds advice for the operator.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
@@ -165,29 +166,29 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Says something that is welcome but not the point of the command: a full disk or a closed pipe is no reason to fail.
+/// Prints a line that is useful but not the purpose of the command: a full disk or a closed pipe is no reason to fail.
 pub fn say(line: impl fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{}", visible(&line.to_string()));
 }
 
-/// Says what the command exists to say: if that cannot be written, the command has failed.
+/// Prints the answer that is the purpose of the command: if it cannot be written, the command has failed.
 pub fn answer(text: impl fmt::Display) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     let written = write!(out, "{text}").and_then(|()| out.flush());
     written.map_err(|error| Failure::new(Exit::Failed, "cannot write to standard output").because(error))
 }
 
-/// Says all that a command exists to say.
+/// Prints the whole answer of a command.
 pub fn done(text: impl fmt::Display) -> Result<Exit, Failure> {
     answer(text).map(|()| Exit::Done)
 }
 
-/// Tells what went wrong: a [`Failure`], as the last thing a command says, or what the service says of one.
+/// Prints a failure on standard error: a [`Failure`], as a command's last line, or the service's words about one.
 pub fn complain(agent: &str, failure: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{agent}: {}", visible(&failure.to_string()));
 }
 
-/// Replaces a line on a terminal; elsewhere nothing is shown, because a log has no use for progress.
+/// Replaces a line on a terminal; prints nothing elsewhere, because a log has no use for progress.
 pub fn progress(line: &str) {
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         let _ = write!(std::io::stderr(), "\r\x1b[2K{}", visible_line(line));

@@ -1,4 +1,4 @@
-//! When to try again, and when to give up: the one place where the agents wait between tries.
+//! Retries: the one place that decides when to try again and when to give up, and where the agents wait in between.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -16,17 +16,17 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Tries until `deadline`, waiting below `base` first and below `cap` at most.
+    /// Creates a pace with waits until `deadline`: the first below `base`, all of them below `cap`.
     pub fn new(deadline: Instant, base: Duration, cap: Duration) -> Self {
         Self { deadline, backoff: Backoff::new(base, cap) }
     }
 
-    /// For services that throttle or are away for a while.
+    /// Creates a pace for services that throttle or are down for a while.
     pub fn remote(deadline: Instant) -> Self {
         Self::new(deadline, Duration::from_secs(1), Duration::from_secs(15))
     }
 
-    /// For what is on the host itself and may appear any moment.
+    /// Creates a pace for things on the host itself that may appear at any moment.
     pub fn local(deadline: Instant) -> Self {
         Self::new(deadline, Duration::from_millis(250), Duration::from_secs(3))
     }
@@ -36,7 +36,7 @@ impl Pace {
         sleep(what, error, self.wait()).await
     }
 
-    /// Waits before looking again, for something that is expected to take a while. `false` once the deadline is over.
+    /// Waits before looking again at something that is expected to take a while. Returns `false` after the deadline.
     pub async fn look_again(&mut self) -> bool {
         match self.wait() {
             None => false,
@@ -54,34 +54,35 @@ impl Pace {
     }
 }
 
-/// The same for Route 53, whose budget all hosts of an account share: what is waited for, and how long, is decided by
-/// [`Queue`].
+/// A pace for Route 53, whose budget all hosts of an account share. [`Queue`] decides which refusals to wait for, and
+/// how long.
 #[derive(Clone, Debug)]
 pub struct Queued {
     deadline: Instant,
     queue: Queue,
-    /// Whether whoever has to wait for other hosts is told so, and does not wait here.
+    /// Whether a wait for other hosts is returned to the caller instead of being spent here.
     calls_back: bool,
 }
 
 impl Queued {
-    /// For whoever has until `deadline` and no other chance: it waits for no turn, and after a refusal within that time.
+    /// Creates a pace for a caller that has until `deadline` and no other chance: it waits for no turn, and after a
+    /// refusal only within that time.
     pub fn once(deadline: Instant) -> Self {
         Self { deadline, queue: Queue::new(Duration::ZERO), calls_back: false }
     }
 
-    /// For the service, which tries again and again, each time until `deadline` and with the queue as it was left by the try
-    /// before. When it has to wait for other hosts, the failure says when to come back ([`Failure::turn`]).
+    /// Creates a pace for the service, which tries repeatedly, each time until `deadline` and with the queue of the
+    /// previous try. When it has to wait for other hosts, the failure says when to come back ([`Failure::turn`]).
     pub fn again_and_again(deadline: Instant, queue: Queue) -> Self {
         Self { deadline, queue, calls_back: true }
     }
 
-    /// The queue as this try leaves it.
+    /// Returns the queue as this try leaves it.
     pub fn into_queue(self) -> Queue {
         self.queue
     }
 
-    /// Before a change: whether it is this host's turn.
+    /// Checks before a change that it is this host's turn.
     pub fn turn(&mut self) -> Result<(), Failure> {
         let wait = self.queue.turn(fastrand::f64());
         match self.calls_back && !wait.is_zero() {

@@ -1,5 +1,5 @@
-//! What one run of an agent works with: settings, signals, and clients that are made when they are first needed, so that
-//! a command pays only for what it uses.
+//! The equipment of one run of an agent: settings, signals, and clients that are created at first use, so that a
+//! command pays only for those that it needs.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,7 +33,7 @@ use clients::secrets;
 /// One run of an agent.
 #[derive(Debug)]
 pub struct Session {
-    /// Which agent.
+    /// The agent.
     pub agent: Agent,
     /// Its settings.
     pub settings: Settings,
@@ -47,14 +47,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Nothing is asked yet.
+    /// Creates a session. Asks nothing yet.
     pub fn new(agent: Agent, settings: Settings, interrupt: Interrupt) -> Result<Self, Failure> {
         let imds =
             Imds::from_env().map_err(|error| Failure::new(Exit::Usage, "metadata service").because(error))?;
         Ok(Self::on_host_of(imds, agent, settings, interrupt))
     }
 
-    /// The same on the host that this metadata service is for, whatever the environment names.
+    /// Creates a session on the host of this metadata service, whatever the environment names.
     pub fn on_host_of(imds: Imds, agent: Agent, settings: Settings, interrupt: Interrupt) -> Self {
         let tls = Tls::new(settings.ca_bundle.clone());
         let spool = settings
@@ -65,34 +65,34 @@ impl Session {
         Self { agent, settings, interrupt, tls, names, imds, aws, spool }
     }
 
-    /// The metadata service.
+    /// Returns the client of the metadata service.
     pub fn imds(&self) -> &Imds {
         &self.imds
     }
 
-    /// Whom TLS trusts.
+    /// Returns the authorities that TLS trusts.
     pub fn tls(&self) -> &Tls {
         &self.tls
     }
 
-    /// Who this host is, waiting for the metadata service as configured, but not beyond `deadline`.
+    /// Determines this host's identity, waiting for the metadata service as configured, but not beyond `deadline`.
     pub async fn host(&self, deadline: Instant) -> Result<Host, Failure> {
         let patience = Instant::now() + self.settings.timeouts.imds;
         identity::observe(&self.imds, &self.settings.dns, deadline.min(patience)).await
     }
 
-    /// The zone that the host's name is in, with its authoritative servers as configured or as found.
+    /// Returns the zone of the host's name, with its authoritative servers as configured or as found.
     pub async fn zone(&self, host: &Host) -> Result<Zone, Failure> {
         let (aws, servers) = tokio::join!(self.aws(host), self.name_servers());
         Ok(Zone { api: HostedZone::new(aws?, &self.settings.dns.zone_id), servers })
     }
 
-    /// Route 53's API alone.
+    /// Returns Route 53's API alone.
     pub async fn hosted_zone(&self, host: &Host) -> Result<HostedZone, Failure> {
         Ok(HostedZone::new(self.aws(host).await?, &self.settings.dns.zone_id))
     }
 
-    /// The same with servers that are known already.
+    /// Returns the zone with servers that are already known.
     pub async fn zone_with(
         &self,
         host: &Host,
@@ -101,7 +101,7 @@ impl Session {
         Ok(Zone { api: self.hosted_zone(host).await?, servers })
     }
 
-    /// The zone's authoritative servers, or why they are not asked.
+    /// Returns the zone's authoritative servers, or the reason why they are not asked.
     pub async fn name_servers(&self) -> Result<NameServers, String> {
         let settings::Dns { read_through_api, servers, domain, apex, .. } = &self.settings.dns;
         if *read_through_api {
@@ -114,27 +114,27 @@ impl Session {
         found.map_err(|error| error.to_string())
     }
 
-    /// EC2 in the host's own region.
+    /// Returns EC2 in the host's own region.
     pub async fn ec2(&self, host: &Host) -> Result<Ec2, Failure> {
         self.ec2_in(&host.region, host).await
     }
 
-    /// EC2 in some region.
+    /// Returns EC2 in this region.
     pub async fn ec2_in(&self, region: &str, host: &Host) -> Result<Ec2, Failure> {
         Ok(Ec2::new(self.aws(host).await?, region))
     }
 
-    /// Auto Scaling in the host's own region.
+    /// Returns Auto Scaling in the host's own region.
     pub async fn autoscaling(&self, host: &Host) -> Result<AutoScaling, Failure> {
         Ok(AutoScaling::new(self.aws(host).await?, &host.region))
     }
 
-    /// CloudWatch in the host's own region.
+    /// Returns CloudWatch in the host's own region.
     pub async fn cloudwatch(&self, host: &Host) -> Result<CloudWatch, Failure> {
         Ok(CloudWatch::new(self.aws(host).await?, &host.region))
     }
 
-    /// Scalelite, with the load balancer's secret fetched from where it is. `None` where no Scalelite is configured.
+    /// Returns Scalelite, after fetching the load balancer's secret; `None` where no Scalelite is configured.
     pub async fn scalelite(&self, host: &Host, deadline: Instant) -> Result<Option<Scalelite>, Failure> {
         let Some(settings) = &self.settings.scalelite else { return Ok(None) };
         let secret = self.secret(&settings.secret, host, deadline).await?;
@@ -143,19 +143,20 @@ impl Session {
         scalelite.map(Some).map_err(|error| Failure::new(Exit::Usage, "scalelite.url").because(error))
     }
 
-    /// What BBB's settings on this host say; `None` on a TURN host.
+    /// Reads BBB's settings on this host; returns `None` on a TURN host.
     pub async fn installation(&self, host: &Host) -> Option<Result<Installation, NotReady>> {
         let settings::Bbb { defaults, properties, reader, .. } = self.settings.bbb.as_ref()?;
         let files = PropertyFiles { defaults, properties, reader: reader.as_deref() };
         Some(bbb::read_installation(files, &host.name).await)
     }
 
-    /// BBB's spool of recordings; `None` on a TURN host. One for the whole run, because it remembers a look that hangs.
+    /// Returns BBB's spool of recordings; `None` on a TURN host. The run has only one, because it remembers a hanging
+    /// look.
     pub fn spool(&self) -> Option<&Spool> {
         self.spool.as_ref()
     }
 
-    /// A client for the BBB API of this host. Its name may not be known to any resolver yet, or still with an old
+    /// Returns a client for the BBB API of this host. Resolvers may not know the host's name yet, or only with an old
     /// address: the connection goes to the configured address instead, with the name for TLS and nginx.
     pub fn local_client(&self, server_url: &str) -> Result<http::Client, Failure> {
         let address = self.settings.bbb.as_ref().map(|bbb| SocketAddr::new(bbb.address, 0));
@@ -197,12 +198,12 @@ fn tls_failure(error: http::TlsError) -> Failure {
     Failure::new(Exit::Failed, "TLS cannot be used").because(error)
 }
 
-/// The point in time `limit` from now.
+/// Returns the point in time `limit` from now.
 pub fn within(limit: Duration) -> Instant {
     Instant::now() + limit
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What the service and every command do first: read the configuration, and in the end report how it went.
+//! The first and the last step of the service and every command: reading the configuration and reporting the end.
 
 use crate::agent::Agent;
 use crate::cli::Common;

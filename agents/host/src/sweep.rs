@@ -1,4 +1,4 @@
-//! Cleaning up after hosts that died: observe, plan (`plan::sweep`), execute, in two rounds with a pause between.
+//! The sweep after dead hosts: observe, plan (`plan::sweep`), execute, in two rounds with a pause between.
 
 mod instances;
 
@@ -24,21 +24,21 @@ use clients::aws::ec2::{Ec2, Instances};
 use clients::aws::route53::{Cursor, Error, HostedZone, RecordSets};
 use clients::scalelite::{Management, Scalelite};
 
-/// How often a batch may lose the race against somebody else's change: the next sweep does the rest.
+/// The most races that a batch may lose against other changes: the next sweep does the rest.
 const CONFLICTS: u32 = 5;
 
-/// What a sweep found and did.
+/// The findings and the results of a sweep.
 #[derive(Debug)]
 pub struct Report {
-    /// What is to be said of each host of this role, and of each entry below the domain that no host's ownership TXT leads to.
+    /// The verdict on each host of this role, and on each entry below the domain that no host's ownership TXT names.
     pub findings: Vec<Finding>,
     /// The names of which nothing is left.
     pub removed: BTreeSet<Name>,
-    /// What could not be done, and why.
+    /// The failures.
     pub trouble: Vec<Failure>,
-    /// How many hosts have a name.
+    /// The number of hosts that have a name.
     pub hosts: usize,
-    /// How many calls to Route 53 it took.
+    /// The number of calls to Route 53.
     pub calls: u32,
 }
 
@@ -57,16 +57,16 @@ impl Report {
     }
 }
 
-/// How a sweep ended.
+/// The end of a sweep.
 #[derive(Debug)]
 pub enum Swept {
-    /// It went through the whole zone.
+    /// The sweep went through the whole zone.
     Whole(Report),
-    /// It ended after the first page, on which were so many hosts.
+    /// The sweep ended after the first page, which had this many hosts.
     Peeked(usize),
 }
 
-/// What a sweep works on: the fleet's zone, its Scalelite, and EC2 in each region. `Reach` is the real one.
+/// The world of a sweep: the fleet's zone, its Scalelite, and EC2 in each region. `Reach` is the real one.
 pub trait World {
     /// Route 53.
     type Zone: RecordSets;
@@ -75,16 +75,17 @@ pub trait World {
     /// EC2 in one region.
     type Ec2: Instances;
 
-    /// The zone.
+    /// Returns the zone.
     fn zone(&self) -> &Self::Zone;
 
-    /// Scalelite, if there is one: asked for once a whole sweep begins, because its secret has to be fetched.
+    /// Returns Scalelite, if there is one. Called only once a whole sweep begins, because its secret has to be
+    /// fetched.
     fn scalelite(&self, deadline: Instant) -> impl Future<Output = Result<Option<Self::Scalelite>, Failure>>;
 
-    /// EC2 in a region.
+    /// Returns EC2 in a region.
     fn ec2(&self, region: &str) -> impl Future<Output = Result<Self::Ec2, Failure>>;
 
-    /// The time, in seconds since 1970.
+    /// Returns the time, in seconds since 1970.
     fn now(&self) -> u64;
 }
 
@@ -117,14 +118,14 @@ impl World for Reach<'_> {
     }
 }
 
-/// How long the parts of a sweep may take.
+/// The time limits of the parts of a sweep.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The whole, without the pause.
+    /// The limit for the whole sweep, without the pause.
     pub whole: Duration,
-    /// Between the two times that EC2 is asked.
+    /// The pause between the two questions to EC2.
     pub pause: Duration,
-    /// Ending the entries of one host.
+    /// The limit for ending the entries of one host.
     pub leave: Duration,
 }
 
@@ -140,18 +141,19 @@ pub struct Sweep<'a, W: World> {
     trouble: Vec<Failure>,
 }
 
-/// What is there: the zone and the host names of Scalelite's entries.
+/// The observed state: the zone and the host names of Scalelite's entries.
 struct Situation {
     zone: Zone,
     entries: BTreeSet<Name>,
 }
 
-/// Sweeps the whole zone once. Any number of sweeps may be under way at once, on one host or on many.
+/// Sweeps the whole zone once. Any number of sweeps may run at once, on one host or on many.
 pub async fn sweep(session: &Session, host: &Host, executor: &Executor) -> Result<Report, Failure> {
     prepare(session, host, executor).await?.run().await
 }
 
-/// The same, but when there are more pages than one, `goes_on` is asked with the number of hosts on the first.
+/// Sweeps the whole zone once; if it has more than one page, `goes_on` first decides by the number of hosts on the
+/// first.
 pub async fn sweep_unless(
     session: &Session,
     host: &Host,
@@ -201,7 +203,7 @@ async fn prepare<'a>(
 }
 
 impl<'a, W: World> Sweep<'a, W> {
-    /// Nothing is asked yet.
+    /// Creates a sweep. Asks nothing yet.
     pub fn new(world: W, sweeper: Sweeper, limits: Limits, executor: &'a Executor) -> Self {
         let deadline = within(limits.whole);
         Self { world, executor, sweeper, limits, scalelite: None, deadline, trouble: Vec::new() }
@@ -222,7 +224,7 @@ impl<'a, W: World> Sweep<'a, W> {
         let count = suspects.iter().filter(|finding| finding.verdict == Verdict::AskAgain).count();
         if count > 0 {
             self.pause(count).await;
-            // Only what still stands so long after is debris.
+            // Only records that still exist after the pause are debris.
             let zone = self.list().await?;
             seen = Situation { zone, entries: self.entries().await? };
             let suspects = self.findings(&seen, &evidence);
@@ -267,7 +269,7 @@ impl<'a, W: World> Sweep<'a, W> {
         Ok(())
     }
 
-    /// Reads a page of the zone and tells where the next one begins.
+    /// Reads a page of the zone and returns where the next one begins.
     async fn page(&self, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Failure> {
         let mut pace = Pace::remote(self.deadline);
         loop {
@@ -278,7 +280,7 @@ impl<'a, W: World> Sweep<'a, W> {
         }
     }
 
-    /// The host names of the entries in Scalelite, if there is one.
+    /// Lists the host names of the entries in Scalelite, if there is one.
     async fn entries(&self) -> Result<BTreeSet<Name>, Failure> {
         let Some(scalelite) = &self.scalelite else { return Ok(BTreeSet::new()) };
         let mut pace = Pace::remote(self.deadline);
@@ -295,7 +297,8 @@ impl<'a, W: World> Sweep<'a, W> {
         }
     }
 
-    /// Removes everything of the hosts that are gone, entries first: see `plan::sweep`. Tells of whom nothing is left.
+    /// Removes everything of the hosts that are gone, entries first: see `plan::sweep`. Returns the hosts of which
+    /// nothing is left.
     async fn remove(
         &mut self,
         findings: &[Finding],
@@ -308,7 +311,7 @@ impl<'a, W: World> Sweep<'a, W> {
                 match self.leave(&finding.name).await {
                     Ok(()) => {}
                     Err(failure) if matches!(failure.exit, Exit::Interrupted(_)) => return Err(failure),
-                    // Its ownership TXT stays, for the next sweep to find it by.
+                    // Its ownership TXT stays, so that the next sweep finds the host.
                     Err(failure) => {
                         self.trouble.push(failure);
                         continue;
@@ -332,8 +335,8 @@ impl<'a, W: World> Sweep<'a, W> {
         pool.leave().await.map(drop)
     }
 
-    /// Deletes the record sets of hosts that are gone. When somebody else has changed one of them meanwhile, the zone is read
-    /// and judged again, and each host gets a batch of its own. Tells whose record sets are still there.
+    /// Deletes the record sets of hosts that are gone. When one of them has changed meanwhile, the zone is read and
+    /// judged again, and each host gets a batch of its own. Returns the hosts whose record sets still exist.
     async fn delete(&mut self, gone: Vec<Finding>, evidence: &Evidence) -> Result<BTreeSet<Name>, Failure> {
         let mut left: Vec<Finding> = gone.into_iter().filter(|finding| !finding.sets.is_empty()).collect();
         let mut failed = BTreeSet::new();
@@ -357,7 +360,7 @@ impl<'a, W: World> Sweep<'a, W> {
             }
             let there = self.sweeper.hosts(&self.list().await?, evidence, self.world.now());
             let there = there.into_iter().filter(|finding| lost.contains(&finding.name));
-            // What has come there meanwhile was never judged.
+            // Records that appeared meanwhile were never judged.
             let kept;
             (left, kept) = there.partition(|finding| finding.verdict.is_gone());
             failed.extend(kept.into_iter().map(|finding: Finding| finding.name));
@@ -371,7 +374,7 @@ impl<'a, W: World> Sweep<'a, W> {
         Ok(failed)
     }
 
-    /// Applies one batch; `false` when the record sets are not what they were.
+    /// Applies one batch; returns `false` when the record sets have changed meanwhile.
     async fn change(&self, names: &[Name], batch: &plan::dns::ChangeBatch) -> Result<bool, Failure> {
         let names = words_of(names).join(", ");
         let what = format!("Route 53: delete the record sets of {names}");

@@ -28,29 +28,31 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The subcommand.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the service that looks after this host, until it is told to stop
     ///
-    /// systemd starts this. The service gets the host its name and repairs it. When it is stopped, it undoes what the cause of
-    /// the stop demands. SIGHUP makes it read the configuration again, SIGUSR1 makes it check everything again.
+    /// systemd starts this. The service gets the host its name and repairs it. When it is stopped, it undoes what the
+    /// cause of the stop demands. SIGHUP makes it read the configuration again, SIGUSR1 makes it check everything
+    /// again.
     Run,
     /// Get a DNS name; does nothing when it is as it should be
     ///
-    /// Reads the host's identity from the instance metadata and writes its record sets to Route 53, unless the name belongs to
-    /// another instance. Where the service runs, the service does this; else one command at a time.
+    /// Reads the host's identity from the instance metadata and writes its record sets to Route 53, unless the name
+    /// belongs to another instance. Where the service runs, the service does this; else one command at a time.
     Register(RegisterArgs),
     /// Give up the DNS name; does nothing when the host has none
     ///
-    /// Deletes the host's record sets if they belong to this host. Where the service runs, the service does this; else one
-    /// command at a time.
+    /// Deletes the host's record sets if they belong to this host. Where the service runs, the service does this; else
+    /// one command at a time.
     Deregister(DeregisterArgs),
     /// Remove what dead hosts have left behind
     ///
-    /// Looks through the zone for hosts of this fleet whose instance is gone, as EC2 has to say twice, `sweep.pause` apart, and
-    /// removes their record sets. Leaves alone what does not belong to an agent, what is young, and what belongs to an
-    /// instance that exists or that EC2 cannot be asked about. May run beside the service and beside the sweeps of other hosts.
+    /// Looks through the zone for hosts of this fleet whose instance is gone, as EC2 has to say twice, `sweep.pause`
+    /// apart, and removes their record sets. Leaves alone what does not belong to an agent, what is young, and what
+    /// belongs to an instance that exists or that EC2 cannot be asked about. May run beside the service and beside the
+    /// sweeps of other hosts.
     Sweep(SweepArgs),
     /// Show the state of this host; changes nothing
     Status(StatusArgs),
@@ -58,8 +60,8 @@ pub(crate) enum Command {
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing
     ///
-    /// Checks whether the caller can reach and use the metadata service, Route 53, the name servers and EC2. Does not check
-    /// Auto Scaling and CloudWatch. The exit code is 1 when a check fails.
+    /// Checks whether the caller can reach and use the metadata service, Route 53, the name servers and EC2. Does not
+    /// check Auto Scaling and CloudWatch. The exit code is 1 when a check fails.
     Check,
     /// Print a configuration file with every setting, commented out
     Defaults,

@@ -1,4 +1,4 @@
-//! `check`: asks everybody whether they would let this host do its work, changing nothing; one line a check.
+//! `check`: checks that every service lets this host do its work; changes nothing; one line a check.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -16,10 +16,10 @@ use clients::aws::route53::{Error, RecordSets};
 use clients::bbb::Bbb;
 use clients::dns::authoritative::Authorities;
 
-/// How one check ended.
+/// The result of one check.
 enum Finding {
     Good(String),
-    /// Nothing to worry about, or not yet.
+    /// Nothing to worry about, or a failure that passes by itself.
     Note(String),
     Bad(String),
 }
@@ -30,7 +30,7 @@ struct Doctor<'a> {
     bad: usize,
 }
 
-/// Runs all checks; fails when one does. That the configuration is valid is known by the time this runs.
+/// Runs all checks; fails when one of them does. The configuration has already been validated.
 pub async fn check(session: &Session) -> Result<Exit, Failure> {
     let mut doctor = Doctor { session, lines: Vec::new(), bad: 0 };
     doctor.note("configuration", Finding::Good("valid".to_owned()));
@@ -100,7 +100,7 @@ impl Doctor<'_> {
         self.note("name servers", servers);
     }
 
-    /// EC2 is asked who has an address before a record set with that address is deleted.
+    /// Checks EC2, which is asked for the holder of an address before a record set with that address is deleted.
     async fn ec2(&mut self, host: &Host) {
         let ec2 = match self.session.ec2(host).await {
             Ok(ec2) => ec2,
@@ -201,8 +201,9 @@ async fn describe(zone: &Zone, domain: &Name) -> Finding {
     }
 }
 
-/// Asks for a batch that Route 53 must refuse, because it deletes what nobody ever makes, and creates something only
-/// after that. Who may not change records is refused for that reason instead, before Route 53 looks at the batch.
+/// Checks the permission to change records: sends a batch that Route 53 must refuse, because it deletes a record that
+/// never exists before it creates one. Without the permission, Route 53 refuses for that reason before it looks at the
+/// batch.
 async fn may_change(zone: &Zone, name: &Name) -> Finding {
     let probe = RecordSet::txt(name.ownership(), 1, "bbb-agents permission check, never created".to_owned());
     let batch = ChangeBatch(vec![Change::Delete(probe.clone()), Change::Create(probe)]);

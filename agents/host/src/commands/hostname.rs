@@ -1,4 +1,5 @@
-//! `hostname`: prints the host's fully qualified name. It needs the metadata service only, so UserData can call it first.
+//! `hostname`: prints the host's fully qualified name. It needs only the metadata service, so UserData can call it
+//! first.
 
 use crate::report::{self, Exit, Failure};
 use crate::session::{Session, within};

@@ -1,5 +1,6 @@
-//! `settings`: what BBB's property files say, with BBB's secret, for an agent that may not read them itself. Internal:
-//! started by `bbb-agent-settings.socket` and talked to by [`clients::bbb::read_installation`] only.
+//! `settings`: prints the settings in BBB's property files, with BBB's secret, for an agent that may not read the
+//! files itself. Internal: `bbb-agent-settings.socket` starts it, and only [`clients::bbb::read_installation`] talks
+//! to it.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,13 +13,13 @@ use crate::cli::Common;
 use crate::report::{Exit, Failure};
 use clients::bbb::reader;
 
-/// Answers on standard output, which must be a socket or a pipe: neither a screen nor a file may get the secret by
-/// mistake.
+/// Answers on standard output, which must be a socket or a pipe, so that the secret cannot end up on a screen or in a
+/// file by mistake.
 pub fn settings(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
     let failed = |what: &str| Failure::new(Exit::Failed, what);
     let settings = configured(agent, common)?;
     let bbb = settings.bbb.ok_or_else(|| failed("this is no BBB host"))?;
-    // Not through std's own buffer, which nobody wipes.
+    // std's own buffer is avoided, because it is never wiped.
     let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let mut output = output.map_err(|error| failed("standard output").because(error))?;
     let kind = output.metadata().map_err(|error| failed("standard output").because(error))?.file_type();

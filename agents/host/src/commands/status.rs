@@ -11,7 +11,7 @@ pub use facts::{
     AutoScaling, BbbHost, Dns, Entry, Identity, Recording, Recordings, Scalelite, Server, Service, Status,
 };
 
-/// Shows how the host stands. Changes nothing.
+/// Shows the state of the host. Changes nothing.
 pub async fn status(session: &Session, json: bool) -> Result<Exit, Failure> {
     let status = collect::collect(session).await;
     let text = match json {

@@ -1,4 +1,4 @@
-//! `sweep`: removes what hosts that died have left behind.
+//! `sweep`: removes the records and entries of dead hosts.
 
 use plan::sweep::Finding;
 
@@ -7,7 +7,7 @@ use crate::report::{self, Exit, Failure, say};
 use crate::session::{Session, within};
 use crate::sweep::{self, Report};
 
-/// Sweeps the whole zone once. Touches nothing of this host, so it needs no turn beside other commands or the service.
+/// Sweeps the whole zone once. It changes nothing of this host, so it may run beside other commands and the service.
 pub async fn sweep(session: &Session, dry_run: bool) -> Result<Exit, Failure> {
     let executor = Executor::new(session.interrupt.clone(), dry_run);
     let host = session.host(within(session.settings.timeouts.imds)).await?;
@@ -15,7 +15,7 @@ pub async fn sweep(session: &Session, dry_run: bool) -> Result<Exit, Failure> {
     Ok(tell(session, &report, dry_run))
 }
 
-/// One line for each host of which there is something to say, and with `all` for every one.
+/// Prints one line for each host with a noteworthy finding, or with `all` for every host.
 fn tell(session: &Session, report: &Report, all: bool) -> Exit {
     for finding in report.findings.iter().filter(|finding| all || !finding.verdict.is_well()) {
         say(line(finding));
@@ -24,7 +24,7 @@ fn tell(session: &Session, report: &Report, all: bool) -> Exit {
     for failure in &report.trouble {
         report::complain(session.agent.name, failure);
     }
-    // What will not pass by itself is the graver end.
+    // A failure that does not pass by itself determines the exit code.
     let exits = report.trouble.iter().map(|failure| failure.exit);
     exits.reduce(|one, other| if one == Exit::TryAgain { other } else { one }).unwrap_or(Exit::Done)
 }

@@ -1,7 +1,7 @@
-//! Reads one value at a time by its row in the table, and notes what is wrong with it, with the place where it stands.
+//! The checker of raw values: reads one at a time by its row in the table, and notes each problem with its place.
 //!
-//! A path that is not in the table, or is read as another kind than its row says, is a fault of this program; it is noted like
-//! a wrong value. Every test that reads settings fails then.
+//! A path that is not in the table, or that is read as another kind than its row says, is a bug in this program. It is
+//! noted like a wrong value, and every test that reads settings then fails.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -165,7 +165,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Notes what is wrong with a value.
+    /// Notes the defect of a value.
     pub(super) fn complain(&mut self, path: &str, what: impl Display) {
         let place =
             self.raw.get(path).map_or_else(String::new, |(_, origin): (_, &Origin)| format!("{origin}: "));
@@ -186,7 +186,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// `"a", "b" or "c"`.
+/// Formats words as `"a", "b" or "c"`.
 fn alternatives<C>(words: &[(&str, C, &str)]) -> String {
     let quoted: Vec<String> = words.iter().map(|(word, ..)| format!("{word:?}")).collect();
     match quoted.split_last() {

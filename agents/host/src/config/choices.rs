@@ -11,7 +11,7 @@ pub trait Choice: Copy + 'static {
     const WORDS: &'static [(&'static str, Self, &'static str)];
 }
 
-/// The words of a choice, each with its meaning.
+/// Returns the words of a choice, each with its meaning.
 pub fn words<C: Choice>() -> Vec<Word> {
     C::WORDS.iter().map(|(word, _, meaning)| (*word, *meaning)).collect()
 }

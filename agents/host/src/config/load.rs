@@ -1,4 +1,4 @@
-//! Reads values from files, environment and flags, and remembers where each came from.
+//! The loader of the configuration: reads values from files, environment and flags, and remembers their origin.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,7 +28,7 @@ pub enum Value {
     List(Vec<String>),
 }
 
-/// The place where a value stands.
+/// The place of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A line of a file.
@@ -56,7 +56,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Returns a setting's value and the place where it stands, if it is set.
+    /// Returns a setting's value and its place, if it is set.
     pub fn get(&self, path: &str) -> Option<(&Value, &Origin)> {
         self.values.get(path).map(|(value, origin)| (value, origin))
     }
@@ -65,13 +65,13 @@ impl Raw {
 /// The options of the command line that are about the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
-    /// `--config`: this file instead of the default, and it has to exist.
+    /// `--config`: this file instead of the default one; it has to exist.
     pub file: Option<PathBuf>,
     /// `--set KEY=VALUE`, in order.
     pub set: Vec<String>,
 }
 
-/// Reads all places, the weakest first. Collects the problems, so that a person sees all at once.
+/// Reads all places, those that are overridden first. Collects the problems, so that a person sees them all at once.
 pub fn load(
     agent: &Agent,
     flags: &Flags,
@@ -89,7 +89,7 @@ pub fn load(
     loader.end()
 }
 
-/// Does the same for one file with this text, whatever is there under its path. Public for the fuzz targets.
+/// Reads one file, given its text, in the same way; the file itself is not opened. Public for the fuzz targets.
 pub fn load_text(
     agent: &Agent,
     file: &Path,
@@ -115,7 +115,7 @@ struct Loader {
 }
 
 impl Loader {
-    /// Reads what overrides every file: environment variables, then flags.
+    /// Reads the values that override every file: environment variables, then flags.
     fn overrides(&mut self, agent: &Agent, environment: &BTreeMap<String, String>, set: &[String]) {
         let (prefix, file) = (agent.environment_prefix, file_variable(agent));
         for (name, text) in environment.iter().filter(|(name, _)| name.starts_with(prefix) && **name != file)
@@ -202,7 +202,7 @@ impl Loader {
 
     fn flag(&mut self, assignment: &str) {
         let Some((path, text)) = assignment.split_once('=') else {
-            // Not echoed: whatever stands there may be half of a secret.
+            // The argument is not quoted, because it may be half of a secret.
             self.problems.push("--set: expects KEY=VALUE, for example --set dns.ttl=120".to_owned());
             return;
         };
@@ -275,10 +275,10 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// Returns ` (did you mean ...?)` when something known is close enough to be a slip of the pen.
+/// Returns ` (did you mean ...?)` when a known name is so similar that the wrong one looks like a typing error.
 fn suggestion(wrong: &str, known: impl Iterator<Item = String>) -> String {
     const SLIPS: usize = 3;
-    // The distance of long texts takes long, and is at least the difference of their lengths.
+    // The distance of long texts takes long to compute, and it is at least the difference of their lengths.
     let length = wrong.chars().count();
     let similar = known.filter(|name| name.chars().count().abs_diff(length) <= SLIPS);
     match similar.map(|name| (distance(wrong, &name), name)).min() {

@@ -1,4 +1,4 @@
-//! The shape of a row of the settings' table, and how files, errors and documents show what is in it.
+//! A row of the settings' table, and the ways in which files, errors and documents show it.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use plan::instance::Role;
 
 use crate::agent::Agent;
 
-/// A setting: everything that is known about it, but for the code that uses its value.
+/// A setting: everything about it except the code that uses its value.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// Its path in a file, e.g. `dns.ttl`.
@@ -15,7 +15,7 @@ pub struct Setting {
     pub only: Option<Role>,
     /// The kind of its value, with default and bounds.
     pub kind: Kind,
-    /// Its purpose. Bounds, unit and words are left to [`Kind`], which adds them.
+    /// Its purpose, without bounds, unit and words, which [`Kind`] adds.
     pub text: &'static str,
 }
 
@@ -26,7 +26,7 @@ pub enum Kind {
     Text {
         /// The value where none is set.
         default: Fallback,
-        /// How many characters it may have, where that is limited.
+        /// The number of characters that it may have, where that is limited.
         length: Option<Range>,
     },
     /// One of a few words.
@@ -40,12 +40,12 @@ pub enum Kind {
     Integer {
         /// The number where none is set.
         default: u64,
-        /// The numbers that are allowed.
+        /// The allowed numbers.
         range: Range,
     },
     /// A number, with or without a decimal point. It has no default.
     Float {
-        /// The number below all that are allowed.
+        /// The bound that every allowed number exceeds.
         above: f64,
         /// An example as TOML.
         example: &'static str,
@@ -57,7 +57,7 @@ pub enum Kind {
     },
     /// Texts; separated by commas in environment variables and flags. Empty where none are set.
     List {
-        /// The whole numbers that the texts have to be, where they have to be numbers.
+        /// The allowed whole numbers, where the texts have to be numbers.
         numbers: Option<Range>,
     },
 }
@@ -65,11 +65,11 @@ pub enum Kind {
 /// The value of a text that is not set.
 #[derive(Clone, Copy, Debug)]
 pub enum Fallback {
-    /// This one.
+    /// This value.
     Is(&'static str),
-    /// One that differs between the agents.
+    /// A value that differs between the agents.
     Of(fn(&Agent) -> String),
-    /// None at all; this is an example of a value.
+    /// No value; the text is an example of one.
     None(&'static str),
 }
 
@@ -83,18 +83,18 @@ pub struct Range {
     pub least: u64,
     /// The most.
     pub most: u64,
-    /// What is counted, in the plural.
+    /// The unit of the number, in the plural.
     pub unit: &'static str,
 }
 
 impl Range {
-    /// Whether a number is within the bounds.
+    /// Reports whether a number is within the bounds.
     pub fn contains(self, number: u64) -> bool {
         (self.least..=self.most).contains(&number)
     }
 }
 
-/// `1 to 60 seconds`.
+/// The bounds in words: `1 to 60 seconds`.
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {} {}", self.least, self.most, self.unit)
@@ -102,7 +102,7 @@ impl fmt::Display for Range {
 }
 
 impl Kind {
-    /// The name that an error gives a value of this kind.
+    /// Returns the noun by which errors call a value of this kind.
     pub fn noun(self) -> &'static str {
         match self {
             Self::Text { .. } | Self::Choice { .. } => "a text in quotes",
@@ -113,7 +113,7 @@ impl Kind {
         }
     }
 
-    /// The default as TOML; `None` where there is none.
+    /// Returns the default as TOML; `None` where there is none.
     pub fn default(self, agent: &Agent) -> Option<String> {
         match self {
             Self::Text { default: Fallback::Is(text), .. } | Self::Choice { default: text, .. } => {
@@ -127,7 +127,7 @@ impl Kind {
         }
     }
 
-    /// The default as TOML or, where there is none, an example.
+    /// Returns the default as TOML or, where there is none, an example.
     pub fn shown(self, agent: &Agent) -> String {
         self.default(agent).unwrap_or_else(|| match self {
             Self::Text { default: Fallback::None(example), .. } => format!("{example:?}"),
@@ -136,7 +136,7 @@ impl Kind {
         })
     }
 
-    /// The words that are allowed, each with its meaning; none where it is not a [`Kind::Choice`].
+    /// Returns the allowed words, each with its meaning; empty unless it is a [`Kind::Choice`].
     pub fn words(self) -> Vec<Word> {
         match self {
             Self::Choice { words, .. } => words(),
@@ -144,7 +144,7 @@ impl Kind {
         }
     }
 
-    /// The bounds, as they follow the first sentence of the text.
+    /// Formats the bounds as they follow the first sentence of the text.
     fn bounds(self) -> String {
         match self {
             Self::Integer { range, .. } | Self::List { numbers: Some(range) } => {
@@ -158,7 +158,7 @@ impl Kind {
 }
 
 impl Setting {
-    /// Its purpose with unit and bounds, which stand at the end of the first sentence.
+    /// Returns its purpose, with unit and bounds at the end of the first sentence.
     pub fn about(&self) -> String {
         let bounds = self.kind.bounds();
         match self.text.split_once(". ") {
@@ -167,7 +167,7 @@ impl Setting {
         }
     }
 
-    /// Its environment variable: `dns.zone_id` is `BBB_AGENT_DNS_ZONE_ID`.
+    /// Returns its environment variable: `dns.zone_id` is `BBB_AGENT_DNS_ZONE_ID`.
     pub fn variable(&self, agent: &Agent) -> String {
         format!("{}{}", agent.environment_prefix, self.path.replace('.', "_").to_ascii_uppercase())
     }

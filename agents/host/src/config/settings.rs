@@ -1,4 +1,4 @@
-//! Turns raw values into settings that can be used: checks every value, and names every problem with its place.
+//! The checked settings: turns raw values into usable ones, and names every problem with its place.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -34,9 +34,9 @@ pub struct Settings {
     pub scalelite: Option<Scalelite>,
     /// The service's work.
     pub service: Service,
-    /// The way the host is drained.
+    /// The rules for draining the host.
     pub drain: Drain,
-    /// The sweep of what dead hosts have left.
+    /// The sweep of the records and entries of dead hosts.
     pub sweep: Sweep,
     /// The metrics about the host; `None` when none are sent.
     pub metrics: Option<Metrics>,
@@ -93,7 +93,7 @@ pub struct Bbb {
     pub defaults: PathBuf,
     /// The address of its API.
     pub address: IpAddr,
-    /// The socket that reads those files, if it may be asked.
+    /// The socket of the reader of those files, if it may be asked.
     pub reader: Option<PathBuf>,
     /// Its spool of recordings.
     pub recordings: PathBuf,
@@ -119,9 +119,9 @@ pub struct Scalelite {
 pub struct Service {
     /// The directory of its lock and its socket.
     pub directory: PathBuf,
-    /// The work that a stop by hand undoes.
+    /// The work that an operator's stop undoes.
     pub on_stop: OnStop,
-    /// The time between two questions to the metadata service about what is intended for the host.
+    /// The time between two questions to the metadata service about the plans of the group and EC2 for the host.
     pub metadata: Duration,
     /// The time between two checks of the host's name.
     pub name: Duration,
@@ -133,7 +133,7 @@ pub struct Service {
     pub protection: Option<Duration>,
 }
 
-/// The way the host is drained.
+/// The rules for draining the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
     /// The longest wait for meetings and recordings.
@@ -144,7 +144,7 @@ pub struct Drain {
     pub quiet: Duration,
     /// The result of the lifecycle action at the deadline.
     pub at_deadline: Verdict,
-    /// The termination hook that is the agent's, where the group has several.
+    /// The group's termination hook that this agent completes, where the group has several.
     pub hook: Option<String>,
     /// Whether a rebalance recommendation cordons.
     pub rebalance: bool,
@@ -156,7 +156,7 @@ pub struct Drain {
     pub message: String,
 }
 
-/// The sweep of what dead hosts have left.
+/// The sweep of the records and entries of dead hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweep {
     /// Whether the service does it.
@@ -188,7 +188,7 @@ pub struct Timeouts {
 
 /// Reads and checks the configuration from all its places.
 pub fn read(agent: &Agent, flags: &Flags) -> Result<Settings, ConfigError> {
-    // Names and values that are not UTF-8 cannot be ours.
+    // Names and values that are not UTF-8 are not the agent's.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     check(agent, &load(agent, flags, environment)?)
@@ -206,7 +206,7 @@ pub fn check(agent: &Agent, raw: &Raw) -> Result<Settings, ConfigError> {
 
 impl Checker<'_> {
     fn settings(&mut self) -> Option<Settings> {
-        // Each part is checked even when an earlier one failed: all problems are reported.
+        // Every part is checked, even after an earlier one failed, so that all problems are reported.
         let dns = self.dns();
         let bbb = if self.agent.role == Role::Bbb { self.bbb().map(Some) } else { Some(None) };
         let scalelite = if self.agent.role == Role::Bbb { self.scalelite() } else { Some(None) };
@@ -294,10 +294,10 @@ impl Checker<'_> {
             return Some(Naming::Fixed(name));
         }
         let template = self.text("dns.hostname", HostTemplate::parse)?;
-        // The longest instance id and region tell now whether every host's name will fit.
+        // The longest instance id and region show already now whether every host's name will fit.
         let longest = plan::instance::InstanceId::parse("i-0123456789abcdef0").ok()?;
         if let Some(Err(error)) = domain.map(|domain| template.name(&longest, "ap-southeast-1", domain)) {
-            // With the default template it is the domain that a person has written, and can change.
+            // With the default template, the domain is the part that a person wrote and can change.
             let path = if self.raw.get("dns.hostname").is_some() { "dns.hostname" } else { "dns.domain" };
             self.complain(path, format!("host names would not fit: {error}"));
             return None;

@@ -18,7 +18,7 @@ const TURN: Agent = Agent {
     default_hostname: "tu-{instance}",
 };
 
-/// Settings from a file with this text, these drop-ins, variables and `--set`s.
+/// Reads settings from a file with this text, these drop-ins, variables and `--set`s.
 fn settings(
     text: &str,
     drop_ins: &[(&str, &str)],
@@ -55,7 +55,7 @@ fn problems(text: &str) -> Vec<String> {
     settings(text, &[], &[], &[]).unwrap_err().problems
 }
 
-/// The one problem of the minimal configuration with one more line, which is line 4.
+/// Returns the one problem of the minimal configuration with one more line, which is line 4.
 fn problem(line: &str) -> String {
     let problems = problems(&format!("{MINIMAL}{line}\n"));
     assert_eq!(problems.len(), 1, "{line}: {problems:?}");
@@ -223,12 +223,12 @@ fn a_missing_file_is_fine_only_where_nobody_asked_for_it() {
     assert!(error.problems[0].starts_with("/nonexistent/config.toml: cannot be read: "), "{error}");
 }
 
-/// All settings of both agents.
+/// Lists all settings of both agents.
 fn rows() -> impl Iterator<Item = (&'static Agent, &'static Setting)> {
     [&BBB, &TURN].into_iter().flat_map(|agent| table::of(agent.role).map(move |setting| (agent, setting)))
 }
 
-/// A configuration in which every setting has a meaning, with this for one of them: what comes of it, as text.
+/// Reads a configuration in which every setting has a meaning, with this value for one of them; returns it as text.
 fn outcome(agent: &Agent, path: &str, value: &str) -> Result<String, Vec<String>> {
     let mut set = vec!["timeouts.register=86400".to_owned(), format!("{path}={value}")];
     let scalelite = ["scalelite.url=https://s.example.org", "scalelite.secret=file:/secret"];
@@ -307,7 +307,7 @@ fn lists_of_numbers_and_long_texts_keep_to_their_bounds() {
     }
 }
 
-/// A row that no code reads would be a setting without an effect.
+/// Ensures that code reads every row: otherwise a setting would have no effect.
 #[test]
 fn every_row_is_read() {
     for (agent, setting) in rows() {
@@ -344,7 +344,7 @@ fn a_value_that_is_not_in_the_table_is_no_value() {
     assert_eq!(checker.problems, ["dns.tll", "dns.ttl", "dns.ipv4"].map(|path| format!("{path}: {fault}")));
 }
 
-/// What the shipped file says about defaults is what happens when nothing is set.
+/// Compares the defaults in the shipped file with the values that apply when nothing is set.
 #[test]
 fn the_defaults_that_are_shown_are_those_that_are_used() {
     for agent in [&BBB, &TURN] {
@@ -396,7 +396,7 @@ fn metrics_as_configured_and_by_default() {
         ("dimension = \"host\"", "metrics.dimension: must be \"group\""),
         ("interval = 9", "metrics.interval: 9 is out of range (10 to 3600 seconds)"),
         ("certificate = \"localhost:443\"", "metrics.certificate: must be \"auto\""),
-        // What is wrong is told even where nothing is sent.
+        // Problems are reported even where no metrics are sent.
         ("enabled = false\ninterval = 9", "metrics.interval: 9 is out of range"),
     ] {
         let problem = problem(&format!("[metrics]\n{line}"));

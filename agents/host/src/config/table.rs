@@ -1,6 +1,6 @@
-//! The table of all settings. Everything about a setting stands in its row: [`super::load`] reads its value by the row's kind,
-//! [`super::settings`] takes default and bounds from it, [`super::defaults`] writes the shipped file from it.
-//! Its words, if it has any, stand in [`super::choices`].
+//! The table of all settings. Everything about a setting is in its row: [`super::load`] reads its value by the row's
+//! kind, [`super::settings`] takes default and bounds from it, [`super::defaults`] writes the shipped file from it.
+//! The words of a choice are in [`super::choices`].
 
 use plan::instance::Role;
 use plan::lifecycle::{OnStop, Verdict};
@@ -9,10 +9,10 @@ use super::choices::{Choice, Dimension, Ipv4Choice, OnNotice, ReadFrom, words};
 use super::row::{Fallback, Kind, Range, Setting};
 use crate::log::Level;
 
-/// The time that a drain may take at most: `drain.deadline`.
+/// The bounds of `drain.deadline`, the longest time that a drain may take.
 pub const DRAIN_DEADLINE: Range = seconds(60, 172_800);
 
-/// The time that a drain may be ordered to take at most: `drain --deadline`.
+/// The bounds of `drain --deadline`, the longest time that an ordered drain may take.
 pub const DRAIN_ORDER: Range = Range { least: 1, ..DRAIN_DEADLINE };
 
 const SETTINGS: &[Setting] = &[
@@ -196,7 +196,7 @@ const SETTINGS: &[Setting] = &[
                 "This meeting will be ended in {minutes} minutes, because its server is shut down. \
                  You can start it again at once.",
             ),
-            // BBB's own limit of a chat message, unless it is configured otherwise.
+            // This is BBB's own limit for a chat message, unless BBB is configured otherwise.
             length: Some(Range { least: 1, most: 500, unit: "characters" }),
         },
         "The message that these meetings get. {minutes} is the time that is left.",
@@ -314,7 +314,7 @@ const fn text(default: &'static str) -> Kind {
     Kind::Text { default: Fallback::Is(default), length: None }
 }
 
-/// A text without a default.
+/// Returns the kind of a text without a default.
 const fn example(example: &'static str) -> Kind {
     Kind::Text { default: Fallback::None(example), length: None }
 }

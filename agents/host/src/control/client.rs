@@ -1,4 +1,4 @@
-//! The end of a command by hand.
+//! The command's end of the socket.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,8 +12,8 @@ use super::socket;
 use crate::agent::Agent;
 use crate::report::{self, Exit, Failure};
 
-/// Lets the service do what is asked, and prints what it says as it comes. `None` when no service listens. Has no deadline
-/// of its own: how long a request may take, its caller knows.
+/// Has the service carry out the request, and prints its replies as they come. Returns `None` when no service listens.
+/// Sets no deadline: only the caller knows how long the request may take.
 pub async fn ask(agent: &Agent, directory: &Path, request: &Request) -> Result<Option<Exit>, Failure> {
     let Some(mut call) = Call::begin(agent, directory, request).await? else { return Ok(None) };
     loop {
@@ -31,7 +31,7 @@ pub async fn ask(agent: &Agent, directory: &Path, request: &Request) -> Result<O
     }
 }
 
-/// How the service stands; `None` when no service listens. Prints nothing, and has no deadline of its own.
+/// Asks for the service's state; returns `None` when no service listens. Prints nothing, and sets no deadline.
 pub async fn state(agent: &Agent, directory: &Path) -> Result<Option<ServiceState>, Failure> {
     let Some(mut call) = Call::begin(agent, directory, &Request::Status).await? else { return Ok(None) };
     loop {
@@ -50,12 +50,12 @@ pub async fn state(agent: &Agent, directory: &Path) -> Result<Option<ServiceStat
     }
 }
 
-/// A conversation under way.
+/// A conversation in progress.
 struct Call<'a> {
     agent: &'a Agent,
     what: &'static str,
     from: BufReader<OwnedReadHalf>,
-    /// Kept open: the service takes its end for the client's.
+    /// Kept open, because the service takes its closing for the client's departure.
     _to: OwnedWriteHalf,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Call<'a> {
         };
         let stream = match UnixStream::connect(&path).await {
             Ok(stream) => stream,
-            // Never made, or left behind by a service that has ended.
+            // The socket was never created, or a service that has ended left it behind.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
                 return Ok(None);
             }
@@ -78,7 +78,7 @@ impl<'a> Call<'a> {
         };
         let (from, mut to) = stream.into_split();
         let line = message::encode(request).map_err(|error| failed(&error, Exit::Failed))?;
-        // A service that does not want to hear this says why, which is read next, or breaks off.
+        // A service that refuses this sends the reason, which is read next, or closes the connection.
         let _ = to.write_all(&line).await;
         Ok(Some(Self { agent, what: request.name(), from: BufReader::new(from), _to: to }))
     }

@@ -13,21 +13,21 @@ use super::lock_file;
 use crate::report::{Exit, Failure};
 use crate::retry::Pace;
 
-/// An exclusive flock(2) on the file `lock` in the service's directory. The kernel gives it back when its holder ends,
-/// however that happens, so nothing is left to be cleaned up after a crash.
+/// An exclusive flock(2) on the file `lock` in the service's directory. The kernel releases it however its holder
+/// ends, so a crash leaves nothing to clean up.
 #[derive(Debug)]
 pub struct Lock {
     directory: PathBuf,
-    /// `None` where there is no directory and none can be made.
+    /// The locked file; `None` where there is no directory and none can be created.
     file: Option<File>,
 }
 
 impl Lock {
-    /// Takes the lock if nobody has it; `None` while somebody has.
+    /// Takes the lock if it is free; returns `None` while another process holds it.
     ///
-    /// Makes the directory (0700) where it is missing. Where that is not possible (not root, a read-only file system),
-    /// no service can be running by it either: then there is nothing to lock, and this succeeds. Fails where the
-    /// directory or its lock exists and is not accessible.
+    /// Creates the directory (0700) where it is missing. Where that is not possible (not root, a read-only file
+    /// system), no service can use the directory either: then there is nothing to lock, and this succeeds. Fails where
+    /// the directory or its lock exists and is not accessible.
     pub fn try_take(directory: &Path) -> Result<Option<Self>, Failure> {
         let taken = |file| Some(Self { directory: directory.to_owned(), file });
         if let Err(error) = make(directory)? {
@@ -37,20 +37,20 @@ impl Lock {
         let path = lock_file(directory);
         let file = match open(directory, &path) {
             Ok(file) => file,
-            // The directory went away meanwhile: a service is being stopped.
+            // The directory disappeared meanwhile, because a service is being stopped.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(refused(&path, &error)),
         };
         match file.try_lock() {
             Ok(()) if is_at(&file, &path) => Ok(taken(Some(file))),
-            // Somebody removed or replaced the file since it was opened: this lock would exclude nobody.
+            // The file was removed or replaced after it was opened, so this lock would exclude no other process.
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(refused(&path, &error)),
         }
     }
 
-    /// Takes the lock, waiting for whoever has it until `deadline`. For the service: a command by hand should rather ask
-    /// the service, see [`super::ask`].
+    /// Takes the lock, waiting for its holder until `deadline`. For the service: a command should rather ask the
+    /// service, see [`super::ask`].
     pub async fn take(directory: &Path, deadline: Instant) -> Result<Self, Failure> {
         let mut pace = pace(deadline);
         let mut told = false;
@@ -68,18 +68,18 @@ impl Lock {
         }
     }
 
-    /// The directory with the lock; `None` where there is none that could be locked.
+    /// Returns the directory of the lock; `None` where there is none that could be locked.
     pub fn directory(&self) -> Option<&Path> {
         self.file.as_ref().map(|_| self.directory.as_path())
     }
 }
 
-/// How often is looked whether the lock is free: it is a local file, and nobody is told when it is released.
+/// Returns the intervals at which a waiting process tries the lock: it is a local file whose release is not announced.
 pub(crate) fn pace(deadline: Instant) -> Pace {
     Pace::new(deadline, Duration::from_millis(100), Duration::from_millis(500))
 }
 
-/// The failure of whoever waited for the lock in vain.
+/// Returns the failure of waiting for the lock in vain.
 pub(crate) fn busy(directory: &Path) -> Failure {
     let path = lock_file(directory);
     Failure::new(Exit::TryAgain, format!("the lock {}: gave up waiting", path.display()))
@@ -87,12 +87,12 @@ pub(crate) fn busy(directory: &Path) -> Failure {
         .advise(format!("`fuser -v {}` shows which; run this again when it has ended", path.display()))
 }
 
-/// Makes the directory where it is missing. The inner error says why that is not possible, while it is still missing.
+/// Creates the directory where it is missing. The inner error says why that is not possible while it is still missing.
 fn make(directory: &Path) -> Result<io::Result<()>, Failure> {
     if directory.is_dir() {
         return Ok(Ok(()));
     }
-    // What is above it (/run) is for everybody.
+    // The directories above it (/run) are for all users.
     let above = directory.parent().map_or(Ok(()), fs::create_dir_all);
     let made = above.and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(directory));
     let Err(error) = made else { return Ok(Ok(())) };
@@ -103,7 +103,7 @@ fn make(directory: &Path) -> Result<io::Result<()>, Failure> {
     }
 }
 
-/// Opens the lock's file, and makes it where it is missing.
+/// Opens the lock's file, and creates it where it is missing.
 fn open(directory: &Path, path: &Path) -> io::Result<File> {
     match OpenOptions::new().read(true).write(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -112,15 +112,15 @@ fn open(directory: &Path, path: &Path) -> io::Result<File> {
     let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
     match made {
         Ok(file) => {
-            // The service has a user of its own: a file that root makes in its directory must not lock it out. Only a
-            // file that was made just now is given away, never one that was found, which might be a link.
+            // The service has its own user, whom a file of root in its directory must not lock out. Only a file that
+            // was just created gets a new owner, never one that existed, which might be a link.
             let (owner, own) = (directory.metadata()?, file.metadata()?);
             if owner.uid() != own.uid() {
                 fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
             }
             Ok(file)
         }
-        // Somebody else was faster.
+        // Another process was faster.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             OpenOptions::new().read(true).write(true).open(path)
         }
@@ -128,7 +128,7 @@ fn open(directory: &Path, path: &Path) -> io::Result<File> {
     }
 }
 
-/// Whether the path still leads to this file.
+/// Reports whether the path still leads to this file.
 fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(own), Ok(found)) = (file.metadata(), fs::metadata(path)) else { return false };
     (own.dev(), own.ino()) == (found.dev(), found.ino())
@@ -168,7 +168,7 @@ mod tests {
         let lock = Lock::try_take(&directory).unwrap().unwrap();
         assert_eq!(lock.directory(), Some(directory.as_path()));
         assert_eq!((mode(&directory), mode(&lock_file(&directory))), (0o700, 0o600));
-        // What is above is not the agent's own: it is as anybody makes it.
+        // The directories above are not the agent's own and have the usual mode.
         fs::create_dir(root.path().join("plain")).unwrap();
         assert_eq!(mode(&root.path().join("run")), mode(&root.path().join("plain")));
         assert!(!free(&directory));
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn without_a_directory_that_can_be_made_there_is_nothing_to_lock() {
-        // Nobody can make a directory there, not even root.
+        // No user, not even root, can create a directory there.
         let directory = Path::new("/proc/no-such-agent");
         let locks =
             [Lock::try_take(directory).unwrap().unwrap(), Lock::try_take(directory).unwrap().unwrap()];

@@ -1,8 +1,8 @@
-//! The messages between the service and commands by hand: lines of JSON, each with the protocol's version.
+//! The messages between the service and commands: lines of JSON, each with the protocol's version.
 //!
 //! A conversation is one line `{"protocol":1,"body":REQUEST}` from the command, then any number of lines
-//! `{"protocol":1,"body":REPLY}` from the service, the last of them `{"end":{"exit":CODE}}`. The version stands in every
-//! line, so that a service that was not restarted after an upgrade and a newer command can tell each other apart.
+//! `{"protocol":1,"body":REPLY}` from the service, the last of them `{"end":{"exit":CODE}}`. Every line has the
+//! version, so that a newer command and a service that was not restarted after an upgrade can recognise each other.
 
 use std::io;
 
@@ -15,43 +15,43 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use crate::cli::Only;
 use clients::untrusted::clean;
 
-/// The version of the protocol. It changes when a peer of the version before would misunderstand.
+/// The version of the protocol. It changes when a peer of the previous version would misunderstand a message.
 pub const PROTOCOL: u32 = 1;
 
 /// The longest line, in bytes, its end included.
 pub const LIMIT: usize = 64 * 1024;
 
-/// A request of a command by hand to the service.
+/// A request of a command to the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Request {
-    /// Register the host; also ends a drain.
+    /// Registers the host; also ends a drain.
     Register {
-        /// Only one half.
+        /// The one half to do, if not both.
         only: Option<Only>,
-        /// Answer only once the name is live everywhere.
+        /// Whether to answer only once the name is live everywhere.
         wait: bool,
     },
-    /// Take the host out at once.
+    /// Takes the host out at once.
     Deregister {
-        /// Only one half.
+        /// The one half to do, if not both.
         only: Option<Only>,
-        /// Answer only once no server answers with the name any more.
+        /// Whether to answer only once no server answers with the name any more.
         wait: bool,
     },
-    /// Send new meetings elsewhere and let the running ones end.
+    /// Sends new meetings elsewhere and lets the running ones end.
     Drain {
-        /// How long to wait for them, in seconds; where this is `None`, the configuration says it.
+        /// The longest wait for them, in seconds; `None` for the configured one.
         deadline: Option<u64>,
-        /// Answer only once the host is empty.
+        /// Whether to answer only once the host is empty.
         wait: bool,
     },
-    /// Tell how the service stands.
+    /// Asks for the service's state.
     Status,
 }
 
 impl Request {
-    /// The command that asks this.
+    /// Returns the name of the command that makes this request.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Register { .. } => "register",
@@ -62,19 +62,19 @@ impl Request {
     }
 }
 
-/// An answer of the service.
+/// A reply of the service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
     /// A line for standard output.
     Line(String),
-    /// How it goes on, for a terminal.
+    /// A line about the progress, for a terminal.
     Progress(String),
-    /// Something that went wrong, for standard error.
+    /// A line about a failure, for standard error.
     Complaint(String),
-    /// How the service stands.
+    /// The state of the service.
     Service(ServiceState),
-    /// The last one.
+    /// The last reply.
     End {
         /// The exit code that the command ends with.
         exit: u8,
@@ -90,12 +90,12 @@ pub struct ServiceState {
     pub words: String,
     /// When the service entered this state, in seconds since 1970.
     pub since: u64,
-    /// Whatever else it tells, [`Details`] in this version: passed on to `status --json` as it is.
+    /// All further fields, [`Details`] in this version, which `status --json` passes on unchanged.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// What the service tells beside its state. Fields are added, never renamed or removed.
+/// The further fields of the service's state. Fields are added, never renamed or removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Details {
     /// When the drain ends at the latest, in seconds since 1970; absent while the host does not drain.
@@ -108,7 +108,7 @@ pub struct Details {
     pub metrics: Option<Delivery>,
 }
 
-/// The work on the host, as the service counted it last.
+/// The work on the host, as the service last counted it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Running meetings, without breakout rooms; absent until the service has counted, null where it could not.
@@ -141,16 +141,16 @@ pub enum Error {
     /// The connection failed.
     #[error("{0}")]
     Connection(#[from] io::Error),
-    /// It is too long.
+    /// The line is too long.
     #[error("a message of more than {} KiB", LIMIT / 1024)]
     TooLong,
     /// The connection ended within the line.
     #[error("a message that breaks off")]
     CutOff,
-    /// It is no message of any version.
+    /// The line is no message of any version.
     #[error("a message that makes no sense: {}", clean(&.0.to_string()))]
     Garbage(serde_json::Error),
-    /// It is a message of another version.
+    /// The line is a message of another version.
     #[error("it speaks version {theirs} of the control protocol, not {PROTOCOL}")]
     Protocol {
         /// The peer's version.
@@ -170,19 +170,19 @@ struct Header {
     protocol: u32,
 }
 
-/// Writes a message as a line, its end included.
+/// Encodes a message as a line, its end included.
 pub fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(&Message { protocol: PROTOCOL, body }).map_err(Error::Garbage)?;
     line.push(b'\n');
     if line.len() > LIMIT { Err(Error::TooLong) } else { Ok(line) }
 }
 
-/// Reads the next message; `None` when the peer has closed the connection.
+/// Reads the next message; returns `None` when the peer has closed the connection.
 pub async fn receive<T: DeserializeOwned>(
     from: &mut (impl AsyncBufRead + Unpin),
 ) -> Result<Option<T>, Error> {
     let mut line = Vec::new();
-    // One byte more than allowed tells a line that is too long from one that breaks off.
+    // One byte more than allowed distinguishes a line that is too long from one that breaks off.
     let limit = u64::try_from(LIMIT).unwrap_or(u64::MAX).saturating_add(1);
     from.take(limit).read_until(b'\n', &mut line).await?;
     match line.last() {
@@ -194,7 +194,7 @@ pub async fn receive<T: DeserializeOwned>(
 }
 
 fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, Error> {
-    // The version first: what another one says in its body need not make sense here.
+    // The version comes first: the body of another version need not make sense here.
     let Header { protocol } = serde_json::from_slice(line).map_err(Error::Garbage)?;
     if protocol != PROTOCOL {
         return Err(Error::Protocol { theirs: protocol });
@@ -228,7 +228,7 @@ mod tests {
         receive(&mut bytes).await
     }
 
-    /// The wire is an interface: another version of the agent is at its other end.
+    /// Compares requests with their lines: the wire is an interface to other versions of the agent.
     #[tokio::test]
     async fn requests_on_the_wire() {
         let rows = [

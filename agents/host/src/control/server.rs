@@ -20,34 +20,34 @@ use super::message::{self, Reply, Request, ServiceState};
 use super::{Lock, socket};
 use crate::report::{Exit, Failure};
 
-/// How many conversations there are at a time.
+/// The most conversations at a time.
 const CONVERSATIONS: usize = 16;
 
-/// How many lines wait for a client that does not read them.
+/// The most lines that wait for a client that does not read them.
 const LINES: usize = 64;
 
-/// How long a request may take to arrive, and a line to be taken.
+/// The time limit for a request to arrive, and for a client to take a line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long clients may take to read what they are still owed when the service ends.
+/// The time that clients have to read the remaining lines when the service ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How long nobody is listened to after a connection could not be accepted: the usual reason is too many open files.
+/// The pause after a connection could not be accepted: the usual reason is too many open files.
 const RECOVERY: Duration = Duration::from_secs(1);
 
-/// The socket of a service that listens. Connections are looked after by tasks of their own, so that its loop is never kept
-/// waiting by a client.
+/// The socket of a service that listens. Separate tasks serve the connections, so that no client can block the
+/// service's loop.
 #[derive(Debug)]
 pub struct Listener {
     requests: Mutex<mpsc::Receiver<(Request, Conversation)>>,
     places: Arc<Semaphore>,
-    /// Ends with the listener.
+    /// The accepting task, which ends with the listener.
     accepting: JoinSet<()>,
 }
 
 impl Listener {
     /// Listens beside the lock, which proves that no other service does: a socket that was left behind is replaced.
-    /// Needs a tokio runtime. Fails where the lock has no directory, or the socket cannot be made there.
+    /// Needs a tokio runtime. Fails where the lock has no directory, or the socket cannot be created there.
     pub fn bind(lock: &Lock) -> Result<Self, Failure> {
         let Some(directory) = lock.directory() else {
             return Err(Failure::new(Exit::Failed, "the service has no directory for its control socket")
@@ -64,8 +64,8 @@ impl Listener {
         Ok(Self { requests: Mutex::new(requests), places, accepting })
     }
 
-    /// The next request, and the conversation in which it was made. Waits for ever where none comes; may be cancelled at
-    /// any point without losing a request.
+    /// Returns the next request and its conversation. Waits without limit where none comes; may be cancelled at any
+    /// point without losing a request.
     pub async fn next(&self) -> (Request, Conversation) {
         match self.requests.lock().await.recv().await {
             Some(asked) => asked,
@@ -74,8 +74,8 @@ impl Listener {
         }
     }
 
-    /// Stops listening, and gives clients a second to read what they were told: call it as the last thing that the service
-    /// does. A conversation that was not ended breaks off.
+    /// Stops listening, and gives clients a second to read their last lines: the service calls it as the last thing. A
+    /// conversation that was not ended breaks off.
     pub async fn finish(self) {
         let Self { requests, places, accepting } = self;
         drop((requests, accepting));
@@ -85,7 +85,8 @@ impl Listener {
     }
 }
 
-/// A socket at this path, for the own user only from its first moment on: it gets its name when it is ready.
+/// Creates a socket at this path that is restricted to the own user from its first moment: it is renamed once it is
+/// ready.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let new = path.with_extension("new");
     match fs::remove_file(&new) {
@@ -117,7 +118,7 @@ async fn accept(
     }
 }
 
-/// Says that there are too many conversations. That much always fits into the buffer of a new connection.
+/// Refuses a connection beyond the limit. The reply always fits into the buffer of a new connection.
 async fn turn_away(mut stream: UnixStream) {
     let words = format!("the service has {CONVERSATIONS} conversations already; try again in a moment");
     for reply in [Reply::Complaint(words), Reply::End { exit: Exit::TryAgain.code() }] {
@@ -127,7 +128,7 @@ async fn turn_away(mut stream: UnixStream) {
     }
 }
 
-/// One connection from its beginning to its end.
+/// Serves one connection from its beginning to its end.
 async fn converse(
     stream: UnixStream,
     _place: OwnedSemaphorePermit,
@@ -140,7 +141,8 @@ async fn converse(
     let conversation = Conversation { replies, enough: Arc::clone(&enough) };
     match timeout(PATIENCE, message::receive(&mut from)).await {
         Ok(Ok(Some(request))) => {
-            // Fails only when the service is ending: then the conversation breaks off, which the client understands.
+            // This fails only when the service is ending: then the conversation breaks off, which the client
+            // understands.
             let _ = requests.send((request, conversation)).await;
         }
         Ok(Ok(None)) => return,
@@ -148,7 +150,7 @@ async fn converse(
         Err(_) => conversation.refuse(&format!("no request within {} s", PATIENCE.as_secs())),
     }
     tokio::select! {
-        // First what is to be said: a request that is refused may have more behind it, which looks like a client that leaves.
+        // Replies come first: a client whose request is refused may have sent more, which looks as if it were leaving.
         biased;
         () = tell(lines, to) => {}
         () = leaves(from) => debug!("a client of the control socket has gone away"),
@@ -156,7 +158,7 @@ async fn converse(
     }
 }
 
-/// Writes what is said until the conversation ends.
+/// Writes the replies until the conversation ends.
 async fn tell(mut lines: mpsc::Receiver<Vec<u8>>, mut to: OwnedWriteHalf) {
     while let Some(line) = lines.recv().await {
         if !matches!(timeout(PATIENCE, to.write_all(&line)).await, Ok(Ok(()))) {
@@ -165,13 +167,14 @@ async fn tell(mut lines: mpsc::Receiver<Vec<u8>>, mut to: OwnedWriteHalf) {
     }
 }
 
-/// Returns when the client closes its end, which it keeps open as long as it listens. A second request is none of ours.
+/// Returns when the client closes its end, which it keeps open as long as it listens. A second request is ignored.
 async fn leaves(mut from: BufReader<OwnedReadHalf>) {
     let _ = from.read_u8().await;
 }
 
-/// The service's side of one conversation. Nothing here waits: lines are buffered, and a client that does not read them is
-/// dropped. Dropping this without [`Conversation::end`] tells the client that the service went away in the middle.
+/// The service's side of one conversation. Nothing here waits: lines are buffered, and a client that does not read
+/// them is dropped. Dropping this without [`Conversation::end`] tells the client that the service went away in the
+/// middle.
 #[derive(Debug)]
 pub struct Conversation {
     replies: mpsc::Sender<Vec<u8>>,
@@ -179,32 +182,32 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Says a line that the command prints on standard output.
+    /// Sends a line that the command prints on standard output.
     pub fn line(&self, line: impl Display) {
         self.say(&Reply::Line(line.to_string()));
     }
 
-    /// Says how it goes on, for a terminal.
+    /// Sends a line about the progress, for a terminal.
     pub fn progress(&self, line: impl Display) {
         self.say(&Reply::Progress(line.to_string()));
     }
 
-    /// Says what went wrong; the command prints it on standard error, after its own name.
+    /// Sends a failure, which the command prints on standard error after its own name.
     pub fn complaint(&self, what: impl Display) {
         self.say(&Reply::Complaint(what.to_string()));
     }
 
-    /// Says how the service stands.
+    /// Sends the service's state.
     pub fn service(&self, state: ServiceState) {
         self.say(&Reply::Service(state));
     }
 
-    /// Ends it: the command ends with this code.
+    /// Ends the conversation: the command ends with this code.
     pub fn end(self, exit: Exit) {
         self.say(&Reply::End { exit: exit.code() });
     }
 
-    /// Whether nobody listens any more. What was asked for need not be given up for that.
+    /// Reports whether the client has gone. The request need not be given up for that.
     pub fn is_gone(&self) -> bool {
         self.replies.is_closed() || self.replies.capacity() == 0
     }

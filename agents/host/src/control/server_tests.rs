@@ -43,7 +43,7 @@ impl Service {
         UnixStream::connect(self.socket()).await.unwrap()
     }
 
-    /// A client that has said this.
+    /// Connects a client that has sent this.
     async fn said(&self, words: &[u8]) -> UnixStream {
         let mut client = self.connect().await;
         client.write_all(words).await.unwrap();
@@ -54,7 +54,7 @@ impl Service {
         ask(&BBB, self.root.path(), request).await
     }
 
-    /// Somebody is served: the service is as well as before.
+    /// Serves a client: the service works as before.
     async fn serves(&self) {
         let serving = async {
             let (request, conversation) = self.listener.next().await;
@@ -70,7 +70,7 @@ fn status() -> Vec<u8> {
     message::encode(&Request::Status).unwrap()
 }
 
-/// All that the service says to a client until it closes the connection.
+/// Reads all replies to a client until the service closes the connection.
 async fn all(mut client: UnixStream) -> Vec<Reply> {
     let mut from = BufReader::new(&mut client);
     let mut replies = Vec::new();
@@ -80,7 +80,7 @@ async fn all(mut client: UnixStream) -> Vec<Reply> {
     replies
 }
 
-/// Returns once this is so; other tasks go on meanwhile.
+/// Waits until this is so; other tasks run meanwhile.
 async fn until(so: impl Fn() -> bool) {
     while !so() {
         tokio::task::yield_now().await;
@@ -161,7 +161,7 @@ async fn nobody_listens() {
     };
     nobody(&root.path().join("missing")).await;
     nobody(root.path()).await;
-    // A socket that a crash left behind.
+    // A crash left this socket behind.
     drop(std::os::unix::net::UnixListener::bind(socket(root.path())).unwrap());
     nobody(root.path()).await;
 }
@@ -170,7 +170,7 @@ async fn nobody_listens() {
 async fn a_socket_that_was_left_behind_is_replaced_by_who_has_the_lock() {
     let Service { root, lock, listener } = Service::start();
     drop(listener);
-    // As a crash between two steps leaves it.
+    // A crash between two steps leaves this socket behind.
     drop(std::os::unix::net::UnixListener::bind(socket(root.path()).with_extension("new")).unwrap());
     let listener = Listener::bind(&lock).unwrap();
     let service = Service { root, lock, listener };
@@ -211,7 +211,7 @@ async fn a_request_that_breaks_off_or_never_comes_disturbs_nobody() {
     half.shutdown().await.unwrap();
     refused(&all(half).await, "breaks off");
     service.serves().await;
-    // It is the service that loses patience: this client only listens.
+    // The service is the one to give up: this client only listens.
     refused(&all(silent).await, "no request within 5 s");
 }
 
@@ -309,7 +309,7 @@ async fn a_service_that_ends_lets_its_clients_read_what_it_said() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
 }
 
-/// A service of another version, or none at all, that answers every request with these words.
+/// Asks a peer that answers every request with these words: a service of another version, or something else.
 async fn answered(words: &'static str) -> Failure {
     let root = tempfile::tempdir().unwrap();
     let listener = std::os::unix::net::UnixListener::bind(socket(root.path())).unwrap();

@@ -1,4 +1,4 @@
-//! Asks everybody at once, each with a bound of its own, and puts the answers together.
+//! Collects the parts of the status: asks all sources at once, each with its own time limit, and combines the answers.
 
 use plan::dns::{self, Desired, Holder, Liveness, Observed};
 use plan::health::{self, Part, Verdict};
@@ -25,7 +25,7 @@ use clients::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
 use clients::dns::authoritative::Authorities;
 use clients::scalelite::Management;
 
-/// What BBB's settings on this host say; none on a TURN host.
+/// The result of reading BBB's settings on this host; `None` on a TURN host.
 type Local = Option<Result<Installation, NotReady>>;
 
 /// A part of the status with its weight in the verdict.
@@ -38,12 +38,12 @@ pub(super) async fn collect(session: &Session) -> Status {
     Status { service, ..status }
 }
 
-/// Whether a service in this state wants the host to take no new meetings.
+/// Reports whether a service in this state wants the host to take no new meetings.
 fn keeps_out(state: &str) -> bool {
     matches!(state, "cordoned" | "draining" | "leaving" | "unregistered" | "stopping")
 }
 
-/// All but the service; `on_purpose` is what it says where it keeps the host out itself.
+/// Collects everything but the service; `on_purpose` is the service's reason when it keeps the host out itself.
 async fn without_service(session: &Session, on_purpose: Option<&str>) -> Status {
     let host = match session.host(within(session.settings.timeouts.status)).await {
         Ok(host) => host,
@@ -139,7 +139,7 @@ async fn names(session: &Session, host: &Host) -> Weighed<Dns> {
         }
     };
     let mut seen = ask_servers(&mut dns, &zone, &desired).await;
-    // Somebody else's record in DNS may be a wildcard, or a former owner's that is still on its way out.
+    // A record of another host may come from a wildcard, or from a former owner whose records are about to disappear.
     let foreign = seen.iter().any(|liveness| matches!(liveness, Liveness::Foreign(_)));
     if seen.is_empty() || foreign && !seen.contains(&Liveness::Live) {
         seen = ask_api(session, &mut dns, &zone, &desired).await.into_iter().collect();
@@ -149,7 +149,7 @@ async fn names(session: &Session, host: &Host) -> Weighed<Dns> {
     (dns, part)
 }
 
-/// What the servers say that answered.
+/// Returns the state at each server that answered.
 async fn ask_servers(dns: &mut Dns, zone: &Zone, desired: &Desired) -> Vec<Liveness> {
     let servers = match &zone.servers {
         Ok(servers) => servers,
@@ -208,7 +208,7 @@ fn note(dns: &mut Dns, server: String, desired: &Desired, observed: &Observed) -
     liveness
 }
 
-/// A record set at a name that is known: `A 203.0.113.10 (ttl 60)`.
+/// Formats a record set whose name is known from the context: `A 203.0.113.10 (ttl 60)`.
 fn brief(set: &RecordSet) -> String {
     let values: Vec<&str> = set.values.iter().map(String::as_str).collect();
     format!("{} {} (ttl {})", set.kind, values.join(" "), set.ttl)
@@ -285,7 +285,8 @@ fn bbb_answers(version: Result<Version, bbb::Error>, meetings: Result<Vec<Meetin
     found
 }
 
-/// What has not left the host is no reason for a verdict: a host with recordings is registered all the same.
+/// Collects the recordings that have not left the host. They do not affect the verdict: a host with recordings is
+/// registered all the same.
 async fn recordings(session: &Session) -> Recordings {
     let failed = |error: String| Recordings { error: Some(error), ..Recordings::default() };
     let Some(spool) = session.spool() else { return Recordings::default() };
@@ -334,7 +335,7 @@ fn standing(
     age: Option<u64>,
 ) -> Part {
     if !settings_known {
-        // BBB's own part says that its settings cannot be read; here nothing can be said about URL and secret.
+        // BBB's own part reports that its settings cannot be read; without them, URL and secret cannot be compared.
         entries.iter_mut().for_each(|entry| (entry.url_matches, entry.secret_matches) = (true, true));
     }
     health::scalelite(&configured.entry, &entries, age)
@@ -349,7 +350,7 @@ async fn entries(
     let deadline = within(session.settings.timeouts.status);
     let (url, secret) = match local {
         Some(Ok(installation)) => (installation.scalelite_url(), installation.secret.clone()),
-        // Without BBB's settings nobody knows under which URL the host is there.
+        // Without BBB's settings the URL of the host's entry is unknown.
         Some(Err(error)) if !error.may_come() => return Err(error.to_string()),
         Some(Err(_)) | None => (host.server_url(), SecretString::default()),
     };
@@ -396,7 +397,7 @@ async fn auto_scaling(session: &Session, host: &Host) -> AutoScaling {
         Err(error) => found.error = Some(error.to_string()),
     }
     found.group = group.ok().flatten();
-    // Tags are in the metadata only where the instance allows it; EC2 knows them always.
+    // The metadata has the tags only where the instance allows it; EC2 always knows them.
     if found.group.is_none() && found.target_state.is_some() {
         match session.ec2(host).await {
             Ok(ec2) => {

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use crate::control::ServiceState;
 use crate::report::Exit;
 
-/// The answer of `status`. A part that could not be found out has its reason in `error`.
+/// The answer of `status`. A part that could not be determined has the reason in `error`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     /// Version of this JSON's shape.
@@ -30,7 +30,7 @@ pub struct Status {
     pub bbb: Option<BbbHost>,
     /// The host's place in its Auto Scaling group.
     pub auto_scaling: AutoScaling,
-    /// The agent's service on this host. Without it a host that is registered by hand is in order, too.
+    /// The agent's service on this host. A host that a command registered is in order without it, too.
     pub service: Service,
 }
 
@@ -94,7 +94,7 @@ pub struct Scalelite {
     pub server_url: Option<String>,
     /// The host's entries.
     pub entries: Vec<Entry>,
-    /// Why no meeting is placed here, if so.
+    /// The reason why no meeting is placed here, if there is one.
     pub blocked: Option<String>,
     /// Why this part is not known.
     pub error: Option<String>,
@@ -109,7 +109,7 @@ pub struct Entry {
     pub state: String,
     /// Whether Scalelite's polls reach the host.
     pub online: bool,
-    /// The entry's load; null while Scalelite does not know.
+    /// The entry's load; null while Scalelite does not know it.
     pub load: Option<f64>,
     /// The entry's load multiplier.
     pub load_multiplier: Option<f64>,
@@ -175,12 +175,12 @@ pub struct AutoScaling {
     pub error: Option<String>,
 }
 
-/// The agent's service on this host. Without one, the host stays as it was registered by hand.
+/// The agent's service on this host. Without one, the host stays as a command registered it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Service {
     /// Whether the service runs; null where that is not known.
     pub running: Option<bool>,
-    /// The service's own words; absent where it does not run.
+    /// The service's own account of its state; absent where it does not run.
     #[serde(flatten)]
     pub state: Option<ServiceState>,
     /// Why this part is not known.
@@ -188,7 +188,7 @@ pub struct Service {
 }
 
 impl Status {
-    /// The exit code of the verdict.
+    /// Returns the exit code of the verdict.
     pub fn exit(&self) -> Exit {
         match self.verdict {
             Verdict::Registered => Exit::Done,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status};
 use clients::untrusted::visible_line;
 
-/// Draws the whole screen, the verdict last: that is where the eye is when the prompt comes back.
+/// Draws the whole screen, with the verdict last, next to the prompt that follows.
 pub(super) fn draw(status: &Status) -> String {
     let mut screen = Screen(String::new());
     screen.row("agent", &format!("{} {}", status.agent, status.version));
@@ -34,7 +34,7 @@ pub(super) fn draw(status: &Status) -> String {
 struct Screen(String);
 
 impl Screen {
-    /// A heading in the left column and a line beside it; further lines have an empty heading.
+    /// Adds a heading in the left column and a line beside it; further lines have an empty heading.
     fn row(&mut self, heading: &str, line: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{heading:<13}{}", visible_line(line));
@@ -68,7 +68,7 @@ fn dns(screen: &mut Screen, dns: &Dns) {
     };
     screen.row("dns", &format!("{owner}; Route 53 calls: {}", dns.route53_calls));
     for server in &dns.servers {
-        // An error names its server already.
+        // An error already names its server.
         let named = server.detail.starts_with(&server.server);
         let source = if named { String::new() } else { format!("{}: ", server.server) };
         screen.row("", &format!("{:<10}{source}{}", server.state, server.detail));
@@ -155,7 +155,7 @@ fn service(screen: &mut Screen, service: &Service) {
     }
 }
 
-/// What became of the metrics, as the service tells it; nothing where none are sent.
+/// Describes the delivery of the metrics, as the service reports it; returns `None` where none are sent.
 fn metrics_line(metrics: &Value) -> Option<String> {
     let metrics = metrics.as_object()?;
     let accepted = metrics.get("accepted").and_then(Value::as_u64);

@@ -17,20 +17,20 @@ pub struct Metrics {
     pub dimension: Dimension,
     /// The time between two messages.
     pub interval: Duration,
-    /// The server that shows the host's certificate.
+    /// The source of the certificate whose expiry is measured.
     pub certificate: Certificate,
-    /// The address where coturn is asked whether it answers, if it is.
+    /// The address at which coturn is asked whether it answers; `None` when it is not asked.
     pub coturn: Option<SocketAddr>,
 }
 
-/// The server whose certificate's expiry is read.
+/// The server whose certificate's expiry is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
-    /// The one of BBB's own URL, at the address of BBB's API.
+    /// The server of BBB's own URL, at the address of BBB's API.
     Bbb,
-    /// The one at this address.
+    /// The server at this address.
     At(SocketAddr),
-    /// None.
+    /// No server.
     Off,
 }
 
@@ -67,10 +67,10 @@ impl Checker<'_> {
     }
 }
 
-/// The port of TURN over TLS (RFC 8656, 3.1), coturn's default too.
+/// The port of TURN over TLS (RFC 8656, 3.1), which is coturn's default too.
 const TURNS_PORT: u16 = 5349;
 
-/// Checks that CloudWatch takes a namespace (API reference of `PutMetricData`, and "Namespaces" in its user guide).
+/// Checks that CloudWatch accepts a namespace (API reference of `PutMetricData`, and "Namespaces" in its user guide).
 fn namespace(text: &str) -> Result<String, &'static str> {
     let known = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#: ".contains(&byte));
     let right =
