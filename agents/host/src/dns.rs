@@ -56,15 +56,15 @@ pub enum Unnamed {
     Others(dns::Refusal),
 }
 
-/// What the authoritative servers say of a name.
+/// How far a name has come on its way to the authoritative servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// All answer as desired.
-    Live,
-    /// Some answer otherwise, or do not answer: which, in words.
-    Otherwise(String),
-    /// None can be asked: why.
-    Nobody(String),
+pub enum Propagation {
+    /// All servers answer as desired.
+    Complete,
+    /// Some servers answer otherwise, or do not answer: which, in words.
+    Behind(String),
+    /// No server can be asked: why.
+    Unknown(String),
 }
 
 /// What the planner decided for good.
@@ -249,20 +249,19 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         deadline: Instant,
     ) -> Result<Source, Failure> {
         let has_it = |observed: &Observed| dns::liveness(desired, observed) == Liveness::Live;
-        self.wait(&desired.name, has_it, change, deadline).await?.map_err(|standing| {
-            Failure::new(Exit::Partly, format!("{} is registered, but not live everywhere yet", desired.name))
-                .because(standing)
-                .advise("wait, or look at the servers with status; the record itself is in Route 53")
-        })
+        let what = format!("{} is registered, but not live everywhere yet", desired.name);
+        let late = Failure::new(Exit::Partly, what)
+            .advise("wait, or look at the servers with status; the record itself is in Route 53");
+        self.wait(&desired.name, has_it, change, deadline, late).await
     }
 
-    /// What the authoritative servers say of the desired record sets now. Asks Route 53's API nothing.
-    pub async fn standing(&self, desired: &Desired) -> Standing {
+    /// Asks the authoritative servers once how far the desired record sets have come, and Route 53's API nothing.
+    pub async fn propagation(&self, desired: &Desired) -> Propagation {
         let has_it = |observed: &Observed| dns::liveness(desired, observed) == Liveness::Live;
         match (&self.servers, self.answers(&desired.name).await) {
-            (_, Some(answers)) => behind(&answers, has_it).map_or(Standing::Live, Standing::Otherwise),
-            (Ok(_), None) => Standing::Nobody("no authoritative server answers".to_owned()),
-            (Err(why), None) => Standing::Nobody(why.clone()),
+            (_, Some(answers)) => behind(&answers, has_it).map_or(Propagation::Complete, Propagation::Behind),
+            (Ok(_), None) => Propagation::Unknown("no authoritative server answers".to_owned()),
+            (Err(why), None) => Propagation::Unknown(why.clone()),
         }
     }
 
@@ -275,41 +274,40 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         deadline: Instant,
     ) -> Result<Source, Failure> {
         let is_rid = |observed: &Observed| !matches!(observed.holder(&host.instance), Holder::Me(_));
-        self.wait(&host.name, is_rid, change, deadline).await?.map_err(|standing| {
-            Failure::new(Exit::TryAgain, format!("{} is deleted, but not gone everywhere yet", host.name))
-                .because(standing)
-                .advise("wait about a minute before registering again")
-        })
+        let what = format!("{} is deleted, but not gone everywhere yet", host.name);
+        let late = Failure::new(Exit::TryAgain, what).advise("wait about a minute before registering again");
+        self.wait(&host.name, is_rid, change, deadline, late).await
     }
 
-    /// Waits until all servers answer as wanted; the inner error says how far they were at the deadline.
+    /// Waits until all servers answer as wanted. Fails with `late`, and how far they are, at the deadline.
     async fn wait(
         &self,
         name: &Name,
         wanted: impl Fn(&Observed) -> bool,
         change: Option<&ChangeId>,
         deadline: Instant,
-    ) -> Result<Result<Source, String>, Failure> {
+        late: Failure,
+    ) -> Result<Source, Failure> {
         // Asking DNS costs nothing; calls to the API come out of the account's budget.
         let mut soon = Pace::new(deadline, Duration::from_millis(500), Duration::from_secs(2));
         let mut later = Pace::remote(deadline);
         let started = Instant::now();
         loop {
-            let (source, standing) = match (self.answers(name).await, change) {
+            let (source, behind) = match (self.answers(name).await, change) {
                 (Some(answers), _) => (Source::Dns, behind(&answers, &wanted)),
                 (None, Some(id)) => (Source::Api, self.out_of_sync(name, id).await?),
                 // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
                 (None, None) => (Source::Api, None),
             };
-            let Some(standing) = standing else {
+            let Some(behind) = behind else {
                 report::progress_done();
-                return Ok(Ok(source));
+                return Ok(source);
             };
-            report::progress(&format!("waiting for {name}: {standing} ({} s)", started.elapsed().as_secs()));
+            report::progress(&format!("waiting for {name}: {behind} ({} s)", started.elapsed().as_secs()));
             let pace = if source == Source::Dns { &mut soon } else { &mut later };
             if !pace.look_again().await {
                 report::progress_done();
-                return Ok(Err(standing));
+                return Err(late.because(behind));
             }
         }
     }

@@ -77,8 +77,8 @@ async fn leave(
     // Leaving compares no secrets.
     let secret = SecretString::default();
     let pool = Pool { scalelite: &scalelite, url: &url, secret: &secret, executor, deadline };
-    let standing = pool.leave().await?;
-    match standing.done.as_slice() {
+    let applied = pool.leave().await?;
+    match applied.done.as_slice() {
         [] => say(format_args!("scalelite: {url} is not there, nothing to do")),
         // The executor has said what it would do.
         _ if executor.is_dry_run() => {}

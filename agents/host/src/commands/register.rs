@@ -8,7 +8,7 @@ use crate::cli::Only;
 use crate::dns::{Named, Zone, addresses_words, refused};
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::membership::{Pool, Standing};
+use crate::membership::{Applied, Pool};
 use crate::report::{self, Exit, Failure, say};
 use crate::retry::{Pace, Queued};
 use crate::session::{Session, now, within};
@@ -155,24 +155,24 @@ async fn join(
     let Some(scalelite) = session.scalelite(host, deadline).await? else { return Ok(Exit::Done) };
     let url = installation.scalelite_url();
     let pool = Pool { scalelite: &scalelite, url: &url, secret: &installation.secret, executor, deadline };
-    let standing = pool.join(&settings.entry, &bbb).await?;
-    report_standing(&url, &standing, executor.is_dry_run());
+    let applied = pool.join(&settings.entry, &bbb).await?;
+    report_entry(&url, &applied, executor.is_dry_run());
     Ok(Exit::Done)
 }
 
-fn report_standing(url: &str, standing: &Standing, dry_run: bool) {
-    match standing.done.as_slice() {
+fn report_entry(url: &str, applied: &Applied, dry_run: bool) {
+    match applied.done.as_slice() {
         [] => say(format_args!("scalelite: {url} takes meetings already, nothing to do")),
         // The executor has said what it would do.
         _ if dry_run => return,
         actions => say(format_args!("scalelite: {url} takes meetings now: {}", actions.join(", "))),
     }
-    if standing.entries.iter().all(|entry| entry.load.is_none() || !entry.online) {
+    if applied.entries.iter().all(|entry| entry.load.is_none() || !entry.online) {
         say(
             "scalelite: the first meeting is placed here once a poll of Scalelite's (every 60 s by default) has reached this host",
         );
     }
-    if let [_, superfluous @ ..] = standing.entries.as_slice()
+    if let [_, superfluous @ ..] = applied.entries.as_slice()
         && !superfluous.is_empty()
     {
         let count = superfluous.len();

@@ -14,11 +14,11 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
 use super::registration::Registration;
-use crate::dns::{Named, Standing, Unnamed, Zone, addresses_words, left_alone};
+use crate::dns::{Named, Propagation, Unnamed, Zone, addresses_words, left_alone};
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
-use crate::membership::{Meetings, Pool, Standing as Place};
+use crate::membership::{Applied, Meetings, Pool};
 use crate::report::{Exit, Failure};
 use crate::retry::Queued;
 use crate::session::within;
@@ -244,13 +244,13 @@ impl<W: World> Attempt<'_, W> {
         change: Option<&ChangeId>,
     ) -> Result<Option<String>, Failure> {
         let not_yet = || Some("Route 53 has not told all its servers yet".to_owned());
-        match (zone.standing(desired).await, change) {
-            (Standing::Live, _) => Ok(None),
-            (Standing::Otherwise(why), _) => Ok(Some(why)),
+        match (zone.propagation(desired).await, change) {
+            (Propagation::Complete, _) => Ok(None),
+            (Propagation::Behind(why), _) => Ok(Some(why)),
             // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
-            (Standing::Nobody(_), None) => Ok(None),
-            (Standing::Nobody(_), Some(_)) if !self.world.registration().may_ask() => Ok(not_yet()),
-            (Standing::Nobody(_), Some(id)) => match zone.api.is_in_sync(id).await {
+            (Propagation::Unknown(_), None) => Ok(None),
+            (Propagation::Unknown(_), Some(_)) if !self.world.registration().may_ask() => Ok(not_yet()),
+            (Propagation::Unknown(_), Some(id)) => match zone.api.is_in_sync(id).await {
                 Ok(true) => Ok(None),
                 Ok(false) => {
                     self.world.registration().asks_later(Refusal::Passing);
@@ -271,13 +271,13 @@ impl<W: World> Attempt<'_, W> {
 
     /// Whether nothing has happened to a name that was live. Asks Route 53 nothing.
     async fn is_live(&self, zone: &Zone<W::Api, W::Servers>, desired: &Desired) -> Result<bool, Failure> {
-        match zone.standing(desired).await {
-            Standing::Live => Ok(true),
-            Standing::Nobody(why) if !self.world.wanted().reads_api => {
+        match zone.propagation(desired).await {
+            Propagation::Complete => Ok(true),
+            Propagation::Unknown(why) if !self.world.wanted().reads_api => {
                 Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", desired.name))
                     .because(why))
             }
-            Standing::Otherwise(_) | Standing::Nobody(_) => Ok(false),
+            Propagation::Behind(_) | Propagation::Unknown(_) => Ok(false),
         }
     }
 
@@ -322,13 +322,13 @@ impl<W: World> Attempt<'_, W> {
         };
         let url = installation.scalelite_url();
         let pool = self.pool(&scalelite, &url, &installation.secret);
-        let standing = match job {
+        let applied = match job {
             Job::Join => pool.join(&wanted, &bbb).await?,
             _ => pool.keep(&wanted, &bbb).await?,
         };
         self.world.joined_as(&installation);
-        self.report(&url, &standing);
-        Ok(state(&standing.entries))
+        self.report(&url, &applied);
+        Ok(state(&applied.entries))
     }
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
@@ -359,12 +359,12 @@ impl<W: World> Attempt<'_, W> {
         // Only whoever adds or updates an entry needs BBB's secret.
         let secret = SecretString::default();
         let pool = self.pool(&scalelite, &url, &secret);
-        let standing = match job {
+        let applied = match job {
             Job::Recordon => pool.recordon().await?,
             Job::Disable => pool.disable().await?,
             _ => pool.cordon().await?,
         };
-        self.report(&url, &standing);
+        self.report(&url, &applied);
         Ok(Found::Done)
     }
 
@@ -399,9 +399,9 @@ impl<W: World> Attempt<'_, W> {
         }
         let Some(scalelite) = self.world.scalelite(host, self.deadline).await? else { return Ok(None) };
         let url = self.world.url(host).await?;
-        let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
-        Ok((!standing.done.is_empty())
-            .then(|| format!("scalelite: {url} removed: {}", standing.done.join(", "))))
+        let applied = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
+        Ok((!applied.done.is_empty())
+            .then(|| format!("scalelite: {url} removed: {}", applied.done.join(", "))))
     }
 
     /// Whose the entry under the host's name is, if it is another host's. Not asked where this service has had the name.
@@ -445,9 +445,9 @@ impl<W: World> Attempt<'_, W> {
         Pool { scalelite, url, secret, executor: &self.executor, deadline: self.deadline }
     }
 
-    fn report(&mut self, url: &str, standing: &Place) {
-        if !standing.done.is_empty() {
-            self.lines.push(format!("scalelite: {url}: {}", standing.done.join(", ")));
+    fn report(&mut self, url: &str, applied: &Applied) {
+        if !applied.done.is_empty() {
+            self.lines.push(format!("scalelite: {url}: {}", applied.done.join(", ")));
         }
     }
 }
