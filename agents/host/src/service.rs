@@ -1,11 +1,12 @@
-//! The service: what systemd starts. It feeds what happens into the state machine (`plan::lifecycle`) and carries out what
-//! comes back; it decides nothing itself.
+//! The service that systemd starts: the [`engine`] with everything around it, which is signals, the control socket, the
+//! metadata service, metrics, the sweep, and systemd itself.
 //!
-//! One loop, one thread. Jobs and calls are futures in it, so that nothing is shared between threads; whatever may hang is
-//! bounded or, for a spool of recordings, in a thread of its own.
+//! One loop, one thread. Jobs and calls are futures in it, so that nothing is shared between threads; work that may hang
+//! is bounded or, for a spool of recordings, in a thread of its own.
 
 mod calls;
 mod clock;
+pub mod engine;
 pub mod jobs;
 mod memory;
 mod metrics;
@@ -15,6 +16,7 @@ mod requests;
 mod shared;
 mod sweep;
 mod watch;
+mod world;
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -23,17 +25,17 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use plan::lifecycle::{
-    Action, Call, Event, Intent, Job, Machine, Memory, Moment, Order, State, StopCause, Trouble, TroubleKind,
-    Window,
+    Event, Intent, Job, Machine, Memory, Order, State, StopCause, Trouble, TroubleKind, Window,
 };
 use plan::sweep::Turns;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
 use tokio::sync::Notify;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant};
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
 use self::clock::Started;
+use self::engine::{Effect, Engine, Finished, Happened, at};
 use self::metrics::Metrics;
 use self::requests::Requests;
 use self::shared::Shared;
@@ -54,7 +56,7 @@ use clients::systemd::{self, Notifier};
 /// What the service may take longer than its own patience when it stops, before systemd kills it.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 
-/// Is the service until it is told to stop.
+/// Runs the service until it is told to stop.
 pub fn serve(agent: &Agent, common: &Common) -> Exit {
     startup::plain(agent, prepare(agent, common))
 }
@@ -79,29 +81,23 @@ fn prepare(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
     result
 }
 
-/// Is the service with this session until a signal ends it; `common` is for reading the configuration again. Belongs into a
+/// Runs the service with this session until a signal ends it; `common` is for reading the configuration again. Belongs into a
 /// span with the fields `instance_id` and `fqdn`, which it fills in.
 pub async fn run(session: Session, common: Common, signals: Signals) -> Result<Exit, Failure> {
     Service::start(session, common, signals).await?.run().await
 }
 
-/// What a future of the loop has come to.
+/// The result of a future beside the engine.
 enum Done {
-    /// A job, with what it did in words.
-    Job(Job, jobs::Report),
-    /// A call.
-    Call(Event),
-    /// A count, and whether BBB's settings have changed since the entry was last looked after.
-    Count(Event, bool),
     /// Who this host is.
     Host(Box<Host>),
-    /// What the metadata service says has changed.
+    /// The metadata service says something new.
     Told(Box<Watch>, Intent),
     /// Why the service stops.
     Cause(StopCause),
-    /// No more turns to sweep: they were ended.
+    /// The turns to sweep were ended.
     Swept,
-    /// What became of the host's metrics.
+    /// The host's metrics were sent, or not.
     Metrics(metrics::Sent),
 }
 
@@ -109,38 +105,34 @@ type Work = Pin<Box<dyn Future<Output = Done>>>;
 
 /// The running service.
 struct Service {
-    shared: Rc<Shared>,
+    engine: Engine<Shared>,
     common: Common,
     signals: Signals,
     notifier: Notifier,
     /// Held as long as the service runs.
     _lock: Lock,
     listener: Listener,
-    machine: Machine,
-    started: Started,
     /// How often the metadata service is asked.
     every: Rc<Cell<Duration>>,
-    /// Has it asked now.
+    /// Has the metadata service asked now.
     hurry: Rc<Notify>,
+    /// Everything that goes on beside the engine.
     work: FuturesUnordered<Work>,
-    /// Ends the running job.
-    trigger: Option<Trigger>,
     /// Ends this host's turns to sweep.
     sweeping: Option<Trigger>,
     /// What is remembered from one of them to the next.
     turns: Rc<Cell<Turns>>,
     requests: Requests,
     metrics: Metrics,
-    /// What systemd was told last.
+    /// The words that systemd was told last.
     words: String,
-    /// What went wrong last with each job, so that it is not logged at every try.
+    /// The trouble with each job that was logged last.
     complaints: Vec<(Job, String)>,
-    /// What the metadata service says, as long as nobody knows who this host is.
+    /// What the metadata service says before this host knows its own name.
     intent: Option<Intent>,
     is_known: bool,
     is_ready: bool,
     is_stopping: bool,
-    end: Option<Result<(), String>>,
 }
 
 impl Service {
@@ -166,19 +158,17 @@ impl Service {
         let metrics = Metrics::new(settings.metrics.as_ref(), &machine, started.moment());
         let watch = Watch::new(session.imds().clone(), Rc::clone(&every), Rc::clone(&hurry), started);
         info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
+        let shared = Rc::new(Shared::new(session, started, memory));
         let mut service = Self {
-            shared: Rc::new(Shared::new(session, memory)),
+            engine: Engine::new(shared, machine),
             common,
             signals,
             notifier,
             _lock: lock,
             listener,
-            machine,
-            started,
             every,
             hurry,
             work: FuturesUnordered::new(),
-            trigger: None,
             sweeping: None,
             turns: Rc::default(),
             requests: Requests::default(),
@@ -189,7 +179,6 @@ impl Service {
             is_known: false,
             is_ready: false,
             is_stopping: false,
-            end: None,
         };
         service.watch(watch);
         Ok(service)
@@ -204,44 +193,46 @@ impl Service {
         }));
     }
 
+    fn shared(&self) -> &Rc<Shared> {
+        self.engine.world()
+    }
+
     async fn run(mut self) -> Result<Exit, Failure> {
         self.tell();
         let mut alive = Instant::now();
-        while self.end.is_none() {
-            let now = self.now();
-            let wake = self.machine.wake().and_then(|due| self.started.instant(due));
+        while self.engine.end().is_none() {
             let settled = self.requests.wake();
             let metrics = self.metrics.wake();
             tokio::select! {
                 Some(signal) = self.signals.next() => self.signalled(signal),
-                (request, conversation) = self.listener.next() => {
-                    self.receive(request, conversation, now);
-                }
+                (request, conversation) = self.listener.next() => self.receive(request, conversation),
+                happened = self.engine.next() => self.happened(happened),
                 Some(done) = self.work.next() => self.done(done),
-                () = at(wake) => self.feed(Event::Tick),
                 () = at(settled) => {}
                 () = at(metrics) => self.measure(),
                 () = at(self.notifier.watchdog_interval().map(|interval| alive + interval)) => {
                     self.notifier.ping();
                     alive = Instant::now();
-                    if let State::Stopping(stopping) = self.machine.state() {
-                        self.notifier.extend(stopping.until.saturating_sub(self.now()) + STOP_MARGIN);
+                    if let State::Stopping(stopping) = self.engine.machine().state() {
+                        self.notifier.extend(stopping.until.saturating_sub(self.engine.now()) + STOP_MARGIN);
                     }
                 }
             }
-            let now = self.now();
-            self.requests.settle(&self.machine, &self.shared.session, now);
+            let (machine, session) = (self.engine.machine(), &self.engine.world().session);
+            self.requests.settle(machine, session, self.engine.now());
             self.tell();
         }
         self.finish().await
     }
 
-    fn receive(&mut self, request: Request, conversation: Conversation, now: Moment) {
-        let (machine, metrics, session) = (&self.machine, &self.metrics, &self.shared.session);
-        if let Some(order) = self.requests.receive(request, conversation, machine, metrics, session, now) {
+    fn receive(&mut self, request: Request, conversation: Conversation) {
+        let (machine, session, now) =
+            (self.engine.machine(), &self.engine.world().session, self.engine.now());
+        let order = self.requests.receive(request, conversation, machine, &self.metrics, session, now);
+        if let Some(order) = order {
             if order == Order::Register {
-                // Whoever stands before the host does not want to wait for others.
-                self.shared.registration.is_up();
+                // An operator who stands before the host does not want to wait for other hosts.
+                self.shared().registration.came_up();
             }
             self.feed(Event::Ordered(order));
         }
@@ -249,17 +240,17 @@ impl Service {
 
     /// Sends the host's metrics. Nothing waits for that.
     fn measure(&mut self) {
-        if let Some(work) = self.metrics.send(&self.shared, &self.machine, self.now()) {
+        if let Some(work) = self.metrics.send(self.engine.world(), self.engine.machine(), self.engine.now()) {
             self.work.push(Box::pin(async move { Done::Metrics(work.await) }));
         }
     }
 
     async fn finish(self) -> Result<Exit, Failure> {
-        let Self { end, requests, listener, shared, .. } = self;
-        let session = &shared.session;
+        let Self { engine, requests, listener, .. } = self;
+        let session = &engine.world().session;
         requests.close();
         listener.finish().await;
-        match end {
+        match engine.end() {
             Some(Err(words)) => {
                 Err(Failure::new(Exit::TryAgain, "not everything was undone in time").because(words).advise(
                     format!("{} deregister does the rest, if this host is still there", session.agent.name),
@@ -269,97 +260,46 @@ impl Service {
         }
     }
 
-    fn now(&self) -> Moment {
-        self.started.moment()
-    }
-
-    /// Takes in what happened and carries out what follows.
+    /// Takes in an event, and does what the engine leaves to its owner.
     fn feed(&mut self, event: Event) {
-        let (before, job) = (self.machine.state().name(), self.machine.job());
-        let stopping = matches!(event, Event::Stop(_));
-        let now = self.now();
-        let actions = match self.machine.step(event, now, fastrand::f64()) {
-            Ok(actions) => actions,
-            // Ours to repair, and no reason to let go of a host.
-            Err(illegal) => return error!("the service is mistaken: {illegal}"),
-        };
-        self.metrics.follow(&self.machine, now);
-        let state = self.machine.state().name();
-        if state != before || stopping {
-            let words = self.machine.words(now);
-            info!(state, reason = words.as_str(), "{before} -> {state}: {words}");
-        }
-        debug!(?actions, ?job, "{state}");
-        for action in actions {
-            self.act(action);
-        }
-    }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Start(job) => self.begin(job),
-            Action::Cancel => {
-                if let Some(trigger) = &self.trigger {
-                    trigger.pull();
+        let effects = self.engine.feed(event);
+        self.metrics.follow(self.engine.machine(), self.engine.now());
+        for effect in effects {
+            match effect {
+                Effect::Moved(before) => {
+                    let (state, words) = (self.engine.machine().state().name(), self.engine.words());
+                    info!(state, reason = words.as_str(), "{before} -> {state}: {words}");
                 }
+                Effect::Ready => {
+                    self.is_ready = true;
+                    self.notifier.ready();
+                }
+                Effect::Remember(memory, window) => self.remember(memory, window),
+                Effect::Refuse(why) => self.requests.refuse(&why),
+                Effect::Illegal(why) => error!("the service is mistaken: {why}"),
             }
-            Action::Call(call) => {
-                let work = calls::make(Rc::clone(&self.shared), call);
-                self.work.push(Box::pin(async move {
-                    match work.await {
-                        (event, changed) if call == Call::Count => Done::Count(event, changed),
-                        (event, _) => Done::Call(event),
-                    }
-                }));
-            }
-            Action::Ready => {
-                self.is_ready = true;
-                self.notifier.ready();
-            }
-            Action::Remember(memory, window) => self.remember(memory, window),
-            Action::Refuse(why) => self.requests.refuse(&why),
-            Action::End(result) => self.end = Some(result),
         }
     }
 
-    fn begin(&mut self, job: Job) {
-        let (trigger, interrupt) = Interrupt::manual();
-        self.trigger = Some(trigger);
-        let patience = match self.machine.state() {
-            State::Stopping(stopping) => stopping.until.saturating_sub(self.now()),
-            State::Leaving(leaving) => jobs::LEAVE.min(leaving.until.saturating_sub(self.now())),
-            _ => jobs::ATTEMPT,
-        };
-        let steady =
-            matches!(self.machine.state(), State::Serving(_) | State::Cordoned(_) | State::Draining(_));
-        let work = jobs::run(Rc::clone(&self.shared), job, steady, interrupt, patience);
-        self.work.push(Box::pin(async move { Done::Job(job, work.await) }));
+    fn happened(&mut self, Happened { finished, events }: Happened) {
+        if let Some(Finished { job, trouble, lasting, lines, .. }) = finished {
+            for line in &lines {
+                self.requests.line(line);
+            }
+            self.complain(job, trouble.as_ref());
+            if let (Some(trouble), Some(exit)) = (trouble, lasting) {
+                self.requests.failed(exit, &trouble.words);
+            }
+        }
+        for event in events {
+            if self.engine.end().is_none() {
+                self.feed(event);
+            }
+        }
     }
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Job(job, report) => {
-                self.trigger = None;
-                for line in &report.lines {
-                    self.requests.line(line);
-                }
-                self.complain(job, report.found.as_ref().err());
-                if let (Err(trouble), Some(exit)) = (&report.found, report.lasting) {
-                    self.requests.failed(exit, &trouble.words);
-                }
-                self.feed(Event::Finished(job, report.found));
-            }
-            Done::Call(event) => self.feed(event),
-            Done::Count(event, changed) => {
-                self.feed(event);
-                if changed && self.end.is_none() {
-                    info!(
-                        action = "check",
-                        "BBB's settings on this host have changed: looking at everything again"
-                    );
-                    self.feed(Event::Ordered(Order::Check));
-                }
-            }
             Done::Told(watch, intent) => {
                 self.watch(*watch);
                 self.told(intent);
@@ -378,7 +318,7 @@ impl Service {
             None => self.complaints.retain(|(former, _)| *former != job),
             Some(Trouble { kind: TroubleKind::Cancelled, .. }) => {}
             Some(Trouble { words, kind }) if !said(words) => {
-                let state = self.machine.state().name();
+                let state = self.engine.machine().state().name();
                 let action = format!("{job:?}").to_lowercase();
                 match kind {
                     TroubleKind::Waiting => info!(state, action, reason = words.as_str(), "waiting: {words}"),
@@ -411,7 +351,7 @@ impl Service {
     }
 
     fn ask_who(&mut self) {
-        let shared = Rc::clone(&self.shared);
+        let shared = Rc::clone(self.shared());
         self.work.push(Box::pin(async move {
             let session = &shared.session;
             let mut pace = Pace::remote(within(session.settings.timeouts.imds));
@@ -433,7 +373,7 @@ impl Service {
         span.record("instance_id", host.instance.as_str());
         span.record("fqdn", host.name.as_str());
         info!("this host is {} ({})", host.name, host.instance);
-        let _ = self.shared.host.set(host);
+        let _ = self.shared().host.set(host);
         self.sweep();
         if let Some(intent) = self.intent.take() {
             self.feed(Event::Told(intent));
@@ -445,12 +385,12 @@ impl Service {
         if let Some(former) = self.sweeping.take() {
             former.pull();
         }
-        if !self.shared.session.settings.sweep.enabled || !self.is_known || self.is_stopping {
+        if !self.shared().session.settings.sweep.enabled || !self.is_known || self.is_stopping {
             return;
         }
         let (trigger, interrupt) = Interrupt::manual();
         self.sweeping = Some(trigger);
-        let turns = sweep::take_turns(Rc::clone(&self.shared), Rc::clone(&self.turns), interrupt);
+        let turns = sweep::take_turns(Rc::clone(self.shared()), Rc::clone(&self.turns), interrupt);
         self.work.push(Box::pin(async move {
             turns.await;
             Done::Swept
@@ -471,8 +411,9 @@ impl Service {
                 self.is_stopping = true;
                 self.sweep();
                 self.notifier.stopping();
-                self.notifier.extend(self.shared.session.settings.timeouts.deregister + STOP_MARGIN);
-                let unit = self.shared.session.agent.unit();
+                let session = &self.shared().session;
+                self.notifier.extend(session.settings.timeouts.deregister + STOP_MARGIN);
+                let unit = session.agent.unit();
                 self.work.push(Box::pin(async move { Done::Cause(systemd::stop_cause(&unit).await) }));
             }
         }
@@ -483,7 +424,7 @@ impl Service {
         if self.is_ready {
             self.notifier.reloading();
         }
-        let agent = self.shared.session.agent;
+        let agent = self.shared().session.agent;
         let (_never, interrupt) = Interrupt::manual();
         let session = startup::configured(&agent, &self.common)
             .and_then(|settings| self.stays(settings))
@@ -491,16 +432,16 @@ impl Service {
         match session {
             Ok((session, host)) => {
                 info!(action = "reload", "SIGHUP: the configuration was read again");
-                if session.settings.service.directory != self.shared.session.settings.service.directory {
+                if session.settings.service.directory != self.shared().session.settings.service.directory {
                     warn!("service.directory takes effect when the service is restarted");
                 }
                 let policy = policy::of(&session.settings);
                 self.every.set(session.settings.service.metadata);
                 self.metrics.configure(session.settings.metrics.as_ref());
-                self.shared = Rc::new(Shared::after(&self.shared, session));
+                self.engine.move_to(Rc::new(Shared::after(self.shared(), session)));
                 if let Some(host) = host {
                     Span::current().record("fqdn", host.name.as_str());
-                    let _ = self.shared.host.set(host);
+                    let _ = self.shared().host.set(host);
                 }
                 self.sweep();
                 self.feed(Event::Configured(Box::new(policy)));
@@ -517,28 +458,28 @@ impl Service {
 
     /// New settings with who this host is by them, unless a registered host would leave its record or its entry behind.
     fn stays(&self, settings: Settings) -> Result<(Settings, Option<Host>), Failure> {
-        let registered = self.is_ready && !matches!(self.machine.state(), State::Unregistered(_));
-        if let Some(key) = policy::moved(&self.shared.session.settings, &settings).filter(|_| registered) {
-            let name = self.shared.session.agent.name;
+        let registered = self.is_ready && !matches!(self.engine.machine().state(), State::Unregistered(_));
+        if let Some(key) = policy::moved(&self.shared().session.settings, &settings).filter(|_| registered) {
+            let name = self.shared().session.agent.name;
             let why = format!("{key} cannot be changed while the host is registered with the old one");
             return Err(Failure::new(
                 Exit::Usage,
                 format!("{why}: run {name} deregister, reload, then register"),
             ));
         }
-        let host = self.shared.host.get().cloned().map(|host| host.renamed(&settings.dns)).transpose()?;
+        let host = self.shared().host.get().cloned().map(|host| host.renamed(&settings.dns)).transpose()?;
         Ok((settings, host))
     }
 
     fn remember(&self, memory: Memory, window: Option<Window>) {
-        if let Err(error) = memory::write(&self.shared.session.settings.service.directory, memory, window) {
+        if let Err(error) = memory::write(&self.shared().session.settings.service.directory, memory, window) {
             warn!("cannot remember {memory:?} for the next start of the service: {error}");
         }
     }
 
     /// Tells systemd what the service does, when that has changed.
     fn tell(&mut self) {
-        let words = self.machine.words(self.now());
+        let words = self.engine.words();
         if words != self.words {
             self.notifier.status(&words);
             self.words = words;
@@ -553,13 +494,5 @@ async fn terminated(signals: &mut Signals) -> Option<i32> {
             Some(SIGHUP | SIGUSR1) => {}
             other => return other,
         }
-    }
-}
-
-/// Waits until then; for ever without a time.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -198,8 +198,9 @@ pub enum Order {
     Register,
     /// Take the host out now.
     Deregister,
-    /// Take no new meetings, and take the host out when the running ones have ended, at this time at the latest.
-    Drain(Option<Moment>),
+    /// Take no new meetings, and take the host out when the running ones have ended, within this time at the latest. The
+    /// time begins when the machine takes the order.
+    Drain(Option<Duration>),
     /// Look at everything again now.
     Check,
 }

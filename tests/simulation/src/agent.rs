@@ -1,30 +1,25 @@
-//! One agent as a service: the real state machine and the real loops. The parts of `host::service` between them are
-//! replaced: its main loop, fetching settings and secrets, and the calls to the group.
+//! One agent as a service: the real engine, with the real state machine and jobs, in a simulated world. Replaced are the
+//! parts of `host::service` around the engine, fetching settings and secrets, and the calls to the group.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use clients::bbb::{Algorithm, Installation};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use host::dns::Zone;
 use host::identity::{Host, server_url};
-use host::interrupt::{Interrupt, Trigger};
 use host::membership::Meetings;
 use host::report::{Exit, Failure};
+use host::service::engine::{self, Effect, Engine, Finished, Happened};
 use host::service::jobs;
 use host::service::registration::Registration;
 use plan::instance::{InstanceId, Role};
 use plan::lifecycle::{
-    Action, Call, Event, Found, Hook, Intent, Job, Machine, Moment, OnStop, Order, Policy, State, StopCause,
-    Trouble, Verdict, Work,
+    Call, Event, Hook, Intent, Machine, Moment, OnStop, Order, Policy, StopCause, Verdict, Work,
 };
 use plan::membership;
 use secrecy::SecretString;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::fleet::{BBB_SECRET, Ec2};
 use crate::scalelite::POLL;
@@ -71,26 +66,10 @@ pub(crate) enum Wanted {
 struct Shared {
     world: World,
     who: InstanceId,
+    booted: Instant,
     /// The host's identity when the service was started.
     host: Host,
     registration: Registration,
-}
-
-enum Done {
-    Job(Job, Result<Found, Trouble>),
-    Call(Event),
-    Told(Intent),
-}
-
-type Task = Pin<Box<dyn Future<Output = Done>>>;
-
-struct Agent {
-    shared: Rc<Shared>,
-    booted: Instant,
-    machine: Machine,
-    work: FuturesUnordered<Task>,
-    trigger: Option<Trigger>,
-    end: Option<Result<(), String>>,
 }
 
 /// Runs the service of this instance, which was booted at this time, until it ends. Dropping the future is a crash.
@@ -103,39 +82,52 @@ pub(crate) async fn serve(
     let (memory, window) = world.state().machine(&who).memory;
     let host = world.state().host(&who);
     let registration = Registration::new(world.state().spread, memory);
-    let shared = Rc::new(Shared { world, who, host, registration });
-    let machine = Machine::new(policy(), memory, window);
-    let mut agent =
-        Agent { shared, booted, machine, work: FuturesUnordered::new(), trigger: None, end: None };
-    agent.watch(None);
-    agent.tell();
-    while agent.end.is_none() {
-        let wake = agent.machine.wake().and_then(|due| agent.booted.checked_add(due));
-        tokio::select! {
+    let shared = Rc::new(Shared { world, who, booted, host, registration });
+    let mut engine = Engine::new(Rc::clone(&shared), Machine::new(policy(), memory, window));
+    let mut told = Box::pin(shared.told(None));
+    shared.publish(&engine);
+    while engine.end().is_none() {
+        let Happened { finished, events } = tokio::select! {
             biased;
-            Some(wanted) = wanted.recv() => agent.feed(match wanted {
-                Wanted::Order(order) => Event::Ordered(order),
-                Wanted::Stop(cause) => Event::Stop(cause),
-            }),
-            Some(done) = agent.work.next() => agent.done(done),
-            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => agent.feed(Event::Tick),
+            Some(wanted) = wanted.recv() => wanted.into(),
+            intent = &mut told => {
+                told.set(shared.told(Some(intent)));
+                Event::Told(intent).into()
+            }
+            happened = engine.next() => happened,
+        };
+        if let Some(finished) = finished {
+            shared.check(&finished);
         }
-        agent.tell();
+        for event in events {
+            for effect in engine.feed(event) {
+                shared.carry_out(effect);
+            }
+            // Nothing has run yet of what follows from the event: its checks depend on the state.
+            shared.publish(&engine);
+        }
     }
-    agent.end.unwrap_or(Ok(()))
+    engine.end().cloned().unwrap_or(Ok(()))
 }
 
-impl Agent {
-    fn now(&self) -> Moment {
-        self.booted.elapsed()
+impl From<Wanted> for Happened {
+    fn from(wanted: Wanted) -> Self {
+        match wanted {
+            Wanted::Order(order) => Event::Ordered(order),
+            Wanted::Stop(cause) => Event::Stop(cause),
+        }
+        .into()
     }
+}
 
-    fn tell(&self) {
-        let state = self.machine.state().name();
-        let mut world = self.shared.world.state();
-        let who = &self.shared.who;
+impl Shared {
+    /// Publishes the state to the checks.
+    fn publish(&self, engine: &Engine<Self>) {
+        let state = engine.machine().state().name();
+        let mut world = self.world.state();
+        let who = &self.who;
         if world.machine(who).state != state {
-            let words = self.machine.words(self.now());
+            let words = engine.words();
             world.note(format_args!("{who}: {state}: {words}"));
             let now = world.now();
             let machine = world.machine(who);
@@ -146,110 +138,53 @@ impl Agent {
         }
     }
 
+    fn carry_out(&self, effect: Effect) {
+        let who = &self.who;
+        match effect {
+            Effect::Remember(memory, window) => self.world.state().machine(who).memory = (memory, window),
+            Effect::Illegal(why) => {
+                self.world.state().breaks("an illegal transition", format_args!("{who}: {why}"));
+            }
+            Effect::Moved(_) | Effect::Ready | Effect::Refuse(_) => {}
+        }
+    }
+
+    /// Promise 6: every wait is bounded. A call that is under way may end, and takes ten seconds at most.
+    fn check(&self, Finished { job, took, patience, trouble, .. }: &Finished) {
+        let who = &self.who;
+        if let Some(trouble) = trouble {
+            self.world.state().note(format_args!("{who}: {job:?}: {}", trouble.words));
+        }
+        if *took > *patience + Duration::from_secs(40) {
+            let most = patience.as_secs();
+            let what = format_args!("{who}: {job:?}: {took:?} of {most} s");
+            self.world.state().breaks("a job takes for ever", what);
+        }
+    }
+
     /// Waits for the next answer of the metadata service; now and then the machine is told the same answer twice.
-    fn watch(&self, told: Option<Intent>) {
-        let (shared, booted) = (Rc::clone(&self.shared), self.booted);
-        self.work.push(Box::pin(async move {
-            loop {
-                // The real service asks more often; the answer seldom changes, and each call costs simulated time.
-                let calm = shared.world.state().calm;
-                shared.world.pause(2.0, if calm { 200.0 } else { 40.0 }).await;
-                let who = &shared.who;
-                let read = shared.world.call(Service::Metadata, who, |state| {
-                    let (now, again) = (state.now(), state.mishap(30));
-                    let machine = state.machine(who);
-                    let left = |end: Duration| booted.elapsed() + end.saturating_sub(now);
-                    (machine.target, machine.spot.map(left), again)
-                });
-                let Ok((target, spot, again)) = read.await else { continue };
-                // The clocks differ a little, so the first reading of the notice is kept.
-                let spot = spot.map(|spot| told.and_then(|told| told.spot).unwrap_or(spot));
-                let intent = Intent { target, grouped: true, spot, rebalance: false, maintenance: None };
-                if told != Some(intent) || again {
-                    return Done::Told(intent);
-                }
-            }
-        }));
-    }
-
-    fn done(&mut self, done: Done) {
-        match done {
-            Done::Job(job, result) => {
-                self.trigger = None;
-                if let Err(trouble) = &result {
-                    let who = &self.shared.who;
-                    self.shared.world.state().note(format_args!("{who}: {job:?}: {}", trouble.words));
-                }
-                self.feed(Event::Finished(job, result));
-            }
-            Done::Call(event) => self.feed(event),
-            Done::Told(intent) => {
-                self.watch(Some(intent));
-                self.feed(Event::Told(intent));
+    async fn told(self: &Rc<Self>, told: Option<Intent>) -> Intent {
+        loop {
+            // The real service asks more often; the answer seldom changes, and each call costs simulated time.
+            let calm = self.world.state().calm;
+            self.world.pause(2.0, if calm { 200.0 } else { 40.0 }).await;
+            let read = self.world.call(Service::Metadata, &self.who, |state| {
+                let (now, again) = (state.now(), state.mishap(30));
+                let machine = state.machine(&self.who);
+                let left = |end: Duration| self.booted.elapsed() + end.saturating_sub(now);
+                (machine.target, machine.spot.map(left), again)
+            });
+            let Ok((target, spot, again)) = read.await else { continue };
+            // The clocks differ a little, so the first reading of the notice is kept.
+            let spot = spot.map(|spot| told.and_then(|told| told.spot).unwrap_or(spot));
+            let intent = Intent { target, grouped: true, spot, rebalance: false, maintenance: None };
+            if told != Some(intent) || again {
+                return intent;
             }
         }
-    }
-
-    fn feed(&mut self, event: Event) {
-        let (now, chance) = (self.now(), fastrand::f64());
-        let who = self.shared.who.clone();
-        match self.machine.step(event, now, chance) {
-            Ok(actions) => {
-                // The state is published before any action, because the checks of those actions depend on it.
-                self.tell();
-                actions.into_iter().for_each(|action| self.act(action));
-            }
-            Err(illegal) => {
-                self.shared.world.state().breaks("an illegal transition", format_args!("{who}: {illegal}"));
-            }
-        }
-    }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Start(job) => self.begin(job),
-            Action::Cancel => self.trigger.iter().for_each(Trigger::pull),
-            Action::Call(call) => {
-                let shared = Rc::clone(&self.shared);
-                self.work.push(Box::pin(async move { Done::Call(shared.make(call).await) }));
-            }
-            Action::Remember(memory, window) => {
-                self.shared.world.state().machine(&self.shared.who).memory = (memory, window);
-            }
-            Action::End(result) => self.end = Some(result),
-            Action::Ready | Action::Refuse(_) => {}
-        }
-    }
-
-    fn begin(&mut self, job: Job) {
-        let (trigger, interrupt) = Interrupt::manual();
-        self.trigger = Some(trigger);
-        let patience = match self.machine.state() {
-            State::Stopping(stopping) => stopping.until.saturating_sub(self.now()),
-            State::Leaving(leaving) => jobs::LEAVE.min(leaving.until.saturating_sub(self.now())),
-            _ => jobs::ATTEMPT,
-        };
-        let steady =
-            matches!(self.machine.state(), State::Serving(_) | State::Cordoned(_) | State::Draining(_));
-        let shared = Rc::clone(&self.shared);
-        let begun = Instant::now();
-        self.work.push(Box::pin(async move {
-            let report = jobs::run(Rc::clone(&shared), job, steady, interrupt, patience).await;
-            // Promise 6: every wait is bounded. A call that is under way may end, and takes ten seconds at most.
-            let (took, who) = (begun.elapsed(), &shared.who);
-            if took > patience + Duration::from_secs(40) {
-                let most = patience.as_secs();
-                shared
-                    .world
-                    .state()
-                    .breaks("a job takes for ever", format_args!("{who}: {job:?}: {took:?} of {most} s"));
-            }
-            Done::Job(job, report.found)
-        }));
     }
 }
 
-/// A client for the BBB on the host.
 struct Bbb {
     world: World,
     who: InstanceId,
@@ -340,8 +275,22 @@ impl jobs::World for Shared {
     }
 }
 
+impl engine::World for Shared {
+    fn moment(&self) -> Moment {
+        self.booted.elapsed()
+    }
+
+    fn timer(&self, moment: Moment) -> Option<Instant> {
+        self.booted.checked_add(moment)
+    }
+
+    async fn make(&self, call: Call) -> Vec<Event> {
+        vec![self.call(call).await]
+    }
+}
+
 impl Shared {
-    async fn make(&self, call: Call) -> Event {
+    async fn call(&self, call: Call) -> Event {
         let who = &self.who;
         let silent = |_| "no answer in time".to_owned();
         match call {

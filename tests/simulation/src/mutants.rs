@@ -171,4 +171,16 @@ pub const MUTANTS: &[Mutant] = &[
         from: "Some(_) if !self.is_known_to(look) =>",
         to: "Some(_) if !self.is_known_to(look) && look.instances.is_empty() =>",
     },
+    Mutant {
+        name: "the result of a call is lost",
+        file: "host/src/service/engine.rs",
+        from: "events: world.make(call).await }",
+        to: "events: world.make(call).await.split_off(1) }",
+    },
+    Mutant {
+        name: "the engine is late",
+        file: "host/src/service/engine.rs",
+        from: "self.world.timer(due));",
+        to: "self.world.timer(due.saturating_add(Duration::from_secs(300))));",
+    },
 ];

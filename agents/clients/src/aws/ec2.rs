@@ -41,6 +41,17 @@ pub trait Instances {
     fn seen(&self, asked: &[InstanceId]) -> impl Future<Output = Result<BTreeMap<InstanceId, Seen>, Error>>;
 }
 
+/// The Auto Scaling group of an instance, by its tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupName {
+    /// EC2 does not know the instance, or not yet.
+    UnknownInstance,
+    /// The instance is in no group.
+    Nowhere,
+    /// The name of the instance's group.
+    In(String),
+}
+
 /// EC2 in the region that the instances in question are in.
 #[derive(Clone, Debug)]
 pub struct Ec2 {
@@ -55,15 +66,13 @@ impl Ec2 {
         Self { client: aws_sdk_ec2::Client::from_conf(config) }
     }
 
-    /// The Auto Scaling group that an instance's tags name (DescribeInstances): `None` when EC2 does not know the instance
-    /// (yet), `Some(None)` outside a group.
-    pub async fn group_name(&self, instance: &InstanceId) -> Result<Option<Option<String>>, Error> {
+    /// Returns the Auto Scaling group that an instance's tags name (DescribeInstances).
+    pub async fn group_name(&self, instance: &InstanceId) -> Result<GroupName, Error> {
         let instances = self.describe("instance-id", vec![instance.as_str().to_owned()]).await?;
-        let group = |instance: &Instance| {
-            let tag = instance.tags().iter().find(|tag| tag.key() == Some("aws:autoscaling:groupName"))?;
-            tag.value().map(str::to_owned)
-        };
-        Ok(instances.first().map(group))
+        let Some(instance) = instances.first() else { return Ok(GroupName::UnknownInstance) };
+        let tag = instance.tags().iter().find(|tag| tag.key() == Some("aws:autoscaling:groupName"));
+        let name = tag.and_then(|tag| tag.value()).map(str::to_owned);
+        Ok(name.map_or(GroupName::Nowhere, GroupName::In))
     }
 
     /// The instances that a filter lets through: an unknown one gives fewer rows, where asking by id gives an error.

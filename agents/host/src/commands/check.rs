@@ -11,6 +11,7 @@ use crate::dns::Zone;
 use crate::identity::Host;
 use crate::report::{self, Exit, Failure};
 use crate::session::{Session, within};
+use clients::aws::ec2::GroupName;
 use clients::aws::route53::{Error, RecordSets};
 use clients::bbb::Bbb;
 use clients::dns::authoritative::Authorities;
@@ -107,11 +108,11 @@ impl Doctor<'_> {
         };
         let ask = async {
             match ec2.group_name(&host.instance).await {
-                Ok(Some(Some(group))) => {
+                Ok(GroupName::In(group)) => {
                     Finding::Good(format!("knows this host; it is in the group {group}"))
                 }
-                Ok(Some(None)) => Finding::Good("knows this host; it is in no group".to_owned()),
-                Ok(None) => Finding::Note("does not know this host (yet)".to_owned()),
+                Ok(GroupName::Nowhere) => Finding::Good("knows this host; it is in no group".to_owned()),
+                Ok(GroupName::UnknownInstance) => Finding::Note("does not know this host (yet)".to_owned()),
                 Err(error) => bad(error),
             }
         };

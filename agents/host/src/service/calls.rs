@@ -1,9 +1,8 @@
 //! Makes the state machine's calls: counting, and what the Auto Scaling group has to be asked or told.
 
-use std::rc::Rc;
 use std::time::Duration;
 
-use plan::lifecycle::{Call, Event, Hook, Work};
+use plan::lifecycle::{Call, Event, Hook, Order, Work};
 use plan::metrics::{self, Recordings};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -20,35 +19,36 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Who speaks in a meeting.
 const SPEAKER: &str = "System";
 
-/// Makes one call. With a count comes whether BBB's settings have changed since the entry was last looked after.
-pub(super) async fn make(shared: Rc<Shared>, call: Call) -> (Event, bool) {
+/// Makes one call, and returns the events that come of it. A count that finds BBB's settings changed since the entry was
+/// last looked after also orders a look at everything.
+pub(super) async fn make(shared: &Shared, call: Call) -> Vec<Event> {
     match call {
-        Call::Count => count(&shared).await,
+        Call::Count => count(shared).await,
         Call::Group => {
-            let answer = bounded(membership(&shared)).await;
-            if let Some(why) = shared.is_news("group", answer.as_ref().err()) {
+            let answer = bounded(membership(shared)).await;
+            if let Some(why) = shared.news("group", answer.as_ref().err()) {
                 warn!(action = "group", reason = why, "the group cannot be asked about this instance: {why}");
             }
-            (Event::Grouped(answer.map(|found| found.map(|membership| membership.protected))), false)
+            vec![Event::Grouped(answer.map(|found| found.map(|membership| membership.protected)))]
         }
         Call::Hook => {
-            let answer = bounded(hook(&shared)).await;
-            if let Some(why) = shared.is_news("hook", answer.as_ref().err()) {
+            let answer = bounded(hook(shared)).await;
+            if let Some(why) = shared.news("hook", answer.as_ref().err()) {
                 warn!(action = "hook", reason = why, "the group's termination hook cannot be found: {why}");
             }
-            (Event::Hooked(answer), false)
+            vec![Event::Hooked(answer)]
         }
         call => {
             let answer = match call {
                 // Every meeting is a call of its own.
-                Call::Announce(_) => change(&shared, call).await,
-                _ => bounded(change(&shared, call)).await,
+                Call::Announce(_) => change(shared, call).await,
+                _ => bounded(change(shared, call)).await,
             };
             let action = action(call);
-            if let Some(why) = shared.is_news(action, answer.as_ref().err()) {
+            if let Some(why) = shared.news(action, answer.as_ref().err()) {
                 warn!(action, reason = why, "{action}: {why}; it is tried again");
             }
-            (Event::Called(call, answer), false)
+            vec![Event::Called(call, answer)]
         }
     }
 }
@@ -76,7 +76,7 @@ fn headline(failure: &Failure) -> String {
 
 // ---- counting
 
-async fn count(shared: &Shared) -> (Event, bool) {
+async fn count(shared: &Shared) -> Vec<Event> {
     let Tally { meetings, recordings, installation } = tally(shared).await;
     let changed = installation.is_some_and(|installation| shared.is_changed(&installation));
     let (ids, trouble) = match meetings {
@@ -97,7 +97,12 @@ async fn count(shared: &Shared) -> (Event, bool) {
     };
     let remarks: Vec<String> = [trouble, remark].into_iter().flatten().collect();
     let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
-    (Event::Counted(Work { meetings: ids, recordings, remark }), changed)
+    let counted = Event::Counted(Work { meetings: ids, recordings, remark });
+    if !changed {
+        return vec![counted];
+    }
+    info!(action = "check", "BBB's settings on this host have changed: looking at everything again");
+    vec![counted, Event::Ordered(Order::Check)]
 }
 
 /// What goes on on the host, as it was found out.
@@ -272,7 +277,7 @@ async fn announce(shared: &Shared, executor: &Executor, minutes: u64) -> Result<
         match sent.map_err(|failure| headline(&failure))? {
             Outcome::Ran(Err(error)) if error.is_unsupported() => {
                 let why = error.to_string();
-                if let Some(why) = shared.is_news("chat", Some(&why)) {
+                if let Some(why) = shared.news("chat", Some(&why)) {
                     info!(action = "announce", "meetings are not told that they end: {why}");
                 }
                 return Ok(());

@@ -215,7 +215,7 @@ impl<W: World> Attempt<'_, W> {
             Some(change) => change,
             None => {
                 if self.steady && self.is_live(&zone, &desired).await? {
-                    registration.is_up();
+                    registration.came_up();
                     return Ok(Found::Live);
                 }
                 let change = self.register(&zone, &desired).await?;
@@ -230,7 +230,7 @@ impl<W: World> Attempt<'_, W> {
             }
             None => {
                 registration.awaits_nothing();
-                registration.is_up();
+                registration.came_up();
                 Found::Live
             }
         })

@@ -150,7 +150,7 @@ impl Registration {
     }
 
     /// The name is live: what has to be repaired from now on is repaired at once.
-    pub(super) fn is_up(&self) {
+    pub(super) fn came_up(&self) {
         self.queue.replace(Queue::new(Duration::ZERO));
     }
 }

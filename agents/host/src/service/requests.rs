@@ -66,7 +66,7 @@ impl Requests {
                 let deadline = deadline.map(|seconds| Duration::from_secs(seconds.min(DRAIN_ORDER.most)));
                 let drain =
                     if wait { deadline.unwrap_or(session.settings.drain.deadline) } else { Duration::ZERO };
-                (Order::Drain(deadline.map(|deadline| now + deadline)), drain + timeouts.deregister)
+                (Order::Drain(deadline), drain + timeouts.deregister)
             }
         };
         let begun = Instant::now();

@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tracing::info;
 
+use super::clock::Started;
 use super::jobs::{Wanted, World};
 use super::registration::Registration;
 use crate::dns::Zone;
@@ -30,6 +31,8 @@ use clients::scalelite::Scalelite;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) session: Session,
+    /// The host's clock.
+    pub(super) started: Started,
     /// Who this host is: its addresses may change, its instance and its name do not.
     pub(super) host: OnceCell<Host>,
     /// Its Auto Scaling group.
@@ -93,18 +96,19 @@ impl Shared {
         let registration = Registration::after(&former.registration, session.settings.dns.spread);
         let hook = Rc::clone(&former.hook);
         let (url, joined) = (former.url.clone(), former.joined.clone());
-        Self { hook, url, joined, ..Self::with(session, registration) }
+        Self { hook, url, joined, ..Self::with(session, former.started, registration) }
     }
 
     /// At the start of a service with this memory of the boot.
-    pub(super) fn new(session: Session, memory: Memory) -> Self {
+    pub(super) fn new(session: Session, started: Started, memory: Memory) -> Self {
         let registration = Registration::new(session.settings.dns.spread, memory);
-        Self::with(session, registration)
+        Self::with(session, started, registration)
     }
 
-    fn with(session: Session, registration: Registration) -> Self {
+    fn with(session: Session, started: Started, registration: Registration) -> Self {
         Self {
             session,
+            started,
             registration,
             host: OnceCell::new(),
             group: RefCell::default(),
@@ -126,7 +130,7 @@ impl Shared {
     }
 
     /// Why this kind of call failed, if it did and has not been told so already: what is tried again and again is told once.
-    pub(super) fn is_news<'a>(&self, action: &'static str, why: Option<&'a String>) -> Option<&'a str> {
+    pub(super) fn news<'a>(&self, action: &'static str, why: Option<&'a String>) -> Option<&'a str> {
         let mut complaints = self.complaints.borrow_mut();
         let former = match why {
             Some(why) => complaints.insert(action, why.clone()),
@@ -293,7 +297,7 @@ impl World for Shared {
     }
 
     fn leaves_alone(&self, words: &str) {
-        if let Some(words) = self.is_news("leave alone", Some(&words.to_owned())) {
+        if let Some(words) = self.news("leave alone", Some(&words.to_owned())) {
             info!("{words}");
         }
     }

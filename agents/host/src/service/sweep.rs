@@ -52,7 +52,7 @@ async fn take_turn(shared: &Shared, turns: &Cell<Turns>, executor: &Executor, tu
         Err(failure) => Some(failure.headline()),
     };
     turns.set(known);
-    if let Some(why) = shared.is_news("sweep", trouble.as_ref()) {
+    if let Some(why) = shared.news("sweep", trouble.as_ref()) {
         warn!(action = "sweep", reason = why, "{why}; another sweep will do it");
     }
 }

@@ -67,7 +67,7 @@ impl Drain {
     }
 
     /// Notes that the host is cordoned now: the next count shows what is left.
-    pub(super) fn is_cordoned(&mut self, policy: &Policy, now: Moment) {
+    pub(super) fn note_cordon(&mut self, policy: &Policy, now: Moment) {
         (self.cordoned, self.leaking) = (Some(now), false);
         // An earlier count may be out of date.
         self.quiet_since = None;
@@ -75,7 +75,7 @@ impl Drain {
     }
 
     /// Notes that the entry was enabled, though not by this agent.
-    pub(super) fn is_enabled(&mut self, now: Moment) {
+    pub(super) fn note_enabling(&mut self, now: Moment) {
         (self.cordoned, self.seen, self.quiet_since) = (None, None, None);
         self.cordon = Upkeep::at(now);
     }

@@ -21,10 +21,20 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(900);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
     pub(super) since: Moment,
-    /// The hook; `None` until the group was asked, `Some(None)` when it has no hook.
-    pub(super) hook: Option<Option<Hook>>,
+    pub(super) hook: Holder,
     /// The question for the hook, then the heartbeats.
     pub(super) part: Upkeep,
+}
+
+/// The termination hook that may hold this instance, as far as the group has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// The group has not answered yet.
+    Unasked,
+    /// The group has no termination hook.
+    Nothing,
+    /// This hook.
+    Held(Hook),
 }
 
 /// The state machine.
@@ -179,7 +189,7 @@ impl Machine {
                 self.policy = *policy;
                 // The new configuration may name another hook.
                 if let Some(hold) = &mut self.hold {
-                    hold.hook = None;
+                    hold.hook = Holder::Unasked;
                 }
                 self.hurry(now);
             }
@@ -455,17 +465,16 @@ impl Machine {
     /// completed.
     pub(super) fn hold_if_held(&mut self, cause: Cause, now: Moment) {
         if matches!(cause, Cause::Group | Cause::WarmPool) && self.hold.is_none() {
-            self.hold = Some(Hold { since: now, hook: None, part: Upkeep::at(now) });
+            self.hold = Some(Hold { since: now, hook: Holder::Unasked, part: Upkeep::at(now) });
         }
     }
 
     pub(super) fn complete_or_be_out(&mut self, now: Moment) {
         let State::Leaving(Leaving { cause, left: Some(left), until, .. }) = &self.state else { return };
         let waits = match self.hold.as_ref().map(|hold| hold.hook) {
-            Some(Some(Some(_))) => true,
-            // It is not known yet whether there is a hook.
-            Some(None) => now < *until,
-            Some(Some(None)) | None => false,
+            Some(Holder::Held(_)) => true,
+            Some(Holder::Unasked) => now < *until,
+            Some(Holder::Nothing) | None => false,
         };
         if !waits {
             let (cause, trouble) = (*cause, left.clone().err());

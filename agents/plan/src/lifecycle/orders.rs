@@ -40,7 +40,10 @@ impl Machine {
                 };
                 self.leave(cause, false, now);
             }
-            (Order::Drain(until), Some(wish)) => self.drain_by_hand(until, wish, now),
+            (Order::Drain(within), Some(wish)) => {
+                let until = within.map(|within| now.saturating_add(within));
+                self.drain_by_hand(until, wish, now);
+            }
         }
     }
 

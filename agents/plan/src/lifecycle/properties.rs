@@ -132,9 +132,6 @@ impl World {
                 self.now = end;
             }
             Happening::Tell(intent) => self.step(Event::Told(intent)),
-            Happening::Order(Order::Drain(Some(time))) => {
-                self.step(Event::Ordered(Order::Drain(Some(self.now + time))));
-            }
             Happening::Order(order) => {
                 self.at_once |= order == Order::Deregister;
                 self.step(Event::Ordered(order));
@@ -230,7 +227,7 @@ impl World {
     fn step(&mut self, event: Event) {
         let sooner = match &event {
             Event::Told(Intent { spot: Some(end), .. }) => Some(end.saturating_sub(Duration::from_secs(30))),
-            Event::Ordered(Order::Drain(until)) => *until,
+            Event::Ordered(Order::Drain(within)) => within.map(|within| self.now + within),
             _ => None,
         };
         self.deadline = self.deadline.into_iter().chain(sooner).min();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::draining::{Drain, after_a_poll};
+use super::machine::Holder;
 use super::machine::{Hold, Machine, Wish, undo};
 use super::state::{Joining, Serving, State};
 use super::upkeep::Upkeep;
@@ -33,7 +34,7 @@ impl Machine {
             (State::Cordoned(_) | State::Draining(_), Job::Look) => self.looked(result, now, chance),
             (State::Draining(drain), Job::Cordon | Job::Recordon) => match result {
                 Ok(_) => {
-                    drain.is_cordoned(&self.policy, now);
+                    drain.note_cordon(&self.policy, now);
                     self.count_due = now;
                     self.count_is_stale = self.calls.contains(&Call::Count);
                 }
@@ -172,7 +173,7 @@ impl Machine {
             }
             // It is not known yet whether the host has its name.
             State::Draining(Drain { cause: Cause::Hand, .. }) if enabled => self.join(true, now),
-            State::Draining(drain) if enabled => drain.is_enabled(now),
+            State::Draining(drain) if enabled => drain.note_enabling(now),
             State::Cordoned(_) if result == Ok(Found::Missing) => self.rejoin(now),
             State::Cordoned(resting) => {
                 if let (Rest::Somebody(state), Ok(Found::Entry(found))) = (&mut resting.why, &result) {
@@ -207,7 +208,7 @@ impl Machine {
         let Some(hold) = &mut self.hold else { return };
         match answer {
             Ok(hook) => {
-                hold.hook = Some(hook);
+                hold.hook = hook.map_or(Holder::Nothing, Holder::Held);
                 hold.part.went_well(now);
                 let ceiling =
                     hook.map(|hook| hold.since.saturating_add(hook.ceiling).saturating_sub(HOOK_RESERVE));
@@ -231,7 +232,7 @@ impl Machine {
                 }
             }
             Call::Heartbeat => {
-                if let Some(Hold { hook: Some(Some(hook)), part, .. }) = &mut self.hold {
+                if let Some(Hold { hook: Holder::Held(hook), part, .. }) = &mut self.hold {
                     match answer {
                         Ok(()) => part.went_well(now + (hook.heartbeat_timeout / 3).max(SHORTEST_BEAT)),
                         Err(words) => part.failed(trouble(words), now, chance),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::machine::Holder;
 use super::machine::{Machine, Running, undo};
 use super::state::{Care, State};
 use super::{Action, Call, Cause, Job, Moment, Verdict};
@@ -108,12 +109,11 @@ impl Machine {
         let has_left = matches!(&self.state, State::Leaving(leaving) if leaving.left.is_some());
         if let Some(hold) = self.hold.as_ref().filter(|hold| hold.part.is_due(now)) {
             match hold.hook {
-                None => calls.push(Call::Hook),
+                Holder::Unasked => calls.push(Call::Hook),
                 // When the host has left, there is no more reason to hold the instance: if the agent may not complete
                 // the lifecycle action, the action expires.
-                Some(Some(_)) if !has_left => calls.push(Call::Heartbeat),
-                Some(Some(_)) => {}
-                Some(None) => {}
+                Holder::Held(_) if !has_left => calls.push(Call::Heartbeat),
+                Holder::Held(_) | Holder::Nothing => {}
             }
         }
         calls.extend(self.due_completion(now));
@@ -123,7 +123,7 @@ impl Machine {
 
     fn due_completion(&self, now: Moment) -> Option<Call> {
         let State::Leaving(leaving) = &self.state else { return None };
-        let held = self.hold.as_ref().is_some_and(|hold| matches!(hold.hook, Some(Some(_))));
+        let held = self.hold.as_ref().is_some_and(|hold| matches!(hold.hook, Holder::Held(_)));
         let verdict = if leaving.forced { self.policy.at_deadline } else { Verdict::Continue };
         (held && leaving.left.is_some() && leaving.complete.is_due(now)).then_some(Call::Complete(verdict))
     }

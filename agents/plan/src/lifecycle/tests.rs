@@ -373,3 +373,13 @@ fn words_for_every_state() {
     ];
     assert_eq!(lines, expected);
 }
+
+/// A time of day in the order would be as old as the order: the loop may have slept since.
+#[test]
+fn the_time_of_a_drain_counts_from_the_step_that_takes_the_order() {
+    let mut rig = serving();
+    let now = rig.now + Duration::from_secs(3600);
+    let within = Duration::from_secs(20);
+    rig.machine.step(Event::Ordered(Order::Drain(Some(within))), now, 0.5).unwrap();
+    assert!(matches!(rig.machine.state(), State::Draining(drain) if drain.deadline == now + within));
+}

@@ -18,6 +18,7 @@ use crate::dns::{Zone, words_of};
 use crate::identity::Host;
 use crate::report::Failure;
 use crate::session::{Session, now, within};
+use clients::aws::ec2::GroupName;
 use clients::aws::route53::RecordSets;
 use clients::aws::utc;
 use clients::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
@@ -400,7 +401,8 @@ async fn auto_scaling(session: &Session, host: &Host) -> AutoScaling {
         match session.ec2(host).await {
             Ok(ec2) => {
                 match timeout(session.settings.timeouts.status, ec2.group_name(&host.instance)).await {
-                    Ok(Ok(group)) => found.group = group.flatten(),
+                    Ok(Ok(GroupName::In(group))) => found.group = Some(group),
+                    Ok(Ok(GroupName::UnknownInstance | GroupName::Nowhere)) => {}
                     Ok(Err(error)) => found.error = Some(error.to_string()),
                     Err(_) => found.error = Some("EC2 gave no answer in time".to_owned()),
                 }
