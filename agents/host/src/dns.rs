@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::execute::{Executor, Outcome};
 use crate::identity::Host;
-use crate::report::{self, Exit, Failure};
+use crate::report::{self, Exit, Failure, Said};
 use crate::retry::{Pace, Queued};
 use clients::aws::ec2::Instances;
 use clients::aws::route53::{ChangeId, Error, HostedZone, RecordSets};
@@ -28,32 +28,6 @@ pub struct Zone<A = HostedZone, S = NameServers> {
     pub api: A,
     /// The authoritative servers, or why they are not asked.
     pub servers: Result<S, String>,
-}
-
-/// How a host's name came to be as desired.
-#[derive(Debug)]
-pub enum Named {
-    /// It was so already.
-    Already,
-    /// A change was sent, its answer was lost, and Route 53 has it all the same.
-    Confirmed,
-    /// It was changed; Route 53 tells by this id how far its servers are.
-    Changed(ChangeId),
-    /// It would be changed.
-    Planned,
-}
-
-/// How a host's name came to hold nothing of this host's.
-#[derive(Debug)]
-pub enum Unnamed {
-    /// It held nothing already.
-    Already,
-    /// Its record sets were deleted; Route 53 tells by this id, unless its answer was lost, how far its servers are.
-    Changed(Option<ChangeId>),
-    /// They would be deleted.
-    Planned,
-    /// It is somebody else's and was left alone.
-    Others(dns::Refusal),
 }
 
 /// How far a name has come on its way to the authoritative servers.
@@ -79,46 +53,67 @@ enum Settled {
 }
 
 impl<A: RecordSets, S: Authorities> Zone<A, S> {
-    /// Makes the host's name as desired.
+    /// Makes the host's name as desired. Returns also the change, where Route 53 has told one.
     pub async fn register(
         &self,
         desired: &Desired,
         source: Source,
         executor: &Executor,
         queued: &mut Queued,
-    ) -> Result<Named, Failure> {
+    ) -> Result<(Said, Option<ChangeId>), Failure> {
         let plan = async |observed: &Observed| Ok(dns::register(desired, observed));
-        match self.settle(&desired.name, source, plan, executor, queued).await? {
-            Settled::Nothing { sent: false } => Ok(Named::Already),
-            Settled::Nothing { sent: true } => Ok(Named::Confirmed),
-            Settled::Changed(id) => Ok(Named::Changed(id)),
-            Settled::Planned => Ok(Named::Planned),
-            Settled::Refused(refusal) => Err(refused(&desired.name, &refusal)),
+        let settled = self.settle(&desired.name, source, plan, executor, queued).await?;
+        let (name, calls) = (&desired.name, self.calls());
+        let done = || {
+            let addresses = addresses_words(&desired.addresses());
+            Said::Done(format!("dns: {name} registered: {addresses} {calls}"))
+        };
+        match settled {
+            Settled::Nothing { sent: false } => {
+                Ok((Said::Nothing(format!("dns: {name} is registered already, nothing to do {calls}")), None))
+            }
+            // The answer was lost, but Route 53 has the change.
+            Settled::Nothing { sent: true } => Ok((done(), None)),
+            Settled::Changed(id) => Ok((done(), Some(id))),
+            Settled::Planned => Ok((Said::Shown, None)),
+            Settled::Refused(refusal) => Err(refused(name, &refusal)),
         }
     }
 
-    /// Removes whatever is this host's at its name.
+    /// Removes whatever is this host's at its name. Returns also the change, where Route 53 has told one.
     pub async fn deregister(
         &self,
         host: &Host,
         ec2: &impl Instances,
         executor: &Executor,
         deadline: Instant,
-    ) -> Result<Unnamed, Failure> {
+    ) -> Result<(Said, Option<ChangeId>), Failure> {
         let plan = async |observed: &Observed| {
             let held = held_by_others(observed, host, ec2, deadline).await?;
             Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held))
         };
-        match self.settle(&host.name, Source::Dns, plan, executor, &mut Queued::once(deadline)).await? {
-            Settled::Nothing { sent: false } => Ok(Unnamed::Already),
+        let mut queued = Queued::once(deadline);
+        let settled = self.settle(&host.name, Source::Dns, plan, executor, &mut queued).await?;
+        let (name, calls) = (&host.name, self.calls());
+        let done = || Said::Done(format!("dns: {name} removed {calls}"));
+        match settled {
+            Settled::Nothing { sent: false } => {
+                Ok((Said::Nothing(format!("dns: {name} is not there, nothing to do {calls}")), None))
+            }
             // The answer was lost, but the record sets are gone.
-            Settled::Nothing { sent: true } => Ok(Unnamed::Changed(None)),
-            Settled::Changed(id) => Ok(Unnamed::Changed(Some(id))),
-            Settled::Planned => Ok(Unnamed::Planned),
+            Settled::Nothing { sent: true } => Ok((done(), None)),
+            Settled::Changed(id) => Ok((done(), Some(id))),
+            Settled::Planned => Ok((Said::Shown, None)),
             // Our label beside another host's address is a state that nobody wanted: a person has to look.
-            Settled::Refused(refusal @ dns::Refusal::Address(_)) => Err(refused(&host.name, &refusal)),
-            Settled::Refused(refusal) => Ok(Unnamed::Others(refusal)),
+            Settled::Refused(refusal @ dns::Refusal::Address(_)) => Err(refused(name, &refusal)),
+            Settled::Refused(refusal) => {
+                Ok((Said::LeftAlone(format!("dns: {name} was left untouched: {refusal}")), None))
+            }
         }
+    }
+
+    fn calls(&self) -> String {
+        format!("(Route 53 calls: {})", self.api.calls())
     }
 
     /// Observe, plan, execute, until the plan is settled.
@@ -413,7 +408,7 @@ pub(crate) fn left_alone(host: &Host, why: &dns::Refusal) -> String {
 }
 
 /// Lists address record sets as `A 192.0.2.1, AAAA 2001:db8::1`.
-pub(crate) fn addresses_words(sets: &[RecordSet]) -> String {
+fn addresses_words(sets: &[RecordSet]) -> String {
     let values =
         sets.iter().flat_map(|set| set.values.iter().map(move |value| format!("{} {value}", set.kind)));
     values.collect::<Vec<_>>().join(", ")

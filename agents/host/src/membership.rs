@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
 use crate::execute::{Executor, Outcome};
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, Said};
 use crate::retry::Pace;
 use clients::bbb::Bbb;
 use clients::scalelite::{Error, Management, Scalelite, Update};
@@ -107,8 +107,14 @@ impl<M: Management> Pool<'_, M> {
     }
 
     /// Takes all of the host's entries out of the pool.
-    pub async fn leave(&self) -> Result<Applied, Failure> {
-        self.settle(async |entries: &[Entry], _| membership::leave(entries), &Desired::default()).await
+    pub async fn leave(&self) -> Result<Said, Failure> {
+        let plan = async |entries: &[Entry], _| membership::leave(entries);
+        let (url, done) = (self.url, self.settle(plan, &Desired::default()).await?.done);
+        Ok(match done.as_slice() {
+            [] => Said::Nothing(format!("scalelite: {url} is not there, nothing to do")),
+            _ if self.executor.is_dry_run() => Said::Shown,
+            actions => Said::Done(format!("scalelite: {url} removed: {}", actions.join(", "))),
+        })
     }
 
     /// The whole loop, within the deadline: what a slow Scalelite leaves undone, the next run does. `plan` is also told

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
 use super::registration::Registration;
-use crate::dns::{Named, Propagation, Unnamed, Zone, addresses_words, left_alone};
+use crate::dns::{Propagation, Zone, left_alone};
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
@@ -211,20 +211,16 @@ impl<W: World> Attempt<'_, W> {
         let (wanted, registration) = (self.world.wanted(), self.world.registration());
         let desired = host.desired(wanted.role, wanted.ttl, self.world.now())?;
         let zone = self.world.zone(host).await?;
-        let change = match registration.is_awaited(&desired) {
-            Some(change) => change,
-            None => {
-                if self.steady && self.is_live(&zone, &desired).await? {
-                    registration.came_up();
-                    return Ok(Found::Live);
-                }
-                let change = self.register(&zone, &desired).await?;
-                registration.awaits(desired.clone(), change.clone());
-                change
+        if !registration.is_awaited(&desired) {
+            if self.steady && self.is_live(&zone, &desired).await? {
+                registration.came_up();
+                return Ok(Found::Live);
             }
-        };
+            let change = self.register(&zone, &desired).await?;
+            registration.awaits(desired.clone(), change);
+        }
         // One look: when to look again is not decided here.
-        Ok(match self.behind(&zone, &desired, change.as_ref()).await? {
+        Ok(match self.behind(&zone, &desired, registration.change().as_ref()).await? {
             Some(why) => {
                 Found::Behind(format!("{} is registered, but not live everywhere yet: {why}", desired.name))
             }
@@ -297,16 +293,9 @@ impl<W: World> Attempt<'_, W> {
             Err(failure) if failure.exit == Exit::Refused => registration.named(false),
             Err(_) => {}
         }
-        let named = named?;
-        if let Named::Changed(..) | Named::Confirmed = &named {
-            let (name, calls) = (&desired.name, zone.api.calls());
-            let addresses = addresses_words(&desired.addresses());
-            self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
-        }
-        Ok(match named {
-            Named::Changed(id) => Some(id),
-            Named::Already | Named::Confirmed | Named::Planned => None,
-        })
+        let (said, change) = named?;
+        self.lines.extend(said.news());
+        Ok(change)
     }
 
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
@@ -399,9 +388,8 @@ impl<W: World> Attempt<'_, W> {
         }
         let Some(scalelite) = self.world.scalelite(host, self.deadline).await? else { return Ok(None) };
         let url = self.world.url(host).await?;
-        let applied = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
-        Ok((!applied.done.is_empty())
-            .then(|| format!("scalelite: {url} removed: {}", applied.done.join(", "))))
+        let said = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
+        Ok(said.news())
     }
 
     /// Whose the entry under the host's name is, if it is another host's. Not asked where this service has had the name.
@@ -427,13 +415,8 @@ impl<W: World> Attempt<'_, W> {
         let zone = self.world.zone(host).await?;
         let ec2 = self.world.ec2(host).await?;
         self.world.registration().doubts_dns();
-        let unnamed = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
-        let (name, calls) = (&host.name, zone.api.calls());
-        Ok(match unnamed {
-            Unnamed::Already | Unnamed::Planned => None,
-            Unnamed::Others(why) => Some(format!("dns: {name} was left untouched: {why}")),
-            Unnamed::Changed(_) => Some(format!("dns: {name} removed (Route 53 calls: {calls})")),
-        })
+        let (said, _) = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
+        Ok(said.news())
     }
 
     fn pool<'b>(
