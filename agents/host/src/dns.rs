@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use plan::backoff::Refusal;
+use plan::backoff::Retryable;
 use plan::dns::{self, Bearer, ChangeBatch, Decision, Desired, Holder, Liveness, Observed, Source};
 use plan::record::{Name, RecordSet};
 use tokio::time::Instant;
@@ -184,7 +184,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         let what = format!("Route 53: {}", words(batch));
         loop {
             match executor.run("change", &what, self.api.change(batch)).await? {
-                Outcome::Ran(Err(error)) if error.passing() == Some(Refusal::Throttled) => {
+                Outcome::Ran(Err(error)) if error.passing() == Some(Retryable::Throttled) => {
                     retry_or_fail(queued, name, error).await?;
                 }
                 outcome => return Ok(outcome),

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use plan::backoff::{Backoff, Queue, Refusal};
+use plan::backoff::{Backoff, Queue, Retryable};
 use tokio::time::Instant;
 
 use crate::report::{Exit, Failure};
@@ -94,8 +94,13 @@ impl Queued {
     }
 
     /// Waits before the next try; gives up when the deadline would pass.
-    pub async fn again(&mut self, what: &str, error: &dyn Display, refusal: Refusal) -> Result<(), Failure> {
-        if self.calls_back && refusal == Refusal::Throttled {
+    pub async fn again(
+        &mut self,
+        what: &str,
+        error: &dyn Display,
+        refusal: Retryable,
+    ) -> Result<(), Failure> {
+        if self.calls_back && refusal == Retryable::Throttled {
             let wait = self.queue.after(refusal, Duration::MAX, fastrand::f64());
             return Err(Failure::new(Exit::TryAgain, what).because(error).at(wait));
         }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use plan::record::Name;
-use plan::sweep::{self, Evidence, Finding, Sweeper, Verdict, Zone};
+use plan::sweep::{self, Conclusion, Evidence, Finding, Sweeper, Zone};
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep};
 use tracing::info;
@@ -221,7 +221,7 @@ impl<'a, W: World> Sweep<'a, W> {
         let mut evidence = Evidence::default();
         self.look(&self.findings(&seen, &evidence), &mut evidence).await?;
         let suspects = self.findings(&seen, &evidence);
-        let count = suspects.iter().filter(|finding| finding.verdict == Verdict::AskAgain).count();
+        let count = suspects.iter().filter(|finding| finding.verdict == Conclusion::AskAgain).count();
         if count > 0 {
             self.pause(count).await;
             // Only records that still exist after the pause are debris.

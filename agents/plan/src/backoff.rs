@@ -45,7 +45,7 @@ impl Backoff {
 
 /// The reason for which Route 53 refused a call that may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Retryable {
     /// The budget is used up at this moment.
     Throttled,
     /// Any other failure that passes: the service is away, or busy with another host's change for some milliseconds.
@@ -81,10 +81,10 @@ impl Queue {
 
     /// Returns how long to wait after a refusal when this much time is `left`; `random` is drawn evenly from
     /// `0.0..1.0`.
-    pub fn after(&mut self, refusal: Refusal, left: Duration, random: f64) -> Duration {
+    pub fn after(&mut self, refusal: Retryable, left: Duration, random: f64) -> Duration {
         match refusal {
-            Refusal::Throttled => self.throttled.next_within(left, random),
-            Refusal::Passing => self.passing.next_within(left, random),
+            Retryable::Throttled => self.throttled.next_within(left, random),
+            Retryable::Passing => self.passing.next_within(left, random),
         }
     }
 }

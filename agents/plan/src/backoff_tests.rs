@@ -26,8 +26,8 @@ fn waits_by_the_table() {
         for step in before.split(", ").filter(|step| *step != "nothing") {
             wait = match step {
                 "turn" => queue.turn(1.0),
-                "throttled" => queue.after(Refusal::Throttled, seconds(&left), 1.0),
-                "passing" => queue.after(Refusal::Passing, seconds(&left), 1.0),
+                "throttled" => queue.after(Retryable::Throttled, seconds(&left), 1.0),
+                "passing" => queue.after(Retryable::Passing, seconds(&left), 1.0),
                 _ => panic!("{step} is not known"),
             };
         }
@@ -53,7 +53,7 @@ proptest! {
         let left = Duration::from_millis(left);
         let mut queue = Queue::new(Duration::ZERO);
         for (throttled, random) in draws {
-            let refusal = if throttled { Refusal::Throttled } else { Refusal::Passing };
+            let refusal = if throttled { Retryable::Throttled } else { Retryable::Passing };
             prop_assert!(queue.after(refusal, left, random) <= left);
         }
     }
@@ -118,14 +118,14 @@ impl Storm {
             (last, calls) = (now, calls + 1.0);
             let refusal = if tokens < 1.0 {
                 throttled += 1.0;
-                Refusal::Throttled
+                Retryable::Throttled
             } else {
                 tokens -= 1.0;
                 if now >= busy {
                     (busy, end) = (now + PROCESSING, now);
                     continue;
                 }
-                Refusal::Passing
+                Retryable::Passing
             };
             let wait = hosts[index].after(refusal, EVER, chance.draw());
             due.push((at(now + CALL + wait.as_secs_f64()), index));

@@ -61,7 +61,7 @@ pub enum OnStop {
 
 /// The result with which a lifecycle action is completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum HookResult {
     /// The group goes on with the termination.
     Continue,
     /// The group gives up; it may be set up to keep such an instance.
@@ -109,7 +109,7 @@ pub struct Policy {
     /// How long the host must have had no meetings and no pending recordings before it counts as empty.
     pub quiet: Duration,
     /// How the lifecycle action is completed when the deadline has ended the drain.
-    pub at_deadline: Verdict,
+    pub at_deadline: HookResult,
     /// Whether a rebalance recommendation makes the agent cordon the host.
     pub rebalance: bool,
     /// Whether a scheduled maintenance makes the agent cordon the host, the drain's deadline before it begins.
@@ -303,7 +303,7 @@ pub enum Call {
     /// Send a heartbeat, which extends the lifecycle action.
     Heartbeat,
     /// Complete the lifecycle action.
-    Complete(Verdict),
+    Complete(HookResult),
     /// Switch the scale-in protection on or off.
     Protect(bool),
     /// Tell the running meetings that they end in this many minutes.

@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use self::batches::batches;
-pub use self::finding::{Finding, Reason, Verdict};
+pub use self::finding::{Conclusion, Finding, Reason};
 pub use self::lottery::{Turn, Turns, falls};
 
 use crate::dns::{Holder, Observed, Refusal};
@@ -123,11 +123,13 @@ impl Sweeper {
             let region = made_for.as_ref().and_then(|(_, region)| region.clone());
             let region = region.unwrap_or_else(|| self.region.clone());
             let verdict = match (&made_for, zone.get(name).map(|observed| observed.holder(&self.me))) {
-                (_, Some(Holder::Other(refusal))) => Verdict::Leave(Reason::Others(refusal)),
+                (_, Some(Holder::Other(refusal))) => Conclusion::Leave(Reason::Others(refusal)),
                 (Some((instance, _)), None) => {
                     self.instance(&Claim { instance, region: &region, account: None }, evidence)
                 }
-                (None, None) | (_, Some(Holder::Nobody | Holder::Me(_))) => Verdict::Leave(Reason::Unusual),
+                (None, None) | (_, Some(Holder::Nobody | Holder::Me(_))) => {
+                    Conclusion::Leave(Reason::Unusual)
+                }
             };
             let instance = made_for.map(|(instance, _)| instance);
             Finding { name: name.clone(), instance, region, verdict, sets: Vec::new(), is_usual: true }
@@ -181,50 +183,50 @@ impl Sweeper {
         owner: &Owner,
         evidence: &Evidence,
         now: u64,
-    ) -> Verdict {
+    ) -> Conclusion {
         if let Some(alien) = &observed.alien {
-            return Verdict::Leave(Reason::Others(Refusal::Alien(alien.clone())));
+            return Conclusion::Leave(Reason::Others(Refusal::Alien(alien.clone())));
         }
         if let Some((instance, _)) = self.made_for(name).filter(|(made_for, _)| *made_for != owner.instance) {
-            return Verdict::Leave(Reason::Misnamed(instance));
+            return Conclusion::Leave(Reason::Misnamed(instance));
         }
         let account = owner.account.as_deref();
         let claim = Claim { instance: &owner.instance, region: &owner.region, account };
         let verdict = self.instance(&claim, evidence);
         let is_young = owner.since.saturating_add(self.grace) > now;
         match verdict {
-            Verdict::Leave(_) => verdict,
-            _ if is_young => Verdict::Leave(Reason::Young),
-            Verdict::Gone(_) => held(zone, observed, evidence).unwrap_or(verdict),
-            Verdict::Ask | Verdict::AskAgain => verdict,
+            Conclusion::Leave(_) => verdict,
+            _ if is_young => Conclusion::Leave(Reason::Young),
+            Conclusion::Gone(_) => held(zone, observed, evidence).unwrap_or(verdict),
+            Conclusion::Ask | Conclusion::AskAgain => verdict,
         }
     }
 
     /// Judges whether an instance is gone. See the module's table.
-    fn instance(&self, claim: &Claim<'_>, evidence: &Evidence) -> Verdict {
+    fn instance(&self, claim: &Claim<'_>, evidence: &Evidence) -> Conclusion {
         if *claim.instance == self.me {
-            return Verdict::Leave(Reason::Own);
+            return Conclusion::Leave(Reason::Own);
         }
         if claim.account.is_some() && claim.account != self.account.as_deref() {
             let account = claim.account.unwrap_or_default().to_owned();
-            return Verdict::Leave(Reason::OtherAccount(account));
+            return Conclusion::Leave(Reason::OtherAccount(account));
         }
         if !is_region(claim.region) {
-            return Verdict::Leave(Reason::NoRegion);
+            return Conclusion::Leave(Reason::NoRegion);
         }
         let key = (claim.region.to_owned(), claim.instance.clone());
         let mut gone = Vec::new();
         for look in &evidence.looks {
             for region in [claim.region, &self.region] {
                 if let Some(why) = look.silent.get(region) {
-                    return Verdict::Leave(Reason::Silent { region: region.to_owned(), why: why.clone() });
+                    return Conclusion::Leave(Reason::Silent { region: region.to_owned(), why: why.clone() });
                 }
             }
             match look.instances.get(&key) {
-                Some(Seen::There(state)) => return Verdict::Leave(Reason::There(state.clone())),
-                Some(_) if !self.is_known_to(look) => return Verdict::Leave(Reason::Blind),
+                Some(Seen::There(state)) => return Conclusion::Leave(Reason::There(state.clone())),
+                Some(_) if !self.is_known_to(look) => return Conclusion::Leave(Reason::Blind),
                 Some(Seen::Absent) if claim.account.is_none() => {
-                    return Verdict::Leave(Reason::UnknownAccount);
+                    return Conclusion::Leave(Reason::UnknownAccount);
                 }
                 Some(seen) => gone.push(seen),
                 // The instance's TXT came after the questions were asked.
@@ -232,15 +234,15 @@ impl Sweeper {
             }
         }
         match gone.as_slice() {
-            [] => Verdict::Ask,
-            [_] => Verdict::AskAgain,
-            [.., last] => Verdict::Gone((*last).clone()),
+            [] => Conclusion::Ask,
+            [_] => Conclusion::AskAgain,
+            [.., last] => Conclusion::Gone((*last).clone()),
         }
     }
 }
 
 /// Returns why the addresses at a gone host's name speak against deleting them, if they do. See the module's table.
-fn held(zone: &Zone, observed: &Observed, evidence: &Evidence) -> Option<Verdict> {
+fn held(zone: &Zone, observed: &Observed, evidence: &Evidence) -> Option<Conclusion> {
     let reason = observed.ip_addresses().into_iter().find_map(|address| {
         let holders = match evidence.holders.get(&address) {
             Some(Ok(holders)) => holders,
@@ -250,7 +252,7 @@ fn held(zone: &Zone, observed: &Observed, evidence: &Evidence) -> Option<Verdict
         let holder = holders.iter().find(|holder| !is_named(zone, holder, address))?;
         Some(Reason::Held(address, holder.clone()))
     });
-    reason.map(Verdict::Leave)
+    reason.map(Conclusion::Leave)
 }
 
 /// Tells whether an instance has a name of its own with that address.

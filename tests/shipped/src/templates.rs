@@ -67,7 +67,7 @@ fn shipped_policy(name: &str) -> Value {
         ("Group", "AWS::StackName"),
         ("SecretArn", "ScaleliteSecretArn"),
     ];
-    let mut text = read(&format!("packaging/iam/{name}.json"));
+    let mut text = read(format!("packaging/iam/{name}.json"));
     for (placeholder, name) in names {
         text = text.replace(&format!("${{{placeholder}}}"), &format!("${{{name}}}"));
     }
@@ -167,7 +167,7 @@ fn user_data_does_what_the_examples_do() {
             assert_eq!(script.matches(own).count(), usize::from(path.ends_with(of)), "{path}: {own}");
             script = script.replace(own, "");
         }
-        let example = read(&format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
+        let example = read(format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
         assert!(example.contains("\nsh /root/install.sh "), "{example}");
         assert_eq!(script, body(&example), "{path}");
     }
@@ -243,7 +243,7 @@ fn the_groups_hold_their_hosts_until_they_are_empty() {
         let hooks = group["LifecycleHookSpecificationList"].as_array().unwrap();
         assert_eq!(hooks.len(), 1, "with several, the agent would have to be told which is its own");
         let hook = &hooks[0];
-        let config = read(&format!("packaging/{agent}/config.toml"));
+        let config = read(format!("packaging/{agent}/config.toml"));
         assert!(
             config.contains(&format!("#hook = {}", hook["LifecycleHookName"])),
             "the name in the example"

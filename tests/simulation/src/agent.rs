@@ -14,7 +14,7 @@ use host::service::jobs;
 use host::service::registration::Registration;
 use plan::instance::{InstanceId, Role};
 use plan::lifecycle::{
-    Call, Event, Hook, Intent, Machine, Moment, OnStop, Order, Policy, StopCause, Verdict, Work,
+    Call, Event, Hook, HookResult, Intent, Machine, Moment, OnStop, Order, Policy, StopCause, Work,
 };
 use plan::membership;
 use secrecy::SecretString;
@@ -49,7 +49,7 @@ fn policy() -> Policy {
         deadline: DEADLINE,
         recordings: true,
         quiet: minute / 2,
-        at_deadline: Verdict::Continue,
+        at_deadline: HookResult::Continue,
         rebalance: false,
         maintenance: false,
         announce: Vec::new(),

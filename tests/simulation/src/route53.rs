@@ -10,7 +10,7 @@ use std::time::Duration;
 use clients::aws::route53::{ChangeId, Cursor, Error, RecordSets, refusal};
 use clients::dns::authoritative::{self, Answer, Authorities};
 use futures_util::future::join_all;
-use plan::backoff::Refusal;
+use plan::backoff::Retryable;
 use plan::dns::{Change, ChangeBatch, Holder, Observed, Source};
 use plan::instance::InstanceId;
 use plan::record::{Name, RecordSet, RecordType};
@@ -142,7 +142,7 @@ impl State {
             return Err(failed(CHANGE, &format!("InvalidInput: {why}"), None));
         }
         if self.now() < self.route53.busy {
-            return Err(failed(CHANGE, "PriorRequestNotComplete", Some(Refusal::Passing)));
+            return Err(failed(CHANGE, "PriorRequestNotComplete", Some(Retryable::Passing)));
         }
         let after = applied(&self.route53.zone, batch).map_err(|problems| {
             let messages = problems.join(", ");
@@ -351,7 +351,7 @@ fn in_the_way(zone: &Zone, set: &RecordSet) -> Option<Alien> {
     Some(if same.contains("an alias") { Alien::Alias } else { Alien::Policy })
 }
 
-fn failed(action: &'static str, message: &str, passing: Option<Refusal>) -> Error {
+fn failed(action: &'static str, message: &str, passing: Option<Retryable>) -> Error {
     Error::Failed { action, zone: ZONE.to_owned(), message: message.to_owned(), passing }
 }
 
@@ -371,12 +371,12 @@ impl Client {
         self.world.state().route53.calls += 1;
         let admitted = |state: &mut State| match state.is_admitted() {
             true => act(state),
-            false => Err(failed(action, "Throttling: Rate exceeded", Some(Refusal::Throttled))),
+            false => Err(failed(action, "Throttling: Rate exceeded", Some(Retryable::Throttled))),
         };
         match self.world.call(Service::Route53, &self.who, admitted).await {
             Ok(answer) => answer,
-            Err(Lost::Silence) => Err(failed(action, "no answer in time", Some(Refusal::Passing))),
-            Err(Lost::Refused) => Err(failed(action, "ServiceUnavailable", Some(Refusal::Passing))),
+            Err(Lost::Silence) => Err(failed(action, "no answer in time", Some(Retryable::Passing))),
+            Err(Lost::Refused) => Err(failed(action, "ServiceUnavailable", Some(Retryable::Passing))),
         }
     }
 }

@@ -6,7 +6,7 @@ use aws_sdk_autoscaling::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_autoscaling::types::LifecycleHook;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use plan::instance::InstanceId;
-use plan::lifecycle::Verdict;
+use plan::lifecycle::HookResult;
 
 use crate::aws;
 
@@ -168,11 +168,11 @@ impl AutoScaling {
         group: &str,
         hook: &str,
         instance: &InstanceId,
-        verdict: Verdict,
+        verdict: HookResult,
     ) -> Result<(), Error> {
         let result = match verdict {
-            Verdict::Continue => "CONTINUE",
-            Verdict::Abandon => "ABANDON",
+            HookResult::Continue => "CONTINUE",
+            HookResult::Abandon => "ABANDON",
         };
         let request = self.client.complete_lifecycle_action();
         let request = request.auto_scaling_group_name(group).lifecycle_hook_name(hook);

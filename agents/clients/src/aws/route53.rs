@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aws_sdk_route53::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecordSetsError;
 use aws_sdk_route53::types as r53;
-use plan::backoff::Refusal;
+use plan::backoff::Retryable;
 use plan::dns::{Change, ChangeBatch, Observed, Source, address_type};
 use plan::record::{Name, RecordSet, RecordType, normalise_value, quote_txt};
 use plan::sweep::Zone;
@@ -88,7 +88,7 @@ pub enum Error {
         /// The service's message, or why the call got no answer.
         message: String,
         /// The kind of refusal, if trying again may help.
-        passing: Option<Refusal>,
+        passing: Option<Retryable>,
     },
 }
 
@@ -99,7 +99,7 @@ impl Error {
     }
 
     /// Returns the kind of refusal, if trying again may help.
-    pub fn passing(&self) -> Option<Refusal> {
+    pub fn passing(&self) -> Option<Retryable> {
         match self {
             Self::Failed { passing, .. } => *passing,
             Self::Conflict { .. } => None,
@@ -157,8 +157,8 @@ impl HostedZone {
         error: &SdkError<E>,
     ) -> Error {
         let passing = match (aws::is_throttled(error), aws::is_retryable(error)) {
-            (true, _) => Some(Refusal::Throttled),
-            (false, true) => Some(Refusal::Passing),
+            (true, _) => Some(Retryable::Throttled),
+            (false, true) => Some(Retryable::Passing),
             (false, false) => None,
         };
         Error::Failed { action, zone: self.id.clone(), message: aws::explain(error), passing }

@@ -7,7 +7,7 @@ use crate::untrusted::clean;
 
 /// A `FAILED` answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct Failed {
     /// The stable `messageKey`; empty when there is none.
     pub(crate) key: String,
     /// The English `message`, which may change with versions.
@@ -17,7 +17,7 @@ pub(crate) struct Refusal {
 /// Returns the envelope's root on success, the refusal in it on failure, or why this is no such envelope.
 pub(crate) fn open<'a, 'input>(
     document: &'a Document<'input>,
-) -> Result<Result<Node<'a, 'input>, Refusal>, &'static str> {
+) -> Result<Result<Node<'a, 'input>, Failed>, &'static str> {
     let root = document.root_element();
     if !root.has_tag_name("response") {
         return Err("XML or HTML without a <response>");
@@ -26,7 +26,7 @@ pub(crate) fn open<'a, 'input>(
         Some("SUCCESS") => Ok(Ok(root)),
         Some("FAILED") => {
             let words = |name| clean(child(root, name).unwrap_or_default());
-            Ok(Err(Refusal { key: words("messageKey"), message: words("message") }))
+            Ok(Err(Failed { key: words("messageKey"), message: words("message") }))
         }
         _ => Err("a <response> without a known <returncode>"),
     }
@@ -48,7 +48,7 @@ mod tests {
     fn a_refusal_is_told_from_success_and_from_anything_else() {
         let failed = "<response><returncode>FAILED</returncode><messageKey>k</messageKey><message>a\n b</message></response>";
         let document = parse(failed).unwrap();
-        let refusal = Refusal { key: "k".into(), message: "a b".into() };
+        let refusal = Failed { key: "k".into(), message: "a b".into() };
         assert_eq!(open(&document).unwrap().unwrap_err(), refusal);
         assert!(
             open(&parse("<response><returncode>SUCCESS</returncode></response>").unwrap()).unwrap().is_ok()

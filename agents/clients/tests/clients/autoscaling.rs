@@ -9,10 +9,10 @@ use clients::dns::system::SystemResolver;
 use clients::http::Tls;
 use clients::imds::Imds;
 use plan::instance::InstanceId;
-use plan::lifecycle::Verdict;
+use plan::lifecycle::HookResult;
 use sandbox::cloud::{Cloud, Options};
 use sandbox::faults::{Fault, Planned};
-use sandbox::fleet::{self, HookResult, LifecycleState, Transition};
+use sandbox::fleet::{self, LifecycleState, Transition};
 use sandbox::http::ServiceName;
 
 const GROUP: &str = "bbb-fleet";
@@ -53,7 +53,7 @@ impl Rig {
         self.client.heartbeat(GROUP, HOOK, &self.instance).await
     }
 
-    async fn complete(&self, verdict: Verdict) -> Result<(), Error> {
+    async fn complete(&self, verdict: HookResult) -> Result<(), Error> {
         self.client.complete(GROUP, HOOK, &self.instance, verdict).await
     }
 }
@@ -77,7 +77,7 @@ async fn only_termination_hooks_are_listed() {
         name: name.into(),
         transition,
         heartbeat_timeout,
-        default_result: HookResult::Continue,
+        default_result: fleet::HookResult::Continue,
     };
     rig.cloud.fleet.put_hook(GROUP, hook("boot", Transition::Launching, 60)).unwrap();
     rig.cloud.fleet.put_hook(GROUP, hook("long", Transition::Terminating, 7200)).unwrap();
@@ -101,7 +101,7 @@ async fn only_termination_hooks_are_listed() {
 
 #[tokio::test]
 async fn a_hook_holds_the_instance_until_it_is_completed() {
-    for verdict in [Verdict::Continue, Verdict::Abandon] {
+    for verdict in [HookResult::Continue, HookResult::Abandon] {
         let rig = Rig::start().await;
         rig.cloud.fleet.terminate(rig.id()).unwrap();
         for _ in 0..2 {
@@ -131,7 +131,7 @@ async fn what_does_not_hold_the_instance_is_gone() {
     rig.cloud.clock.advance(Duration::from_secs(901));
     assert!(rig.heartbeat().await.unwrap_err().is_gone(), "the heartbeat timeout is over");
 
-    let error = rig.client.complete("nobody's", HOOK, &rig.instance, Verdict::Continue).await.unwrap_err();
+    let error = rig.client.complete("nobody's", HOOK, &rig.instance, HookResult::Continue).await.unwrap_err();
     assert!(!error.is_gone() && !error.is_retryable(), "{error:?}");
     assert!(error.to_string().contains("nobody's"), "{error}");
 }
@@ -141,9 +141,9 @@ async fn after_a_lost_reply_the_completion_is_gone() {
     let rig = Rig::start().await;
     rig.cloud.fleet.terminate(rig.id()).unwrap();
     rig.fail(Fault::LoseReply);
-    let error = rig.complete(Verdict::Continue).await.unwrap_err();
+    let error = rig.complete(HookResult::Continue).await.unwrap_err();
     assert!(error.is_retryable() && !error.is_gone(), "{error:?}");
-    assert!(rig.complete(Verdict::Continue).await.unwrap_err().is_gone());
+    assert!(rig.complete(HookResult::Continue).await.unwrap_err().is_gone());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The settings whose value is one of a few words: every word with its value and its meaning.
 
-use plan::lifecycle::{OnStop, Verdict};
+use plan::lifecycle::{HookResult, OnStop};
 
 use super::row::Word;
 use crate::log::Level;
@@ -63,7 +63,7 @@ impl Choice for OnStop {
     ];
 }
 
-impl Choice for Verdict {
+impl Choice for HookResult {
     const WORDS: &'static [(&'static str, Self, &'static str)] = &[
         ("continue", Self::Continue, "the group terminates the instance"),
         ("abandon", Self::Abandon, "the group keeps the instance, where it is configured to"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plan::instance::Role;
-use plan::lifecycle::{OnStop, Verdict};
+use plan::lifecycle::{HookResult, OnStop};
 use plan::membership::{self, normalise_url};
 use plan::record::{HostTemplate, Name};
 
@@ -143,7 +143,7 @@ pub struct Drain {
     /// The time without meetings and pending recordings after which the host counts as empty.
     pub quiet: Duration,
     /// The result of the lifecycle action at the deadline.
-    pub at_deadline: Verdict,
+    pub at_deadline: HookResult,
     /// The group's termination hook that this agent completes, where the group has several.
     pub hook: Option<String>,
     /// Whether a rebalance recommendation cordons.

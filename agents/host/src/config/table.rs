@@ -3,7 +3,7 @@
 //! The words of a choice are in [`super::choices`].
 
 use plan::instance::Role;
-use plan::lifecycle::{OnStop, Verdict};
+use plan::lifecycle::{HookResult, OnStop};
 
 use super::choices::{Choice, Dimension, Ipv4Choice, OnNotice, ReadFrom, words};
 use super::row::{Fallback, Kind, Range, Setting};
@@ -166,7 +166,7 @@ const SETTINGS: &[Setting] = &[
     ),
     bbb(
         "drain.at_deadline",
-        choice::<Verdict>("continue"),
+        choice::<HookResult>("continue"),
         "How the agent completes the lifecycle action at the deadline.",
     ),
     both(

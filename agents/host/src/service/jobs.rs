@@ -5,7 +5,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::backoff::Refusal;
+use plan::backoff::Retryable;
 use plan::dns::{self, Desired};
 use plan::instance::Role;
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
@@ -249,7 +249,7 @@ impl<W: World> Attempt<'_, W> {
             (Propagation::Unknown(_), Some(id)) => match zone.api.is_in_sync(id).await {
                 Ok(true) => Ok(None),
                 Ok(false) => {
-                    self.world.registration().asks_later(Refusal::Passing);
+                    self.world.registration().asks_later(Retryable::Passing);
                     Ok(not_yet())
                 }
                 Err(error) => match error.passing() {

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use plan::backoff::{Queue, Refusal};
+use plan::backoff::{Queue, Retryable};
 use plan::dns::{Desired, Source};
 use plan::lifecycle::Memory;
 use tokio::time::Instant;
@@ -110,7 +110,7 @@ impl Registration {
     }
 
     /// It was asked, and they are not there yet, or it refused to say.
-    pub(super) fn asks_later(&self, refusal: Refusal) {
+    pub(super) fn asks_later(&self, refusal: Retryable) {
         if let Some(awaited) = &mut *self.awaited.borrow_mut() {
             let wait = awaited.queue.after(refusal, Duration::MAX, fastrand::f64());
             awaited.ask = Instant::now() + wait;

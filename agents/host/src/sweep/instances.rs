@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use plan::instance::InstanceId;
-use plan::sweep::{self, Evidence, Finding, Look, Reason, Sweeper, Verdict};
+use plan::sweep::{self, Conclusion, Evidence, Finding, Look, Reason, Sweeper};
 use tokio::time::Instant;
 
 use super::{Sweep, World};
@@ -80,7 +80,7 @@ impl<W: World> Sweep<'_, W> {
         evidence: &mut Evidence,
     ) -> Result<(), Failure> {
         let suspects: Vec<Finding> =
-            findings.iter().filter(|finding| finding.verdict == Verdict::AskAgain).cloned().collect();
+            findings.iter().filter(|finding| finding.verdict == Conclusion::AskAgain).cloned().collect();
         for (region, addresses) in sweep::addresses(&suspects) {
             let ec2 = self.world.ec2(&region).await?;
             for address in addresses {

@@ -19,7 +19,7 @@ pub(super) fn policy() -> Policy {
         deadline: 60 * MINUTE,
         recordings: true,
         quiet: MINUTE / 2,
-        at_deadline: Verdict::Abandon,
+        at_deadline: HookResult::Abandon,
         rebalance: true,
         maintenance: true,
         announce: vec![30 * MINUTE, 5 * MINUTE],
@@ -262,7 +262,7 @@ pub(super) fn rig(cell: &str) -> Rig {
         "unregistered: by hand" => serving().ordered(Order::Deregister).settle(),
         "unregistered: terminate" => {
             let mut rig = rig("leaving: terminate, left");
-            rig.step(Event::Called(Call::Complete(Verdict::Continue), Ok(())));
+            rig.step(Event::Called(Call::Complete(HookResult::Continue), Ok(())));
             rig
         }
         "unregistered: warm pool" | "warm pool" => fresh().told(intent("warm pool")),
@@ -312,7 +312,7 @@ pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
             rig.now += policy().deadline;
             Event::Tick
         }
-        "completed" => Event::Called(Call::Complete(Verdict::Continue), Ok(())),
+        "completed" => Event::Called(Call::Complete(HookResult::Continue), Ok(())),
         other => panic!("{other}"),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::machine::Holder;
 use super::machine::{Machine, Running, undo};
 use super::state::{Care, State};
-use super::{Action, Call, Cause, Job, Moment, Verdict};
+use super::{Action, Call, Cause, HookResult, Job, Moment};
 
 /// The time for which a job that should have given up is still waited for, since it knows the reason for its failure.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -124,7 +124,7 @@ impl Machine {
     fn due_completion(&self, now: Moment) -> Option<Call> {
         let State::Leaving(leaving) = &self.state else { return None };
         let held = self.hold.as_ref().is_some_and(|hold| matches!(hold.hook, Holder::Held(_)));
-        let verdict = if leaving.forced { self.policy.at_deadline } else { Verdict::Continue };
+        let verdict = if leaving.forced { self.policy.at_deadline } else { HookResult::Continue };
         (held && leaving.left.is_some() && leaving.complete.is_due(now)).then_some(Call::Complete(verdict))
     }
 

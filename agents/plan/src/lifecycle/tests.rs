@@ -188,7 +188,7 @@ fn what_cannot_have_happened_is_an_error() {
     let event = Event::Finished(Job::Leave, Ok(Found::Done));
     let error = rig.machine.step(event, rig.now, 0.5).unwrap_err();
     assert_eq!(error.state, "serving");
-    let event = Event::Called(Call::Complete(Verdict::Continue), Ok(()));
+    let event = Event::Called(Call::Complete(HookResult::Continue), Ok(()));
     assert!(rig.machine.step(event, rig.now, 0.5).is_err());
     rig.step(Event::Stop(StopCause::Restart));
     assert!(rig.machine.step(Event::Tick, rig.now, 0.5).is_err(), "it has ended");

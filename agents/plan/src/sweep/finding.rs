@@ -18,7 +18,7 @@ pub struct Finding {
     /// The region of that instance.
     pub region: String,
     /// The decision.
-    pub verdict: Verdict,
+    pub verdict: Conclusion,
     /// The host's record sets, of which all are deleted or none.
     pub sets: Vec<RecordSet>,
     /// Whether the fleet's template makes this name.
@@ -27,7 +27,7 @@ pub struct Finding {
 
 /// The decision about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Conclusion {
     /// Ask EC2.
     Ask,
     /// Ask EC2 again, some time later: it has said once that the instance is gone.
@@ -74,7 +74,7 @@ pub enum Reason {
     Others(Refusal),
 }
 
-impl Verdict {
+impl Conclusion {
     /// Tells whether EC2 has to be asked before the decision.
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Ask | Self::AskAgain)
@@ -91,7 +91,7 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Conclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ask => f.write_str("left alone: it came while EC2 was asked"),

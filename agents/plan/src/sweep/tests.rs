@@ -76,10 +76,10 @@ fn said(instance: &str, first: &str, then: &str) -> Evidence {
 
 fn words(finding: &Finding, gone: &str) -> String {
     match &finding.verdict {
-        Verdict::Ask => "ask".into(),
-        Verdict::AskAgain => "ask again".into(),
-        Verdict::Gone(_) => gone.into(),
-        Verdict::Leave(reason) => format!("leave: {}", reason_words(reason)),
+        Conclusion::Ask => "ask".into(),
+        Conclusion::AskAgain => "ask again".into(),
+        Conclusion::Gone(_) => gone.into(),
+        Conclusion::Leave(reason) => format!("leave: {}", reason_words(reason)),
     }
 }
 
@@ -272,7 +272,7 @@ fn gone(number: usize, is_usual: bool) -> Finding {
     let label = Owner { instance: instance.clone(), ..owner(OTHER) }.to_string();
     let there = observed(&name, Some(ADDRESS), Some("2001:db8::7"), Some(label));
     let sets = there.addresses.into_iter().chain(there.label).collect();
-    let (instance, verdict) = (Some(instance), Verdict::Gone(Seen::Absent));
+    let (instance, verdict) = (Some(instance), Conclusion::Gone(Seen::Absent));
     Finding { name, instance, region: REGION.into(), verdict, sets, is_usual }
 }
 

@@ -18,7 +18,7 @@ use aws_sdk_route53::error::SdkError;
 use aws_sdk_route53::types::{ResourceRecordSet, RrType};
 use clients::aws::autoscaling::AutoScaling;
 use plan::instance::InstanceId;
-use plan::lifecycle::Verdict;
+use plan::lifecycle::HookResult;
 use sandbox::agent::Agent;
 use sandbox::cloud::{Cloud, Host, Options, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
 use sandbox::http::ServiceName;
@@ -259,7 +259,7 @@ async fn refused_actions(world: &World, group: &str) -> Vec<String> {
         client.membership(&instance).await.map(drop),
         client.termination_hooks(group).await.map(drop),
         client.heartbeat(group, "drain", &instance).await,
-        client.complete(group, "drain", &instance, Verdict::Continue).await,
+        client.complete(group, "drain", &instance, HookResult::Continue).await,
         client.protect(group, &instance, true).await,
     ];
     let words = answers.into_iter().filter_map(Result::err).map(|error| error.to_string());

@@ -11,7 +11,7 @@ use clients::aws::route53::{ChangeId, Cursor, Error, HostedZone, RecordSets};
 use clients::aws::sdk_config;
 use clients::dns::system::SystemResolver;
 use clients::imds::Imds;
-use plan::backoff::Refusal;
+use plan::backoff::Retryable;
 use plan::dns::{Change, ChangeBatch, Observed, Source};
 use plan::record::{Name, RecordSet, RecordType, quote_txt};
 use plan::sweep::Zone;
@@ -83,7 +83,7 @@ enum Step {
 enum Learnt {
     Accepted,
     Conflict,
-    Failed(Option<Refusal>),
+    Failed(Option<Retryable>),
 }
 
 impl<T> From<&Result<T, Error>> for Learnt {
@@ -438,8 +438,8 @@ fn route_53_answers_the_same() {
         (Learnt::Accepted, 50),
         (Learnt::Conflict, 50),
         (Learnt::Failed(None), 50),
-        (Learnt::Failed(Some(Refusal::Passing)), 5),
-        (Learnt::Failed(Some(Refusal::Throttled)), 5),
+        (Learnt::Failed(Some(Retryable::Passing)), 5),
+        (Learnt::Failed(Some(Retryable::Throttled)), 5),
     ] {
         seen.has(learnt, times);
     }
