@@ -41,7 +41,7 @@ pub enum Propagation {
     Unknown(String),
 }
 
-/// What the planner decided for good.
+/// The end of a loop: the planner's last decision.
 enum Settled {
     /// All is as it should be; `sent` if a change was sent before that was seen.
     Nothing {
@@ -50,6 +50,20 @@ enum Settled {
     Changed(ChangeId),
     Planned,
     Refused(dns::Refusal),
+}
+
+impl Settled {
+    /// Says in one of these words what was done. Returns also the change, where Route 53 has told one.
+    fn told(self, done: String, nothing: String) -> Result<(Said, Option<ChangeId>), dns::Refusal> {
+        match self {
+            Self::Nothing { sent: false } => Ok((Said::Nothing(nothing), None)),
+            // The answer was lost, but Route 53 has the change.
+            Self::Nothing { sent: true } => Ok((Said::Done(done), None)),
+            Self::Changed(id) => Ok((Said::Done(done), Some(id))),
+            Self::Planned => Ok((Said::Shown, None)),
+            Self::Refused(refusal) => Err(refusal),
+        }
+    }
 }
 
 impl<A: RecordSets, S: Authorities> Zone<A, S> {
@@ -64,20 +78,10 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         let plan = async |observed: &Observed| Ok(dns::register(desired, observed));
         let settled = self.settle(&desired.name, source, plan, executor, queued).await?;
         let (name, calls) = (&desired.name, self.calls());
-        let done = || {
-            let addresses = addresses_words(&desired.addresses());
-            Said::Done(format!("dns: {name} registered: {addresses} {calls}"))
-        };
-        match settled {
-            Settled::Nothing { sent: false } => {
-                Ok((Said::Nothing(format!("dns: {name} is registered already, nothing to do {calls}")), None))
-            }
-            // The answer was lost, but Route 53 has the change.
-            Settled::Nothing { sent: true } => Ok((done(), None)),
-            Settled::Changed(id) => Ok((done(), Some(id))),
-            Settled::Planned => Ok((Said::Shown, None)),
-            Settled::Refused(refusal) => Err(refused(name, &refusal)),
-        }
+        let addresses = addresses_words(&desired.addresses());
+        let done = format!("dns: {name} registered: {addresses} {calls}");
+        let nothing = format!("dns: {name} is registered already, nothing to do {calls}");
+        settled.told(done, nothing).map_err(|refusal| refused(name, &refusal))
     }
 
     /// Removes whatever is this host's at its name. Returns also the change, where Route 53 has told one.
@@ -95,21 +99,13 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         let mut queued = Queued::once(deadline);
         let settled = self.settle(&host.name, Source::Dns, plan, executor, &mut queued).await?;
         let (name, calls) = (&host.name, self.calls());
-        let done = || Said::Done(format!("dns: {name} removed {calls}"));
-        match settled {
-            Settled::Nothing { sent: false } => {
-                Ok((Said::Nothing(format!("dns: {name} is not there, nothing to do {calls}")), None))
-            }
-            // The answer was lost, but the record sets are gone.
-            Settled::Nothing { sent: true } => Ok((done(), None)),
-            Settled::Changed(id) => Ok((done(), Some(id))),
-            Settled::Planned => Ok((Said::Shown, None)),
+        let done = format!("dns: {name} removed {calls}");
+        let nothing = format!("dns: {name} is not there, nothing to do {calls}");
+        settled.told(done, nothing).or_else(|refusal| match refusal {
             // Our label beside another host's address is a state that nobody wanted: a person has to look.
-            Settled::Refused(refusal @ dns::Refusal::Address(_)) => Err(refused(name, &refusal)),
-            Settled::Refused(refusal) => {
-                Ok((Said::LeftAlone(format!("dns: {name} was left untouched: {refusal}")), None))
-            }
-        }
+            dns::Refusal::Address(_) => Err(refused(name, &refusal)),
+            _ => Ok((Said::LeftAlone(format!("dns: {name} was left untouched: {refusal}")), None)),
+        })
     }
 
     fn calls(&self) -> String {

@@ -171,7 +171,7 @@ pub fn say(line: impl fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{}", visible(&line.to_string()));
 }
 
-/// The words of a step that has ended.
+/// A step's account of what it has done.
 #[derive(Debug)]
 pub enum Said {
     /// Something was changed.

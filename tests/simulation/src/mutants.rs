@@ -132,14 +132,14 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the sweep believes EC2 at its first word",
         file: "plan/src/sweep.rs",
-        from: "[_] => Verdict::AskAgain,",
-        to: "[once] => Verdict::Gone((*once).clone()),",
+        from: "[_] => Conclusion::AskAgain,",
+        to: "[once] => Conclusion::Gone((*once).clone()),",
     },
     Mutant {
         name: "the sweep has no grace for the young",
         file: "plan/src/sweep.rs",
-        from: "_ if is_young => Verdict::Leave(Reason::Young),",
-        to: "_ if is_young && self.grace > 86_400 => Verdict::Leave(Reason::Young),",
+        from: "_ if is_young => Conclusion::Leave(Reason::Young),",
+        to: "_ if is_young && self.grace > 86_400 => Conclusion::Leave(Reason::Young),",
     },
     Mutant {
         name: "the sweep takes hosts of other accounts for gone",

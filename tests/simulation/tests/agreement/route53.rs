@@ -86,6 +86,9 @@ enum Learnt {
     Failed(Option<Retryable>),
 }
 
+/// The preparation of a batch in the sandbox and in the simulation.
+type Before = (fn(&Route53), fn(&Services));
+
 impl<T> From<&Result<T, Error>> for Learnt {
     fn from(answer: &Result<T, Error>) -> Self {
         match answer {
@@ -237,17 +240,20 @@ impl<'a> Sides<'a> {
     }
 
     fn step(&self, step: &Step) -> Result<(), TestCaseError> {
-        let (batch, before_sandbox, before_simulated): (_, fn(&Route53), fn(&Services)) = match step {
+        let (batch, before): (_, Before) = match step {
             Step::Stranger(name, sets, alien) => {
                 self.put(name, sets, *alien);
                 return Ok(());
             }
             Step::UnknownChange => return self.ask_for_unknown_change(),
-            Step::Batch(batch) => (batch, |_| (), |_| ()),
-            Step::Beside(batch) => (batch, |route53| route53.hold_processing(ZONE), Services::process_change),
-            Step::Throttled(batch) => (batch, use_up, Services::use_up_quota),
+            Step::Batch(batch) => (batch, (|_| (), |_| ())),
+            Step::Beside(batch) => {
+                (batch, (|route53| route53.hold_processing(ZONE), Services::process_change))
+            }
+            Step::Throttled(batch) => (batch, (use_up, Services::use_up_quota)),
         };
         let batch = batch_of(batch, &self.simulated.zone());
+        let (before_sandbox, before_simulated) = before;
         before_sandbox(&self.route53);
         let answer = self.runtimes.real.block_on(self.zone.change(&batch));
         self.route53.finish_processing(ZONE);

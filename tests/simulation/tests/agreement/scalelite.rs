@@ -331,7 +331,12 @@ impl<'a> Sides<'a> {
         let places = self.simulated.places();
         match self.sandbox.meetings().get(&meeting) {
             None => {
-                prop_assert!(places.is_empty(), "{} is placed at none, but could be at {:?}", meeting, places)
+                prop_assert!(
+                    places.is_empty(),
+                    "{} is placed at none, but could be at {:?}",
+                    meeting,
+                    places
+                );
             }
             Some(mapped) => {
                 let ids = self.added.iter().find(|(there, _)| *there == mapped.server_id);
