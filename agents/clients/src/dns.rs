@@ -2,5 +2,6 @@
 
 pub mod apex;
 pub mod authoritative;
+mod error;
 pub mod system;
 mod wire;

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::execute::{Executor, Outcome};
 use crate::identity::Host;
-use crate::report::{self, Exit, Failure};
+use crate::report::{self, Exit, Failure, Said};
 use crate::retry::{Pace, Queued};
 use clients::aws::ec2::Instances;
 use clients::aws::route53::{ChangeId, Error, HostedZone, RecordSets};
@@ -30,41 +30,15 @@ pub struct Zone<A = HostedZone, S = NameServers> {
     pub servers: Result<S, String>,
 }
 
-/// How a host's name came to be as desired.
-#[derive(Debug)]
-pub enum Named {
-    /// It was so already.
-    Already,
-    /// A change was sent, its answer was lost, and Route 53 has it all the same.
-    Confirmed,
-    /// It was changed; Route 53 tells by this id how far its servers are.
-    Changed(ChangeId),
-    /// It would be changed.
-    Planned,
-}
-
-/// How a host's name came to hold nothing of this host's.
-#[derive(Debug)]
-pub enum Unnamed {
-    /// It held nothing already.
-    Already,
-    /// Its record sets were deleted; Route 53 tells by this id, unless its answer was lost, how far its servers are.
-    Changed(Option<ChangeId>),
-    /// They would be deleted.
-    Planned,
-    /// It is somebody else's and was left alone.
-    Others(dns::Refusal),
-}
-
-/// What the authoritative servers say of a name.
+/// How far a name has come on its way to the authoritative servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// All answer as desired.
-    Live,
-    /// Some answer otherwise, or do not answer: which, in words.
-    Otherwise(String),
-    /// None can be asked: why.
-    Nobody(String),
+pub enum Propagation {
+    /// All servers answer as desired.
+    Complete,
+    /// Some servers answer otherwise, or do not answer: which, in words.
+    Behind(String),
+    /// No server can be asked: why.
+    Unknown(String),
 }
 
 /// What the planner decided for good.
@@ -79,46 +53,67 @@ enum Settled {
 }
 
 impl<A: RecordSets, S: Authorities> Zone<A, S> {
-    /// Makes the host's name as desired.
+    /// Makes the host's name as desired. Returns also the change, where Route 53 has told one.
     pub async fn register(
         &self,
         desired: &Desired,
         source: Source,
         executor: &Executor,
         queued: &mut Queued,
-    ) -> Result<Named, Failure> {
+    ) -> Result<(Said, Option<ChangeId>), Failure> {
         let plan = async |observed: &Observed| Ok(dns::register(desired, observed));
-        match self.settle(&desired.name, source, plan, executor, queued).await? {
-            Settled::Nothing { sent: false } => Ok(Named::Already),
-            Settled::Nothing { sent: true } => Ok(Named::Confirmed),
-            Settled::Changed(id) => Ok(Named::Changed(id)),
-            Settled::Planned => Ok(Named::Planned),
-            Settled::Refused(refusal) => Err(refused(&desired.name, &refusal)),
+        let settled = self.settle(&desired.name, source, plan, executor, queued).await?;
+        let (name, calls) = (&desired.name, self.calls());
+        let done = || {
+            let addresses = addresses_words(&desired.addresses());
+            Said::Done(format!("dns: {name} registered: {addresses} {calls}"))
+        };
+        match settled {
+            Settled::Nothing { sent: false } => {
+                Ok((Said::Nothing(format!("dns: {name} is registered already, nothing to do {calls}")), None))
+            }
+            // The answer was lost, but Route 53 has the change.
+            Settled::Nothing { sent: true } => Ok((done(), None)),
+            Settled::Changed(id) => Ok((done(), Some(id))),
+            Settled::Planned => Ok((Said::Shown, None)),
+            Settled::Refused(refusal) => Err(refused(name, &refusal)),
         }
     }
 
-    /// Removes whatever is this host's at its name.
+    /// Removes whatever is this host's at its name. Returns also the change, where Route 53 has told one.
     pub async fn deregister(
         &self,
         host: &Host,
         ec2: &impl Instances,
         executor: &Executor,
         deadline: Instant,
-    ) -> Result<Unnamed, Failure> {
+    ) -> Result<(Said, Option<ChangeId>), Failure> {
         let plan = async |observed: &Observed| {
             let held = held_by_others(observed, host, ec2, deadline).await?;
             Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held))
         };
-        match self.settle(&host.name, Source::Dns, plan, executor, &mut Queued::once(deadline)).await? {
-            Settled::Nothing { sent: false } => Ok(Unnamed::Already),
+        let mut queued = Queued::once(deadline);
+        let settled = self.settle(&host.name, Source::Dns, plan, executor, &mut queued).await?;
+        let (name, calls) = (&host.name, self.calls());
+        let done = || Said::Done(format!("dns: {name} removed {calls}"));
+        match settled {
+            Settled::Nothing { sent: false } => {
+                Ok((Said::Nothing(format!("dns: {name} is not there, nothing to do {calls}")), None))
+            }
             // The answer was lost, but the record sets are gone.
-            Settled::Nothing { sent: true } => Ok(Unnamed::Changed(None)),
-            Settled::Changed(id) => Ok(Unnamed::Changed(Some(id))),
-            Settled::Planned => Ok(Unnamed::Planned),
+            Settled::Nothing { sent: true } => Ok((done(), None)),
+            Settled::Changed(id) => Ok((done(), Some(id))),
+            Settled::Planned => Ok((Said::Shown, None)),
             // Our label beside another host's address is a state that nobody wanted: a person has to look.
-            Settled::Refused(refusal @ dns::Refusal::Address(_)) => Err(refused(&host.name, &refusal)),
-            Settled::Refused(refusal) => Ok(Unnamed::Others(refusal)),
+            Settled::Refused(refusal @ dns::Refusal::Address(_)) => Err(refused(name, &refusal)),
+            Settled::Refused(refusal) => {
+                Ok((Said::LeftAlone(format!("dns: {name} was left untouched: {refusal}")), None))
+            }
         }
+    }
+
+    fn calls(&self) -> String {
+        format!("(Route 53 calls: {})", self.api.calls())
     }
 
     /// Observe, plan, execute, until the plan is settled.
@@ -249,20 +244,19 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         deadline: Instant,
     ) -> Result<Source, Failure> {
         let has_it = |observed: &Observed| dns::liveness(desired, observed) == Liveness::Live;
-        self.wait(&desired.name, has_it, change, deadline).await?.map_err(|standing| {
-            Failure::new(Exit::Partly, format!("{} is registered, but not live everywhere yet", desired.name))
-                .because(standing)
-                .advise("wait, or look at the servers with status; the record itself is in Route 53")
-        })
+        let what = format!("{} is registered, but not live everywhere yet", desired.name);
+        let late = Failure::new(Exit::Partly, what)
+            .advise("wait, or look at the servers with status; the record itself is in Route 53");
+        self.wait(&desired.name, has_it, change, deadline, late).await
     }
 
-    /// What the authoritative servers say of the desired record sets now. Asks Route 53's API nothing.
-    pub async fn standing(&self, desired: &Desired) -> Standing {
+    /// Asks the authoritative servers once how far the desired record sets have come, and Route 53's API nothing.
+    pub async fn propagation(&self, desired: &Desired) -> Propagation {
         let has_it = |observed: &Observed| dns::liveness(desired, observed) == Liveness::Live;
         match (&self.servers, self.answers(&desired.name).await) {
-            (_, Some(answers)) => behind(&answers, has_it).map_or(Standing::Live, Standing::Otherwise),
-            (Ok(_), None) => Standing::Nobody("no authoritative server answers".to_owned()),
-            (Err(why), None) => Standing::Nobody(why.clone()),
+            (_, Some(answers)) => behind(&answers, has_it).map_or(Propagation::Complete, Propagation::Behind),
+            (Ok(_), None) => Propagation::Unknown("no authoritative server answers".to_owned()),
+            (Err(why), None) => Propagation::Unknown(why.clone()),
         }
     }
 
@@ -275,41 +269,40 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         deadline: Instant,
     ) -> Result<Source, Failure> {
         let is_rid = |observed: &Observed| !matches!(observed.holder(&host.instance), Holder::Me(_));
-        self.wait(&host.name, is_rid, change, deadline).await?.map_err(|standing| {
-            Failure::new(Exit::TryAgain, format!("{} is deleted, but not gone everywhere yet", host.name))
-                .because(standing)
-                .advise("wait about a minute before registering again")
-        })
+        let what = format!("{} is deleted, but not gone everywhere yet", host.name);
+        let late = Failure::new(Exit::TryAgain, what).advise("wait about a minute before registering again");
+        self.wait(&host.name, is_rid, change, deadline, late).await
     }
 
-    /// Waits until all servers answer as wanted; the inner error says how far they were at the deadline.
+    /// Waits until all servers answer as wanted. Fails with `late`, and how far they are, at the deadline.
     async fn wait(
         &self,
         name: &Name,
         wanted: impl Fn(&Observed) -> bool,
         change: Option<&ChangeId>,
         deadline: Instant,
-    ) -> Result<Result<Source, String>, Failure> {
+        late: Failure,
+    ) -> Result<Source, Failure> {
         // Asking DNS costs nothing; calls to the API come out of the account's budget.
         let mut soon = Pace::new(deadline, Duration::from_millis(500), Duration::from_secs(2));
         let mut later = Pace::remote(deadline);
         let started = Instant::now();
         loop {
-            let (source, standing) = match (self.answers(name).await, change) {
+            let (source, behind) = match (self.answers(name).await, change) {
                 (Some(answers), _) => (Source::Dns, behind(&answers, &wanted)),
                 (None, Some(id)) => (Source::Api, self.out_of_sync(name, id).await?),
                 // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
                 (None, None) => (Source::Api, None),
             };
-            let Some(standing) = standing else {
+            let Some(behind) = behind else {
                 report::progress_done();
-                return Ok(Ok(source));
+                return Ok(source);
             };
-            report::progress(&format!("waiting for {name}: {standing} ({} s)", started.elapsed().as_secs()));
+            report::progress(&format!("waiting for {name}: {behind} ({} s)", started.elapsed().as_secs()));
             let pace = if source == Source::Dns { &mut soon } else { &mut later };
             if !pace.look_again().await {
                 report::progress_done();
-                return Ok(Err(standing));
+                return Err(late.because(behind));
             }
         }
     }
@@ -415,7 +408,7 @@ pub(crate) fn left_alone(host: &Host, why: &dns::Refusal) -> String {
 }
 
 /// Lists address record sets as `A 192.0.2.1, AAAA 2001:db8::1`.
-pub(crate) fn addresses_words(sets: &[RecordSet]) -> String {
+fn addresses_words(sets: &[RecordSet]) -> String {
     let values =
         sets.iter().flat_map(|set| set.values.iter().map(move |value| format!("{} {value}", set.kind)));
     values.collect::<Vec<_>>().join(", ")

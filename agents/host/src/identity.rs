@@ -76,7 +76,7 @@ pub async fn observe(imds: &Imds, settings: &Dns, deadline: Instant) -> Result<H
     let mut pace = Pace::local(deadline);
     loop {
         match read(imds, settings).await {
-            Ok(host) => return host,
+            Ok(metadata) => return metadata.host(settings),
             Err(error) if error.is_retryable() => pace.again("instance metadata (IMDSv2)", &error).await?,
             Err(error) => {
                 return Err(Failure::new(Exit::Failed, "cannot read instance metadata (IMDSv2)")
@@ -87,7 +87,14 @@ pub async fn observe(imds: &Imds, settings: &Dns, deadline: Instant) -> Result<H
     }
 }
 
-async fn read(imds: &Imds, settings: &Dns) -> Result<Result<Host, Failure>, imds::Error> {
+/// The metadata of an instance, as far as the settings need it.
+struct Metadata {
+    identity: imds::Identity,
+    ipv4: Option<Ipv4Addr>,
+    ipv6: Option<Ipv6Addr>,
+}
+
+async fn read(imds: &Imds, settings: &Dns) -> Result<Metadata, imds::Error> {
     let identity = imds.identity().await?;
     let ipv4 = match settings.ipv4 {
         Ipv4Choice::Public => imds.public_ipv4().await?,
@@ -95,16 +102,23 @@ async fn read(imds: &Imds, settings: &Dns) -> Result<Result<Host, Failure>, imds
         Ipv4Choice::Off => None,
     };
     let ipv6 = if settings.ipv6 { imds.ipv6().await? } else { None };
-    Ok(name(settings, &identity.instance, &identity.region).map(|name| Host {
-        instance: identity.instance,
-        region: identity.region,
-        account: identity.account,
-        availability_zone: identity.availability_zone,
-        instance_type: identity.instance_type,
-        name,
-        ipv4,
-        ipv6,
-    }))
+    Ok(Metadata { identity, ipv4, ipv6 })
+}
+
+impl Metadata {
+    fn host(self, settings: &Dns) -> Result<Host, Failure> {
+        let Self { identity, ipv4, ipv6 } = self;
+        Ok(Host {
+            name: name(settings, &identity.instance, &identity.region)?,
+            instance: identity.instance,
+            region: identity.region,
+            account: identity.account,
+            availability_zone: identity.availability_zone,
+            instance_type: identity.instance_type,
+            ipv4,
+            ipv6,
+        })
+    }
 }
 
 fn name(settings: &Dns, instance: &InstanceId, region: &str) -> Result<Name, Failure> {

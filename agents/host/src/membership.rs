@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
 use crate::execute::{Executor, Outcome};
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, Said};
 use crate::retry::Pace;
 use clients::bbb::Bbb;
 use clients::scalelite::{Error, Management, Scalelite, Update};
@@ -20,13 +20,21 @@ const PANICS: u32 = 500;
 /// The longest plan takes so many looks: cordon, disable, delete an entry with an old URL, then add one.
 const ROUNDS: u32 = 5;
 
-/// How the host stands in the pool after a change.
+/// A plan that was applied to the pool.
 #[derive(Debug, PartialEq)]
-pub struct Standing {
+pub struct Applied {
     /// What was done, or would be done, in words; empty when all was as desired.
     pub done: Vec<String>,
     /// The host's entries as last read.
     pub entries: Vec<Entry>,
+}
+
+/// How much of a plan was carried out.
+enum CarriedOut {
+    /// All of it.
+    Whole,
+    /// The actions before the one that Scalelite refused.
+    UpTo(Error),
 }
 
 /// The host as Scalelite knows it, with the means to change that.
@@ -58,14 +66,14 @@ impl Meetings for Bbb {
 
 impl<M: Management> Pool<'_, M> {
     /// Makes the host take meetings through exactly one entry, as desired.
-    pub async fn join(&self, desired: &Desired, bbb: &impl Meetings) -> Result<Standing, Failure> {
+    pub async fn join(&self, desired: &Desired, bbb: &impl Meetings) -> Result<Applied, Failure> {
         let plan =
             async |entries: &[Entry], _| membership::join(desired, entries, running(bbb, entries).await);
         self.settle(plan, desired).await
     }
 
     /// Looks after the host's entry as desired, in the state that it has. A missing one is not added.
-    pub async fn keep(&self, desired: &Desired, bbb: &impl Meetings) -> Result<Standing, Failure> {
+    pub async fn keep(&self, desired: &Desired, bbb: &impl Meetings) -> Result<Applied, Failure> {
         let plan = async |entries: &[Entry], _| {
             let meetings = running(bbb, entries).await;
             membership::keep(desired, entries, meetings)
@@ -74,13 +82,13 @@ impl<M: Management> Pool<'_, M> {
     }
 
     /// Lets Scalelite place new meetings elsewhere; the running ones go on.
-    pub async fn cordon(&self) -> Result<Standing, Failure> {
+    pub async fn cordon(&self) -> Result<Applied, Failure> {
         let plan = async |entries: &[Entry], _| membership::cordon(entries);
         self.settle(plan, &Desired::default()).await
     }
 
     /// Cordons once more, some polls after [`Pool::cordon`], whose call may have been lost in a poll.
-    pub async fn recordon(&self) -> Result<Standing, Failure> {
+    pub async fn recordon(&self) -> Result<Applied, Failure> {
         let plan = async |entries: &[Entry], carried_out| match carried_out {
             0 => membership::recordon(entries),
             _ => membership::cordon(entries),
@@ -89,7 +97,7 @@ impl<M: Management> Pool<'_, M> {
     }
 
     /// Ends the meetings and lets nobody join, but keeps the host's entries: it will be back.
-    pub async fn disable(&self) -> Result<Standing, Failure> {
+    pub async fn disable(&self) -> Result<Applied, Failure> {
         let plan = async |entries: &[Entry], carried_out| {
             let ended = |entry: &&Entry| carried_out > 0 && entry.state == State::Disabled;
             let left: Vec<Entry> = entries.iter().filter(|entry| !ended(entry)).cloned().collect();
@@ -99,8 +107,14 @@ impl<M: Management> Pool<'_, M> {
     }
 
     /// Takes all of the host's entries out of the pool.
-    pub async fn leave(&self) -> Result<Standing, Failure> {
-        self.settle(async |entries: &[Entry], _| membership::leave(entries), &Desired::default()).await
+    pub async fn leave(&self) -> Result<Said, Failure> {
+        let plan = async |entries: &[Entry], _| membership::leave(entries);
+        let (url, done) = (self.url, self.settle(plan, &Desired::default()).await?.done);
+        Ok(match done.as_slice() {
+            [] => Said::Nothing(format!("scalelite: {url} is not there, nothing to do")),
+            _ if self.executor.is_dry_run() => Said::Shown,
+            actions => Said::Done(format!("scalelite: {url} removed: {}", actions.join(", "))),
+        })
     }
 
     /// The whole loop, within the deadline: what a slow Scalelite leaves undone, the next run does. `plan` is also told
@@ -109,7 +123,7 @@ impl<M: Management> Pool<'_, M> {
         &self,
         plan: impl AsyncFn(&[Entry], u32) -> Vec<Action>,
         desired: &Desired,
-    ) -> Result<Standing, Failure> {
+    ) -> Result<Applied, Failure> {
         // What went wrong last says more than that the time is over.
         let mut last = None;
         match timeout_at(self.deadline, self.rounds(plan, desired, &mut last)).await {
@@ -128,7 +142,7 @@ impl<M: Management> Pool<'_, M> {
         plan: impl AsyncFn(&[Entry], u32) -> Vec<Action>,
         desired: &Desired,
         last: &mut Option<String>,
-    ) -> Result<Standing, Failure> {
+    ) -> Result<Applied, Failure> {
         let mut pace = Pace::remote(self.deadline);
         let mut done = Vec::new();
         let mut rounds = 0;
@@ -147,17 +161,17 @@ impl<M: Management> Pool<'_, M> {
             };
             let actions = plan(&entries, rounds).await;
             if actions.is_empty() {
-                return Ok(Standing { done, entries });
+                return Ok(Applied { done, entries });
             }
             match self.carry_out(&actions, desired, &mut done).await? {
-                Ok(()) => rounds += 1,
-                Err(error) => {
+                CarriedOut::Whole => rounds += 1,
+                CarriedOut::UpTo(error) => {
                     *last = Some(error.to_string());
                     self.retry_or_fail(&mut pace, &error).await?;
                 }
             }
             if self.executor.is_dry_run() {
-                return Ok(Standing { done, entries });
+                return Ok(Applied { done, entries });
             }
         }
     }
@@ -168,7 +182,7 @@ impl<M: Management> Pool<'_, M> {
         actions: &[Action],
         desired: &Desired,
         done: &mut Vec<String>,
-    ) -> Result<Result<(), Error>, Failure> {
+    ) -> Result<CarriedOut, Failure> {
         let mut added = String::new();
         for action in actions {
             let what = format!("Scalelite: {action}");
@@ -177,11 +191,11 @@ impl<M: Management> Pool<'_, M> {
                 Outcome::Shown => {}
                 Outcome::Ran(Ok(Some(id))) => added = id,
                 Outcome::Ran(Ok(None)) => {}
-                Outcome::Ran(Err(error)) => return Ok(Err(error)),
+                Outcome::Ran(Err(error)) => return Ok(CarriedOut::UpTo(error)),
             }
             done.push(action.to_string());
         }
-        Ok(Ok(()))
+        Ok(CarriedOut::Whole)
     }
 
     /// One call to Scalelite; the id of the entry that it added, if it did.

@@ -171,6 +171,37 @@ pub fn say(line: impl fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{}", visible(&line.to_string()));
 }
 
+/// The words of a step that has ended.
+#[derive(Debug)]
+pub enum Said {
+    /// Something was changed.
+    Done(String),
+    /// Something was left alone, because it is another host's.
+    LeftAlone(String),
+    /// There was nothing to do.
+    Nothing(String),
+    /// The executor has shown what it would do.
+    Shown,
+}
+
+impl Said {
+    /// Prints the words on standard output.
+    pub fn say(&self) {
+        match self {
+            Self::Done(words) | Self::LeftAlone(words) | Self::Nothing(words) => say(words),
+            Self::Shown => {}
+        }
+    }
+
+    /// Returns the words for people who did not ask: that there was nothing to do is no news.
+    pub fn news(self) -> Option<String> {
+        match self {
+            Self::Done(words) | Self::LeftAlone(words) => Some(words),
+            Self::Nothing(_) | Self::Shown => None,
+        }
+    }
+}
+
 /// Prints the answer that is the purpose of the command: if it cannot be written, the command has failed.
 pub fn answer(text: impl fmt::Display) -> Result<(), Failure> {
     let mut out = std::io::stdout();

@@ -22,7 +22,7 @@ use clients::aws::cloudwatch::CloudWatch;
 use clients::aws::ec2::Ec2;
 use clients::aws::route53::HostedZone;
 use clients::bbb::recordings::{self, Spool};
-use clients::bbb::{self, Installation, NotReady, PropertyFiles};
+use clients::bbb::{self, Bbb, Installation, NotReady, PropertyFiles};
 use clients::dns::authoritative::NameServers;
 use clients::dns::system::SystemResolver;
 use clients::http::{self, Tls};
@@ -164,6 +164,34 @@ impl Session {
         http::local_client(&self.tls, &self.names, http::Limits::default(), pin).map_err(tls_failure)
     }
 
+    /// The BBB on this host, whose settings were just read, if it answers with the secret of its property files. Where it
+    /// may do so at any moment, the exit is [`Exit::TryAgain`]; where it has to be installed or repaired first,
+    /// [`Exit::WaitingForBbb`].
+    pub async fn ready_bbb(
+        &self,
+        read: Option<Result<Installation, NotReady>>,
+    ) -> Result<(Installation, Bbb), Failure> {
+        let installation = match read {
+            None => return Err(Failure::new(Exit::WaitingForBbb, "this is no BBB host")),
+            Some(Ok(installation)) => installation,
+            Some(Err(error)) if error.may_come() => {
+                return Err(Failure::new(Exit::WaitingForBbb, error.to_string()));
+            }
+            Some(Err(error)) => return Err(unusable(error)),
+        };
+        let bbb = Bbb::of(self.local_client(&installation.server_url)?, &installation);
+        // This call, unlike the one for the version, proves that BBB runs with the secret of its property files.
+        match bbb.meetings().await {
+            Ok(_) => Ok((installation, bbb)),
+            // A certificate comes with the installation too.
+            Err(error @ bbb::Error::Distrusted { .. }) => {
+                Err(Failure::new(Exit::WaitingForBbb, error.to_string()))
+            }
+            Err(error) if error.is_retryable() => Err(Failure::new(Exit::TryAgain, error.to_string())),
+            Err(error) => Err(Failure::new(Exit::Failed, "the BBB API of this host").because(error)),
+        }
+    }
+
     async fn secret(
         &self,
         at: &secrets::SecretReference,
@@ -192,6 +220,25 @@ impl Session {
             .await
             .map_err(tls_failure)
     }
+}
+
+/// The URL under which a host is in Scalelite: by BBB's settings, which were just read; else the one that is `known` from
+/// before; else the one that it would have by its name.
+pub fn scalelite_url(
+    read: Option<Result<Installation, NotReady>>,
+    known: Option<String>,
+    host: &Host,
+) -> Result<String, Failure> {
+    match (read, known) {
+        (Some(Ok(installation)), _) => Ok(installation.scalelite_url()),
+        (_, Some(url)) => Ok(url),
+        (Some(Err(error)), None) if !error.may_come() => Err(unusable(error)),
+        (Some(Err(_)) | None, None) => Ok(host.server_url()),
+    }
+}
+
+fn unusable(error: NotReady) -> Failure {
+    Failure::new(Exit::Failed, "BBB's settings on this host").because(error)
 }
 
 fn tls_failure(error: http::TlsError) -> Failure {

@@ -12,7 +12,7 @@ use clients::bbb::Bbb;
 use clients::scalelite::Scalelite;
 use host::execute::Executor;
 use host::interrupt::Interrupt;
-use host::membership::{Pool, Standing};
+use host::membership::{Applied, Pool};
 use host::report::Exit;
 use plan::membership::{Desired, State};
 use sandbox::bbb::{BbbHost, Network};
@@ -72,7 +72,7 @@ impl Rig {
         self.stand_in.add_server(&self.url, HOST_SECRET, state)
     }
 
-    async fn keep(&self) -> Standing {
+    async fn keep(&self) -> Applied {
         self.pool().keep(&Desired::default(), &self.bbb).await.unwrap()
     }
 
@@ -82,8 +82,8 @@ impl Rig {
     }
 }
 
-fn states(standing: &Standing) -> Vec<State> {
-    standing.entries.iter().map(|entry| entry.state).collect()
+fn states(applied: &Applied) -> Vec<State> {
+    applied.entries.iter().map(|entry| entry.state).collect()
 }
 
 #[tokio::test]
@@ -96,11 +96,11 @@ async fn what_somebody_cordoned_or_disabled_is_kept_so() {
         let rig = Rig::start().await;
         let id = rig.stand_in.add_server(&rig.url, "old", before);
         let desired = Desired { multiplier: Some(2.0), tag: None };
-        let standing = rig.pool().keep(&desired, &rig.bbb).await.unwrap();
-        assert_eq!(standing.done, [format!("update the secret and the load multiplier of entry {id}")]);
-        assert_eq!(states(&standing), [after]);
-        assert!(standing.entries[0].secret_matches, "these are the entries after the change");
-        assert_eq!(standing.entries[0].multiplier, Some(2.0));
+        let applied = rig.pool().keep(&desired, &rig.bbb).await.unwrap();
+        assert_eq!(applied.done, [format!("update the secret and the load multiplier of entry {id}")]);
+        assert_eq!(states(&applied), [after]);
+        assert!(applied.entries[0].secret_matches, "these are the entries after the change");
+        assert_eq!(applied.entries[0].multiplier, Some(2.0));
         let again = rig.pool().keep(&desired, &rig.bbb).await.unwrap();
         assert_eq!((again.done.len(), states(&again)), (0, vec![after]));
     }
@@ -109,8 +109,8 @@ async fn what_somebody_cordoned_or_disabled_is_kept_so() {
 #[tokio::test]
 async fn a_missing_entry_is_not_added_by_keeping() {
     let rig = Rig::start().await;
-    let standing = rig.keep().await;
-    assert_eq!(states(&standing), []);
+    let applied = rig.keep().await;
+    assert_eq!(states(&applied), []);
     assert_eq!(rig.stand_in.servers(), []);
 }
 
@@ -134,12 +134,12 @@ async fn an_entry_with_an_old_url_is_replaced_when_the_host_is_empty() {
         let rig = Rig::with(ids).await;
         let old = rig.stand_in.add_server(BEFORE_TLS, HOST_SECRET, ServerState::Enabled);
         let other = rig.stand_in.add_server("https://127.0.0.2/bigbluebutton/api", "x", ServerState::Enabled);
-        let standing = rig.pool().join(&Desired::default(), &rig.bbb).await.unwrap();
+        let applied = rig.pool().join(&Desired::default(), &rig.bbb).await.unwrap();
         let gone = ["cordon", "disable", "end the meetings of", "delete"];
-        for (done, verb) in standing.done.iter().zip(gone) {
-            assert!(done.starts_with(verb) && done.contains(&old), "{:?}", standing.done);
+        for (done, verb) in applied.done.iter().zip(gone) {
+            assert!(done.starts_with(verb) && done.contains(&old), "{:?}", applied.done);
         }
-        assert_eq!(&standing.done[4..], ["add an entry", "enable the new entry"]);
+        assert_eq!(&applied.done[4..], ["add an entry", "enable the new entry"]);
         let urls: Vec<String> = rig.stand_in.servers().iter().map(|server| server.url.clone()).collect();
         assert_eq!(urls.len(), 2, "{urls:?}");
         assert!(urls.contains(&rig.url), "{urls:?}");
@@ -152,23 +152,23 @@ async fn an_entry_with_an_old_url_keeps_its_meetings() {
     let rig = Rig::start().await;
     let old = rig.stand_in.add_server(BEFORE_TLS, HOST_SECRET, ServerState::Enabled);
     rig.host.start_meeting("room", 2);
-    let standing = rig.pool().join(&Desired::default(), &rig.bbb).await.unwrap();
-    assert_eq!(standing.done, ["add an entry", "enable the new entry", &format!("cordon entry {old}")]);
-    assert_eq!(standing.entries.len(), 2);
+    let applied = rig.pool().join(&Desired::default(), &rig.bbb).await.unwrap();
+    assert_eq!(applied.done, ["add an entry", "enable the new entry", &format!("cordon entry {old}")]);
+    assert_eq!(applied.entries.len(), 2);
     rig.host.end_meeting("room");
-    let standing = rig.keep().await;
-    assert_eq!((states(&standing), standing.entries[0].url_matches), (vec![State::Enabled], true));
+    let applied = rig.keep().await;
+    assert_eq!((states(&applied), applied.entries[0].url_matches), (vec![State::Enabled], true));
 }
 
 #[tokio::test]
 async fn cordoning_ends_no_meeting_and_is_done_once() {
     let rig = Rig::start().await;
-    assert_eq!(rig.pool().cordon().await.unwrap(), Standing { done: vec![], entries: vec![] });
+    assert_eq!(rig.pool().cordon().await.unwrap(), Applied { done: vec![], entries: vec![] });
     let id = rig.add(ServerState::Enabled);
     rig.host.start_meeting("room", 2);
-    let standing = rig.pool().cordon().await.unwrap();
+    let applied = rig.pool().cordon().await.unwrap();
     assert_eq!(
-        (standing.done.clone(), states(&standing)),
+        (applied.done.clone(), states(&applied)),
         (vec![format!("cordon entry {id}")], vec![State::Cordoned])
     );
     assert_eq!(rig.pool().cordon().await.unwrap().done, [""; 0]);
@@ -189,18 +189,18 @@ async fn a_cordon_that_a_poll_undoes_is_set_again() {
 
     // Cut off in between, the host must not stay enabled.
     rig.served.fail("updateServer", Fault::LoseReply);
-    let standing = rig.pool().recordon().await.unwrap();
+    let applied = rig.pool().recordon().await.unwrap();
     assert_eq!(
-        standing.done,
+        applied.done,
         [format!("cordon entry {id}")],
         "it was enabled by the call whose reply was lost"
     );
-    assert_eq!(states(&standing), [State::Cordoned]);
+    assert_eq!(states(&applied), [State::Cordoned]);
     assert!(!rig.in_placement() && rig.host.meeting("room").is_some());
 
-    let standing = rig.pool().recordon().await.unwrap();
-    assert_eq!(standing.done, [format!("enable entry {id}"), format!("cordon entry {id}")]);
-    assert_eq!(states(&standing), [State::Cordoned]);
+    let applied = rig.pool().recordon().await.unwrap();
+    assert_eq!(applied.done, [format!("enable entry {id}"), format!("cordon entry {id}")]);
+    assert_eq!(states(&applied), [State::Cordoned]);
 }
 
 #[tokio::test]
@@ -213,14 +213,14 @@ async fn disabling_ends_the_meetings_and_keeps_the_entries() {
         rig.stand_in.map_meeting(&meeting, &id);
     }
     rig.stand_in.refuse_panics(1);
-    let standing = rig.pool().disable().await.unwrap();
-    assert_eq!(states(&standing), [State::Disabled, State::Disabled]);
-    assert_eq!(standing.done.len(), 4, "{:?}", standing.done);
+    let applied = rig.pool().disable().await.unwrap();
+    assert_eq!(states(&applied), [State::Disabled, State::Disabled]);
+    assert_eq!(applied.done.len(), 4, "{:?}", applied.done);
     assert!(rig.stand_in.meetings().is_empty());
     // The refused panic forgot one meeting without ending it.
     assert_eq!(rig.host.snapshot().meetings.len(), 1);
     let nothing = Rig::start().await.pool().disable().await.unwrap();
-    assert_eq!(nothing, Standing { done: vec![], entries: vec![] });
+    assert_eq!(nothing, Applied { done: vec![], entries: vec![] });
 }
 
 #[tokio::test]

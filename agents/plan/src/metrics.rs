@@ -189,9 +189,9 @@ impl History {
         (self.over_deadline && !former.over_deadline) || (was_leaving && has_left)
     }
 
-    /// Returns the host's present standing.
-    pub fn standing(&self, now: Moment) -> Standing {
-        Standing {
+    /// Returns the figures at the present time.
+    pub fn figures(&self, now: Moment) -> PhaseFigures {
+        PhaseFigures {
             serving: self.phase == Some(Phase::Serving),
             trying: self.trying_since.map(|since| now.saturating_sub(since)).unwrap_or_default(),
             draining: self.phase == Some(Phase::Draining),
@@ -200,9 +200,9 @@ impl History {
     }
 }
 
-/// The standing of a host: the figures that follow from its phases.
+/// The figures that follow from a host's phases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct PhaseFigures {
     serving: bool,
     trying: Moment,
     draining: bool,
@@ -247,20 +247,20 @@ pub struct Findings {
 }
 
 /// Returns the data of a host, each metric at most once.
-pub fn data(role: Role, standing: &Standing, findings: &Findings) -> Vec<Datum> {
+pub fn data(role: Role, phases: &PhaseFigures, findings: &Findings) -> Vec<Datum> {
     let flag = |flag: bool| Some(if flag { 1.0 } else { 0.0 });
     let meetings = findings.meetings.as_deref();
     let main = meetings.map(main);
     let recordings = findings.recordings;
     let value = |metric| match metric {
-        Metric::Registered => flag(standing.serving && findings.silent.is_none()),
+        Metric::Registered => flag(phases.serving && findings.silent.is_none()),
         Metric::UnregisteredSeconds => {
-            let silent = findings.silent.filter(|_| standing.serving).unwrap_or_default();
-            Some(standing.trying.max(silent).as_secs_f64().floor())
+            let silent = findings.silent.filter(|_| phases.serving).unwrap_or_default();
+            Some(phases.trying.max(silent).as_secs_f64().floor())
         }
         Metric::CertificateDaysLeft => findings.certificate.map(days),
-        Metric::Draining => flag(standing.draining),
-        Metric::DrainOverDeadline => flag(standing.over_deadline),
+        Metric::Draining => flag(phases.draining),
+        Metric::DrainOverDeadline => flag(phases.over_deadline),
         Metric::Meetings => main.as_deref().map(|people| number(people.len())),
         Metric::Participants => main.as_deref().map(total),
         Metric::VoiceParticipants => added(meetings?, |meeting| meeting.voices),

@@ -45,13 +45,13 @@ fn how_the_host_stands() {
             now += lasts;
         }
         let silent = text.contains("without BBB").then(|| phases(&text).last().unwrap().1);
-        let bbb = data(Role::Bbb, &history.standing(now), &Findings { silent, ..Findings::default() });
+        let bbb = data(Role::Bbb, &history.figures(now), &Findings { silent, ..Findings::default() });
         let metrics = [Registered, UnregisteredSeconds, Draining, DrainOverDeadline];
         for (metric, expected) in metrics.into_iter().zip(&values) {
             assert_eq!(value(&bbb, metric), expected.parse().ok(), "{text}: {metric:?}");
         }
         assert_eq!(bbb.len(), metrics.len(), "all else is unknown: {bbb:?}");
-        let turn = data(Role::Turn, &history.standing(now), &Findings::default());
+        let turn = data(Role::Turn, &history.figures(now), &Findings::default());
         assert!(silent.is_some() || turn == bbb[..2], "{text}: {turn:?}");
     }
 }
@@ -106,8 +106,8 @@ fn findings(text: &str) -> Findings {
 #[test]
 fn what_goes_on_on_the_host() {
     for [text, expected] in table::rows::<2>(include_str!("tables/metrics-work.md")) {
-        let all = data(Role::Bbb, &Standing::default(), &findings(&text));
-        let known = data(Role::Bbb, &Standing::default(), &Findings::default());
+        let all = data(Role::Bbb, &PhaseFigures::default(), &findings(&text));
+        let known = data(Role::Bbb, &PhaseFigures::default(), &Findings::default());
         let new: Vec<String> = all
             .iter()
             .filter(|datum| !known.contains(datum))
@@ -122,7 +122,7 @@ fn a_turn_host_tells_what_it_has() {
     let names = |coturn| {
         let findings =
             Findings { coturn, certificate: Some(0), meetings: Some(Vec::new()), ..Findings::default() };
-        let data = data(Role::Turn, &Standing::default(), &findings);
+        let data = data(Role::Turn, &PhaseFigures::default(), &findings);
         data.into_iter().map(|datum| (datum.metric.name(), datum.value)).collect::<Vec<_>>()
     };
     let always = [("Registered", 0.0), ("UnregisteredSeconds", 0.0), ("CertificateDaysLeft", 0.0)];

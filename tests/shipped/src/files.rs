@@ -26,7 +26,7 @@ fn commands(agent: &str) -> Vec<String> {
 #[test]
 fn the_configuration_file_as_shipped_asks_for_what_is_required_and_nothing_else() {
     for agent in AGENTS {
-        let file = written(&read(&format!("packaging/{agent}/config.toml")));
+        let file = written(&read(format!("packaging/{agent}/config.toml")));
         let output = run(agent, &["hostname", "--config", file.1.to_str().expect("a path")]);
         let complaint = String::from_utf8(output.stderr).expect("text");
         assert_eq!(output.status.code(), Some(2), "{complaint}");
@@ -42,7 +42,7 @@ fn the_configuration_file_as_shipped_asks_for_what_is_required_and_nothing_else(
 #[test]
 fn every_key_of_the_configuration_file_can_be_uncommented() {
     for agent in AGENTS {
-        let shipped = read(&format!("packaging/{agent}/config.toml"));
+        let shipped = read(format!("packaging/{agent}/config.toml"));
         assert_valid(agent, &uncommented(&shipped, "name"));
         assert_valid(agent, &uncommented(&shipped, "hostname"));
         let (_, complaint) = hostname(agent, &uncommented(&shipped, ""));
@@ -148,8 +148,8 @@ fn text_default(config: &str, key: &str) -> String {
 #[test]
 fn the_units_give_the_agents_the_time_that_they_may_take() {
     for agent in AGENTS {
-        let unit = read(&format!("systemd/{agent}.service"));
-        let config = read(&format!("packaging/{agent}/config.toml"));
+        let unit = read(format!("systemd/{agent}.service"));
+        let config = read(format!("packaging/{agent}/config.toml"));
         let limit: u64 = setting(&unit, "TimeoutStopSec").trim_end_matches('s').parse().expect("seconds");
         let needed = default(&config, "deregister");
         assert!(limit >= needed + 10, "{agent}: {limit} s is too short for timeouts.deregister = {needed}");
@@ -164,7 +164,7 @@ fn the_units_run_commands_that_exist_and_know_the_exit_codes() {
         ("turn-agent.service", "turn-agent"),
         ("bbb-agent-settings@.service", "bbb-agent"),
     ] {
-        let unit = read(&format!("systemd/{unit}"));
+        let unit = read(format!("systemd/{unit}"));
         let line = setting(&unit, "ExecStart");
         let mut words = line.split(' ');
         assert_eq!(words.next(), Some(format!("/usr/bin/{agent}").as_str()));
@@ -172,7 +172,7 @@ fn the_units_run_commands_that_exist_and_know_the_exit_codes() {
         said(agent, &arguments);
     }
     for agent in AGENTS {
-        let unit = read(&format!("systemd/{agent}.service"));
+        let unit = read(format!("systemd/{agent}.service"));
         assert_eq!(setting(&unit, "RestartPreventExitStatus"), "2", "any other fault may pass");
         assert!(said(agent, &["--help"]).contains("\n  2  the command line or the configuration is wrong"));
     }
@@ -182,13 +182,13 @@ fn the_units_run_commands_that_exist_and_know_the_exit_codes() {
 #[test]
 fn the_units_fit_their_users_directories_and_sockets() {
     for agent in AGENTS {
-        let unit = read(&format!("systemd/{agent}.service"));
+        let unit = read(format!("systemd/{agent}.service"));
         let user = setting(&unit, "User");
-        let makes = read(&format!("systemd/sysusers.d/{agent}.conf"));
+        let makes = read(format!("systemd/sysusers.d/{agent}.conf"));
         let made: Vec<&str> = makes.lines().filter_map(|line| line.strip_prefix("u ")).collect();
         assert_eq!(made.len(), 1, "{makes}");
         assert!(made[0].starts_with(&format!("{user} - ")), "{makes}");
-        let directory = text_default(&read(&format!("packaging/{agent}/config.toml")), "directory");
+        let directory = text_default(&read(format!("packaging/{agent}/config.toml")), "directory");
         assert_eq!(directory, format!("/run/{}", setting(&unit, "RuntimeDirectory")), "service.directory");
         assert_eq!(setting(&unit, "RuntimeDirectoryPreserve"), "yes");
     }
@@ -292,7 +292,7 @@ fn texts(value: &Value) -> Vec<&str> {
 #[test]
 fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
     for agent in AGENTS {
-        let config = read(&format!("packaging/{agent}/config.toml"));
+        let config = read(format!("packaging/{agent}/config.toml"));
         let template = config.lines().find_map(|line| line.strip_prefix("#hostname = ")).expect("a template");
         let pattern = template.trim_matches('"').replace("{instance}", "*");
         let host = Name::host("host.example.org").expect("a name");
@@ -323,7 +323,7 @@ fn metrics_go_where_the_policies_allow_it() {
         let policy = read_json(&format!("packaging/iam/{agent}.json"));
         let statements = policy["Statement"].as_array().expect("statements");
         let send = statements.iter().find(|statement| statement["Action"] == "cloudwatch:PutMetricData");
-        let config = read(&format!("packaging/{agent}/config.toml"));
+        let config = read(format!("packaging/{agent}/config.toml"));
         let expected =
             json!({ "StringEquals": { "cloudwatch:namespace": text_default(&config, "namespace") } });
         assert_eq!(send.expect("a statement")["Condition"], expected);
@@ -342,7 +342,7 @@ fn cloudwatch_gets_the_journal_of_the_units() {
             "retention_in_days": 7,
         }]);
         assert_eq!(collected["journald"]["collect_list"], expected);
-        assert!(!read(&format!("systemd/{agent}.service")).is_empty());
+        assert!(!read(format!("systemd/{agent}.service")).is_empty());
         let mut streams = BTreeSet::new();
         for (kind, what, known) in LOG_KEYS {
             let entries = collected[kind]["collect_list"].as_array().expect("a list");

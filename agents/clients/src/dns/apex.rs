@@ -4,8 +4,9 @@ use hickory_proto::rr::{self, RData};
 use hickory_resolver::net::NetError;
 use plan::record::Name;
 
-use super::authoritative::{Error, absolute};
+use super::error::Error;
 use super::system::{self, SystemResolver};
+use super::wire::absolute;
 
 /// Finds the apex of the zone that contains `domain`. A domain below the apex has no SOA of its own: the zone's SOA
 /// comes in the negative answer (RFC 2308, 3).

@@ -13,67 +13,14 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{self, DNSClass, RData};
 use plan::dns::{Observed, Source};
 use plan::record::{Name, RecordSet, RecordType, normalise_value};
-use thiserror::Error;
+
+pub use super::error::Error;
 
 use super::system::{self, SystemResolver};
+use super::wire::absolute;
 use super::{apex, wire};
 
 const DNS_PORT: u16 = 53;
-
-/// A question to the authoritative servers, or one of them, that got no usable answer.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Error {
-    /// The system's resolver could not say which servers are authoritative.
-    #[error("cannot find the name servers of {domain}: {source}")]
-    Discovery {
-        /// The domain.
-        domain: String,
-        /// The resolver's error.
-        source: system::Error,
-    },
-    /// The domain is not below any zone that has name servers.
-    #[error("cannot find the name servers of {domain}: {what}")]
-    NoZone {
-        /// The domain.
-        domain: String,
-        /// A description of the actual finding.
-        what: String,
-    },
-    /// None of the server's addresses answered.
-    #[error("{server} did not answer: {why}")]
-    Silent {
-        /// The server, as shown to people.
-        server: String,
-        /// The last failure.
-        why: String,
-    },
-    /// The server has no address, so it cannot be asked.
-    #[error("{server} cannot be asked: {why}")]
-    NoAddress {
-        /// The server's name.
-        server: String,
-        /// The resolver's error.
-        why: String,
-    },
-    /// The server answered with an error, e.g. REFUSED or SERVFAIL.
-    #[error("{server} answered {code} for {name}")]
-    Refused {
-        /// The server.
-        server: String,
-        /// The response code.
-        code: String,
-        /// The name asked for.
-        name: String,
-    },
-    /// The server is not authoritative for the name: a wrong server, or the name is delegated.
-    #[error("{server} is not authoritative for {name}")]
-    NotAuthoritative {
-        /// The server.
-        server: String,
-        /// The name asked for.
-        name: String,
-    },
-}
 
 /// The answer of one authoritative server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -296,13 +243,6 @@ fn wire_type(kind: RecordType) -> rr::RecordType {
         RecordType::Aaaa => rr::RecordType::AAAA,
         RecordType::Txt => rr::RecordType::TXT,
     }
-}
-
-/// Converts the name for the DNS library, fully qualified, so that no search domain is appended.
-pub(super) fn absolute(name: &Name) -> Result<rr::Name, String> {
-    let mut wire = rr::Name::from_ascii(name.as_str()).map_err(|error| error.to_string())?;
-    wire.set_fqdn(true);
-    Ok(wire)
 }
 
 fn code_words(code: ResponseCode) -> String {

@@ -95,6 +95,13 @@ fn belongs(answer: &Message, question: &Message) -> bool {
         && answer.queries == question.queries
 }
 
+/// The name as the DNS library has it, fully qualified, so that no search domain is appended.
+pub(super) fn absolute(name: &plan::record::Name) -> Result<Name, String> {
+    let mut wire = Name::from_ascii(name.as_str()).map_err(|error| error.to_string())?;
+    wire.set_fqdn(true);
+    Ok(wire)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -4,13 +4,12 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::cli::Only;
-use crate::dns::{Unnamed, Zone, left_alone};
+use crate::dns::{Zone, left_alone};
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::membership::Pool;
-use crate::report::{self, Exit, Failure, say};
-use crate::session::{Session, within};
-use clients::aws::route53::RecordSets;
+use crate::report::{self, Exit, Failure, Said, say};
+use crate::session::{Session, scalelite_url, within};
 
 /// What `deregister` is asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,29 +72,12 @@ async fn leave(
         return Ok(());
     }
     let Some(scalelite) = session.scalelite(host, deadline).await? else { return Ok(()) };
-    let url = own_url(session, host).await?;
+    let url = scalelite_url(session.installation(host).await, None, host)?;
     // Leaving compares no secrets.
     let secret = SecretString::default();
     let pool = Pool { scalelite: &scalelite, url: &url, secret: &secret, executor, deadline };
-    let standing = pool.leave().await?;
-    match standing.done.as_slice() {
-        [] => say(format_args!("scalelite: {url} is not there, nothing to do")),
-        // The executor has said what it would do.
-        _ if executor.is_dry_run() => {}
-        actions => say(format_args!("scalelite: {url} removed: {}", actions.join(", "))),
-    }
+    pool.leave().await?.say();
     Ok(())
-}
-
-/// The URL under which the host is in Scalelite: BBB's own, or the one that it would have by the host's name.
-async fn own_url(session: &Session, host: &Host) -> Result<String, Failure> {
-    match session.installation(host).await {
-        Some(Ok(installation)) => Ok(installation.scalelite_url()),
-        Some(Err(error)) if !error.may_come() => {
-            Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error))
-        }
-        Some(Err(_)) | None => Ok(host.server_url()),
-    }
 }
 
 async fn unname(
@@ -107,27 +89,22 @@ async fn unname(
     deadline: Instant,
 ) -> Result<(), Failure> {
     let ec2 = session.ec2(host).await?;
-    let unnamed = zone.deregister(host, &ec2, executor, deadline).await?;
-    let (name, calls) = (&host.name, zone.api.calls());
-    match unnamed {
-        // The executor has said what it would do.
-        Unnamed::Planned => {}
-        Unnamed::Others(why) => say(format_args!("dns: {name} was left untouched: {why}")),
-        Unnamed::Already => {
-            say(format_args!("dns: {name} is not there, nothing to do (Route 53 calls: {calls})"));
-            // It may have been removed a moment ago.
-            if wait {
-                zone.wait_until_gone(host, None, deadline).await?;
-            }
-        }
-        Unnamed::Changed(change) if wait => {
-            say(format_args!("dns: {name} removed (Route 53 calls: {calls})"));
+    let (said, change) = zone.deregister(host, &ec2, executor, deadline).await?;
+    match &said {
+        Said::Done(words) if wait => {
+            say(words);
             zone.wait_until_gone(host, change.as_ref(), deadline).await?;
-            say(format_args!("dns: {name} is gone everywhere"));
+            say(format_args!("dns: {} is gone everywhere", host.name));
         }
-        Unnamed::Changed(_) => say(format_args!(
-            "dns: {name} removed (Route 53 calls: {calls}); name servers may answer with it for about a minute"
-        )),
+        Said::Done(words) => {
+            say(format_args!("{words}; name servers may answer with it for about a minute"));
+        }
+        // It may have been removed a moment ago.
+        Said::Nothing(words) if wait => {
+            say(words);
+            zone.wait_until_gone(host, None, deadline).await?;
+        }
+        said => said.say(),
     }
     Ok(())
 }

@@ -14,11 +14,11 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
 use super::registration::Registration;
-use crate::dns::{Named, Standing, Unnamed, Zone, addresses_words, left_alone};
+use crate::dns::{Propagation, Zone, left_alone};
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
-use crate::membership::{Meetings, Pool, Standing as Place};
+use crate::membership::{Applied, Meetings, Pool};
 use crate::report::{Exit, Failure};
 use crate::retry::Queued;
 use crate::session::within;
@@ -211,20 +211,16 @@ impl<W: World> Attempt<'_, W> {
         let (wanted, registration) = (self.world.wanted(), self.world.registration());
         let desired = host.desired(wanted.role, wanted.ttl, self.world.now())?;
         let zone = self.world.zone(host).await?;
-        let change = match registration.is_awaited(&desired) {
-            Some(change) => change,
-            None => {
-                if self.steady && self.is_live(&zone, &desired).await? {
-                    registration.came_up();
-                    return Ok(Found::Live);
-                }
-                let change = self.register(&zone, &desired).await?;
-                registration.awaits(desired.clone(), change.clone());
-                change
+        if !registration.is_awaited(&desired) {
+            if self.steady && self.is_live(&zone, &desired).await? {
+                registration.came_up();
+                return Ok(Found::Live);
             }
-        };
+            let change = self.register(&zone, &desired).await?;
+            registration.awaits(desired.clone(), change);
+        }
         // One look: when to look again is not decided here.
-        Ok(match self.behind(&zone, &desired, change.as_ref()).await? {
+        Ok(match self.behind(&zone, &desired, registration.change().as_ref()).await? {
             Some(why) => {
                 Found::Behind(format!("{} is registered, but not live everywhere yet: {why}", desired.name))
             }
@@ -244,13 +240,13 @@ impl<W: World> Attempt<'_, W> {
         change: Option<&ChangeId>,
     ) -> Result<Option<String>, Failure> {
         let not_yet = || Some("Route 53 has not told all its servers yet".to_owned());
-        match (zone.standing(desired).await, change) {
-            (Standing::Live, _) => Ok(None),
-            (Standing::Otherwise(why), _) => Ok(Some(why)),
+        match (zone.propagation(desired).await, change) {
+            (Propagation::Complete, _) => Ok(None),
+            (Propagation::Behind(why), _) => Ok(Some(why)),
             // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
-            (Standing::Nobody(_), None) => Ok(None),
-            (Standing::Nobody(_), Some(_)) if !self.world.registration().may_ask() => Ok(not_yet()),
-            (Standing::Nobody(_), Some(id)) => match zone.api.is_in_sync(id).await {
+            (Propagation::Unknown(_), None) => Ok(None),
+            (Propagation::Unknown(_), Some(_)) if !self.world.registration().may_ask() => Ok(not_yet()),
+            (Propagation::Unknown(_), Some(id)) => match zone.api.is_in_sync(id).await {
                 Ok(true) => Ok(None),
                 Ok(false) => {
                     self.world.registration().asks_later(Refusal::Passing);
@@ -271,13 +267,13 @@ impl<W: World> Attempt<'_, W> {
 
     /// Whether nothing has happened to a name that was live. Asks Route 53 nothing.
     async fn is_live(&self, zone: &Zone<W::Api, W::Servers>, desired: &Desired) -> Result<bool, Failure> {
-        match zone.standing(desired).await {
-            Standing::Live => Ok(true),
-            Standing::Nobody(why) if !self.world.wanted().reads_api => {
+        match zone.propagation(desired).await {
+            Propagation::Complete => Ok(true),
+            Propagation::Unknown(why) if !self.world.wanted().reads_api => {
                 Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", desired.name))
                     .because(why))
             }
-            Standing::Otherwise(_) | Standing::Nobody(_) => Ok(false),
+            Propagation::Behind(_) | Propagation::Unknown(_) => Ok(false),
         }
     }
 
@@ -297,16 +293,9 @@ impl<W: World> Attempt<'_, W> {
             Err(failure) if failure.exit == Exit::Refused => registration.named(false),
             Err(_) => {}
         }
-        let named = named?;
-        if let Named::Changed(..) | Named::Confirmed = &named {
-            let (name, calls) = (&desired.name, zone.api.calls());
-            let addresses = addresses_words(&desired.addresses());
-            self.lines.push(format!("dns: {name} registered: {addresses} (Route 53 calls: {calls})"));
-        }
-        Ok(match named {
-            Named::Changed(id) => Some(id),
-            Named::Already | Named::Confirmed | Named::Planned => None,
-        })
+        let (said, change) = named?;
+        self.lines.extend(said.news());
+        Ok(change)
     }
 
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
@@ -322,13 +311,13 @@ impl<W: World> Attempt<'_, W> {
         };
         let url = installation.scalelite_url();
         let pool = self.pool(&scalelite, &url, &installation.secret);
-        let standing = match job {
+        let applied = match job {
             Job::Join => pool.join(&wanted, &bbb).await?,
             _ => pool.keep(&wanted, &bbb).await?,
         };
         self.world.joined_as(&installation);
-        self.report(&url, &standing);
-        Ok(state(&standing.entries))
+        self.report(&url, &applied);
+        Ok(state(&applied.entries))
     }
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
@@ -359,12 +348,12 @@ impl<W: World> Attempt<'_, W> {
         // Only whoever adds or updates an entry needs BBB's secret.
         let secret = SecretString::default();
         let pool = self.pool(&scalelite, &url, &secret);
-        let standing = match job {
+        let applied = match job {
             Job::Recordon => pool.recordon().await?,
             Job::Disable => pool.disable().await?,
             _ => pool.cordon().await?,
         };
-        self.report(&url, &standing);
+        self.report(&url, &applied);
         Ok(Found::Done)
     }
 
@@ -399,9 +388,8 @@ impl<W: World> Attempt<'_, W> {
         }
         let Some(scalelite) = self.world.scalelite(host, self.deadline).await? else { return Ok(None) };
         let url = self.world.url(host).await?;
-        let standing = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
-        Ok((!standing.done.is_empty())
-            .then(|| format!("scalelite: {url} removed: {}", standing.done.join(", "))))
+        let said = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
+        Ok(said.news())
     }
 
     /// Whose the entry under the host's name is, if it is another host's. Not asked where this service has had the name.
@@ -427,13 +415,8 @@ impl<W: World> Attempt<'_, W> {
         let zone = self.world.zone(host).await?;
         let ec2 = self.world.ec2(host).await?;
         self.world.registration().doubts_dns();
-        let unnamed = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
-        let (name, calls) = (&host.name, zone.api.calls());
-        Ok(match unnamed {
-            Unnamed::Already | Unnamed::Planned => None,
-            Unnamed::Others(why) => Some(format!("dns: {name} was left untouched: {why}")),
-            Unnamed::Changed(_) => Some(format!("dns: {name} removed (Route 53 calls: {calls})")),
-        })
+        let (said, _) = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
+        Ok(said.news())
     }
 
     fn pool<'b>(
@@ -445,9 +428,9 @@ impl<W: World> Attempt<'_, W> {
         Pool { scalelite, url, secret, executor: &self.executor, deadline: self.deadline }
     }
 
-    fn report(&mut self, url: &str, standing: &Place) {
-        if !standing.done.is_empty() {
-            self.lines.push(format!("scalelite: {url}: {}", standing.done.join(", ")));
+    fn report(&mut self, url: &str, applied: &Applied) {
+        if !applied.done.is_empty() {
+            self.lines.push(format!("scalelite: {url}: {}", applied.done.join(", ")));
         }
     }
 }

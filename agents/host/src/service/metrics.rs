@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use plan::lifecycle::{Machine, Moment, State};
-use plan::metrics::{Findings, History, Phase, Standing, data};
+use plan::metrics::{Findings, History, Phase, PhaseFigures, data};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
@@ -127,7 +127,7 @@ impl Metrics {
             shared: Rc::clone(shared),
             settings,
             host,
-            standing: self.history.standing(now),
+            phases: self.history.figures(now),
             counts: is_counted(machine),
             grouped: machine.is_grouped(),
         };
@@ -197,7 +197,7 @@ struct Message {
     shared: Rc<Shared>,
     settings: settings::Metrics,
     host: Host,
-    standing: Standing,
+    phases: PhaseFigures,
     counts: bool,
     grouped: bool,
 }
@@ -275,7 +275,7 @@ impl Message {
     async fn send(&self, findings: Findings, patience: Duration) -> Result<(), Dropped> {
         let session = &self.shared.session;
         let dimensions = self.dimensions().await?;
-        let data = data(session.agent.role, &self.standing, &findings);
+        let data = data(session.agent.role, &self.phases, &findings);
         let setup = |failure: crate::report::Failure| Dropped::Setup(failure.headline());
         let cloudwatch = session.cloudwatch(&self.host).await.map_err(setup)?;
         cloudwatch.put(&self.settings.namespace, &dimensions, &data, patience).await?;

@@ -74,16 +74,22 @@ impl Registration {
         }
     }
 
-    /// Whether exactly this is on its way to Route 53's servers, and by which change. To look at them again costs nothing; to
-    /// register again would cost a call, which Route 53 refuses because it has the change already, and another to see that.
-    pub(super) fn is_awaited(&self, desired: &Desired) -> Option<Option<ChangeId>> {
-        let awaited = self.awaited.borrow();
-        let awaited = awaited.as_ref().filter(|awaited| awaited.since.elapsed() < PROPAGATION)?;
+    /// Whether exactly this is on its way to Route 53's servers. To look at them again costs nothing; to register again would
+    /// cost a call, which Route 53 refuses because it has the change already, and another to see that.
+    pub(super) fn is_awaited(&self, desired: &Desired) -> bool {
         let same = |former: &Desired| {
             (&former.name, former.ttl, former.addresses())
                 == (&desired.name, desired.ttl, desired.addresses())
         };
-        same(&awaited.desired).then(|| awaited.change.clone())
+        let awaited = self.awaited.borrow();
+        awaited
+            .as_ref()
+            .is_some_and(|awaited| awaited.since.elapsed() < PROPAGATION && same(&awaited.desired))
+    }
+
+    /// Returns the change that is on its way, if Route 53 has told one.
+    pub(super) fn change(&self) -> Option<ChangeId> {
+        self.awaited.borrow().as_ref()?.change.clone()
     }
 
     /// Route 53 has this now, but not all of its servers.

@@ -20,10 +20,10 @@ use super::registration::Registration;
 use crate::dns::Zone;
 use crate::identity::Host;
 use crate::report::{Exit, Failure};
-use crate::session::{Session, now};
+use crate::session::{Session, now, scalelite_url};
 use clients::aws::ec2::Ec2;
 use clients::aws::route53::HostedZone;
-use clients::bbb::{self, Bbb, Installation, NotReady};
+use clients::bbb::{Bbb, Installation, NotReady};
 use clients::dns::authoritative::NameServers;
 use clients::scalelite::Scalelite;
 
@@ -252,35 +252,15 @@ impl World for Shared {
     // By BBB's settings, or as it was when they could be read.
     async fn url(&self, host: &Host) -> Result<String, Failure> {
         let known = self.url.borrow().clone();
-        match (self.installation(host).await, known) {
-            (Some(Ok(installation)), _) => Ok(installation.scalelite_url()),
-            (_, Some(url)) => Ok(url),
-            (Some(Err(error)), None) if !error.may_come() => {
-                Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error))
-            }
-            (Some(Err(_)) | None, None) => Ok(host.server_url()),
-        }
+        scalelite_url(self.installation(host).await, known, host)
     }
 
     async fn ready_bbb(&self, host: &Host) -> Result<(Installation, Bbb), Failure> {
-        let waiting = |why: &dyn std::fmt::Display| Failure::new(Exit::WaitingForBbb, why.to_string());
-        let installation = match self.installation(host).await {
-            None => return Err(waiting(&"this is no BBB host")),
-            Some(Ok(installation)) => installation,
-            Some(Err(error)) if error.may_come() => return Err(waiting(&error)),
-            Some(Err(error)) => {
-                return Err(Failure::new(Exit::Failed, "BBB's settings on this host").because(error));
-            }
-        };
-        let bbb = Bbb::of(self.session.local_client(&installation.server_url)?, &installation);
-        match bbb.meetings().await {
-            Ok(_) => Ok((installation, bbb)),
-            // A certificate comes with the installation too.
-            Err(error) if error.is_retryable() || matches!(error, bbb::Error::Distrusted { .. }) => {
-                Err(waiting(&error))
-            }
-            Err(error) => Err(Failure::new(Exit::Failed, "the BBB API of this host").because(error)),
-        }
+        let ready = self.session.ready_bbb(self.installation(host).await).await;
+        ready.map_err(|failure| match failure.exit {
+            Exit::TryAgain => failure.with_exit(Exit::WaitingForBbb),
+            _ => failure,
+        })
     }
 
     fn joined_as(&self, installation: &Installation) {

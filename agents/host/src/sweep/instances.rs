@@ -28,7 +28,8 @@ impl<W: World> Sweep<'_, W> {
         let mut look = Look::default();
         for (region, instances) in self.sweeper.questions(findings) {
             let instances: Vec<InstanceId> = instances.into_iter().collect();
-            match self.seen(&region, &instances).await? {
+            let ec2 = self.world.ec2(&region).await?;
+            match self.seen(&ec2, &region, &instances).await {
                 Ok(seen) => look.instances.extend(seen.instances),
                 Err(failure) => {
                     look.silent.insert(region.clone(), failure.headline());
@@ -57,20 +58,19 @@ impl<W: World> Sweep<'_, W> {
         ))
     }
 
-    /// What EC2 in a region says of instances, or why it could not be asked.
-    async fn seen(&self, region: &str, instances: &[InstanceId]) -> Result<Result<Look, Failure>, Failure> {
-        let ec2 = self.world.ec2(region).await?;
+    /// Asks EC2 in a region what it knows of instances.
+    async fn seen(
+        &self,
+        ec2: &impl Instances,
+        region: &str,
+        instances: &[InstanceId],
+    ) -> Result<Look, Failure> {
         let mut look = Look::default();
         for asked in instances.chunks(ec2::VALUES) {
-            match self.patiently(region, async || ec2.seen(asked).await).await {
-                Ok(seen) => {
-                    let seen = seen.into_iter().map(|(id, seen)| ((region.to_owned(), id), seen));
-                    look.instances.extend(seen);
-                }
-                Err(failure) => return Ok(Err(failure)),
-            }
+            let seen = self.patiently(region, async || ec2.seen(asked).await).await?;
+            look.instances.extend(seen.into_iter().map(|(id, seen)| ((region.to_owned(), id), seen)));
         }
-        Ok(Ok(look))
+        Ok(look)
     }
 
     /// Asks who has the addresses at the names that may have to go.
