@@ -14,14 +14,14 @@
 #     --wait SECONDS                how long to wait, for each thing that may not be there yet: 300
 #
 # Fetches SHA256SUMS and the package, verifies both, writes /etc/AGENT/config.d/50-install.toml, installs the package,
-# starts the service (where it runs, it is restarted) and returns once it is ready, which it is when its name is live.
-# Nothing is changed before everything is fetched and the package's own agent has accepted the settings. A service that
-# was ready and is not with the new version or settings gets the old ones back.
+# starts the service (or restarts it where it runs) and returns once it is ready, which it is when its name is live.
+# Changes nothing before everything is fetched and the package's own agent has accepted the settings. If a service that
+# was ready is not ready with the new version or settings, the old ones are put back.
 #
 # Exit codes: 0 ready; 1 failed, or not ready in time; 2 the command line is wrong.
 #
-# Needs root, dpkg, systemd, and aws or curl; with curl the requests are signed here, with the instance role's keys.
-# Keys and tokens are handled by builtins of the shell, in pipes only: no command line shows them.
+# Needs root, dpkg, systemd, and aws or curl; with curl this script signs the requests itself, with the instance role's
+# keys. Only the shell's builtins handle keys and tokens, in pipes: no command line shows them.
 set -eu
 umask 022
 LC_ALL=C
@@ -67,7 +67,7 @@ parse() {
                 value=$2
                 shift 2
                 ;;
-            # Not echoed: it may be what was meant to be a secret's place.
+            # Not echoed: the argument may be a secret.
             *) usage "something stands on the command line that belongs to no option" ;;
         esac
         take "$option" "$value"
@@ -100,7 +100,7 @@ take() {
     esac
 }
 
-# The settings are collected as lines of TOML, with dotted keys: so sections need not be put together.
+# The settings are collected as lines of TOML with dotted keys, so that no sections have to be assembled.
 add_setting() {
     key=${1%%=*} value=${1#*=}
     case $1 in
@@ -124,7 +124,7 @@ add_setting() {
     settings=$settings$key' = '$(toml_value "$value")$newline
 }
 
-# A number, a list, a text in quotes as it is; anything else becomes a text.
+# Keeps a number, a list or a text in quotes as it is; anything else becomes a text.
 toml_value() {
     case $1 in
         true | false | '['*']' | '"'*'"') printf '%s' "$1" ;;
@@ -196,7 +196,7 @@ validate_scalelite() {
     case $secret in
         '') ;;
         secretsmanager:?* | file:/?* | credential:?*) ;;
-        # It may be the secret itself: it is not repeated.
+        # The value may be the secret itself, so it is not repeated.
         *) usage "--scalelite-secret: say where the secret is (secretsmanager:ID#KEY, file:/PATH or credential:NAME); \
 the secret itself must not stand on a command line. If it did just now, change it: other users may have seen it" ;;
     esac
@@ -207,7 +207,7 @@ the secret itself must not stand on a command line. If it did just now, change i
 
 # --- Waiting ---------------------------------------------------------------------------------------------------------
 
-# Seconds since boot: the clock may be set while this runs, early in boot.
+# Prints the seconds since boot: early in boot, the clock may be set while this runs.
 now() {
     read -r uptime _ </proc/uptime
     printf '%s' "${uptime%%.*}"
@@ -241,7 +241,8 @@ check_host() {
     architecture=$(dpkg --print-architecture)
 }
 
-# One run at a time, of all agents: dpkg works for one only. The lock ends with this process, however it ends.
+# Only one run at a time, for all agents, because dpkg allows no more. The lock ends with this process, however it
+# ends.
 lock() {
     begin
     exec 9>/run/bbb-agents-install.lock
@@ -252,9 +253,9 @@ lock() {
 }
 
 # --- Fetching --------------------------------------------------------------------------------------------------------
-# A try sets $code, S3's error code where there is one, and $reason, and fails; $code says whether to try again.
+# A try that fails sets $code to S3's error code, if there is one, and $reason; $code decides whether to try again.
 
-# fetch KEY FILE KIBIBYTES: the object, or the end of all.
+# fetch KEY FILE KIBIBYTES: fetches the object, or ends the script.
 fetch() {
     object=s3://$bucket/$1
     begin
@@ -271,14 +272,14 @@ fetch() {
     done
 }
 
-# What a person can do about an error of S3's, and whether trying again is no use.
+# Sets the advice on an error of S3's, and whether trying again is useless.
 advise() {
     final=yes
     case $1 in
         NoSuchKey | 404) advice="Is that release published there (packaging/publish), under this prefix and version?" ;;
         NoSuchBucket) advice="Is --bucket right, and the account?" ;;
         AccessDenied | AllAccessDisabled | 403)
-            # A role that was made a moment ago gets its permissions some seconds later.
+            # A role that was just created gets its permissions some seconds later.
             [ $(($(now) - began)) -ge 30 ] || final=''
             advice="The instance role needs s3:GetObject on arn:aws:s3:::$bucket/$prefix/*. Where it may not list the \
 bucket, this is also the answer for an object that is not there"
@@ -293,11 +294,12 @@ bucket, this is also the answer for an object that is not there"
 
 try_aws() {
     code=''
-    # Without a region it would ask us-east-1 first, which a host without a way to the internet does not reach.
+    # Without a region the CLI asks us-east-1 first, which a host without internet access does not reach.
     if [ -z "$region" ] && command -v curl >/dev/null; then
         region=$(metadata placement/region) || region=''
     fi
-    # Its own retries are few: they are ours. The limit is on the size of files, in blocks of 512 bytes.
+    # The CLI's own retries are few, because this script retries. The limit is on the size of files, in blocks of 512
+    # bytes.
     output=$(
         ulimit -f $(($3 * 2))
         AWS_MAX_ATTEMPTS=2 AWS_PAGER='' AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=2 \
@@ -345,7 +347,7 @@ try_curl() {
     return 1
 }
 
-# Where the object is: sets $scheme, $host and $path. Keys and bucket hold no character that needs to be encoded.
+# Sets the object's address: $scheme, $host and $path. Keys and bucket contain no character that needs to be encoded.
 locate() {
     endpoint=${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}
     scheme=https suffix=amazonaws.com path=/$1
@@ -371,8 +373,8 @@ metadata() {
 
 ask() { curl -q --config - --silent --fail --noproxy '*' --connect-timeout 5 --max-time 10; }
 
-# The request as curl's configuration. Signature Version 4 is described in the Amazon S3 API Reference, "Signature
-# Calculations for the Authorization Header".
+# Prints the request as curl's configuration. Signature Version 4 is described in the Amazon S3 API Reference,
+# "Signature Calculations for the Authorization Header".
 signed_request() {
     access_key=$(key_field AccessKeyId) secret_key=$(key_field SecretAccessKey) session=$(key_field Token)
     time=$(date -u +%Y%m%dT%H%M%SZ)
@@ -394,13 +396,14 @@ signed_request() {
 
 key_field() { printf '%s\n' "$keys" | sed -n "s/.*\"$1\" *: *\"\\([^\"]*\\)\".*/\\1/p"; }
 
-# SHA-256 of standard input, in hexadecimal digits.
+# Prints the SHA-256 of standard input, in hexadecimal digits.
 digest() {
     sum=$(sha256sum)
     printf '%s' "${sum%% *}"
 }
 
-# hmac KEY TEXT: HMAC-SHA256 (RFC 2104). Key and result in hexadecimal digits; a key is at most one block long here.
+# hmac KEY TEXT: prints HMAC-SHA256 (RFC 2104). Key and result are in hexadecimal digits; a key is at most one block
+# long.
 hmac() {
     rest=$1 inner='' outer=''
     while [ ${#inner} -lt 256 ]; do
@@ -421,10 +424,10 @@ hmac() {
     } | digest
 }
 
-# A byte as the escape that printf knows in all shells.
+# Prints a byte as the escape that printf knows in all shells.
 octal() { printf '\\%d%d%d' $(($1 >> 6)) $(($1 >> 3 & 7)) $(($1 & 7)); }
 
-# The bytes behind such escapes: only as a format is \ooo the same in all shells, and nothing else stands in it.
+# Prints the bytes of such escapes: only in a format is \ooo the same in all shells, and the format holds nothing else.
 # shellcheck disable=SC2059
 escaped() { printf "$1"; }
 
@@ -497,7 +500,7 @@ write_settings() {
     } >"$work/50-install.toml"
 }
 
-# The agent in the package reads all settings as they will be, before anything is changed.
+# The package's own agent reads all settings as they will be, before anything is changed.
 try_settings() {
     mkdir "$work/tree" "$work/etc"
     dpkg-deb --extract "$fetched" "$work/tree" || die "$fetched cannot be unpacked. Nothing was changed"
@@ -530,7 +533,7 @@ set_hostname() {
 
 # --- Changing --------------------------------------------------------------------------------------------------------
 
-# What systemd says of the service, into $active, $result, $invocation, $job and $words.
+# Reads systemd's view of the service into $active, $result, $invocation, $job and $words.
 look() {
     active='' result='' invocation='' job='' words=''
     systemctl show --property=ActiveState,Result,InvocationID,Job,StatusText "$agent.service" >"$work/unit"
@@ -545,8 +548,8 @@ look() {
     done <"$work/unit"
 }
 
-# Keeps what there is, until the new is ready. What a run that was cut short has kept counts, not what it left behind;
-# unless that was not ready and somebody has repaired it since.
+# Keeps the old version until the new one is ready. If an earlier run was cut short, the version that it kept counts,
+# unless the service was not ready then and has been repaired since.
 keep_old() {
     if [ "$active" = active ] && [ ! -f "$cache/old/ready" ]; then
         rm -rf "$cache/old"
@@ -568,7 +571,7 @@ place_settings() {
     mv "$settings_file.new" "$settings_file"
 }
 
-# dpkg FILE: waits for whoever has dpkg's lock, which at boot is often the system's own upgrade.
+# dpkg FILE: installs, waiting for the holder of dpkg's lock, which at boot is often the system's own upgrade.
 unpack() {
     begin
     until output=$(DEBIAN_FRONTEND=noninteractive timeout "$patience" dpkg --force-confdef --force-confold --install "$1" \
@@ -582,7 +585,7 @@ unpack() {
     done
 }
 
-# Packages restart a running service themselves.
+# Restarts the service, unless the package has already done it.
 restart() {
     before=$1
     look
@@ -591,7 +594,7 @@ restart() {
     fi
 }
 
-# Ready is the service once no job is left that would restart it, and it says so.
+# Waits until the service is ready: it says so, and no job is left that would restart it.
 await_ready() {
     began=$(now)
     while :; do
@@ -656,7 +659,7 @@ not_ready() {
 systemctl status $agent, $agent check"
 }
 
-# The service was ready with the old package and settings: back to them.
+# Goes back to the old package and settings, with which the service was ready.
 roll_back() {
     if [ ! -f "$cache/old/ready" ]; then
         die "there is nothing to go back to, because the service was not ready before. Repair what is said above, run this again"
@@ -683,7 +686,7 @@ roll_back() {
 systemctl status $agent, $agent check. $cache/old holds what was there"
 }
 
-# The package stays for the day when the next one has to be taken back; older ones go.
+# Keeps the package, in case the next one has to be rolled back; removes older ones.
 finish() {
     [ "$fetched" = "$cache/$package" ] || mv "$fetched" "$cache/$package"
     for file in "$cache"/*.deb; do

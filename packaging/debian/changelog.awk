@@ -1,8 +1,8 @@
 # Turns CHANGELOG.md into the changelog of a Debian package: an entry for each version.
 #   awk -v package=NAME -v version=VERSION -v maintainer='NAME <ADDRESS>' -v date=RFC-5322 -f changelog.awk CHANGELOG.md
-# What is unreleased belongs to the version that is built, dated by its commit.
+# Unreleased changes belong to the version that is being built, dated by its commit.
 
-# The item that has been read, in lines of at most 80 characters.
+# The item that was read, in lines of at most 80 characters.
 function close_item(    words, count, i, line) {
     count = split(item, words, " ")
     for (i = 1; i <= count; i++) {

@@ -1,21 +1,21 @@
 #!/bin/bash
 # UserData of a TURN host of the sample: registers the host with turn-agent, then installs coturn on it.
-# cloud-init runs it once, at the first boot, as root; what it prints is in /var/log/cloud-init-output.log.
+# cloud-init runs it once, at the first boot, as root; its output is in /var/log/cloud-init-output.log.
 set -euo pipefail
 
 # --- To be filled in: with CloudFormation's Fn::Sub, Terraform's templatefile, or by hand ---
-bucket=bbb-sources                 # where packaging/publish has put the agents
-region=eu-central-1                # of the bucket
+bucket=bbb-sources                 # the bucket to which packaging/publish uploads the agents
+region=eu-central-1                # the bucket's region
 zone_id=Z0123456789ABCDEFGHIJ
 domain=bbb.example.org
-# Where the secret is that coturn shares with BigBlueButton, and its key in there; never the secret itself.
+# The place of the secret that coturn shares with BigBlueButton, and its key there; never the secret itself.
 turn_secret=Turn
 turn_secret_key=turnkeyvalue
 operator_email=operator@example.org
-settings=                          # of the agent, further ones: 'dns.spread=100 timeouts.register=300'
+settings=                          # further settings of the agent: 'dns.spread=100 timeouts.register=300'
 # ---
 
-# again COMMAND: mirrors, the network, the role's keys and whoever else installs at boot may need some minutes.
+# again COMMAND: mirrors, the network, the role's keys and other installations at boot may need some minutes.
 again() {
     local attempt
     for attempt in $(seq 30); do
@@ -26,7 +26,7 @@ again() {
     return 1
 }
 
-# install.sh itself has to come from somewhere before it can fetch the rest: see bbb-host.sh beside this file.
+# install.sh has to be fetched before it can fetch the rest: see bbb-host.sh beside this file.
 if ! command -v aws >/dev/null; then
     again apt-get -qq update
     if apt-cache show awscli >/dev/null 2>&1; then
@@ -38,22 +38,24 @@ if ! command -v aws >/dev/null; then
 fi
 again aws s3 cp --only-show-errors --region "$region" "s3://$bucket/agents/install.sh" /root/install.sh
 
-# Further settings, as options.
+# The further settings, as options.
 set --
 for setting in $settings; do set -- "$@" --set "$setting"; done
-# Returns when the host's name is live on every name server; the service looks after it from then on.
+# Returns when the host's name is live on every name server; from then on the service maintains it.
 sh /root/install.sh --wait 1800 --role turn --bucket "$bucket" --region "$region" --zone-id "$zone_id" --domain "$domain" \
     --hostname --set metrics.certificate=127.0.0.1:443 "$@"
 
-# The agent needs nothing of what follows. If it fails: repair it, and run this file again (/var/lib/cloud/instance/scripts/part-001).
-# coturn, with a certificate of Let's Encrypt's: ports 80 and 443 (TCP), 3478 (TCP and UDP) and 32769-65535 (UDP) have to be open.
+# The agent does not depend on the rest. If it fails: repair it, and run this file again
+# (/var/lib/cloud/instance/scripts/part-001).
+# coturn, with a certificate of Let's Encrypt: ports 80 and 443 (TCP), 3478 (TCP and UDP) and 32769-65535 (UDP) must be
+# open.
 again apt-get -qq update
 again apt-get -qq -o DPkg::Lock::Timeout=300 install -y coturn certbot
 metadata() { printf 'header = "X-aws-ec2-metadata-token: %s"' "$token" | curl -sfK - "http://169.254.169.254/latest/meta-data/$1"; }
 token=$(curl -sfX PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
 public=$(metadata public-ipv4) private=$(metadata local-ipv4)
 
-# At each renewal coturn gets what its user can read, and is started again.
+# At each renewal coturn gets copies that its user can read, and is restarted.
 install -d -o turnserver -g turnserver -m 700 /etc/turnserver
 install -d /etc/letsencrypt/renewal-hooks/deploy
 cat >/etc/letsencrypt/renewal-hooks/deploy/coturn <<'HOOK'
@@ -64,8 +66,8 @@ systemctl restart coturn
 HOOK
 chmod 755 /etc/letsencrypt/renewal-hooks/deploy/coturn
 
-# 127.0.0.1 is where turn-agent asks whether coturn is there. Nothing private is relayed to: the hosts of a fleet are reached
-# by their public addresses.
+# At 127.0.0.1 turn-agent asks whether coturn answers. Nothing is relayed to private addresses: the hosts of a fleet
+# are reached by their public ones.
 (
     umask 077
     cat >/etc/turnserver.conf <<CONF
@@ -97,7 +99,7 @@ denied-peer-ip=::1
 denied-peer-ip=fc00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 denied-peer-ip=fe80::-febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 CONF
-    # Through a pipe: on no command line.
+    # A pipe keeps the secret off every command line.
     aws secretsmanager get-secret-value --region "$region" --secret-id "$turn_secret" --query SecretString --output text |
         python3 -c 'import json, sys; print("static-auth-secret=" + json.load(sys.stdin)[sys.argv[1]])' "$turn_secret_key" \
             >>/etc/turnserver.conf
@@ -107,5 +109,5 @@ install -d /etc/systemd/system/coturn.service.d
 printf '[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n' >/etc/systemd/system/coturn.service.d/port-443.conf
 systemctl daemon-reload
 again certbot certonly --standalone --non-interactive --agree-tos --keep-until-expiring -m "$operator_email" -d "$(hostname)"
-# A certificate that was there already has not called the hook.
+# A certificate that already existed has not called the hook.
 RENEWED_LINEAGE=/etc/letsencrypt/live/$(hostname) /etc/letsencrypt/renewal-hooks/deploy/coturn
