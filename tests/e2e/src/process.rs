@@ -100,7 +100,9 @@ impl Running {
             }
         };
         let said = tokio::time::timeout(PATIENCE, said).await;
-        let said = said.unwrap_or_else(|_| panic!("the agent does not say {words:?}"));
+        let said = said.unwrap_or_else(|_| {
+            panic!("the agent does not say {words:?} {times} times; it has said:\n{}", self.complaints())
+        });
         assert!(said, "the agent ended before it said {words:?} {times} times");
     }
 

@@ -60,7 +60,9 @@ impl Agent {
 
     /// Returns a command with that environment and nothing else, so that the caller's own settings cannot get in.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        // The agent ends with the thread that starts it, even where a signal ends the whole process.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.binary);
         command.args(arguments).env_clear().envs(self.environment()).kill_on_drop(true);
         command
     }

@@ -31,6 +31,7 @@ pub use crate::route53::Propagation;
 pub use resolver::{Resolver, ResolverOptions};
 pub use socket::Transport;
 
+use crate::patience::awaited;
 use crate::route53::{DnsName, Replica, Route53, Zones};
 use lookup::{Found, Scope, lookup};
 use socket::{Question, Reply, Respond, Socket};
@@ -167,8 +168,11 @@ impl NameServers {
 
     /// Waits until the servers were asked for this name at least this often.
     pub async fn reached(&self, name: &str, times: usize) {
+        let mut queries = self.queries.subscribe();
+        let what = || format!("question {times} for {name}");
+        let came = || format!("{} questions for it", self.asked(name));
         // The sender lives in self, so waiting cannot fail.
-        let _ = self.queries.subscribe().wait_for(|queries| count(queries, name) >= times).await;
+        let _ = awaited(what, came, queries.wait_for(|queries| count(queries, name) >= times)).await;
     }
 
     /// Returns the zones as the first server knows them that answers at all.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::http::ServiceName;
+use crate::patience::awaited;
 
 /// One way in which a request can fail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,8 +82,11 @@ impl Faults {
 
     /// Waits until this many replies were held in all: their requests have been carried out.
     pub async fn held(&self, times: usize) {
+        let mut replies = self.replies.subscribe();
+        let what = || format!("reply {times} to hold back");
+        let came = || format!("{} are held", self.replies.borrow().held);
         // The sender lives in self, so waiting cannot fail.
-        let _ = self.replies.subscribe().wait_for(|replies| replies.held >= times).await;
+        let _ = awaited(what, came, replies.wait_for(|replies| replies.held >= times)).await;
     }
 
     /// Lets the first of the held replies go, up to this number.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::http::{Request, ServiceName};
+use crate::patience::awaited;
 
 /// One request that reached the cloud.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -86,8 +87,22 @@ impl Journal {
 
     /// Waits until at least `times` such requests were made.
     pub async fn reached(&self, service: ServiceName, action: &str, times: usize) {
+        let mut entries = self.entries.subscribe();
+        let what = || format!("request {times} of {service:?} {action:?}");
         // The sender lives in self, so waiting cannot fail.
-        let _ = self.entries.subscribe().wait_for(|entries| count(entries, service, action) >= times).await;
+        let _ = awaited(
+            what,
+            || self.last(),
+            entries.wait_for(|entries| count(entries, service, action) >= times),
+        )
+        .await;
+    }
+
+    /// Returns the last requests, for a test that waits in vain.
+    fn last(&self) -> String {
+        let entries = self.entries.borrow();
+        let last = entries.iter().skip(entries.len().saturating_sub(20));
+        last.map(|entry| format!("\n  {:?} {}", entry.service, entry.action)).collect()
     }
 }
 

@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod http;
 pub mod imds;
 pub mod journal;
+mod patience;
 pub mod recordings;
 pub mod redis;
 pub mod route53;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::patience::awaited;
+
 #[derive(Debug)]
 pub(super) struct Pace {
     delay: Mutex<Duration>,
@@ -35,8 +37,11 @@ impl Pace {
     }
 
     pub(super) async fn reached(&self, times: usize) {
+        let mut waiting = self.waiting.subscribe();
+        let what = || format!("request {times} between reading and committing");
+        let came = || format!("{} wait there", *self.waiting.borrow());
         // The sender lives in self, so waiting cannot fail.
-        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting >= times).await;
+        let _ = awaited(what, came, waiting.wait_for(|waiting| *waiting >= times)).await;
     }
 
     pub(super) async fn gap(&self) {
