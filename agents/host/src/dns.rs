@@ -18,7 +18,7 @@ use clients::aws::ec2::Instances;
 use clients::aws::route53::{ChangeId, Error, HostedZone, RecordSets};
 use clients::dns::authoritative::{Answer, Authorities, NameServers};
 
-/// How often a change may lose the race against somebody else's before a person should look.
+/// The number of races that a change may lose against other changes before a person should look.
 const CONFLICTS: u32 = 5;
 
 /// A zone with its two faces: the API, which writes, and the authoritative servers, which are read.
@@ -30,7 +30,7 @@ pub struct Zone<A = HostedZone, S = NameServers> {
     pub servers: Result<S, String>,
 }
 
-/// How far a name has come on its way to the authoritative servers.
+/// The progress of a name on its way to the authoritative servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Propagation {
     /// All servers answer as desired.
@@ -156,7 +156,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
                     if conflicts == CONFLICTS {
                         return Err(failed(name, &error));
                     }
-                    // Either somebody was faster, or a reply of ours was lost. Only Route 53 itself knows by now.
+                    // Either another change was faster, or the reply to ours was lost. Only Route 53 itself can tell.
                     info!("{error}; reading again");
                     source = Source::Api;
                 }
@@ -168,8 +168,8 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         }
     }
 
-    /// Sends a batch until it is not throttled any more. Nothing was changed meanwhile by it, and if somebody else has changed
-    /// something Route 53 refuses it: so nothing is read in between, which could cost further calls.
+    /// Sends a batch until it is not throttled any more. Nothing was changed meanwhile by it, and if somebody else has
+    /// changed something Route 53 refuses it: so nothing is read in between, which could cost further calls.
     async fn change(
         &self,
         name: &Name,
@@ -196,7 +196,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         }
     }
 
-    /// What DNS says is at a name, where it is to be believed and does say it.
+    /// Returns the record sets at a name as DNS shows them, where DNS answers and its answer can be trusted.
     async fn observe_free(&self, name: &Name, source: Source) -> Option<Observed> {
         let servers = self.servers.as_ref().ok().filter(|_| source == Source::Dns)?;
         let observed = NameServers::agreed(&servers.ask_all(name).await);
@@ -206,8 +206,9 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         observed
     }
 
-    /// Why what goes by the host's name, such as its entry in Scalelite, is another host's; none where it is this host's. As
-    /// long as that cannot be read nobody may touch it: an entry that stays is a smaller harm than meetings that are ended.
+    /// Why what goes by the host's name, such as its entry in Scalelite, is another host's; none where it is this
+    /// host's. As long as that cannot be read nobody may touch it: an entry that stays is a smaller harm than meetings
+    /// that are ended.
     pub async fn borne_by_another(
         &self,
         host: &Host,
@@ -303,7 +304,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         }
     }
 
-    /// What the authoritative servers say, if any of them can be asked.
+    /// Returns the answers of the authoritative servers, if any of them can be asked.
     async fn answers(&self, name: &Name) -> Option<Vec<Answer>> {
         let answers = self.servers.as_ref().ok()?.ask_all(name).await;
         answers.iter().any(|answer| answer.result.is_ok()).then_some(answers)
@@ -320,7 +321,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
     }
 }
 
-/// How far the servers are, in words; none when all answer as wanted.
+/// Says which servers do not answer as wanted; `None` when all do.
 fn behind(answers: &[Answer], wanted: impl Fn(&Observed) -> bool) -> Option<String> {
     let late = answers.iter().filter_map(|answer| match &answer.result {
         Ok(observed) if wanted(observed) => None,
@@ -342,7 +343,7 @@ async fn held_by_others(
 ) -> Result<BTreeSet<IpAddr>, Failure> {
     let mut held = BTreeSet::new();
     let own = host.addresses();
-    // What DNS says is not decided on, and what is not ours is not deleted: nobody needs to be asked.
+    // DNS alone decides nothing, and another host's record sets are not deleted: EC2 need not be asked.
     if observed.source == Source::Dns || !matches!(observed.holder(&host.instance), Holder::Me(_)) {
         return Ok(held);
     }
@@ -381,7 +382,7 @@ fn failed(name: &Name, error: &Error) -> Failure {
         .advise("check dns.zone_id and the instance role's permissions, for example with the command check")
 }
 
-/// What is said of a name that is somebody else's.
+/// Returns the failure for a name that is another host's.
 pub(crate) fn refused(name: &Name, refusal: &dns::Refusal) -> Failure {
     Failure::new(Exit::Refused, format!("{name} was left untouched"))
         .because(refusal)

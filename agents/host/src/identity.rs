@@ -51,7 +51,8 @@ impl Host {
         server_url(&self.name)
     }
 
-    /// What its name should look like when registered at `now`, in seconds since 1970. Fails without any address.
+    /// Returns the record sets that the name should have when registered at `now`, in seconds since 1970. Fails without
+    /// any address.
     pub fn desired(&self, role: Role, ttl: u32, now: u64) -> Result<Desired, Failure> {
         if self.ipv4.is_none() && self.ipv6.is_none() {
             return Err(Failure::new(Exit::Failed, format!("{} cannot be registered", self.name))

@@ -13,7 +13,7 @@ use crate::retry::Pace;
 use clients::bbb::Bbb;
 use clients::scalelite::{Error, Management, Scalelite, Update};
 
-/// How often panicking one entry is tried. Each refusal drops one meeting record of the entry (observed on Scalelite
+/// The number of tries to panic one entry. Each refusal drops one meeting record of the entry (observed on Scalelite
 /// 1.8.5), so this is also how many meetings one host may have had.
 const PANICS: u32 = 500;
 
@@ -23,13 +23,13 @@ const ROUNDS: u32 = 5;
 /// A plan that was applied to the pool.
 #[derive(Debug, PartialEq)]
 pub struct Applied {
-    /// What was done, or would be done, in words; empty when all was as desired.
+    /// The changes that were made, or would be made, in words; empty when all was as desired.
     pub done: Vec<String>,
     /// The host's entries as last read.
     pub entries: Vec<Entry>,
 }
 
-/// How much of a plan was carried out.
+/// The part of a plan that was carried out.
 enum CarriedOut {
     /// All of it.
     Whole,
@@ -54,7 +54,7 @@ pub struct Pool<'a, M = Scalelite> {
 
 /// Who knows what runs on the host: BBB.
 pub trait Meetings {
-    /// How many meetings run on the host; `None` when BBB does not say.
+    /// Returns the number of meetings on the host; `None` when BBB does not say.
     fn running(&self) -> impl Future<Output = Option<u32>>;
 }
 
@@ -124,7 +124,7 @@ impl<M: Management> Pool<'_, M> {
         plan: impl AsyncFn(&[Entry], u32) -> Vec<Action>,
         desired: &Desired,
     ) -> Result<Applied, Failure> {
-        // What went wrong last says more than that the time is over.
+        // The last failure says more than that the time is over.
         let mut last = None;
         match timeout_at(self.deadline, self.rounds(plan, desired, &mut last)).await {
             Ok(result) => result,
@@ -147,7 +147,7 @@ impl<M: Management> Pool<'_, M> {
         let mut done = Vec::new();
         let mut rounds = 0;
         loop {
-            // Somebody changes the entry as often as we do: wait, and only then look.
+            // Another client changes the entry as often as we do: wait, and only then look.
             if rounds >= ROUNDS {
                 pace.again("Scalelite", &"this host's entry does not stay as it was set").await?;
             }
@@ -248,8 +248,8 @@ impl<M: Management> Pool<'_, M> {
     }
 }
 
-/// How many meetings run on the host; `None` when BBB does not say, and when it is not asked: only superfluous entries
-/// need to know.
+/// Returns the number of meetings on the host; `None` when BBB does not say, and when it is not asked: only superfluous
+/// entries need to know.
 async fn running(bbb: &impl Meetings, entries: &[Entry]) -> Option<u32> {
     if membership::kept(entries).1.is_empty() {
         return None;

@@ -1,8 +1,8 @@
 //! The service that systemd starts: the [`engine`] with everything around it, which is signals, the control socket, the
 //! metadata service, metrics, the sweep, and systemd itself.
 //!
-//! One loop, one thread. Jobs and calls are futures in it, so that nothing is shared between threads; work that may hang
-//! is bounded or, for a spool of recordings, in a thread of its own.
+//! One loop, one thread. Jobs and calls are futures in it, so that nothing is shared between threads; work that may
+//! hang is bounded or, for a spool of recordings, in a thread of its own.
 
 mod calls;
 mod clock;
@@ -53,7 +53,7 @@ use crate::session::{Session, within};
 use crate::startup;
 use clients::systemd::{self, Notifier};
 
-/// What the service may take longer than its own patience when it stops, before systemd kills it.
+/// The time that the service may take beyond its own patience when it stops, before systemd kills it.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 
 /// Runs the service until it is told to stop.
@@ -81,8 +81,8 @@ fn prepare(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
     result
 }
 
-/// Runs the service with this session until a signal ends it; `common` is for reading the configuration again. Belongs into a
-/// span with the fields `instance_id` and `fqdn`, which it fills in.
+/// Runs the service with this session until a signal ends it; `common` is for reading the configuration again. Belongs
+/// into a span with the fields `instance_id` and `fqdn`, which it fills in.
 pub async fn run(session: Session, common: Common, signals: Signals) -> Result<Exit, Failure> {
     Service::start(session, common, signals).await?.run().await
 }
@@ -112,7 +112,7 @@ struct Service {
     /// Held as long as the service runs.
     _lock: Lock,
     listener: Listener,
-    /// How often the metadata service is asked.
+    /// The interval at which the metadata service is asked.
     every: Rc<Cell<Duration>>,
     /// Has the metadata service asked now.
     hurry: Rc<Notify>,
@@ -120,7 +120,7 @@ struct Service {
     work: FuturesUnordered<Work>,
     /// Ends this host's turns to sweep.
     sweeping: Option<Trigger>,
-    /// What is remembered from one of them to the next.
+    /// The facts that are kept from one turn to the next.
     turns: Rc<Cell<Turns>>,
     requests: Requests,
     metrics: Metrics,
@@ -128,7 +128,7 @@ struct Service {
     words: String,
     /// The trouble with each job that was logged last.
     complaints: Vec<(Job, String)>,
-    /// What the metadata service says before this host knows its own name.
+    /// The intent that the metadata service told before this host knew its own name.
     intent: Option<Intent>,
     is_known: bool,
     is_ready: bool,
@@ -184,8 +184,8 @@ impl Service {
         Ok(service)
     }
 
-    /// Waits for what the metadata service says next. Not in the loop's own select, which would break off a reading whenever
-    /// something else happens.
+    /// Waits for what the metadata service says next. Not in the loop's own select, which would break off a reading
+    /// whenever something else happens.
     fn watch(&mut self, watch: Watch) {
         self.work.push(Box::pin(async move {
             let (watch, intent) = watch.next().await;
@@ -311,7 +311,7 @@ impl Service {
         }
     }
 
-    /// What went wrong is logged once, and again when it is something else.
+    /// Logs trouble once, and again when it changes.
     fn complain(&mut self, job: Job, trouble: Option<&Trouble>) {
         let said = |words: &String| self.complaints.contains(&(job, words.clone()));
         match trouble {

@@ -9,7 +9,8 @@ use crate::control::{self, Lock, Request};
 use crate::report::{Exit, Failure, say};
 use crate::session::{Session, within};
 
-/// How much longer than the work itself may take the service is listened to, so that it can still say why it failed.
+/// The time for which the service is listened to beyond the time of the work itself, so that it can still say why it
+/// failed.
 const LISTEN_ON: Duration = Duration::from_secs(5);
 
 /// Who does the work.
@@ -29,7 +30,7 @@ pub async fn register(session: &Session, options: register::Options) -> Result<E
     }
     match turn(session, &request, deadline).await? {
         Turn::Own(_lock) => register::register(session, options, deadline).await,
-        // The service goes on before all servers have the name; whoever asked for that looks at them itself.
+        // The service goes on before all servers have the name; a command that asked for that looks at them itself.
         Turn::Served(exit @ (Exit::Done | Exit::WaitingForBbb)) if options.wait => {
             register::wait(session, deadline).await.map(|()| exit)
         }

@@ -11,7 +11,7 @@ use crate::membership::Pool;
 use crate::report::{self, Exit, Failure, Said, say};
 use crate::session::{Session, scalelite_url, within};
 
-/// What `deregister` is asked for.
+/// The options of `deregister`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Only one half.

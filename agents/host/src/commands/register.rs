@@ -15,7 +15,7 @@ use crate::session::{Session, now, within};
 use clients::aws::route53::ChangeId;
 use clients::bbb::{Bbb, Installation};
 
-/// What `register` is asked for.
+/// The options of `register`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Only one half.
@@ -26,8 +26,8 @@ pub struct Options {
     pub dry_run: bool,
 }
 
-/// Registers the host. Doing it again changes nothing. A name that is not live everywhere in time does not keep the host
-/// from joining: one dead name server would keep a whole fleet out.
+/// Registers the host. Doing it again changes nothing. A name that is not live everywhere in time does not keep the
+/// host from joining: one dead name server would keep a whole fleet out.
 ///
 /// Its caller has the lock, or only looks; `deadline` is for all of it.
 pub async fn register(session: &Session, options: Options, deadline: Instant) -> Result<Exit, Failure> {

@@ -13,14 +13,14 @@ use crate::report::Failure;
 use clients::aws::autoscaling::{self, AutoScaling, Membership};
 use clients::bbb::{Bbb, Installation, Meeting, NotReady};
 
-/// How long one call may take.
+/// The longest time for one call.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who speaks in a meeting.
 const SPEAKER: &str = "System";
 
-/// Makes one call, and returns the events that come of it. A count that finds BBB's settings changed since the entry was
-/// last looked after also orders a look at everything.
+/// Makes one call, and returns the events that come of it. A count that finds BBB's settings changed since the entry
+/// was last looked after also orders a look at everything.
 pub(super) async fn make(shared: &Shared, call: Call) -> Vec<Event> {
     match call {
         Call::Count => count(shared).await,
@@ -105,11 +105,11 @@ async fn count(shared: &Shared) -> Vec<Event> {
     vec![counted, Event::Ordered(Order::Check)]
 }
 
-/// What goes on on the host, as it was found out.
+/// The meetings and recordings on the host, as they were counted.
 pub(super) struct Tally {
     /// The meetings on this host: none before BBB is installed.
     meetings: Result<Vec<Meeting>, String>,
-    /// How many recordings still have to leave, and what a person should know about them.
+    /// The number of recordings that still have to leave, and a remark for people.
     recordings: Result<(Recordings, Option<String>), String>,
     /// BBB's settings, where they could be read.
     installation: Option<Installation>,
@@ -254,7 +254,7 @@ async fn change(shared: &Shared, call: Call) -> Result<(), String> {
         }
     });
     match sent.await.map_err(|failure| headline(&failure))? {
-        // It ended by itself, or somebody else has completed it.
+        // The lifecycle action ended by itself, or someone else has completed it.
         Outcome::Ran(Err(error)) if error.is_gone() => {
             info!(action = action(call), "{error}");
             Ok(())

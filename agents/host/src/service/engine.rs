@@ -50,15 +50,15 @@ pub enum Effect {
 pub struct Finished {
     /// The job.
     pub job: Job,
-    /// How long it took.
+    /// The time that it took.
     pub took: Duration,
-    /// How long it was allowed to take.
+    /// The time that it was allowed to take.
     pub patience: Duration,
     /// Why it was not done.
     pub trouble: Option<Trouble>,
     /// The exit code of the command by hand, where trying again will not help.
     pub lasting: Option<Exit>,
-    /// What it has changed.
+    /// The changes that it has made, in words.
     pub lines: Vec<String>,
 }
 

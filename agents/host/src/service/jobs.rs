@@ -1,5 +1,5 @@
-//! Carries out the state machine's jobs: each is observe, plan, execute, report, once. The loops are the same over the real
-//! services and over those of a simulation: see [`World`].
+//! Carries out the state machine's jobs: each is observe, plan, execute, report, once. The loops are the same over the
+//! real services and over those of a simulation: see [`World`].
 
 use std::future::Future;
 use std::rc::Rc;
@@ -28,35 +28,35 @@ use clients::bbb::Installation;
 use clients::dns::authoritative::Authorities;
 use clients::scalelite::Management;
 
-/// How long one attempt may take: then its trouble is told, and the state machine decides when to try again.
+/// The longest time for one attempt. Then its trouble is reported, and the state machine decides when to try again.
 pub const ATTEMPT: Duration = Duration::from_secs(15);
 
-/// How long one attempt to leave may take: every meeting that has to be ended takes its time.
+/// The longest time for one attempt to leave: every meeting that has to be ended takes its time.
 pub const LEAVE: Duration = Duration::from_secs(60);
 
-/// How much longer than its attempt may take a call can hang: less than the state machine waits for its last words.
+/// The time for which a call may hang beyond its attempt: less than the state machine waits for the attempt's result.
 const HANGS: Duration = Duration::from_millis(500);
 
 /// The same for all other attempts, which nobody waits for: whatever can give up by itself has done so by then.
 const HANGS_LONG: Duration = Duration::from_secs(30);
 
-/// How long the metadata service may take to say who a host is that is known already.
+/// The longest time for the metadata service to identify a host that is known already.
 const METADATA: Duration = Duration::from_secs(2);
 
-/// What the settings want of this host.
+/// The wishes of the settings for this host.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// What kind of host it is.
+    /// The role of the host.
     pub role: Role,
     /// The time to live of its record sets, in seconds.
     pub ttl: u32,
     /// Whether records are read through the API alone.
     pub reads_api: bool,
-    /// How its entry in Scalelite should look, if it has one.
+    /// The desired entry in Scalelite, if the host has one.
     pub entry: Option<membership::Desired>,
 }
 
-/// What the jobs ask and change: the services, as this host reaches them, and what was found out before.
+/// The world of the jobs: the services as this host reaches them, and the facts that were found out before.
 pub trait World {
     /// Route 53's API.
     type Api: RecordSets;
@@ -69,10 +69,10 @@ pub trait World {
     /// EC2 in the host's region.
     type Ec2: Instances;
 
-    /// What the settings want.
+    /// Returns the wishes of the settings.
     fn wanted(&self) -> Wanted;
 
-    /// How far the host is with its name.
+    /// Returns the progress of the host's name.
     fn registration(&self) -> &Registration;
 
     /// Who this host is now, by the metadata service.
@@ -113,14 +113,14 @@ pub trait World {
     fn leaves_alone(&self, words: &str);
 }
 
-/// How a job ended.
+/// The result of a job.
 #[derive(Debug)]
 pub struct Report {
-    /// What it found, or why it did not do it.
+    /// The finding, or the trouble that kept the job from being done.
     pub found: Result<Found, Trouble>,
-    /// How a command by hand would end, where trying again will not help.
+    /// The exit code of the command by hand, where trying again will not help.
     pub lasting: Option<Exit>,
-    /// What it has changed, for people who wait for it.
+    /// The changes that it has made, for people who wait for it.
     pub lines: Vec<String>,
 }
 
@@ -155,7 +155,7 @@ pub async fn run<W: World>(
     Report { found, lasting: exit.filter(|_| lasts), lines: attempt.lines }
 }
 
-/// What kind of trouble a failure is.
+/// Returns the kind of trouble that a failure is.
 fn trouble(failure: &Failure) -> Trouble {
     let kind = match (failure.turn(), failure.exit) {
         (Some(wait), _) => TroubleKind::Turn(wait),
@@ -194,8 +194,8 @@ impl<W: World> Attempt<'_, W> {
         }
     }
 
-    /// Who this host is now. What takes it out does not need its present addresses, and must not wait for a metadata service
-    /// that does not answer.
+    /// Who this host is now. What takes it out does not need its present addresses, and must not wait for a metadata
+    /// service that does not answer.
     async fn host(&self, job: Job) -> Result<Host, Failure> {
         if matches!(job, Job::Name | Job::Join | Job::Keep) {
             return self.world.host(self.deadline).await;
@@ -287,7 +287,7 @@ impl<W: World> Attempt<'_, W> {
         let mut queued = Queued::again_and_again(self.deadline, registration.queue());
         let named = zone.register(desired, registration.source(), &self.executor, &mut queued).await;
         registration.keep_queue(queued.into_queue());
-        // What goes by the name is this host's own from now on, or no longer.
+        // From now on the entry under the name is known to be this host's, or not to be.
         match &named {
             Ok(_) => registration.named(true),
             Err(failure) if failure.exit == Exit::Refused => registration.named(false),
@@ -345,7 +345,7 @@ impl<W: World> Attempt<'_, W> {
             return Ok(Found::Done);
         };
         let url = self.world.url(host).await?;
-        // Only whoever adds or updates an entry needs BBB's secret.
+        // Only adding or updating an entry needs BBB's secret.
         let secret = SecretString::default();
         let pool = self.pool(&scalelite, &url, &secret);
         let applied = match job {
@@ -392,7 +392,8 @@ impl<W: World> Attempt<'_, W> {
         Ok(said.news())
     }
 
-    /// Whose the entry under the host's name is, if it is another host's. Not asked where this service has had the name.
+    /// Whose the entry under the host's name is, if it is another host's. Not asked where this service has had the
+    /// name.
     async fn borne_by_another(&self, host: &Host) -> Result<Option<dns::Refusal>, Failure> {
         if self.world.wanted().entry.is_none() || self.world.registration().is_named() {
             return Ok(None);

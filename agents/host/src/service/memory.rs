@@ -1,4 +1,4 @@
-//! What the service remembers of this boot: a few words in a file that a boot removes, because its directory is in /run.
+//! The memory of this boot: a few words in a file that a boot removes, because its directory is in /run.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ fn file(directory: &Path) -> PathBuf {
     directory.join("memory")
 }
 
-/// What was remembered; nothing where no file is, or one that says something else.
+/// Reads the memory; there is none without a file, or with one that says something else.
 pub(super) fn read(directory: &Path) -> (Memory, Option<Window>) {
     parse(&fs::read_to_string(file(directory)).unwrap_or_default()).unwrap_or_default()
 }
@@ -38,7 +38,7 @@ pub(super) fn write(directory: &Path, memory: Memory, window: Option<Window>) ->
 /// Reads `WORD`, or `WORD SINCE DEADLINE` with seconds since the boot.
 fn parse(text: &str) -> Option<(Memory, Option<Window>)> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    // What is longer than a century was not written by this service, and would overflow where it is added to.
+    // A time of more than a century was not written by this service, and would overflow in a sum.
     let seconds = |text: &str| text.parse().ok().map(|seconds: u32| Duration::from_secs(seconds.into()));
     let (word, window) = match words.as_slice() {
         [word] => (word, None),

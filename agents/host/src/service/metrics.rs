@@ -1,8 +1,8 @@
-//! Tells CloudWatch in figures how the host stands: at each interval, and at once when a drain has ended at its deadline or the
-//! host has left.
+//! Tells CloudWatch in figures how the host stands: at each interval, and at once when a drain has ended at its
+//! deadline or the host has left.
 //!
-//! Nothing else waits for this or changes because of it. It looks at the state machine and tells it nothing; what could not be
-//! sent is dropped, and an interval later there is something newer. A service that ends sends nothing more.
+//! Nothing else waits for this or changes because of it. It looks at the state machine and tells it nothing; what could
+//! not be sent is dropped, and an interval later there is something newer. A service that ends sends nothing more.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,15 +23,15 @@ use clients::aws::cloudwatch;
 use clients::certificate;
 use clients::coturn;
 
-/// How long CloudWatch may take for an answer.
+/// The longest time for an answer of CloudWatch.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long it may take in all, when the host may be gone soon.
+/// The longest time for the whole message when the host may be gone soon.
 const URGENT: Duration = Duration::from_secs(2);
-/// How long the host's own server may take to show its certificate.
+/// The longest time for the host's own server to show its certificate.
 const GREETING: Duration = Duration::from_secs(2);
-/// How long a certificate that was seen is not looked at again.
+/// The time for which a certificate that was seen is not looked at again.
 const SEEN: Duration = Duration::from_secs(3600);
-/// How long Auto Scaling is not asked again for the host's group, when it did not say.
+/// The time for which Auto Scaling is not asked again after it did not name the host's group.
 const UNANSWERED: Duration = Duration::from_secs(600);
 
 /// When and what is told, and what became of it.
@@ -51,7 +51,7 @@ pub(super) struct Metrics {
     failure: Option<Dropped>,
 }
 
-/// What became of one message.
+/// The result of sending one message.
 #[derive(Debug)]
 pub(super) struct Sent {
     urgent: bool,
@@ -203,7 +203,7 @@ struct Message {
 }
 
 impl Message {
-    /// What goes on on the host.
+    /// Collects the findings about the host.
     async fn findings(&self) -> Findings {
         let (figures, certificate, coturn) = tokio::join!(self.figures(), self.certificate(), self.coturn());
         let Figures { meetings, recordings } = figures;
@@ -219,7 +219,7 @@ impl Message {
         since.get().map(|since| since.elapsed())
     }
 
-    /// What was counted within the last interval; counted now, if nothing was.
+    /// Returns the counts of the last interval, and counts now if there are none.
     async fn figures(&self) -> Figures {
         let nothing = || Figures { meetings: None, recordings: None };
         if !self.counts || self.shared.session.settings.bbb.is_none() {
@@ -324,7 +324,7 @@ impl Message {
     }
 }
 
-/// What is not known is left out; why is for whoever looks closely.
+/// Leaves an unknown value out; the debug log says why.
 fn debug_none<T>(why: &dyn std::fmt::Display) -> Option<T> {
     debug!("left out of the metrics: {why}");
     None

@@ -1,4 +1,4 @@
-//! What the settings mean for the state machine.
+//! The policy of the state machine, from the settings.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use plan::lifecycle::Policy;
 
 use crate::config::settings::Settings;
 
-/// How often at most a name is checked through Route 53's API.
+/// The shortest interval between checks of a name through Route 53's API.
 const API_INTERVAL: Duration = Duration::from_secs(900);
 
 /// The policy that follows from the settings.
@@ -37,8 +37,8 @@ pub(super) fn of(settings: &Settings) -> Policy {
     }
 }
 
-/// The setting, if there is one, that would move a registered host elsewhere: with it the service could no longer undo what
-/// it has registered.
+/// The setting, if there is one, that would move a registered host elsewhere: with it the service could no longer undo
+/// what it has registered.
 pub(super) fn moved(old: &Settings, new: &Settings) -> Option<&'static str> {
     let url = |settings: &Settings| settings.scalelite.as_ref().map(|scalelite| scalelite.url.clone());
     let moved = [

@@ -1,5 +1,5 @@
-//! How far the host is with its name, as far as one service knows: what it has sent, whose the name is, and when it may ask
-//! Route 53 the next thing.
+//! The progress of the host's name, as far as one service knows: what it has sent, whose the name is, and when it may
+//! ask Route 53 the next thing.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -16,8 +16,8 @@ const ASK_AFTER: Duration = Duration::from_secs(30);
 /// ... and all within this time: until then [`PROPAGATION`] is not over.
 const ASK_WITHIN: Duration = Duration::from_secs(80);
 
-/// How long Route 53's servers are waited for before the name is read as if nothing were known of it. A change usually takes
-/// 60 seconds (facts/aws.md).
+/// The time for which Route 53's servers are waited for, before the name is read as if nothing were known of it. A
+/// change usually takes 60 seconds (facts/aws.md).
 const PROPAGATION: Duration = Duration::from_secs(120);
 
 /// See the module.
@@ -34,7 +34,7 @@ pub struct Registration {
     queue: RefCell<Queue>,
 }
 
-/// What Route 53's servers are expected to answer soon.
+/// The record sets that Route 53's servers are expected to answer with soon.
 #[derive(Debug)]
 struct Awaited {
     since: Instant,
@@ -47,8 +47,8 @@ struct Awaited {
 }
 
 impl Registration {
-    /// Of a service that begins, with this memory of the boot, on one of many hosts that spread their first calls over this
-    /// time.
+    /// Of a service that begins, with this memory of the boot, on one of many hosts that spread their first calls over
+    /// this time.
     pub fn new(spread: Duration, memory: Memory) -> Self {
         let registration = Self {
             spread,
@@ -74,8 +74,8 @@ impl Registration {
         }
     }
 
-    /// Whether exactly this is on its way to Route 53's servers. To look at them again costs nothing; to register again would
-    /// cost a call, which Route 53 refuses because it has the change already, and another to see that.
+    /// Whether exactly this is on its way to Route 53's servers. To look at them again costs nothing; to register again
+    /// would cost a call, which Route 53 refuses because it has the change already, and another to see that.
     pub(super) fn is_awaited(&self, desired: &Desired) -> bool {
         let same = |former: &Desired| {
             (&former.name, former.ttl, former.addresses())
@@ -127,7 +127,7 @@ impl Registration {
         self.named.get()
     }
 
-    /// That it is, or that the name turned out to be somebody else's.
+    /// Notes that the name is this host's, or that it turned out to be another host's.
     pub(super) fn named(&self, is_own: bool) {
         self.named.set(is_own);
     }

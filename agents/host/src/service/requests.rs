@@ -24,11 +24,11 @@ struct Waiting {
     until: Instant,
     words: String,
     refused: Option<String>,
-    /// What was tried for this order and will fail again, with the exit code that the command alone would have ended with.
+    /// The failure of this order that will come again, with the exit code of the command alone.
     failed: Option<(Exit, String)>,
 }
 
-/// How a wait ends.
+/// The end of a wait.
 enum End {
     Well(String),
     Badly(Exit, String),
@@ -83,8 +83,8 @@ impl Requests {
         }
     }
 
-    /// What was tried will fail again. Nobody has to wait for that until the time is over, and the service tries again all
-    /// the same.
+    /// Notes a failure that will come again. Nobody has to wait for it until the time is over, and the service tries
+    /// again all the same.
     pub(super) fn failed(&mut self, exit: Exit, words: &str) {
         for waiting in &mut self.0 {
             waiting.failed = Some((exit, words.to_owned()));
@@ -98,7 +98,7 @@ impl Requests {
         }
     }
 
-    /// When somebody has waited long enough.
+    /// Returns the next time at which a person has waited long enough.
     pub(super) fn wake(&self) -> Option<Instant> {
         let now = Instant::now();
         self.0.iter().flat_map(|waiting| [waiting.bbb, waiting.until]).filter(|time| *time > now).min()
@@ -146,7 +146,7 @@ impl Waiting {
         if let Some(why) = &self.refused {
             return Some(End::Badly(Exit::Refused, format!("{}: {why}", self.request.name())));
         }
-        // Whoever waits still is told when the service has done what its stop demands.
+        // People who still wait are told when the service has done what its stop demands.
         if matches!(machine.state(), State::Stopping(_) | State::Ended) {
             return None;
         }
@@ -161,7 +161,7 @@ impl Waiting {
         end.or_else(|| over.then(|| End::Badly(Exit::TryAgain, format!("the service goes on: {words}"))))
     }
 
-    /// How it ends when what it waits for has failed for good.
+    /// Returns the end of the wait when its order has failed for good.
     fn given_up(&self, machine: &Machine) -> Option<End> {
         let (exit, words) = self.failed.as_ref()?;
         let exit = match machine.state() {
@@ -217,7 +217,7 @@ fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
     }
 }
 
-/// How the service stands, for `status`.
+/// Returns the service's state for `status`.
 fn standing(machine: &Machine, metrics: &Metrics, now: Moment) -> ServiceState {
     let before = |moment: Moment| unix_now().saturating_sub(now.saturating_sub(moment).as_secs());
     let deadline = match machine.state() {

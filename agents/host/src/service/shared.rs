@@ -1,4 +1,4 @@
-//! What the service's jobs and calls share.
+//! The facts and clients that the service's jobs and calls share.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -47,26 +47,26 @@ pub(super) struct Shared {
     settings: RefCell<Option<(Looks, Installation)>>,
     /// The zone's authoritative servers: when and what was found.
     servers: RefCell<Option<(Instant, NameServers)>>,
-    /// How far the host is with its name.
+    /// The progress of the host's name.
     pub(super) registration: Registration,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
-    /// What goes on on the host, when it was counted last.
+    /// The last count of meetings and recordings, with its time.
     figures: RefCell<Option<(Instant, Figures)>>,
-    /// What the metrics need again and again.
+    /// The facts that the metrics need again and again.
     pub(super) known: Known,
     /// Why each kind of call failed last, as it was told.
     complaints: RefCell<BTreeMap<&'static str, String>>,
 }
 
-/// What goes on on the host, in figures; what is not known is `None`.
+/// The counts of meetings and recordings; an unknown one is `None`.
 #[derive(Clone, Debug)]
 pub(super) struct Figures {
     pub(super) meetings: Option<Vec<metrics::Meeting>>,
     pub(super) recordings: Option<metrics::Recordings>,
 }
 
-/// What the metrics found out once and report again and again.
+/// The facts that the metrics found out once and report again and again.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// When the certificate ends, in seconds since 1970, and when it was seen.
@@ -77,7 +77,7 @@ pub(super) struct Known {
     pub(super) silent: Cell<Option<Instant>>,
 }
 
-/// What tells whether a file has changed: device, inode, size, and when it was changed.
+/// The marks by which a change of a file is noticed: device, inode, size, time of the change.
 type Looks = (FileLooks, FileLooks);
 type FileLooks = (u64, u64, u64, i64, i64);
 
@@ -86,12 +86,12 @@ fn look(path: &Path) -> Option<FileLooks> {
     Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
-/// How long what was found out is used without asking again: a steady host asks nobody every minute.
+/// The time for which a finding is used without asking again: a steady host asks nobody every minute.
 const FRESH: Duration = Duration::from_secs(3600);
 
 impl Shared {
-    /// What goes on with another configuration: the host and its name are the same. Who still asks for the hook with the
-    /// former one tells both.
+    /// What goes on with another configuration: the host and its name are the same. Who still asks for the hook with
+    /// the former one tells both.
     pub(super) fn after(former: &Self, session: Session) -> Self {
         let registration = Registration::after(&former.registration, session.settings.dns.spread);
         let hook = Rc::clone(&former.hook);
@@ -129,7 +129,8 @@ impl Shared {
         self.host.get().ok_or_else(|| Failure::new(Exit::TryAgain, "who this host is is not known yet"))
     }
 
-    /// Why this kind of call failed, if it did and has not been told so already: what is tried again and again is told once.
+    /// Why this kind of call failed, if it did and has not been told so already: what is tried again and again is told
+    /// once.
     pub(super) fn news<'a>(&self, action: &'static str, why: Option<&'a String>) -> Option<&'a str> {
         let mut complaints = self.complaints.borrow_mut();
         let former = match why {
@@ -139,12 +140,12 @@ impl Shared {
         why.filter(|why| former.as_ref() != Some(why)).map(String::as_str)
     }
 
-    /// What goes on on the host was counted.
+    /// Keeps a count of meetings and recordings.
     pub(super) fn counted(&self, figures: Figures) {
         self.figures.replace(Some((Instant::now(), figures)));
     }
 
-    /// What was counted at most so long ago.
+    /// Returns the last count if it is not older than this.
     pub(super) fn figures(&self, age: Duration) -> Option<Figures> {
         let figures = self.figures.borrow();
         figures.as_ref().filter(|(at, _)| at.elapsed() <= age).map(|(_, figures)| figures.clone())
@@ -155,8 +156,8 @@ impl Shared {
         self.url.borrow().is_some()
     }
 
-    /// What BBB's settings on this host say. They are read again only when their files look otherwise: where the agent may
-    /// not read them itself, each reading is a process.
+    /// Returns BBB's settings on this host. They are read again only when their files look otherwise: where the agent
+    /// may not read them itself, each reading is a process.
     pub(super) async fn installation(&self, host: &Host) -> Option<Result<Installation, NotReady>> {
         let looks = self
             .session
@@ -216,8 +217,8 @@ impl World for Shared {
         Self::host(self).cloned()
     }
 
-    // Its servers are found once an hour; when that fails, the former ones are asked: without any, Route 53's API would be,
-    // by all hosts at once.
+    // Its servers are found once an hour; when that fails, the former ones are asked: without any, Route 53's API would
+    // be, by all hosts at once.
     async fn zone(&self, host: &Host) -> Result<Zone, Failure> {
         let known = self.servers.borrow().clone();
         if let Some((_, servers)) = known.as_ref().filter(|(found, _)| found.elapsed() < FRESH) {

@@ -13,13 +13,13 @@ use super::clock::Started;
 use crate::session;
 use clients::imds::{self, Imds};
 
-/// What comes with long notice is asked for so often.
+/// The interval for news that come with long notice.
 const SLOW: Duration = Duration::from_secs(30);
 
 /// Reads it at intervals and tells what has changed.
 pub(super) struct Watch {
     imds: Imds,
-    /// How often; the service changes it when its configuration is read again.
+    /// The interval; the service changes it when its configuration is read again.
     every: Rc<Cell<Duration>>,
     /// The service wants all of it to be read now.
     hurry: Rc<Notify>,
@@ -29,11 +29,11 @@ pub(super) struct Watch {
     /// When they are to begin, in seconds since 1970.
     spot: Option<u64>,
     maintenance: Option<u64>,
-    /// What was read last; a key that cannot be read keeps what it said before.
+    /// The intent that was read last; a key that cannot be read keeps its last value.
     intent: Intent,
     /// Whether the group's intention was read at all.
     known: bool,
-    /// What was told last.
+    /// The intent that was told last.
     told: Option<Intent>,
     unknown: Option<String>,
     failing: bool,

@@ -1,5 +1,5 @@
-//! What EC2 is asked about instances, region by region. A region that cannot be asked proves nothing; of the own one that is
-//! trouble.
+//! What EC2 is asked about instances, region by region. A region that cannot be asked proves nothing; of the own one
+//! that is trouble.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::retry::Pace;
 use crate::session::within;
 use clients::aws::ec2::{self, Instances};
 
-/// How long a region that is not the host's own may take: there may be none of that name, and then nobody answers.
+/// The longest time for a region that is not the host's own: there may be none of that name, and then nobody answers.
 const ELSEWHERE: Duration = Duration::from_secs(20);
 
 impl<W: World> Sweep<'_, W> {
