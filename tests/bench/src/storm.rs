@@ -58,7 +58,7 @@ impl Options {
     }
 }
 
-/// What `dns.spread` should be for so many hosts, as the README says, in seconds.
+/// Returns the `dns.spread` in seconds that docs/install.md recommends for so many hosts.
 pub fn recommended(hosts: u16, quota: BucketSize) -> u64 {
     if u32::from(hosts) <= quota.capacity {
         return 0;

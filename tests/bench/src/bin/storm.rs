@@ -25,7 +25,7 @@ struct Arguments {
     /// How long Route 53 processes a change, in milliseconds: another one is refused meanwhile
     #[arg(long, default_value_t = 3)]
     processing: u64,
-    /// dns.spread in seconds; by default what the README recommends for so many hosts
+    /// dns.spread in seconds; by default what docs/install.md recommends for so many hosts
     #[arg(long)]
     spread: Option<u64>,
     /// How many of the hosts are processes of `bbb-agent register --wait`, which waits for no turn (default: 8, but no more
