@@ -10,7 +10,7 @@
 #     --prefix PREFIX               where the releases are in the bucket: agents
 #     --region REGION               the bucket's region: that of this instance
 #     --public-key KEY              a minisign key (RW...): the release has to be signed with it
-#     --hostname                    gives this host the name that it will have in DNS
+#     --hostname                    gives this host the name that it will have in DNS: at most 64 characters
 #     --wait SECONDS                how long to wait, for each thing that may not be there yet: 300
 #
 # Fetches SHA256SUMS and the package, verifies both, writes /etc/AGENT/config.d/50-install.toml, installs the package,
@@ -28,7 +28,7 @@ LC_ALL=C
 export LC_ALL
 
 agent='' bucket='' zone='' domain='' url='' secret='' settings='' version=latest prefix=agents public_key=''
-hostname='' patience=300 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
+hostname='' longest=64 patience=300 suffix='' region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
 newline='
 '
 
@@ -180,6 +180,29 @@ validate() {
         *[!A-Za-z0-9+/=]* | [!R]* | R[!W]*) usage "--public-key: not a minisign key: it begins with RW" ;;
     esac
     validate_scalelite
+    validate_hostname
+}
+
+# With the agent's own template the name is known but for the instance's 17 digits, so it is refused before anything is
+# fetched. Where settings may have another template, the agent tells the name: see try_settings.
+validate_hostname() {
+    [ -n "$hostname" ] && [ ! -d "/etc/$agent" ] || return 0
+    case "$newline$settings" in
+        *"${newline}dns.hostname = "* | *"${newline}dns.name = "*) return 0 ;;
+    esac
+    case $agent in
+        bbb-agent) name=vc-0123456789abcdef0.$domain ;;
+        turn-agent) name=tu-0123456789abcdef0.$domain ;;
+    esac
+    [ "${#name}" -le "$longest" ] || usage "--hostname: $(too_long "$name")"
+}
+
+# Linux allows a host 64 characters (HOST_NAME_MAX), DNS allows 253.
+too_long() {
+    label=${1%%.*}
+    printf '%s has %s characters (%s before the first dot, the dot, %s after it), and Linux allows %s in the name of a host: ' \
+        "$1" "${#1}" "${#label}" "$((${#1} - ${#label} - 1))" "$longest"
+    printf 'choose a shorter domain or dns.hostname, or leave --hostname out'
 }
 
 validate_scalelite() {
@@ -327,7 +350,7 @@ try_curl() {
         reason="the metadata service has no keys for the role $role"
         return 1
     }
-    locate "$1"
+    locate "$1" || return 1
     failed=0
     status=$(signed_request | (
         ulimit -f $(($3 * 2))
@@ -350,8 +373,8 @@ try_curl() {
 # Sets the object's address: $scheme, $host and $path. Keys and bucket contain no character that needs to be encoded.
 locate() {
     endpoint=${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}
-    scheme=https suffix=amazonaws.com path=/$1
-    case $region in cn-*) suffix=amazonaws.com.cn ;; esac
+    scheme=https path=/$1
+    [ -n "$endpoint$suffix" ] || find_suffix || return 1
     case $endpoint/$bucket in
         /*.*) host=s3.$region.$suffix path=/$bucket/$1 ;; # a name with dots in it is in no certificate
         /*) host=$bucket.s3.$region.$suffix ;;
@@ -359,6 +382,21 @@ locate() {
             endpoint=${endpoint%/}
             scheme=${endpoint%%://*} host=${endpoint#*://} path=/$bucket/$1
             ;;
+    esac
+}
+
+# Sets the domain of AWS's services, which differs between partitions: amazonaws.com, amazonaws.com.cn, amazonaws.eu.
+find_suffix() {
+    found=$(metadata services/domain) || {
+        reason="the metadata service does not say the domain of AWS's services (services/domain)"
+        return 1
+    }
+    # The keys' signature goes to this host, so only a domain is taken, and the answer is not repeated.
+    reason="the metadata service's answer to services/domain is not a domain"
+    case $found in
+        *[!A-Za-z0-9.-]* | [.-]* | *[.-] | *..* | *.-* | *-.*) return 1 ;;
+        *.*) suffix=$found ;;
+        *) return 1 ;;
     esac
 }
 
@@ -513,7 +551,10 @@ try_settings() {
         2>"$work/complaint") || code=$?
     complaint=$(sed "s|$work/etc/|/etc/$agent/|g" "$work/complaint")
     case $code in
-        0) say "this host's name is $name" ;;
+        0)
+            say "this host's name is $name"
+            [ -z "$hostname" ] || [ "${#name}" -le "$longest" ] || die "--hostname: $(too_long "$name"). Nothing was changed"
+            ;;
         2) die "$agent $version does not accept the settings. Nothing was changed. It says:
 $complaint" ;;
         *)

@@ -71,8 +71,8 @@ pub(crate) enum Command {
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing
     ///
-    /// Checks whether the caller can reach and use the metadata service, Route 53, the name servers, EC2, BBB and
-    /// Scalelite. Does not check Auto Scaling, CloudWatch and recordings. The exit code is 1 when a check fails.
+    /// Tries the metadata service, Route 53, the name servers, EC2, Auto Scaling, BBB and Scalelite, but not CloudWatch.
+    /// The exit code is 1 when a check fails.
     Check,
     /// Internal: write the parts of BBB's property files that the agent needs, BBB's secret included, to a socket or a
     /// pipe

@@ -3,8 +3,10 @@
 pub mod answer;
 pub mod checksum;
 pub(crate) mod envelope;
+mod error;
 mod files;
 mod installation;
+mod meetings;
 pub mod properties;
 pub mod reader;
 pub mod recordings;
@@ -12,10 +14,13 @@ pub mod recordings;
 use secrecy::SecretString;
 
 pub use self::checksum::Algorithm;
+pub(crate) use self::checksum::query;
+pub use self::error::Error;
 pub use self::installation::{Installation, NotReady, PropertyFiles, read_installation};
+pub use self::meetings::{Meeting, Meetings};
 
 use self::answer::Answer;
-use crate::http::exchange;
+use crate::http::exchange::{self, Failure, Reply};
 
 /// A client for the API of one BBB host. It neither waits nor retries: callers observe again.
 #[derive(Clone, Debug)]
@@ -35,118 +40,10 @@ pub struct Version {
     pub bbb: Option<String>,
 }
 
-/// A meeting that runs on the host. The agent deliberately does not read its name and its passwords.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meeting {
-    /// The external id, as front ends use it.
-    pub id: String,
-    /// Everyone in it, moderators included.
-    pub participants: u32,
-    /// Participants with a microphone, if BBB says so.
-    pub voices: Option<u32>,
-    /// Cameras that are on, if BBB says so.
-    pub videos: Option<u32>,
-    /// Whether it is a breakout room, which ends with its parent meeting at the latest.
-    pub breakout: bool,
-}
-
+/// The name of the call that [`Bbb::meetings`] makes.
+const LIST: &str = "getMeetings";
 /// The name of the call that [`Bbb::send_chat_message`] makes.
 const CHAT: &str = "sendChatMessage";
-
-/// A call to the BBB API that failed. No text here holds a secret, a checksum, a meeting's name or a chat message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// BBB is not up (yet): nothing listens, or nginx answers in its place.
-    #[error("BigBlueButton at {api} is not ready: {words}")]
-    NotReady {
-        /// The API's address.
-        api: String,
-        /// The cause.
-        words: String,
-    },
-    /// The server's certificate is not trusted or is for another name; nothing was sent.
-    #[error("BigBlueButton at {api} cannot be asked: {words}")]
-    Distrusted {
-        /// The API's address.
-        api: String,
-        /// The defect of the certificate.
-        words: String,
-    },
-    /// BBB refused the call.
-    #[error("BigBlueButton at {api} refused {call}: {message} ({key}){}", hint(key))]
-    Refused {
-        /// The API's address.
-        api: String,
-        /// The call.
-        call: &'static str,
-        /// The `messageKey`.
-        key: String,
-        /// The `message`.
-        message: String,
-    },
-    /// This BBB is too old for the call.
-    #[error("BigBlueButton at {api} has no {call}: {words}")]
-    Unsupported {
-        /// The API's address.
-        api: String,
-        /// The call.
-        call: &'static str,
-        /// The evidence.
-        words: String,
-    },
-    /// No complete answer came.
-    #[error("cannot reach BigBlueButton at {api} for {call}: {words}")]
-    Transport {
-        /// The API's address.
-        api: String,
-        /// The call.
-        call: &'static str,
-        /// The cause.
-        words: String,
-    },
-    /// The answer is not one that BBB gives.
-    #[error("BigBlueButton at {api} answered {call} with {what}; is this the address of a BigBlueButton?")]
-    Unexpected {
-        /// The API's address.
-        api: String,
-        /// The call.
-        call: &'static str,
-        /// A description of the actual answer.
-        what: String,
-    },
-}
-
-impl Error {
-    /// Reports whether BBB itself refused the call.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { .. })
-    }
-
-    /// Reports whether this BBB is too old for the call.
-    pub fn is_unsupported(&self) -> bool {
-        matches!(self, Self::Unsupported { .. })
-    }
-
-    /// Reports whether the same call may succeed later without an operator's action. A wrong checksum may: BBB takes a
-    /// new secret only when it restarts, which an installer does a while after writing it.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::NotReady { .. } | Self::Transport { .. } => true,
-            Self::Refused { key, .. } => key == "checksumError",
-            Self::Distrusted { .. } | Self::Unsupported { .. } | Self::Unexpected { .. } => false,
-        }
-    }
-}
-
-fn hint(key: &str) -> &'static str {
-    match key {
-        "checksumError" => {
-            ": BigBlueButton runs with another secret than its property files have, or without this checksum \
-             algorithm; restart it (bbb-conf --restart)"
-        }
-        _ => "",
-    }
-}
 
 impl Bbb {
     /// Creates a client for the BBB at `server_url`, e.g. `https://vc-0123456789abcdef0.example.org`, with SHA-256
@@ -167,10 +64,16 @@ impl Bbb {
         self.call("its version", &self.api).await?.version()
     }
 
-    /// Lists all meetings that run on the host, breakout rooms included.
-    pub async fn meetings(&self) -> Result<Vec<Meeting>, Error> {
-        const CALL: &str = "getMeetings";
-        self.call(CALL, &self.url(CALL, "")).await?.meetings()
+    /// Lists all meetings that run on the host, breakout rooms included. Fails only where nothing can be said about
+    /// them: figures that cannot be read, and an end that is missing, are part of the list.
+    pub async fn meetings(&self) -> Result<Meetings, Error> {
+        self.call(LIST, &self.url(LIST, "")).await?.meetings()
+    }
+
+    /// Proves that BBB runs and takes this client's checksums: makes a signed call and looks only whether it succeeds.
+    /// The call is the one that lists the meetings, which needs no parameter, but its list may be unreadable.
+    pub async fn prove(&self) -> Result<(), Error> {
+        self.call(LIST, &self.url(LIST, "")).await?.done()
     }
 
     /// Writes into the public chat of a running meeting, as plain text (`sendChatMessage`, since BBB 3.0; BBB's
@@ -193,14 +96,12 @@ impl Bbb {
 
     async fn call(&self, call: &'static str, url: &str) -> Result<Answer, Error> {
         let api = self.api.clone();
-        let (status, body) = match exchange::exchange(self.client.get(url)).await {
-            Ok(answer) => answer,
-            Err(failure) if failure.distrusted => {
-                return Err(Error::Distrusted { api, words: failure.words });
-            }
-            Err(failure) if failure.refused => return Err(Error::NotReady { api, words: failure.words }),
-            Err(failure) => return Err(Error::Transport { api, call, words: failure.words }),
-        };
-        Ok(Answer::new(api, call, status, body))
+        match exchange::exchange(self.client.get(url)).await {
+            Ok(Reply { status, location, body }) => Ok(Answer::new(api, call, status, location, body)),
+            Err(Failure::Distrusted(words)) => Err(Error::Distrusted { api, words }),
+            Err(Failure::Refused(words)) => Err(Error::NotReady { api, words }),
+            Err(Failure::TooLarge(limit)) => Err(Error::TooLarge { api, call, limit }),
+            Err(Failure::Lost(words)) => Err(Error::Transport { api, call, words }),
+        }
     }
 }

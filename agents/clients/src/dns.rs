@@ -3,5 +3,6 @@
 pub mod apex;
 pub mod authoritative;
 mod error;
+mod resolv_conf;
 pub mod system;
 mod wire;

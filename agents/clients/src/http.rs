@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use reqwest::Client;
+use reqwest::Version;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 use rustls_pki_types::CertificateDer;
@@ -214,6 +215,17 @@ fn build(
         .timeout(limits.total)
         .build()
         .map_err(|error| TlsError::Setup(words(error)))
+}
+
+/// Opens a connection to the server of this URL, for a request that will come: it waits in the client's pool. Sends
+/// nothing.
+///
+/// reqwest has no call for that. But it opens a connection before it looks whether a request suits it, and no request
+/// of HTTP/2 suits these clients, which speak HTTP/1.1 alone: the connection goes into the pool unused (hyper-util 0.1,
+/// `client::legacy`; a test shows it).
+pub async fn open(client: &Client, url: &str) {
+    // Whatever goes wrong is told by the request that comes.
+    let _ = client.get(url).version(Version::HTTP_2).send().await;
 }
 
 /// A body that could not be read.

@@ -8,7 +8,7 @@
 //! - [`secrets`]: secrets by reference, from a file, systemd or Secrets Manager;
 //! - [`systemd`], [`certificate`]: the host itself;
 //! - [`http`]: the one HTTP and TLS stack below all of them;
-//! - [`untrusted`]: text from others, made safe for a parser, a log or a terminal.
+//! - [`untrusted`]: text from others, made safe for a log or a terminal.
 
 pub mod aws;
 pub mod bbb;
@@ -21,3 +21,4 @@ pub mod scalelite;
 pub mod secrets;
 pub mod systemd;
 pub mod untrusted;
+mod xml;

@@ -11,30 +11,46 @@ mod server;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use plan::membership::{Entry, normalise_url};
 use plan::record::Name;
-use reqwest::RequestBuilder;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
+use tracing::info;
 
 pub use self::error::Error;
 pub use self::server::{Listing, Server};
 
 use self::answer::Answer;
-use crate::bbb::Algorithm;
-use crate::http::exchange;
+use crate::bbb::{Algorithm, query};
+use crate::http::exchange::{self, Failure};
 use crate::untrusted::clean;
 
 const PATH: &str = "/scalelite/api";
 const JSON: &str = "application/json";
 
+/// The longest time for `panicServer`: a BBB that accepts `end` and never answers costs Scalelite 20 s, because Ruby's
+/// client repeats the request after its timeout of 10 s (observed on 1.8.5).
+const PANIC: Duration = Duration::from_secs(30);
+
 /// The management API of Scalelite, as the loops need it. [`Scalelite`] is the real implementation.
 pub trait Management {
-    /// Lists the entries of the host with this URL (normalised), compared with the URL and with the secret of the
-    /// host's BBB.
-    fn entries(&self, url: &str, secret: &SecretString) -> impl Future<Output = Result<Vec<Entry>, Error>>;
+    /// Lists the pool for the entries of the host with this URL (normalised), compared with the URL and with the
+    /// secret of the host's BBB.
+    fn entries(&self, url: &str, secret: &SecretString) -> impl Future<Output = Result<Own, Error>>;
+
+    /// Reads one entry, compared like those of [`Management::entries`]; `None` when it does not exist (any more), or
+    /// belongs to another host now. Costs the same whatever the size of the pool.
+    fn entry(
+        &self,
+        id: &str,
+        url: &str,
+        secret: &SecretString,
+    ) -> impl Future<Output = Result<Option<Entry>, Error>>;
 
     /// Lists the host names of all entries.
     fn names(&self) -> impl Future<Output = Result<BTreeSet<Name>, Error>>;
@@ -70,6 +86,17 @@ pub trait Management {
     fn delete(&self, id: &str) -> impl Future<Output = Result<(), Error>>;
 }
 
+/// The entries of one host, found in the whole pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Own {
+    /// The host's entries.
+    pub entries: Vec<Entry>,
+    /// The number of entries in the pool, those of other hosts included.
+    pub pool: usize,
+    /// The number of other hosts' entries that are enabled and online.
+    pub others: usize,
+}
+
 /// A client for one Scalelite. It neither waits nor retries: callers list the servers and plan again.
 #[derive(Clone, Debug)]
 pub struct Scalelite {
@@ -77,6 +104,44 @@ pub struct Scalelite {
     /// The base URL, without [`PATH`].
     base: String,
     secret: SecretString,
+    checksums: Checksums,
+}
+
+/// The checksum algorithm that a Scalelite takes: `LOADBALANCER_CHECKSUM_ALGORITHM` may allow any. Clones share what
+/// was found out.
+#[derive(Clone, Debug, Default)]
+pub struct Checksums(Arc<AtomicUsize>);
+
+impl Checksums {
+    /// The order in which they are tried.
+    const ALL: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Sha1];
+
+    /// Returns the algorithm that was taken last, or else the first to try.
+    fn present(&self) -> Algorithm {
+        Self::ALL.get(self.0.load(Ordering::Relaxed)).copied().unwrap_or_default()
+    }
+
+    fn found(&self, algorithm: Algorithm) {
+        let index = Self::ALL.iter().position(|known| *known == algorithm).unwrap_or_default();
+        self.0.store(index, Ordering::Relaxed);
+    }
+}
+
+/// The request of one call.
+struct Call {
+    name: &'static str,
+    query: String,
+    /// The body of a POST; `None` for a GET.
+    body: Option<Vec<u8>>,
+    patience: Option<Duration>,
+    /// A phrase for errors.
+    action: String,
+}
+
+impl Call {
+    fn get(name: &'static str, query: String, action: String) -> Self {
+        Self { name, query, body: None, patience: None, action }
+    }
 }
 
 /// The attributes of an entry to change; those that are `None` stay as they are.
@@ -123,14 +188,19 @@ impl Scalelite {
     pub fn new(client: reqwest::Client, base: &str, secret: SecretString) -> Result<Self, Error> {
         let base = normalise_url(base).ok_or(Error::Address)?;
         let base = base.strip_suffix(PATH).unwrap_or(&base).to_owned();
-        Ok(Self { client, base, secret })
+        Ok(Self { client, base, secret, checksums: Checksums::default() })
+    }
+
+    /// Uses what another client has found out about the checksums of this Scalelite.
+    #[must_use]
+    pub fn sharing(self, checksums: &Checksums) -> Self {
+        Self { checksums: checksums.clone(), ..self }
     }
 
     /// Lists all entries of the pool, without interpreting them.
     pub async fn servers(&self) -> Result<Listing, Error> {
-        const CALL: &str = "getServers";
         let action = format!("list the servers of Scalelite at {}", self.base);
-        self.exchange(self.client.get(self.url(CALL)), action, false).await?.listing()
+        self.exchange(Call::get("getServers", String::new(), action)).await?.listing()
     }
 
     async fn set_state(&self, id: &str, state: &'static str) -> Result<(), Error> {
@@ -142,7 +212,7 @@ impl Scalelite {
         self.post("updateServer", self.on_entry(verb, id), &body).await?.server().map(drop)
     }
 
-    async fn act(&self, id: &str, call: &str, verb: &str) -> Result<Answer, Error> {
+    async fn act(&self, id: &str, call: &'static str, verb: &str) -> Result<Answer, Error> {
         self.post(call, self.on_entry(verb, id), &Body { id: Some(id), server: None }).await
     }
 
@@ -150,28 +220,46 @@ impl Scalelite {
         format!("{verb} entry {} of Scalelite at {}", clean(id), self.base)
     }
 
-    async fn post(&self, call: &str, action: String, body: &Body<'_>) -> Result<Answer, Error> {
+    async fn post(&self, name: &'static str, action: String, body: &Body<'_>) -> Result<Answer, Error> {
         let body = serde_json::to_vec(body).map_err(|error| Error::Unexpected {
             action: action.clone(),
             what: format!("not sent: {error}"),
         })?;
-        let request = self.client.post(self.url(call)).header(CONTENT_TYPE, JSON).body(body);
-        self.exchange(request, action, true).await
+        let patience = (name == "panicServer").then_some(PANIC);
+        self.exchange(Call { name, query: String::new(), body: Some(body), patience, action }).await
     }
 
-    async fn exchange(
-        &self,
-        request: RequestBuilder,
-        action: String,
-        changing: bool,
-    ) -> Result<Answer, Error> {
+    /// Makes a call. One whose checksum is refused has done nothing, so it is made again with the other algorithms.
+    async fn exchange(&self, call: Call) -> Result<Answer, Error> {
+        let present = self.checksums.present();
+        let refused = self.send(&call, present).await?;
+        if !refused.is_checksum_error() {
+            return Ok(refused);
+        }
+        for other in Checksums::ALL.into_iter().filter(|other| *other != present) {
+            let answer = self.send(&call, other).await?;
+            if !answer.is_checksum_error() {
+                self.checksums.found(other);
+                info!("Scalelite at {} takes {other} checksums and refuses {present}", self.base);
+                return Ok(answer);
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn send(&self, call: &Call, algorithm: Algorithm) -> Result<Answer, Error> {
+        let Call { name, query, body, patience, action } = call;
+        let url = format!("{}{PATH}/{name}?{}", self.base, algorithm.sign(name, query, &self.secret));
+        let request = match body {
+            Some(body) => self.client.post(url).header(CONTENT_TYPE, JSON).body(body.clone()),
+            None => self.client.get(url),
+        };
+        let request = patience.iter().fold(request, |request, patience| request.timeout(*patience));
         // Without this header, an uncaught error comes as an empty page.
         match exchange::exchange(request.header(ACCEPT, JSON)).await {
-            Ok((status, body)) => Ok(Answer::new(action, changing, status.as_u16(), body)),
-            Err(exchange::Failure { distrusted: true, words, .. }) => {
-                Err(Error::Distrusted { action, words })
-            }
-            Err(exchange::Failure { words, .. }) => Err(Error::Transport { action, words }),
+            Ok(reply) => Ok(Answer::new(action.clone(), body.is_some(), reply.status.as_u16(), reply.body)),
+            Err(Failure::Distrusted(words)) => Err(Error::Distrusted { action: action.clone(), words }),
+            Err(failure) => Err(Error::Transport { action: action.clone(), words: failure.words() }),
         }
     }
 
@@ -179,16 +267,24 @@ impl Scalelite {
     pub fn is_unencrypted(&self) -> bool {
         self.base.starts_with("http://")
     }
-
-    fn url(&self, call: &str) -> String {
-        format!("{}{PATH}/{call}?{}", self.base, Algorithm::Sha256.sign(call, "", &self.secret))
-    }
 }
 
 impl Management for Scalelite {
-    async fn entries(&self, url: &str, secret: &SecretString) -> Result<Vec<Entry>, Error> {
-        let own = self.servers().await?.own(url)?;
-        Ok(own.iter().map(|server| server.entry(url, secret)).collect())
+    async fn entries(&self, url: &str, secret: &SecretString) -> Result<Own, Error> {
+        let listing = self.servers().await?;
+        let (pool, others) = (listing.count(), listing.others(url));
+        let own = listing.own(url)?;
+        Ok(Own { entries: own.iter().map(|server| server.entry(url, secret)).collect(), pool, others })
+    }
+
+    async fn entry(&self, id: &str, url: &str, secret: &SecretString) -> Result<Option<Entry>, Error> {
+        let call = Call::get("getServerInfo", query(&[("id", id)]), self.on_entry("read", id));
+        let answer = self.exchange(call).await?;
+        if answer.is_unknown_server() {
+            return Ok(None);
+        }
+        let server = answer.server()?;
+        Ok(server.is_of(url).then(|| server.entry(url, secret)))
     }
 
     async fn names(&self) -> Result<BTreeSet<Name>, Error> {

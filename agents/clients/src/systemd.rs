@@ -112,7 +112,8 @@ fn send(socket: &OsStr, message: &[u8]) -> std::io::Result<()> {
 }
 
 /// Asks systemd why it stops this unit (`bbb-agent.service`); to be called once the service was told to stop. Outside
-/// systemd, and where systemd cannot be asked, the stop counts as an operator's. Takes at most ten seconds.
+/// systemd the stop is an operator's. Where systemd cannot be asked, or has no job that stops the unit, nobody knows:
+/// perhaps the host reboots. Takes at most ten seconds.
 pub async fn stop_cause(unit: &str) -> StopCause {
     let started_by_systemd =
         ["INVOCATION_ID", "NOTIFY_SOCKET"].map(std::env::var_os).iter().any(Option::is_some);
@@ -123,14 +124,19 @@ pub async fn stop_cause(unit: &str) -> StopCause {
         Ok(printed) => {
             let jobs = stop_cause::parse(&printed);
             let cause = stop_cause::cause(&jobs, unit);
-            debug!("systemd stops {unit}: {cause:?}, with {} jobs in its queue", jobs.len());
+            match cause {
+                StopCause::Unknown => {
+                    warn!(
+                        "systemd does not say why it stops {unit}: its queue of jobs has none that stops it"
+                    );
+                }
+                cause => debug!("systemd stops {unit}: {cause:?}, with {} jobs in its queue", jobs.len()),
+            }
             cause
         }
         Err(Unanswered { why, .. }) => {
-            warn!(
-                "systemd does not say why it stops {unit}, which counts as a stop by hand: systemctl list-jobs: {why}"
-            );
-            StopCause::Stop
+            warn!("systemd does not say why it stops {unit}: systemctl list-jobs: {why}");
+            StopCause::Unknown
         }
     }
 }

@@ -94,6 +94,21 @@ pub struct StatusArgs {
     /// Print JSON; docs/reference.md lists its fields
     #[arg(long)]
     pub json: bool,
+
+    /// Wait until the host is in this state; exit code 6 if it is not meant to be
+    #[arg(long, value_name = "STATE", conflicts_with = "json")]
+    pub wait_for: Option<WaitFor>,
+
+    /// How long to wait, in seconds (default: the setting timeouts.register)
+    #[arg(long, value_name = "SECONDS", requires = "wait_for")]
+    pub timeout: Option<u64>,
+}
+
+/// The state that `status --wait-for` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    /// The name is registered, and the host has joined Scalelite, if there is one
+    Registered,
 }
 
 /// Options of `sweep`.

@@ -12,12 +12,14 @@ mod client;
 mod lock;
 pub mod message;
 mod server;
+pub mod work;
 
 pub use client::{ask, state};
 pub use lock::Lock;
 pub(crate) use lock::{busy, pace};
-pub use message::{Counts, Delivery, Details, Reply, Request, ServiceState};
+pub use message::{Counts, Delivery, Details, HookFacts, Reply, Request, ServiceState};
 pub use server::{Conversation, Listener};
+pub use work::WorkFacts;
 
 use std::path::{Path, PathBuf};
 

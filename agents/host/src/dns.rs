@@ -1,5 +1,7 @@
 //! The host's name: observe, plan (`plan::dns`), execute, until it is as desired or must be left alone.
 
+pub mod delegation;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,10 +15,10 @@ use tracing::{debug, info, warn};
 use crate::execute::{Executor, Outcome};
 use crate::identity::Host;
 use crate::report::{self, Exit, Failure, Said};
-use crate::retry::{Pace, Queued};
+use crate::retry::{Pace, Patience, Queued};
 use clients::aws::ec2::Instances;
 use clients::aws::route53::{ChangeId, Error, HostedZone, RecordSets};
-use clients::dns::authoritative::{Answer, Authorities, NameServers};
+use clients::dns::authoritative::{self, Answer, Authorities, NameServers};
 
 /// The number of races that a change may lose against other changes before a person should look.
 const CONFLICTS: u32 = 5;
@@ -67,15 +69,20 @@ impl Settled {
 }
 
 impl<A: RecordSets, S: Authorities> Zone<A, S> {
-    /// Makes the host's name as desired. Returns also the change, where Route 53 has told one.
+    /// Makes the host's name as desired, and shows to `seen` what it observes before each decision. Returns also the
+    /// change, where Route 53 has told one.
     pub async fn register(
         &self,
         desired: &Desired,
         source: Source,
         executor: &Executor,
         queued: &mut Queued,
+        seen: impl Fn(&Observed),
     ) -> Result<(Said, Option<ChangeId>), Failure> {
-        let plan = async |observed: &Observed| Ok(dns::register(desired, observed));
+        let plan = async |observed: &Observed| {
+            seen(observed);
+            Ok(dns::register(desired, observed))
+        };
         let settled = self.settle(&desired.name, source, plan, executor, queued).await?;
         let (name, calls) = (&desired.name, self.calls());
         let addresses = addresses_words(&desired.addresses());
@@ -90,14 +97,35 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         host: &Host,
         ec2: &impl Instances,
         executor: &Executor,
-        deadline: Instant,
+        queued: &mut Queued,
+    ) -> Result<(Said, Option<ChangeId>), Failure> {
+        let patience = queued.patience();
+        let held = async |observed: &Observed| held_by_others(observed, host, ec2, patience).await;
+        self.remove(host, held, executor, queued).await
+    }
+
+    /// Removes whatever is at the name of a host that has lost its address. That another host may have the address now
+    /// is no reason to keep the name.
+    pub async fn give_up(
+        &self,
+        host: &Host,
+        executor: &Executor,
+        queued: &mut Queued,
+    ) -> Result<(Said, Option<ChangeId>), Failure> {
+        self.remove(host, async |_| Ok(BTreeSet::new()), executor, queued).await
+    }
+
+    async fn remove(
+        &self,
+        host: &Host,
+        held: impl AsyncFn(&Observed) -> Result<BTreeSet<IpAddr>, Failure>,
+        executor: &Executor,
+        queued: &mut Queued,
     ) -> Result<(Said, Option<ChangeId>), Failure> {
         let plan = async |observed: &Observed| {
-            let held = held_by_others(observed, host, ec2, deadline).await?;
-            Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held))
+            Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held(observed).await?))
         };
-        let mut queued = Queued::once(deadline);
-        let settled = self.settle(&host.name, Source::Dns, plan, executor, &mut queued).await?;
+        let settled = self.settle(&host.name, Source::Dns, plan, executor, queued).await?;
         let (name, calls) = (&host.name, self.calls());
         let done = format!("dns: {name} removed {calls}");
         let nothing = format!("dns: {name} is not there, nothing to do {calls}");
@@ -157,7 +185,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
                         return Err(failed(name, &error));
                     }
                     // Either another change was faster, or the reply to ours was lost. Only Route 53 itself can tell.
-                    info!("{error}; reading again");
+                    debug!("{error}; reading again");
                     source = Source::Api;
                 }
                 Outcome::Ran(Err(error)) => {
@@ -212,15 +240,14 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
     pub async fn borne_by_another(
         &self,
         host: &Host,
-        deadline: Instant,
+        queued: &mut Queued,
     ) -> Result<Option<dns::Refusal>, Failure> {
-        let mut queued = Queued::once(deadline);
         let mut source = Source::Dns;
         loop {
             let observed = match self.observe(&host.name, source).await {
                 Ok(observed) => observed,
                 Err(error) => {
-                    retry_or_fail(&mut queued, &host.name, error).await?;
+                    retry_or_fail(queued, &host.name, error).await?;
                     continue;
                 }
             };
@@ -281,8 +308,9 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         late: Failure,
     ) -> Result<Source, Failure> {
         // Asking DNS costs nothing; calls to the API come out of the account's budget.
-        let mut soon = Pace::new(deadline, Duration::from_millis(500), Duration::from_secs(2));
-        let mut later = Pace::remote(deadline);
+        let mut soon =
+            Pace::new(Patience::quietly(deadline), Duration::from_millis(500), Duration::from_secs(2));
+        let mut later = Pace::remote(Patience::quietly(deadline));
         let started = Instant::now();
         loop {
             let (source, behind) = match (self.answers(name).await, change) {
@@ -321,8 +349,12 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
     }
 }
 
-/// Says which servers do not answer as wanted; `None` when all do.
+/// Says which servers do not answer as wanted; `None` when all do. A server whose address was not found does not
+/// count: that is the resolver's trouble, and nobody who asks that resolver gets there either.
 fn behind(answers: &[Answer], wanted: impl Fn(&Observed) -> bool) -> Option<String> {
+    let has_address =
+        |answer: &&Answer| !matches!(answer.result, Err(authoritative::Error::NoAddress { .. }));
+    let answers: Vec<&Answer> = answers.iter().filter(has_address).collect();
     let late = answers.iter().filter_map(|answer| match &answer.result {
         Ok(observed) if wanted(observed) => None,
         Ok(_) => Some(format!("{} is behind", answer.server)),
@@ -339,7 +371,7 @@ async fn held_by_others(
     observed: &Observed,
     host: &Host,
     ec2: &impl Instances,
-    deadline: Instant,
+    patience: Patience,
 ) -> Result<BTreeSet<IpAddr>, Failure> {
     let mut held = BTreeSet::new();
     let own = host.addresses();
@@ -348,7 +380,7 @@ async fn held_by_others(
         return Ok(held);
     }
     for address in observed.ip_addresses().difference(&own) {
-        let mut pace = Pace::remote(deadline);
+        let mut pace = Pace::remote(patience);
         let holders = loop {
             match ec2.holders(*address).await {
                 Err(error) if error.is_retryable() => {

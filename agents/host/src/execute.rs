@@ -1,9 +1,12 @@
 //! The only place where the agents change anything outside, and therefore the only place with a dry-run switch and the
 //! only one that knows which action is in progress when a signal comes.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::future::Future;
+use std::rc::Rc;
 
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::interrupt::Interrupt;
 use crate::report::{self, Exit, Failure};
@@ -13,6 +16,22 @@ use crate::report::{self, Exit, Failure};
 pub struct Executor {
     interrupt: Interrupt,
     dry_run: bool,
+    announced: Option<(&'static str, Announced)>,
+}
+
+/// The actions that were announced and have not succeeded yet: one that is tried again and again is announced once.
+#[derive(Clone, Debug, Default)]
+pub struct Announced(Rc<RefCell<BTreeSet<(&'static str, String)>>>);
+
+impl Announced {
+    /// Notes that this part of the work has succeeded: whatever is done for it from now on is announced again.
+    pub fn done(&self, part: &str) {
+        self.0.borrow_mut().retain(|(announced, _)| *announced != part);
+    }
+
+    fn is_new(&self, part: &'static str, what: &str) -> bool {
+        self.0.borrow_mut().insert((part, what.to_owned()))
+    }
 }
 
 /// The result of an action.
@@ -27,7 +46,12 @@ pub enum Outcome<T> {
 impl Executor {
     /// Creates an executor; with `dry_run`, it prints actions and does not carry them out.
     pub fn new(interrupt: Interrupt, dry_run: bool) -> Self {
-        Self { interrupt, dry_run }
+        Self { interrupt, dry_run, announced: None }
+    }
+
+    /// Creates an executor for a part of the work that is done again until it succeeds.
+    pub fn again_and_again(interrupt: Interrupt, announced: &Announced, part: &'static str) -> Self {
+        Self { interrupt, dry_run: false, announced: Some((part, announced.clone())) }
     }
 
     /// Reports whether actions are only printed.
@@ -47,7 +71,10 @@ impl Executor {
             report::say(format_args!("would {what}"));
             return Ok(Outcome::Shown);
         }
-        info!(action = name, "{what}");
+        match self.announced.as_ref().is_none_or(|(part, announced)| announced.is_new(part, what)) {
+            true => info!(action = name, "{what}"),
+            false => debug!(action = name, "{what}"),
+        }
         match self.interrupt.act(action).await {
             Some(result) => Ok(Outcome::Ran(result)),
             None => {

@@ -7,11 +7,10 @@ use plan::dns::Desired;
 use plan::instance::{InstanceId, Role};
 use plan::ownership::Owner;
 use plan::record::Name;
-use tokio::time::Instant;
 
 use crate::config::settings::{Dns, Ipv4Choice, Naming};
 use crate::report::{Exit, Failure};
-use crate::retry::Pace;
+use crate::retry::{Pace, Patience};
 use clients::imds::{self, Imds};
 
 /// This host.
@@ -33,6 +32,8 @@ pub struct Host {
     pub ipv4: Option<Ipv4Addr>,
     /// The IPv6 address to register, as configured.
     pub ipv6: Option<Ipv6Addr>,
+    /// Whether the host is registered only with a public IPv4 address.
+    pub requires_ipv4: bool,
 }
 
 impl Host {
@@ -51,15 +52,23 @@ impl Host {
         server_url(&self.name)
     }
 
-    /// Returns the record sets that the name should have when registered at `now`, in seconds since 1970. Fails without
-    /// any address.
+    /// Says which address is missing that the host should have, if one is.
+    pub fn lack(&self) -> Option<String> {
+        let missing = match (self.ipv4, self.ipv6) {
+            (None, _) if self.requires_ipv4 => "public IPv4 address, which dns.ipv4 = \"public\" requires",
+            (None, None) => "address of the kind that dns.ipv4 and dns.ipv6 ask for",
+            _ => return None,
+        };
+        Some(format!("{} cannot be registered: the metadata service reports no {missing}", self.name))
+    }
+
+    /// Returns the record sets that the name should have when registered at `now`, in seconds since 1970. Fails for now
+    /// without the address that the host should have.
     pub fn desired(&self, role: Role, ttl: u32, now: u64) -> Result<Desired, Failure> {
-        if self.ipv4.is_none() && self.ipv6.is_none() {
-            return Err(Failure::new(Exit::Failed, format!("{} cannot be registered", self.name))
-                .because(
-                    "the metadata service reports no address of the kind that dns.ipv4 and dns.ipv6 ask for",
-                )
-                .advise("give the instance a public address, or set dns.ipv4 = \"private\""));
+        if let Some(lack) = self.lack() {
+            return Err(Failure::new(Exit::TryAgain, lack).advise(
+                "give the instance a public address, or set dns.ipv4 to \"public-if-any\" (then IPv6 is enough) or \"private\"",
+            ));
         }
         let owner = Owner::new(role, self.instance.clone(), self.region.clone(), now);
         let owner = Owner { account: self.account.clone(), ..owner };
@@ -72,11 +81,17 @@ pub fn server_url(name: &Name) -> String {
     format!("https://{name}/bigbluebutton/api")
 }
 
-/// Reads the host's identity and addresses, waiting for the metadata service until `deadline`.
-pub async fn observe(imds: &Imds, settings: &Dns, deadline: Instant) -> Result<Host, Failure> {
-    let mut pace = Pace::local(deadline);
+/// Reads the host's identity and addresses, waiting for the metadata service with this patience. Tells `in_region` the
+/// region before it reads the addresses.
+pub async fn observe(
+    imds: &Imds,
+    settings: &Dns,
+    patience: Patience,
+    in_region: impl AsyncFn(&str),
+) -> Result<Host, Failure> {
+    let mut pace = Pace::local(patience);
     loop {
-        match read(imds, settings).await {
+        match read(imds, settings, &in_region).await {
             Ok(metadata) => return metadata.host(settings),
             Err(error) if error.is_retryable() => pace.again("instance metadata (IMDSv2)", &error).await?,
             Err(error) => {
@@ -95,10 +110,11 @@ struct Metadata {
     ipv6: Option<Ipv6Addr>,
 }
 
-async fn read(imds: &Imds, settings: &Dns) -> Result<Metadata, imds::Error> {
+async fn read(imds: &Imds, settings: &Dns, in_region: &impl AsyncFn(&str)) -> Result<Metadata, imds::Error> {
     let identity = imds.identity().await?;
+    in_region(&identity.region).await;
     let ipv4 = match settings.ipv4 {
-        Ipv4Choice::Public => imds.public_ipv4().await?,
+        Ipv4Choice::Public | Ipv4Choice::PublicIfAny => imds.public_ipv4().await?,
         Ipv4Choice::Private => Some(identity.private_ipv4),
         Ipv4Choice::Off => None,
     };
@@ -118,6 +134,7 @@ impl Metadata {
             instance_type: identity.instance_type,
             ipv4,
             ipv6,
+            requires_ipv4: settings.ipv4 == Ipv4Choice::Public,
         })
     }
 }

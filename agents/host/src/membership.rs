@@ -1,17 +1,26 @@
 //! The host's place in Scalelite's pool: observe, plan (`plan::membership`), execute, until nothing is left to do.
 
+pub mod enabling;
+mod known;
+mod note;
+
+use std::cell::RefCell;
 use std::future::Future;
 use std::time::Duration;
 
 use plan::membership::{self, Action, Desired, Entry, State, Target};
+use plan::work::counted;
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::execute::{Executor, Outcome};
 use crate::report::{Exit, Failure, Said};
-use crate::retry::Pace;
+use crate::retry::{Pace, Patience};
 use clients::bbb::Bbb;
 use clients::scalelite::{Error, Management, Scalelite, Update};
+
+pub use known::Known;
+pub use note::Note;
 
 /// The number of tries to panic one entry. Each refusal drops one meeting record of the entry (observed on Scalelite
 /// 1.8.5), so this is also how many meetings one host may have had.
@@ -25,6 +34,8 @@ const ROUNDS: u32 = 5;
 pub struct Applied {
     /// The changes that were made, or would be made, in words; empty when all was as desired.
     pub done: Vec<String>,
+    /// Whether an entry was enabled.
+    pub enabled: bool,
     /// The host's entries as last read.
     pub entries: Vec<Entry>,
 }
@@ -33,8 +44,8 @@ pub struct Applied {
 enum CarriedOut {
     /// All of it.
     Whole,
-    /// The actions before the one that Scalelite refused.
-    UpTo(Error),
+    /// The actions before this one, which Scalelite refused.
+    UpTo(Action, Error),
 }
 
 /// The host as Scalelite knows it, with the means to change that.
@@ -46,10 +57,12 @@ pub struct Pool<'a, M = Scalelite> {
     pub url: &'a str,
     /// The secret of BBB on this host. Leaving needs none: it may be empty then.
     pub secret: &'a SecretString,
+    /// The memory of its entries.
+    pub known: &'a Known,
     /// Carries out the calls.
     pub executor: &'a Executor,
-    /// When to give up.
-    pub deadline: Instant,
+    /// How long to try.
+    pub patience: Patience,
 }
 
 /// Who knows what runs on the host: BBB.
@@ -60,16 +73,39 @@ pub trait Meetings {
 
 impl Meetings for Bbb {
     async fn running(&self) -> Option<u32> {
-        u32::try_from(self.meetings().await.ok()?.len()).ok()
+        let meetings = self.meetings().await.ok().filter(|meetings| meetings.rest.is_none())?;
+        u32::try_from(meetings.listed.len()).ok()
     }
 }
 
 impl<M: Management> Pool<'_, M> {
-    /// Makes the host take meetings through exactly one entry, as desired.
-    pub async fn join(&self, desired: &Desired, bbb: &impl Meetings) -> Result<Applied, Failure> {
-        let plan =
-            async |entries: &[Entry], _| membership::join(desired, entries, running(bbb, entries).await);
-        self.settle(plan, desired).await
+    /// Makes the host have exactly one entry, as desired, that takes meetings if `wanted` is [`State::Enabled`].
+    /// Fails where an old entry of the host has to go first, and its meetings go on.
+    pub async fn join(
+        &self,
+        wanted: State,
+        desired: &Desired,
+        bbb: &impl Meetings,
+    ) -> Result<Applied, Failure> {
+        let plan = async |entries: &[Entry], _| {
+            let meetings = running(bbb, entries).await;
+            membership::join(wanted, desired, entries, meetings)
+        };
+        self.known.forget();
+        let applied = self.settle(plan, desired).await?;
+        match applied.entries.iter().find(|entry| entry.id_is_host && !entry.url_matches) {
+            Some(old) if !self.executor.is_dry_run() => Err(self.blocked_by(old)),
+            _ => Ok(applied),
+        }
+    }
+
+    fn blocked_by(&self, old: &Entry) -> Failure {
+        let why = format!(
+            "its entry {} has another URL than BBB now, and this Scalelite has one entry for each host name \
+             (SERVER_ID_IS_HOSTNAME); the new one is added when the meetings of the old one have ended",
+            old.id
+        );
+        Failure::new(Exit::TryAgain, format!("Scalelite entry {}", self.url)).because(why)
     }
 
     /// Looks after the host's entry as desired, in the state that it has. A missing one is not added.
@@ -81,9 +117,22 @@ impl<M: Management> Pool<'_, M> {
         self.settle(plan, desired).await
     }
 
+    /// Tells whether new meetings can be placed on no other host.
+    pub async fn is_last(&self) -> Result<bool, Failure> {
+        let mut pace = Pace::remote(self.patience);
+        loop {
+            match self.scalelite.entries(self.url, self.secret).await {
+                Ok(own) => return Ok(own.others == 0),
+                Err(error) => self.retry_or_fail(&mut pace, &error).await?,
+            }
+        }
+    }
+
     /// Lets Scalelite place new meetings elsewhere; the running ones go on.
     pub async fn cordon(&self) -> Result<Applied, Failure> {
         let plan = async |entries: &[Entry], _| membership::cordon(entries);
+        // An entry that is not known would get meetings.
+        self.known.forget();
         self.settle(plan, &Desired::default()).await
     }
 
@@ -93,23 +142,26 @@ impl<M: Management> Pool<'_, M> {
             0 => membership::recordon(entries),
             _ => membership::cordon(entries),
         };
+        // The meetings may come by an entry that another tool has added.
+        self.known.forget();
         self.settle(plan, &Desired::default()).await
     }
 
-    /// Ends the meetings and lets nobody join, but keeps the host's entries: it will be back.
-    pub async fn disable(&self) -> Result<Applied, Failure> {
-        let plan = async |entries: &[Entry], carried_out| {
-            let ended = |entry: &&Entry| carried_out > 0 && entry.state == State::Disabled;
-            let left: Vec<Entry> = entries.iter().filter(|entry| !ended(entry)).cloned().collect();
-            membership::disable(&left)
+    /// Takes all of the host's entries out of the pool. `notes` is told of the one that was kept up, before anything
+    /// happens to it.
+    pub async fn leave(&self, notes: impl Fn(&Entry)) -> Result<Said, Failure> {
+        let plan = async |entries: &[Entry], _| {
+            membership::kept(entries).0.into_iter().for_each(&notes);
+            membership::leave(entries)
         };
-        self.settle(plan, &Desired::default()).await
-    }
-
-    /// Takes all of the host's entries out of the pool.
-    pub async fn leave(&self) -> Result<Said, Failure> {
-        let plan = async |entries: &[Entry], _| membership::leave(entries);
-        let (url, done) = (self.url, self.settle(plan, &Desired::default()).await?.done);
+        // Entries that are known go at once: listing a large pool costs Scalelite more than all of that. Only then the pool
+        // is listed, for an entry that somebody else has added.
+        let by_id = self.known.has_ids();
+        let (url, mut done) = (self.url, self.settle(plan, &Desired::default()).await?.done);
+        if by_id && !self.executor.is_dry_run() {
+            self.known.forget();
+            done.extend(self.settle(plan, &Desired::default()).await?.done);
+        }
         Ok(match done.as_slice() {
             [] => Said::Nothing(format!("scalelite: {url} is not there, nothing to do")),
             _ if self.executor.is_dry_run() => Said::Shown,
@@ -125,12 +177,15 @@ impl<M: Management> Pool<'_, M> {
         desired: &Desired,
     ) -> Result<Applied, Failure> {
         // The last failure says more than that the time is over.
-        let mut last = None;
-        match timeout_at(self.deadline, self.rounds(plan, desired, &mut last)).await {
+        let last = RefCell::new(None);
+        match timeout_at(self.patience.deadline(), self.rounds(plan, desired, &last)).await {
             Ok(result) => result,
             Err(_) => {
                 Err(Failure::new(Exit::TryAgain, format!("Scalelite entry {}: gave up waiting", self.url))
-                    .because(last.unwrap_or_else(|| "Scalelite did not answer all calls in time".to_owned()))
+                    .because(
+                        last.take()
+                            .unwrap_or_else(|| "Scalelite did not answer all calls in time".to_owned()),
+                    )
                     .advise("run the same command again; it goes on where this one stopped"))
             }
         }
@@ -141,37 +196,45 @@ impl<M: Management> Pool<'_, M> {
         &self,
         plan: impl AsyncFn(&[Entry], u32) -> Vec<Action>,
         desired: &Desired,
-        last: &mut Option<String>,
+        last: &RefCell<Option<String>>,
     ) -> Result<Applied, Failure> {
-        let mut pace = Pace::remote(self.deadline);
-        let mut done = Vec::new();
+        let mut pace = Pace::remote(self.patience);
+        let (mut done, mut enabled) = (Vec::new(), false);
         let mut rounds = 0;
         loop {
             // Another client changes the entry as often as we do: wait, and only then look.
             if rounds >= ROUNDS {
                 pace.again("Scalelite", &"this host's entry does not stay as it was set").await?;
             }
-            let entries = match self.scalelite.entries(self.url, self.secret).await {
+            let known = self.known.entries(self.scalelite, self.url, self.secret, rounds > 0);
+            let entries = match known.await {
                 Ok(entries) => entries,
                 Err(error) => {
-                    *last = Some(error.to_string());
+                    last.replace(Some(error.to_string()));
                     self.retry_or_fail(&mut pace, &error).await?;
                     continue;
                 }
             };
             let actions = plan(&entries, rounds).await;
             if actions.is_empty() {
-                return Ok(Applied { done, entries });
+                return Ok(Applied { done, enabled, entries });
             }
-            match self.carry_out(&actions, desired, &mut done).await? {
-                CarriedOut::Whole => rounds += 1,
-                CarriedOut::UpTo(error) => {
-                    *last = Some(error.to_string());
+            match self.carry_out(&actions, desired, &mut done, last).await? {
+                CarriedOut::Whole => {
+                    rounds += 1;
+                    enabled |= actions.iter().any(|action| matches!(action, Action::Enable(_)));
+                }
+                CarriedOut::UpTo(action, error) => {
+                    // Only an entry that may have been added has an id that nobody knows.
+                    if action == Action::Add {
+                        self.known.forget();
+                    }
+                    last.replace(Some(error.to_string()));
                     self.retry_or_fail(&mut pace, &error).await?;
                 }
             }
             if self.executor.is_dry_run() {
-                return Ok(Applied { done, entries });
+                return Ok(Applied { done, enabled, entries });
             }
         }
     }
@@ -182,16 +245,21 @@ impl<M: Management> Pool<'_, M> {
         actions: &[Action],
         desired: &Desired,
         done: &mut Vec<String>,
+        last: &RefCell<Option<String>>,
     ) -> Result<CarriedOut, Failure> {
         let mut added = String::new();
         for action in actions {
             let what = format!("Scalelite: {action}");
-            let outcome = self.executor.run(action.name(), &what, self.call(action, desired, &added)).await?;
+            let outcome =
+                self.executor.run(action.name(), &what, self.call(action, desired, &added, last)).await?;
             match outcome {
                 Outcome::Shown => {}
-                Outcome::Ran(Ok(Some(id))) => added = id,
+                Outcome::Ran(Ok(Some(id))) => {
+                    self.known.added(&id);
+                    added = id;
+                }
                 Outcome::Ran(Ok(None)) => {}
-                Outcome::Ran(Err(error)) => return Ok(CarriedOut::UpTo(error)),
+                Outcome::Ran(Err(error)) => return Ok(CarriedOut::UpTo(action.clone(), error)),
             }
             done.push(action.to_string());
         }
@@ -199,7 +267,13 @@ impl<M: Management> Pool<'_, M> {
     }
 
     /// One call to Scalelite; the id of the entry that it added, if it did.
-    async fn call(&self, action: &Action, desired: &Desired, added: &str) -> Result<Option<String>, Error> {
+    async fn call(
+        &self,
+        action: &Action,
+        desired: &Desired,
+        added: &str,
+        last: &RefCell<Option<String>>,
+    ) -> Result<Option<String>, Error> {
         let id = |target: &Target| match target {
             Target::Entry(id) => id.clone(),
             Target::Added => added.to_owned(),
@@ -217,20 +291,34 @@ impl<M: Management> Pool<'_, M> {
             Action::Enable(target) => self.scalelite.enable(&id(target)).await?,
             Action::Cordon(target) => self.scalelite.cordon(&id(target)).await?,
             Action::Disable(target) => self.scalelite.disable(&id(target)).await?,
-            Action::Panic(target) => self.panic(&id(target)).await?,
+            Action::Panic(target) => self.panic(&id(target), last).await?,
             Action::Delete(target) => self.scalelite.delete(&id(target)).await?,
         }
         Ok(None)
     }
 
     /// Panics until Scalelite says that all meetings are ended and forgotten: it gives up at the first meeting that
-    /// cannot be ended, having forgotten that one.
-    async fn panic(&self, id: &str) -> Result<(), Error> {
-        let mut pace = Pace::new(self.deadline, Duration::from_millis(50), Duration::from_millis(500));
-        for _ in 1..PANICS {
+    /// cannot be ended, having forgotten that one. A BBB that hangs costs it 20 s a meeting; what is left when the
+    /// time is over is said exactly.
+    async fn panic(&self, id: &str, last: &RefCell<Option<String>>) -> Result<(), Error> {
+        let say = |forgotten: u32, why: &str| {
+            last.replace(Some(format!(
+                "entry {id} is disabled, and Scalelite has forgotten {}, but may have more: {why}; the next start of the \
+                 service or the sweep of another host goes on",
+                counted(forgotten.into(), "meeting of it", "meetings of it"),
+            )));
+        };
+        say(0, "it has not answered yet, because BBB does not answer it");
+        let patience = Patience::quietly(self.patience.deadline());
+        let mut pace = Pace::new(patience, Duration::from_millis(50), Duration::from_millis(500));
+        for forgotten in 1..PANICS {
             match self.scalelite.panic(id).await {
-                Err(error @ Error::PanicIncomplete { .. }) if pace.look_again().await => {
-                    tracing::info!("{error}; panicking again");
+                Err(error @ Error::PanicIncomplete { .. }) => {
+                    say(forgotten, &error.to_string());
+                    if !pace.look_again().await {
+                        return Err(error);
+                    }
+                    tracing::debug!("{error}; panicking again");
                 }
                 result => return result,
             }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use clients::untrusted::{visible, visible_line};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::log;
+
 /// An exit code. The codes are part of the interface: scripts and units branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -216,7 +218,7 @@ pub fn done(text: impl fmt::Display) -> Result<Exit, Failure> {
 
 /// Prints a failure on standard error: a [`Failure`], as a command's last line, or the service's words about one.
 pub fn complain(agent: &str, failure: impl fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{agent}: {}", visible(&failure.to_string()));
+    log::complain(format!("{agent}: {}", visible(&failure.to_string())));
 }
 
 /// Replaces a line on a terminal; prints nothing elsewhere, because a log has no use for progress.

@@ -8,49 +8,132 @@ use tokio::time::Instant;
 
 use crate::report::{Exit, Failure};
 
-/// A deadline with growing, jittered waits before it.
+/// How a caller treats a service that does not answer as it should.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    deadline: Instant,
+    manner: Manner,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Once,
+    Aloud,
+    Quietly,
+}
+
+impl Patience {
+    /// Returns the patience of a caller that makes each call once, and comes back by a schedule of its own: the state
+    /// machine. Whatever takes longer than until `deadline` is given up.
+    pub fn once(deadline: Instant) -> Self {
+        Self { deadline, manner: Manner::Once }
+    }
+
+    /// Returns the patience of a command, which tries again until `deadline` and tells its user so each time.
+    pub fn aloud(deadline: Instant) -> Self {
+        Self { deadline, manner: Manner::Aloud }
+    }
+
+    /// Returns the patience of work in the background that gets no second chance soon: it tries again until `deadline`,
+    /// and says only at its end what has failed.
+    pub fn quietly(deadline: Instant) -> Self {
+        Self { deadline, manner: Manner::Quietly }
+    }
+
+    /// Returns when the caller gives up.
+    pub fn deadline(self) -> Instant {
+        self.deadline
+    }
+
+    /// Returns the same patience until an earlier time.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { deadline: self.deadline.min(deadline), ..self }
+    }
+
+    /// Returns the same patience for so much longer.
+    #[must_use]
+    pub fn later(self, time: Duration) -> Self {
+        Self { deadline: self.deadline + time, ..self }
+    }
+
+    fn left(self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Waits before the next try; gives up when the deadline would pass, or where there is only one.
+    async fn wait(self, what: &str, error: &dyn Display, wait: Duration, first: bool) -> Result<(), Failure> {
+        if self.manner == Manner::Once {
+            return Err(Failure::new(Exit::TryAgain, what).because(error));
+        }
+        if self.left().is_zero() {
+            return Err(Failure::new(Exit::TryAgain, format!("{what}: gave up waiting"))
+                .because(error)
+                .advise("run the same command again; it goes on where this one stopped"));
+        }
+        let seconds = wait.as_secs_f64();
+        match self.manner {
+            // What passes at the first retry is no reason to worry anybody.
+            Manner::Aloud if first => tracing::info!("{what}: {error}; trying again in {seconds:.1} s"),
+            Manner::Aloud => tracing::warn!("{what}: {error}; trying again in {seconds:.1} s"),
+            Manner::Once | Manner::Quietly => {
+                tracing::debug!("{what}: {error}; trying again in {seconds:.1} s");
+            }
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// A command that has until then.
+impl From<Instant> for Patience {
+    fn from(deadline: Instant) -> Self {
+        Self::aloud(deadline)
+    }
+}
+
+/// Growing, jittered waits.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    deadline: Instant,
+    patience: Patience,
     backoff: Backoff,
+    retried: bool,
 }
 
 impl Pace {
-    /// Creates a pace with waits until `deadline`: the first below `base`, all of them below `cap`.
-    pub fn new(deadline: Instant, base: Duration, cap: Duration) -> Self {
-        Self { deadline, backoff: Backoff::new(base, cap) }
+    /// Creates a pace with waits as the patience has it: the first below `base`, all of them below `cap`.
+    pub fn new(patience: impl Into<Patience>, base: Duration, cap: Duration) -> Self {
+        Self { patience: patience.into(), backoff: Backoff::new(base, cap), retried: false }
     }
 
     /// Creates a pace for services that throttle or are down for a while.
-    pub fn remote(deadline: Instant) -> Self {
-        Self::new(deadline, Duration::from_secs(1), Duration::from_secs(15))
+    pub fn remote(patience: impl Into<Patience>) -> Self {
+        Self::new(patience, Duration::from_secs(1), Duration::from_secs(15))
     }
 
     /// Creates a pace for things on the host itself that may appear at any moment.
-    pub fn local(deadline: Instant) -> Self {
-        Self::new(deadline, Duration::from_millis(250), Duration::from_secs(3))
+    pub fn local(patience: impl Into<Patience>) -> Self {
+        Self::new(patience, Duration::from_millis(250), Duration::from_secs(3))
     }
 
-    /// Waits before the next try; gives up when the deadline would pass.
+    /// Waits before the next try; gives up when the deadline would pass, or where there is only one.
     pub async fn again(&mut self, what: &str, error: &dyn Display) -> Result<(), Failure> {
-        sleep(what, error, self.wait()).await
+        let (wait, first) = (self.draw(), !std::mem::replace(&mut self.retried, true));
+        self.patience.wait(what, error, wait, first).await
     }
 
     /// Waits before looking again at something that is expected to take a while. Returns `false` after the deadline.
     pub async fn look_again(&mut self) -> bool {
-        match self.wait() {
-            None => false,
-            Some(wait) => {
-                tokio::time::sleep(wait).await;
-                true
-            }
+        if self.patience.left().is_zero() {
+            return false;
         }
+        tokio::time::sleep(self.draw()).await;
+        true
     }
 
-    fn wait(&mut self) -> Option<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let wait = self.backoff.next(fastrand::f64()).min(left);
-        (!left.is_zero()).then_some(wait)
+    /// Returns the next wait, for a caller that waits for something else, too.
+    pub fn draw(&mut self) -> Duration {
+        self.backoff.next(fastrand::f64()).min(self.patience.left())
     }
 }
 
@@ -58,23 +141,26 @@ impl Pace {
 /// how long.
 #[derive(Clone, Debug)]
 pub struct Queued {
-    deadline: Instant,
+    patience: Patience,
     queue: Queue,
-    /// Whether a wait for other hosts is returned to the caller instead of being spent here.
-    calls_back: bool,
+    retried: bool,
 }
 
 impl Queued {
-    /// Creates a pace for a caller that has until `deadline` and no other chance: it waits for no turn, and after a
-    /// refusal only within that time.
-    pub fn once(deadline: Instant) -> Self {
-        Self { deadline, queue: Queue::new(Duration::ZERO), calls_back: false }
+    /// Creates a pace for a command: it waits for no turn, and after a refusal as its patience has it.
+    pub fn alone(patience: impl Into<Patience>) -> Self {
+        Self { patience: patience.into(), queue: Queue::new(Duration::ZERO), retried: false }
     }
 
-    /// Creates a pace for the service, which tries repeatedly, each time until `deadline` and with the queue of the
-    /// previous try. When it has to wait for other hosts, the failure says when to come back ([`Failure::turn`]).
-    pub fn again_and_again(deadline: Instant, queue: Queue) -> Self {
-        Self { deadline, queue, calls_back: true }
+    /// Creates a pace for the service, which comes back for each try with the queue of the previous one. When it has to
+    /// wait for other hosts, the failure says when to come back ([`Failure::turn`]).
+    pub fn in_turn(deadline: Instant, queue: Queue) -> Self {
+        Self { patience: Patience::once(deadline), queue, retried: false }
+    }
+
+    /// Returns the patience for all other calls of the same work.
+    pub fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// Returns the queue as this try leaves it.
@@ -85,38 +171,30 @@ impl Queued {
     /// Checks before a change that it is this host's turn.
     pub fn turn(&mut self) -> Result<(), Failure> {
         let wait = self.queue.turn(fastrand::f64());
-        match self.calls_back && !wait.is_zero() {
-            true => {
+        match wait.is_zero() {
+            true => Ok(()),
+            false => {
                 Err(Failure::new(Exit::TryAgain, "waiting for its turn to register (dns.spread)").at(wait))
             }
-            false => Ok(()),
         }
     }
 
-    /// Waits before the next try; gives up when the deadline would pass.
+    /// Waits before the next try; gives up when the deadline would pass. In turn, it fails at once, and says when to
+    /// come back after being throttled.
     pub async fn again(
         &mut self,
         what: &str,
         error: &dyn Display,
         refusal: Retryable,
     ) -> Result<(), Failure> {
-        if self.calls_back && refusal == Retryable::Throttled {
-            let wait = self.queue.after(refusal, Duration::MAX, fastrand::f64());
-            return Err(Failure::new(Exit::TryAgain, what).because(error).at(wait));
-        }
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let once = self.patience.manner == Manner::Once;
+        let left = if once { Duration::MAX } else { self.patience.left() };
         let wait = self.queue.after(refusal, left, fastrand::f64());
-        sleep(what, error, (!left.is_zero()).then_some(wait)).await
+        let first = !std::mem::replace(&mut self.retried, true);
+        let waited = self.patience.wait(what, error, wait, first).await;
+        waited.map_err(|failure| match refusal {
+            Retryable::Throttled if once => failure.at(wait),
+            _ => failure,
+        })
     }
-}
-
-async fn sleep(what: &str, error: &dyn Display, wait: Option<Duration>) -> Result<(), Failure> {
-    let Some(wait) = wait else {
-        return Err(Failure::new(Exit::TryAgain, format!("{what}: gave up waiting"))
-            .because(error)
-            .advise("run the same command again; it goes on where this one stopped"));
-    };
-    tracing::warn!("{what}: {error}; trying again in {:.1} s", wait.as_secs_f64());
-    tokio::time::sleep(wait).await;
-    Ok(())
 }

@@ -2,7 +2,7 @@
 //! metadata service, metrics, the sweep, and systemd itself.
 //!
 //! One loop, one thread. Jobs and calls are futures in it, so that nothing is shared between threads; work that may
-//! hang is bounded or, for a spool of recordings, in a thread of its own.
+//! hang is bounded or, as for a spool of recordings and for the log, in a thread of its own.
 
 mod calls;
 mod clock;
@@ -10,11 +10,13 @@ pub mod engine;
 pub mod jobs;
 mod memory;
 mod metrics;
+mod name_servers;
 mod policy;
 pub mod registration;
 mod requests;
 mod shared;
 mod sweep;
+mod troubles;
 mod watch;
 mod world;
 
@@ -24,21 +26,21 @@ use std::rc::Rc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use plan::lifecycle::{
-    Event, Intent, Job, Machine, Memory, Order, State, StopCause, Trouble, TroubleKind, Window,
-};
+use plan::lifecycle::{Event, Intent, Kept, Machine, Order, State, StopCause};
 use plan::sweep::Turns;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
-use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
+use tracing::{Instrument, Span, error, field, info, info_span, warn};
 
 use self::clock::Started;
 use self::engine::{Effect, Engine, Finished, Happened, at};
 use self::metrics::Metrics;
+use self::policy::Remains;
 use self::requests::Requests;
 use self::shared::Shared;
+use self::troubles::{Failing, Troubles};
 use self::watch::Watch;
 use crate::agent::Agent;
 use crate::cli::Common;
@@ -48,7 +50,7 @@ use crate::identity::Host;
 use crate::interrupt::{Interrupt, Trigger};
 use crate::log;
 use crate::report::{Exit, Failure};
-use crate::retry::Pace;
+use crate::retry::{Pace, Patience};
 use crate::session::{Session, within};
 use crate::startup;
 use clients::systemd::{self, Notifier};
@@ -58,7 +60,10 @@ const STOP_MARGIN: Duration = Duration::from_secs(15);
 
 /// Runs the service until it is told to stop.
 pub fn serve(agent: &Agent, common: &Common) -> Exit {
-    startup::plain(agent, prepare(agent, common))
+    log::in_background();
+    let exit = startup::plain(agent, prepare(agent, common));
+    log::flush();
+    exit
 }
 
 fn prepare(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
@@ -126,8 +131,6 @@ struct Service {
     metrics: Metrics,
     /// The words that systemd was told last.
     words: String,
-    /// The trouble with each job that was logged last.
-    complaints: Vec<(Job, String)>,
     /// The intent that the metadata service told before this host knew its own name.
     intent: Option<Intent>,
     is_known: bool,
@@ -150,15 +153,26 @@ impl Service {
             }
         };
         let listener = Listener::bind(&lock)?;
-        let (memory, window) = memory::read(directory);
-        let machine = Machine::new(policy::of(settings), memory, window);
+        let kept = memory::read(directory);
+        let machine = Machine::new(policy::of(settings), kept.clone());
         let started = Started::now();
         let every = Rc::new(Cell::new(settings.service.metadata));
         let hurry = Rc::new(Notify::new());
         let metrics = Metrics::new(settings.metrics.as_ref(), &machine, started.moment());
-        let watch = Watch::new(session.imds().clone(), Rc::clone(&every), Rc::clone(&hurry), started);
-        info!(state = machine.state().name(), "the service begins, remembering {memory:?} of this boot");
-        let shared = Rc::new(Shared::new(session, started, memory));
+        let troubles = Rc::new(Troubles::new(started));
+        let watch = Watch::new(
+            session.imds().clone(),
+            Rc::clone(&every),
+            Rc::clone(&hurry),
+            started,
+            Rc::clone(&troubles),
+            &kept,
+        );
+        info!(
+            state = machine.state().name(),
+            "the service begins, remembering {:?} of this boot", kept.memory
+        );
+        let shared = Rc::new(Shared::new(session, started, &kept, troubles));
         let mut service = Self {
             engine: Engine::new(shared, machine),
             common,
@@ -174,7 +188,6 @@ impl Service {
             requests: Requests::default(),
             metrics,
             words: String::new(),
-            complaints: Vec::new(),
             intent: None,
             is_known: false,
             is_ready: false,
@@ -267,6 +280,7 @@ impl Service {
         for effect in effects {
             match effect {
                 Effect::Moved(before) => {
+                    self.forget();
                     let (state, words) = (self.engine.machine().state().name(), self.engine.words());
                     info!(state, reason = words.as_str(), "{before} -> {state}: {words}");
                 }
@@ -274,8 +288,8 @@ impl Service {
                     self.is_ready = true;
                     self.notifier.ready();
                 }
-                Effect::Remember(memory, window) => self.remember(memory, window),
-                Effect::Refuse(why) => self.requests.refuse(&why),
+                Effect::Remember(kept) => self.remember(&kept),
+                Effect::Refuse(why) => self.requests.refuse(why),
                 Effect::Illegal(why) => error!("the service is mistaken: {why}"),
             }
         }
@@ -286,10 +300,16 @@ impl Service {
             for line in &lines {
                 self.requests.line(line);
             }
-            self.complain(job, trouble.as_ref());
-            if let (Some(trouble), Some(exit)) = (trouble, lasting) {
-                self.requests.failed(exit, &trouble.words);
+            let result = match &trouble {
+                None => Some(Ok(())),
+                Some(trouble) => Failing::of(trouble).map(Err),
+            };
+            if let Some(result) = result {
+                let state = self.engine.machine().state().name();
+                self.shared().troubles.take(jobs::part(job), job.name(), Some(state), result);
             }
+            let failure = trouble.as_ref().zip(lasting).map(|(trouble, exit)| (exit, trouble.words.as_str()));
+            self.requests.ended(job, failure);
         }
         for event in events {
             if self.engine.end().is_none() {
@@ -307,37 +327,21 @@ impl Service {
             Done::Host(host) => self.known(*host),
             Done::Cause(cause) => self.feed(Event::Stop(cause)),
             Done::Swept => {}
-            Done::Metrics(sent) => self.metrics.sent(sent),
+            Done::Metrics(sent) => {
+                let troubles = Rc::clone(&self.shared().troubles);
+                self.metrics.sent(sent, &troubles);
+            }
         }
     }
 
-    /// Logs trouble once, and again when it changes.
-    fn complain(&mut self, job: Job, trouble: Option<&Trouble>) {
-        let said = |words: &String| self.complaints.contains(&(job, words.clone()));
-        match trouble {
-            None => self.complaints.retain(|(former, _)| *former != job),
-            Some(Trouble { kind: TroubleKind::Cancelled, .. }) => {}
-            Some(Trouble { words, kind }) if !said(words) => {
-                let state = self.engine.machine().state().name();
-                let action = format!("{job:?}").to_lowercase();
-                match kind {
-                    TroubleKind::Waiting => info!(state, action, reason = words.as_str(), "waiting: {words}"),
-                    TroubleKind::Turn(wait) => {
-                        info!(
-                            state,
-                            action,
-                            reason = words.as_str(),
-                            "{words}; next try in {} s",
-                            wait.as_secs()
-                        );
-                    }
-                    _ => warn!(state, action, reason = words.as_str(), "{words}; it is tried again"),
-                }
-                self.complaints.retain(|(former, _)| *former != job);
-                self.complaints.push((job, words.clone()));
-            }
-            Some(Trouble { words, .. }) => debug!("{words}"),
-        }
+    /// Forgets the troubles with what is not looked after in the present state.
+    fn forget(&self) {
+        let over: &[&str] = match self.engine.machine().state() {
+            State::Leaving(_) | State::Stopping(_) => &[jobs::NAME, jobs::ENTRY],
+            State::Unregistered(_) => &[jobs::NAME, jobs::ENTRY, jobs::LEAVING],
+            _ => &[],
+        };
+        self.shared().troubles.forget(over);
     }
 
     /// Before anything else, the host's name has to be known: the log is filtered by it.
@@ -356,9 +360,20 @@ impl Service {
             let session = &shared.session;
             let mut pace = Pace::remote(within(session.settings.timeouts.imds));
             loop {
-                match session.host(Instant::now() + session.settings.timeouts.imds).await {
-                    Ok(host) => return Done::Host(Box::new(host)),
-                    Err(failure) => warn!("who this host is cannot be found out: {}", failure.headline()),
+                let soon = Patience::once(within(session.settings.timeouts.imds));
+                let found = session.host(soon).await;
+                let why = found.as_ref().err().map(Failure::headline);
+                let failing = why
+                    .as_deref()
+                    .map(|why| Failing::new(why, format!("who this host is cannot be found out: {why}")));
+                shared.troubles.take(
+                    "finding out who this host is",
+                    "identity",
+                    None,
+                    failing.map_or(Ok(()), Err),
+                );
+                if let Ok(host) = found {
+                    return Done::Host(Box::new(host));
                 }
                 if !pace.look_again().await {
                     pace = Pace::remote(within(session.settings.timeouts.imds));
@@ -432,9 +447,6 @@ impl Service {
         match session {
             Ok((session, host)) => {
                 info!(action = "reload", "SIGHUP: the configuration was read again");
-                if session.settings.service.directory != self.shared().session.settings.service.directory {
-                    warn!("service.directory takes effect when the service is restarted");
-                }
                 let policy = policy::of(&session.settings);
                 self.every.set(session.settings.service.metadata);
                 self.metrics.configure(session.settings.metrics.as_ref());
@@ -456,23 +468,46 @@ impl Service {
         }
     }
 
-    /// New settings with who this host is by them, unless a registered host would leave its record or its entry behind.
+    /// New settings with who this host is by them, unless the host would leave something behind.
     fn stays(&self, settings: Settings) -> Result<(Settings, Option<Host>), Failure> {
-        let registered = self.is_ready && !matches!(self.engine.machine().state(), State::Unregistered(_));
-        if let Some(key) = policy::moved(&self.shared().session.settings, &settings).filter(|_| registered) {
-            let name = self.shared().session.agent.name;
-            let why = format!("{key} cannot be changed while the host is registered with the old one");
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("{why}: run {name} deregister, reload, then register"),
-            ));
+        let shared = self.shared();
+        let mut settings = settings;
+        if let Some(key) = policy::moved(&shared.session.settings, &settings) {
+            let name = shared.session.agent.name;
+            let refused =
+                |what: String| Err(Failure::new(Exit::Usage, format!("{key} cannot be changed {what}")));
+            match policy::remains(self.engine.machine().state(), shared.registration.records()) {
+                Remains::Nothing => {}
+                Remains::Something => {
+                    return refused(format!(
+                        "while the host is registered with the old one: run {name} deregister, reload, then register"
+                    ));
+                }
+                Remains::Unknown => {
+                    return refused(format!(
+                        "while it is not known whether the host is registered with the old one: reload again in a moment, or run {name} deregister before"
+                    ));
+                }
+            }
         }
-        let host = self.shared().host.get().cloned().map(|host| host.renamed(&settings.dns)).transpose()?;
+        let directory = &shared.session.settings.service.directory;
+        if settings.service.directory != *directory {
+            let new = std::mem::replace(&mut settings.service.directory, directory.clone());
+            warn!(
+                action = "reload",
+                "service.directory stays {} until the service is restarted; commands that look for it in {} do not find it",
+                directory.display(),
+                new.display()
+            );
+        }
+        let host = shared.host.get().cloned().map(|host| host.renamed(&settings.dns)).transpose()?;
         Ok((settings, host))
     }
 
-    fn remember(&self, memory: Memory, window: Option<Window>) {
-        if let Err(error) = memory::write(&self.shared().session.settings.service.directory, memory, window) {
+    fn remember(&self, kept: &Kept) {
+        self.shared().entered(kept.joined);
+        if let Err(error) = memory::write(&self.shared().session.settings.service.directory, kept) {
+            let memory = kept.memory;
             warn!("cannot remember {memory:?} for the next start of the service: {error}");
         }
     }

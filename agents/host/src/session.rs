@@ -1,33 +1,40 @@
 //! The equipment of one run of an agent: settings, signals, and clients that are created at first use, so that a
 //! command pays only for those that it needs.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use plan::instance::InstanceId;
 use plan::membership::host_of;
+use rustix::time::{ClockId, clock_gettime};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::agent::Agent;
+use crate::cli::Only;
 use crate::config::settings::{self, Settings};
 use crate::dns::Zone;
+use crate::dns::delegation::Delegation;
 use crate::identity::{self, Host};
 use crate::interrupt::Interrupt;
+use crate::membership::{Note, enabling};
 use crate::report::{Exit, Failure};
-use crate::retry::Pace;
-use clients::aws;
+use crate::retry::{Pace, Patience};
 use clients::aws::autoscaling::AutoScaling;
 use clients::aws::cloudwatch::CloudWatch;
 use clients::aws::ec2::Ec2;
 use clients::aws::route53::HostedZone;
-use clients::bbb::recordings::{self, Spool};
+use clients::aws::{self, AssumedRole};
+use clients::bbb::recordings::Spool;
 use clients::bbb::{self, Bbb, Installation, NotReady, PropertyFiles};
 use clients::dns::authoritative::NameServers;
 use clients::dns::system::SystemResolver;
 use clients::http::{self, Tls};
 use clients::imds::Imds;
-use clients::scalelite::Scalelite;
+use clients::scalelite::{Checksums, Scalelite};
 use clients::secrets;
 
 /// One run of an agent.
@@ -43,7 +50,13 @@ pub struct Session {
     names: SystemResolver,
     imds: Imds,
     aws: OnceCell<aws::SdkConfig>,
+    zone_role: OnceCell<AssumedRole>,
+    scalelite_http: std::cell::OnceCell<http::Client>,
     spool: Option<Spool>,
+    /// The password of BBB's Redis, as it was fetched last.
+    redis_password: RefCell<Option<SecretString>>,
+    /// The checksums that Scalelite takes.
+    checksums: Checksums,
 }
 
 impl Session {
@@ -57,12 +70,27 @@ impl Session {
     /// Creates a session on the host of this metadata service, whatever the environment names.
     pub fn on_host_of(imds: Imds, agent: Agent, settings: Settings, interrupt: Interrupt) -> Self {
         let tls = Tls::new(settings.ca_bundle.clone());
-        let spool = settings
-            .bbb
-            .as_ref()
-            .map(|bbb| Spool::new(bbb.recordings.clone(), recordings::SENDER.into(), bbb.redis));
-        let (names, aws) = (SystemResolver::new(), OnceCell::new());
-        Self { agent, settings, interrupt, tls, names, imds, aws, spool }
+        let spool = settings.bbb.as_ref().map(|bbb| {
+            let sending = bbb.recordings.sender.sending(settings.scalelite.is_some());
+            Spool::new(bbb.recordings.directory.clone(), sending)
+        });
+        let (names, aws, zone_role) = (SystemResolver::new(), OnceCell::new(), OnceCell::new());
+        let (redis_password, scalelite_http) = (RefCell::default(), std::cell::OnceCell::new());
+        let checksums = Checksums::default();
+        Self {
+            agent,
+            settings,
+            interrupt,
+            tls,
+            names,
+            imds,
+            aws,
+            zone_role,
+            scalelite_http,
+            spool,
+            redis_password,
+            checksums,
+        }
     }
 
     /// Returns the client of the metadata service.
@@ -75,21 +103,68 @@ impl Session {
         &self.tls
     }
 
-    /// Determines this host's identity, waiting for the metadata service as configured, but not beyond `deadline`.
-    pub async fn host(&self, deadline: Instant) -> Result<Host, Failure> {
-        let patience = Instant::now() + self.settings.timeouts.imds;
-        identity::observe(&self.imds, &self.settings.dns, deadline.min(patience)).await
+    /// Determines this host's identity, waiting for the metadata service with this patience, but not longer than
+    /// configured.
+    pub async fn host(&self, patience: impl Into<Patience>) -> Result<Host, Failure> {
+        let patience = patience.into().until(within(self.settings.timeouts.imds));
+        identity::observe(&self.imds, &self.settings.dns, patience, async |_| {}).await
+    }
+
+    /// The same for a command that will change something: opens the connections for that as soon as the region is
+    /// known.
+    pub async fn host_ahead(
+        &self,
+        patience: impl Into<Patience>,
+        only: Option<Only>,
+    ) -> Result<Host, Failure> {
+        let patience = patience.into().until(within(self.settings.timeouts.imds));
+        let connect = async |region: &str| self.connect(region, only).await;
+        identity::observe(&self.imds, &self.settings.dns, patience, connect).await
+    }
+
+    /// Begins to open the connections to Scalelite and to Route 53, which is far away from most regions, and does not
+    /// wait for them: what does not need them is done meanwhile. No request is sent.
+    pub async fn connect(&self, region: &str, only: Option<Only>) {
+        if Only::pools(only)
+            && let Some(settings) = &self.settings.scalelite
+            && let Ok(client) = self.scalelite_client()
+        {
+            let url = settings.url.clone();
+            tokio::spawn(async move { http::open(&client, &url).await });
+        }
+        if Only::names(only)
+            && let Ok(aws) = self.aws(region).await
+        {
+            let zone = HostedZone::new(aws, &self.settings.dns.zone_id);
+            tokio::spawn(async move { zone.open().await });
+        }
     }
 
     /// Returns the zone of the host's name, with its authoritative servers as configured or as found.
     pub async fn zone(&self, host: &Host) -> Result<Zone, Failure> {
-        let (aws, servers) = tokio::join!(self.aws(host), self.name_servers());
-        Ok(Zone { api: HostedZone::new(aws?, &self.settings.dns.zone_id), servers })
+        let (api, servers) = tokio::join!(self.hosted_zone(host), self.name_servers());
+        Ok(Zone { api: api?, servers })
     }
 
     /// Returns Route 53's API alone.
     pub async fn hosted_zone(&self, host: &Host) -> Result<HostedZone, Failure> {
-        Ok(HostedZone::new(self.aws(host).await?, &self.settings.dns.zone_id))
+        let (aws, id) = (self.aws(&host.region).await?, &self.settings.dns.zone_id);
+        Ok(match self.zone_role(host).await? {
+            Some(role) => HostedZone::assuming(aws, id, role),
+            None => HostedZone::new(aws, id),
+        })
+    }
+
+    /// Returns the role that is assumed for Route 53; `None` where none is configured. The run has only one session of
+    /// it.
+    pub async fn zone_role(&self, host: &Host) -> Result<Option<AssumedRole>, Failure> {
+        let Some(settings::ZoneRole { arn, external_id }) = &self.settings.dns.role else { return Ok(None) };
+        let aws = self.aws(&host.region).await?;
+        let role = self
+            .zone_role
+            .get_or_init(async || AssumedRole::new(aws, arn, external_id.as_deref(), host.instance.as_str()))
+            .await;
+        Ok(Some(role.clone()))
     }
 
     /// Returns the zone with servers that are already known.
@@ -114,6 +189,12 @@ impl Session {
         found.map_err(|error| error.to_string())
     }
 
+    /// Looks up the addresses of the hosted zone's own servers.
+    pub async fn servers_of(&self, own: &Delegation) -> Result<NameServers, String> {
+        let found = NameServers::named(&self.names, &own.zone, own.servers.clone()).await;
+        found.map_err(|error| error.to_string())
+    }
+
     /// Returns EC2 in the host's own region.
     pub async fn ec2(&self, host: &Host) -> Result<Ec2, Failure> {
         self.ec2_in(&host.region, host).await
@@ -121,26 +202,69 @@ impl Session {
 
     /// Returns EC2 in this region.
     pub async fn ec2_in(&self, region: &str, host: &Host) -> Result<Ec2, Failure> {
-        Ok(Ec2::new(self.aws(host).await?, region))
+        Ok(Ec2::new(self.aws(&host.region).await?, region))
     }
 
     /// Returns Auto Scaling in the host's own region.
     pub async fn autoscaling(&self, host: &Host) -> Result<AutoScaling, Failure> {
-        Ok(AutoScaling::new(self.aws(host).await?, &host.region))
+        Ok(AutoScaling::new(self.aws(&host.region).await?, &host.region))
     }
 
     /// Returns CloudWatch in the host's own region.
     pub async fn cloudwatch(&self, host: &Host) -> Result<CloudWatch, Failure> {
-        Ok(CloudWatch::new(self.aws(host).await?, &host.region))
+        Ok(CloudWatch::new(self.aws(&host.region).await?, &host.region))
     }
 
     /// Returns Scalelite, after fetching the load balancer's secret; `None` where no Scalelite is configured.
-    pub async fn scalelite(&self, host: &Host, deadline: Instant) -> Result<Option<Scalelite>, Failure> {
+    pub async fn scalelite(
+        &self,
+        host: &Host,
+        patience: impl Into<Patience>,
+    ) -> Result<Option<Scalelite>, Failure> {
         let Some(settings) = &self.settings.scalelite else { return Ok(None) };
-        let secret = self.secret(&settings.secret, host, deadline).await?;
+        let secret = self.secret("scalelite.secret", &settings.secret, host, patience.into()).await?;
+        let scalelite = Scalelite::new(self.scalelite_client()?, &settings.url, secret);
+        scalelite
+            .map(|scalelite| Some(scalelite.sharing(&self.checksums)))
+            .map_err(|error| Failure::new(Exit::Usage, "scalelite.url").because(error))
+    }
+
+    /// Returns the HTTP client for Scalelite, of which the run has only one: it keeps open connections.
+    fn scalelite_client(&self) -> Result<http::Client, Failure> {
+        if let Some(client) = self.scalelite_http.get() {
+            return Ok(client.clone());
+        }
         let client = http::client(&self.tls, &self.names, http::Limits::default()).map_err(tls_failure)?;
-        let scalelite = Scalelite::new(client, &settings.url, secret);
-        scalelite.map(Some).map_err(|error| Failure::new(Exit::Usage, "scalelite.url").because(error))
+        Ok(self.scalelite_http.get_or_init(|| client).clone())
+    }
+
+    /// Reads the note on the Scalelite entry that a reboot of this instance has taken out.
+    pub fn note(&self, instance: &InstanceId) -> Option<Note> {
+        Note::read(self.settings.service.state.as_deref()?, instance)
+    }
+
+    /// Keeps the note over a reboot; `None` removes it.
+    pub fn keep_note(&self, note: Option<&Note>) {
+        let Some(directory) = &self.settings.service.state else { return };
+        let Some(note) = note else { return Note::remove(directory) };
+        if let Err(error) = note.write(directory) {
+            warn!(
+                "the Scalelite entry's tag and load multiplier are not kept over the reboot: cannot write into {}: {error}; \
+                 let systemd make it (StateDirectory=), or set service.state",
+                directory.display()
+            );
+        }
+    }
+
+    /// Notes that the host's entry was enabled now, or is gone.
+    pub fn enabled(&self, enabled: bool) {
+        let directory = &self.settings.service.directory;
+        if enabled { enabling::note(directory) } else { enabling::forget(directory) }
+    }
+
+    /// Returns how long ago the agent has enabled the host's entry, if that is known.
+    pub fn since_enabled(&self) -> Option<Duration> {
+        enabling::elapsed(&self.settings.service.directory)
     }
 
     /// Reads BBB's settings on this host; returns `None` on a TURN host.
@@ -156,6 +280,29 @@ impl Session {
         self.spool.as_ref()
     }
 
+    /// Returns the password of BBB's Redis; `None` where none is configured. It is fetched once, until
+    /// [`Self::forget_redis_password`].
+    pub async fn redis_password(
+        &self,
+        host: &Host,
+        patience: impl Into<Patience>,
+    ) -> Result<Option<SecretString>, Failure> {
+        let reference = self.settings.bbb.as_ref().and_then(|bbb| bbb.recordings.redis_password.as_ref());
+        let Some(reference) = reference else { return Ok(None) };
+        let known = self.redis_password.borrow().clone();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let password = self.secret("recordings.redis_password", reference, host, patience.into()).await?;
+        self.redis_password.replace(Some(password.clone()));
+        Ok(Some(password))
+    }
+
+    /// Has the password fetched again: Redis does not take it, or does not answer.
+    pub fn forget_redis_password(&self) {
+        self.redis_password.replace(None);
+    }
+
     /// Returns a client for the BBB API of this host. Resolvers may not know the host's name yet, or only with an old
     /// address: the connection goes to the configured address instead, with the name for TLS and nginx.
     pub fn local_client(&self, server_url: &str) -> Result<http::Client, Failure> {
@@ -164,9 +311,9 @@ impl Session {
         http::local_client(&self.tls, &self.names, http::Limits::default(), pin).map_err(tls_failure)
     }
 
-    /// The BBB on this host, whose settings were just read, if it answers with the secret of its property files. Where it
-    /// may do so at any moment, the exit is [`Exit::TryAgain`]; where it has to be installed or repaired first,
-    /// [`Exit::WaitingForBbb`].
+    /// The BBB on this host, whose settings were just read, if it answers with the secret of its property files.
+    /// Where it may do so at any moment, the exit is [`Exit::TryAgain`]; where it has to be installed or repaired
+    /// first, [`Exit::WaitingForBbb`].
     pub async fn ready_bbb(
         &self,
         read: Option<Result<Installation, NotReady>>,
@@ -180,9 +327,9 @@ impl Session {
             Some(Err(error)) => return Err(unusable(error)),
         };
         let bbb = Bbb::of(self.local_client(&installation.server_url)?, &installation);
-        // This call, unlike the one for the version, proves that BBB runs with the secret of its property files.
-        match bbb.meetings().await {
-            Ok(_) => Ok((installation, bbb)),
+        // Unlike the call for the version, this one needs the secret of the property files.
+        match bbb.prove().await {
+            Ok(()) => Ok((installation, bbb)),
             // A certificate comes with the installation too.
             Err(error @ bbb::Error::Distrusted { .. }) => {
                 Err(Failure::new(Exit::WaitingForBbb, error.to_string()))
@@ -194,36 +341,40 @@ impl Session {
 
     async fn secret(
         &self,
+        setting: &str,
         at: &secrets::SecretReference,
         host: &Host,
-        deadline: Instant,
+        patience: Patience,
     ) -> Result<SecretString, Failure> {
-        let mut pace = Pace::remote(deadline);
+        let mut pace = Pace::remote(patience);
         let aws = match at.needs_aws() {
-            true => Some(self.aws(host).await?),
+            true => Some(self.aws(&host.region).await?),
             false => None,
         };
         loop {
             match secrets::resolve(at, aws).await {
                 Ok(secret) => return Ok(secret),
-                Err(error) if error.is_retryable() => pace.again("scalelite.secret", &error).await?,
-                Err(error) => return Err(Failure::new(Exit::Failed, "scalelite.secret").because(error)),
+                Err(error) if error.is_retryable() => pace.again(setting, &error).await?,
+                Err(error) => return Err(Failure::new(Exit::Failed, setting).because(error)),
             }
         }
     }
 
-    async fn aws(&self, host: &Host) -> Result<&aws::SdkConfig, Failure> {
+    async fn aws(&self, region: &str) -> Result<&aws::SdkConfig, Failure> {
         let variable = std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
-        let region = self.settings.region.as_ref().or(variable.as_ref()).unwrap_or(&host.region);
+        let region = self.settings.region.as_ref().or(variable.as_ref()).map_or(region, String::as_str);
         self.aws
-            .get_or_try_init(|| aws::sdk_config(&self.tls, &self.names, &self.imds, region))
+            .get_or_try_init(|| {
+                let profile = self.settings.profile.as_deref();
+                aws::sdk_config(&self.tls, &self.names, &self.imds, region, profile)
+            })
             .await
             .map_err(tls_failure)
     }
 }
 
-/// The URL under which a host is in Scalelite: by BBB's settings, which were just read; else the one that is `known` from
-/// before; else the one that it would have by its name.
+/// The URL under which a host is in Scalelite: by BBB's settings, which were just read; else the one that is `known`
+/// from before; else the one that it would have by its name.
 pub fn scalelite_url(
     read: Option<Result<Installation, NotReady>>,
     known: Option<String>,
@@ -248,6 +399,15 @@ fn tls_failure(error: http::TlsError) -> Failure {
 /// Returns the point in time `limit` from now.
 pub fn within(limit: Duration) -> Instant {
     Instant::now() + limit
+}
+
+/// Returns the time since the host's boot: the clock that the state machine counts by.
+pub(crate) fn since_boot() -> Duration {
+    let boot = clock_gettime(ClockId::Monotonic);
+    // This clock never shows a negative time.
+    let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();
+    let nanoseconds = u32::try_from(boot.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, nanoseconds)
 }
 
 /// Returns the seconds since 1970.

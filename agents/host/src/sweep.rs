@@ -16,9 +16,9 @@ use crate::config::settings::Naming;
 use crate::dns::words_of;
 use crate::execute::{Executor, Outcome};
 use crate::identity::{Host, server_url};
-use crate::membership::Pool;
+use crate::membership::{Known, Pool};
 use crate::report::{Exit, Failure};
-use crate::retry::Pace;
+use crate::retry::{Pace, Patience};
 use crate::session::{Session, now, within};
 use clients::aws::ec2::{Ec2, Instances};
 use clients::aws::route53::{Cursor, Error, HostedZone, RecordSets};
@@ -80,7 +80,8 @@ pub trait World {
 
     /// Returns Scalelite, if there is one. Called only once a whole sweep begins, because its secret has to be
     /// fetched.
-    fn scalelite(&self, deadline: Instant) -> impl Future<Output = Result<Option<Self::Scalelite>, Failure>>;
+    fn scalelite(&self, patience: Patience)
+    -> impl Future<Output = Result<Option<Self::Scalelite>, Failure>>;
 
     /// Returns EC2 in a region.
     fn ec2(&self, region: &str) -> impl Future<Output = Result<Self::Ec2, Failure>>;
@@ -105,8 +106,8 @@ impl World for Reach<'_> {
         &self.zone
     }
 
-    async fn scalelite(&self, deadline: Instant) -> Result<Option<Scalelite>, Failure> {
-        self.session.scalelite(self.host, deadline).await
+    async fn scalelite(&self, patience: Patience) -> Result<Option<Scalelite>, Failure> {
+        self.session.scalelite(self.host, patience).await
     }
 
     async fn ec2(&self, region: &str) -> Result<Ec2, Failure> {
@@ -137,7 +138,7 @@ pub struct Sweep<'a, W: World> {
     sweeper: Sweeper,
     limits: Limits,
     scalelite: Option<W::Scalelite>,
-    deadline: Instant,
+    patience: Patience,
     trouble: Vec<Failure>,
 }
 
@@ -152,15 +153,15 @@ pub async fn sweep(session: &Session, host: &Host, executor: &Executor) -> Resul
     prepare(session, host, executor).await?.run().await
 }
 
-/// Sweeps the whole zone once; if it has more than one page, `goes_on` first decides by the number of hosts on the
-/// first.
+/// Sweeps the whole zone once, without a word about what is tried again; if the zone has more than one page, `goes_on`
+/// first decides by the number of hosts on the first.
 pub async fn sweep_unless(
     session: &Session,
     host: &Host,
     executor: &Executor,
     goes_on: impl FnOnce(usize) -> bool,
 ) -> Result<Swept, Failure> {
-    let sweep = prepare(session, host, executor).await?;
+    let sweep = prepare(session, host, executor).await?.quietly();
     let mut zone = Zone::new();
     let next = sweep.page(Cursor::start(&sweep.sweeper.domain), &mut zone).await?;
     let hosts = sweep.sweeper.count(&zone);
@@ -205,8 +206,13 @@ async fn prepare<'a>(
 impl<'a, W: World> Sweep<'a, W> {
     /// Creates a sweep. Asks nothing yet.
     pub fn new(world: W, sweeper: Sweeper, limits: Limits, executor: &'a Executor) -> Self {
-        let deadline = within(limits.whole);
-        Self { world, executor, sweeper, limits, scalelite: None, deadline, trouble: Vec::new() }
+        let patience = Patience::aloud(within(limits.whole));
+        Self { world, executor, sweeper, limits, scalelite: None, patience, trouble: Vec::new() }
+    }
+
+    /// Makes it say only at its end what has failed.
+    fn quietly(self) -> Self {
+        Self { patience: Patience::quietly(self.patience.deadline()), ..self }
     }
 
     /// Sweeps the whole zone once.
@@ -216,7 +222,7 @@ impl<'a, W: World> Sweep<'a, W> {
     }
 
     async fn whole(mut self, zone: Zone) -> Result<Report, Failure> {
-        self.scalelite = self.world.scalelite(self.deadline).await?;
+        self.scalelite = self.world.scalelite(self.patience).await?;
         let mut seen = Situation { zone, entries: self.entries().await? };
         let mut evidence = Evidence::default();
         self.look(&self.findings(&seen, &evidence), &mut evidence).await?;
@@ -247,7 +253,7 @@ impl<'a, W: World> Sweep<'a, W> {
         let pause = self.limits.pause;
         info!("EC2 says of {suspects} hosts that they are gone; it is asked again in {} s", pause.as_secs());
         sleep(pause).await;
-        self.deadline += pause;
+        self.patience = self.patience.later(pause);
     }
 
     /// Lists the zone.
@@ -260,7 +266,7 @@ impl<'a, W: World> Sweep<'a, W> {
     /// Reads the zone from here to its end.
     async fn rest(&self, mut next: Option<Cursor>, zone: &mut Zone) -> Result<(), Failure> {
         while let Some(cursor) = next {
-            if Instant::now() >= self.deadline {
+            if Instant::now() >= self.patience.deadline() {
                 return Err(Failure::new(Exit::TryAgain, "listing the zone")
                     .because("it takes longer than timeouts.sweep; nothing was removed"));
             }
@@ -271,7 +277,7 @@ impl<'a, W: World> Sweep<'a, W> {
 
     /// Reads a page of the zone and returns where the next one begins.
     async fn page(&self, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Failure> {
-        let mut pace = Pace::remote(self.deadline);
+        let mut pace = Pace::remote(self.patience);
         loop {
             match self.world.zone().page(&self.sweeper.domain, from.clone(), zone).await {
                 Ok(next) => return Ok(next),
@@ -283,7 +289,7 @@ impl<'a, W: World> Sweep<'a, W> {
     /// Lists the host names of the entries in Scalelite, if there is one.
     async fn entries(&self) -> Result<BTreeSet<Name>, Failure> {
         let Some(scalelite) = &self.scalelite else { return Ok(BTreeSet::new()) };
-        let mut pace = Pace::remote(self.deadline);
+        let mut pace = Pace::remote(self.patience);
         loop {
             match scalelite.names().await {
                 Ok(names) => return Ok(names),
@@ -330,9 +336,11 @@ impl<'a, W: World> Sweep<'a, W> {
     async fn leave(&self, name: &Name) -> Result<(), Failure> {
         let Some(scalelite) = &self.scalelite else { return Ok(()) };
         let (url, secret) = (server_url(name), SecretString::default());
-        let deadline = self.deadline.min(within(self.limits.leave));
-        let pool = Pool { scalelite, url: &url, secret: &secret, executor: self.executor, deadline };
-        pool.leave().await.map(drop)
+        let patience = self.patience.until(within(self.limits.leave));
+        let known = Known::default();
+        let pool =
+            Pool { scalelite, url: &url, secret: &secret, known: &known, executor: self.executor, patience };
+        pool.leave(|_| {}).await.map(drop)
     }
 
     /// Deletes the record sets of hosts that are gone. When one of them has changed meanwhile, the zone is read and
@@ -378,7 +386,7 @@ impl<'a, W: World> Sweep<'a, W> {
     async fn change(&self, names: &[Name], batch: &plan::dns::ChangeBatch) -> Result<bool, Failure> {
         let names = words_of(names).join(", ");
         let what = format!("Route 53: delete the record sets of {names}");
-        let mut pace = Pace::remote(self.deadline);
+        let mut pace = Pace::remote(self.patience);
         loop {
             let changed = self.executor.run("change", &what, self.world.zone().change(batch)).await?;
             match changed {

@@ -5,6 +5,7 @@
 #[path = "../../clients/tests/clients/served.rs"]
 mod served;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use clients::bbb::Bbb;
 use clients::scalelite::Scalelite;
 use host::execute::Executor;
 use host::interrupt::Interrupt;
-use host::membership::{Applied, Pool};
+use host::membership::{Applied, Known, Pool};
 use host::report::Exit;
 use plan::membership::{Desired, State};
 use sandbox::bbb::{BbbHost, Network};
@@ -34,6 +35,7 @@ struct Rig {
     url: String,
     secret: SecretString,
     executor: Executor,
+    known: Known,
     _bbb_served: Served,
 }
 
@@ -54,6 +56,7 @@ impl Rig {
             url: format!("{}/bigbluebutton/api", bbb_served.url()),
             secret: HOST_SECRET.into(),
             executor: Executor::new(Interrupt::listen().unwrap(), false),
+            known: Known::default(),
             _bbb_served: bbb_served,
             stand_in,
             served,
@@ -64,8 +67,15 @@ impl Rig {
     }
 
     fn pool(&self) -> Pool<'_> {
-        let Self { scalelite, url, secret, executor, .. } = self;
-        Pool { scalelite, url, secret, executor, deadline: Instant::now() + Duration::from_secs(60) }
+        let Self { scalelite, url, secret, known, executor, .. } = self;
+        Pool {
+            scalelite,
+            url,
+            secret,
+            known,
+            executor,
+            patience: (Instant::now() + Duration::from_secs(60)).into(),
+        }
     }
 
     fn add(&self, state: ServerState) -> String {
@@ -134,7 +144,7 @@ async fn an_entry_with_an_old_url_is_replaced_when_the_host_is_empty() {
         let rig = Rig::with(ids).await;
         let old = rig.stand_in.add_server(BEFORE_TLS, HOST_SECRET, ServerState::Enabled);
         let other = rig.stand_in.add_server("https://127.0.0.2/bigbluebutton/api", "x", ServerState::Enabled);
-        let applied = rig.pool().join(&Desired::default(), &rig.bbb).await.unwrap();
+        let applied = rig.pool().join(State::Enabled, &Desired::default(), &rig.bbb).await.unwrap();
         let gone = ["cordon", "disable", "end the meetings of", "delete"];
         for (done, verb) in applied.done.iter().zip(gone) {
             assert!(done.starts_with(verb) && done.contains(&old), "{:?}", applied.done);
@@ -152,7 +162,7 @@ async fn an_entry_with_an_old_url_keeps_its_meetings() {
     let rig = Rig::start().await;
     let old = rig.stand_in.add_server(BEFORE_TLS, HOST_SECRET, ServerState::Enabled);
     rig.host.start_meeting("room", 2);
-    let applied = rig.pool().join(&Desired::default(), &rig.bbb).await.unwrap();
+    let applied = rig.pool().join(State::Enabled, &Desired::default(), &rig.bbb).await.unwrap();
     assert_eq!(applied.done, ["add an entry", "enable the new entry", &format!("cordon entry {old}")]);
     assert_eq!(applied.entries.len(), 2);
     rig.host.end_meeting("room");
@@ -163,7 +173,7 @@ async fn an_entry_with_an_old_url_keeps_its_meetings() {
 #[tokio::test]
 async fn cordoning_ends_no_meeting_and_is_done_once() {
     let rig = Rig::start().await;
-    assert_eq!(rig.pool().cordon().await.unwrap(), Applied { done: vec![], entries: vec![] });
+    assert_eq!(rig.pool().cordon().await.unwrap(), Applied { done: vec![], enabled: false, entries: vec![] });
     let id = rig.add(ServerState::Enabled);
     rig.host.start_meeting("room", 2);
     let applied = rig.pool().cordon().await.unwrap();
@@ -204,23 +214,25 @@ async fn a_cordon_that_a_poll_undoes_is_set_again() {
 }
 
 #[tokio::test]
-async fn disabling_ends_the_meetings_and_keeps_the_entries() {
+async fn leaving_ends_the_meetings_and_tells_of_the_entry_as_it_was() {
     let rig = Rig::start().await;
-    for state in [ServerState::Enabled, ServerState::Disabled] {
+    for state in [ServerState::Cordoned, ServerState::Disabled] {
         let id = rig.add(state);
+        rig.stand_in.set_tag(&id, Some("big"));
         let meeting = format!("room on {id}");
         rig.host.start_meeting(&meeting, 2);
         rig.stand_in.map_meeting(&meeting, &id);
     }
     rig.stand_in.refuse_panics(1);
-    let applied = rig.pool().disable().await.unwrap();
-    assert_eq!(states(&applied), [State::Disabled, State::Disabled]);
-    assert_eq!(applied.done.len(), 4, "{:?}", applied.done);
-    assert!(rig.stand_in.meetings().is_empty());
+    let told = RefCell::new(Vec::new());
+    rig.pool().leave(|entry| told.borrow_mut().push((entry.state, entry.tag.clone()))).await.unwrap();
+    let first = told.borrow().first().cloned();
+    assert_eq!(first, Some((State::Cordoned, Some("big".to_owned()))));
+    assert!(rig.stand_in.servers().is_empty() && rig.stand_in.meetings().is_empty());
     // The refused panic forgot one meeting without ending it.
     assert_eq!(rig.host.snapshot().meetings.len(), 1);
-    let nothing = Rig::start().await.pool().disable().await.unwrap();
-    assert_eq!(nothing, Applied { done: vec![], entries: vec![] });
+    let nothing = Rig::start().await;
+    nothing.pool().leave(|entry| panic!("{entry:?}")).await.unwrap();
 }
 
 #[tokio::test]
@@ -229,7 +241,7 @@ async fn a_refusal_names_the_entry() {
     rig.add(ServerState::Enabled);
     rig.scalelite = Scalelite::new(client(), &rig.served.url(), "another".into()).unwrap();
     let keep = rig.pool().keep(&Desired::default(), &rig.bbb).await;
-    let others = [rig.pool().cordon().await, rig.pool().recordon().await, rig.pool().disable().await, keep];
+    let others = [rig.pool().cordon().await, rig.pool().recordon().await, keep];
     for failure in others.map(Result::unwrap_err) {
         assert_eq!(failure.exit, Exit::Failed);
         assert!(failure.to_string().contains(&rig.url), "{failure}");

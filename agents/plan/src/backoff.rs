@@ -79,6 +79,12 @@ impl Queue {
         std::mem::take(&mut self.spread).mul_f64(random.clamp(0.0, 1.0))
     }
 
+    /// Returns the queue of a host that cannot wait for its turn.
+    #[must_use]
+    pub fn with_its_turn(self) -> Self {
+        Self { spread: Duration::ZERO, ..self }
+    }
+
     /// Returns how long to wait after a refusal when this much time is `left`; `random` is drawn evenly from
     /// `0.0..1.0`.
     pub fn after(&mut self, refusal: Retryable, left: Duration, random: f64) -> Duration {

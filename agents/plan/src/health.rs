@@ -7,14 +7,16 @@
 
 //! # Scalelite's part
 //! An entry that Scalelite has not polled yet looks the same as one that Scalelite cannot reach; the time since the
-//! host registered tells them apart. "Just now" means less than three minutes ago: Scalelite needs two failed polls,
-//! 60 s apart by default, to call a server offline (observed on 1.8.5).
+//! entry was enabled tells them apart. "Just now" means less than three polls ago: Scalelite needs two failed polls to
+//! call a server offline (observed on 1.8.5).
 //!
 #![doc = include_str!("tables/scalelite-health.md")]
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::membership::{self, Desired, Entry, State, Update};
+use crate::time::duration;
 
 /// The condition of one part of the registration, with the reason in words where it is not in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,12 +101,14 @@ impl Part {
     }
 }
 
-/// The time that Scalelite may need for its first poll after the host has registered, in seconds.
-const SETTLING: u64 = 180;
+/// Advice for a host that Scalelite's polls do not reach.
+pub(crate) const UNREACHED: &str = "look at this host's certificate, at its name as Scalelite resolves it, at port 443 \
+                                    (security group), and at BBB";
 
-/// Judges whether Scalelite places meetings on the host. `age` is how many seconds ago the host registered its name,
-/// if known.
-pub fn scalelite(desired: &Desired, own: &[Entry], age: Option<u64>) -> Part {
+/// Judges whether Scalelite places meetings on the host. `enabled` is how long ago the agent enabled the entry, if
+/// known;
+/// `poll` is how often Scalelite polls its servers.
+pub fn scalelite(desired: &Desired, own: &[Entry], enabled: Option<Duration>, poll: Duration) -> Part {
     let (Some(entry), superfluous) = membership::kept(own) else {
         let other = if own.is_empty() { "" } else { " with BBB's present URL" };
         return Part::Missing(format!("Scalelite has no entry for this host{other}: register adds it"));
@@ -129,10 +133,16 @@ pub fn scalelite(desired: &Desired, own: &[Entry], age: Option<u64>) -> Part {
             "Scalelite has another secret than this host's BBB: no meeting can start here; {repair}"
         ));
     }
-    if !entry.online && age.is_none_or(|age| age >= SETTLING) {
-        let cause = "its polls do not reach this host's BBB API, or are refused";
+    let unpolled = !entry.is_polled();
+    let missed = match enabled {
+        Some(enabled) => enabled >= 3 * poll,
+        None => !entry.online,
+    };
+    if unpolled && missed {
+        let offline = if entry.online { "without a load in Scalelite" } else { "offline in Scalelite" };
         return Part::Drift(format!(
-            "offline in Scalelite: {cause}; check BBB, the name and the security groups"
+            "{offline}: its polls (every {}) do not reach this host's BBB API, or are refused; {UNREACHED}",
+            duration(poll)
         ));
     }
     if tag.is_some() || multiplier.is_some() {
@@ -140,10 +150,11 @@ pub fn scalelite(desired: &Desired, own: &[Entry], age: Option<u64>) -> Part {
             "Scalelite has another tag or load multiplier than configured; {repair}"
         ));
     }
-    if !entry.online || entry.load.is_none() {
-        return Part::Settling(
-            "no meeting is placed here before Scalelite's next poll (every 60 s by default)".to_owned(),
-        );
+    if unpolled {
+        return Part::Settling(format!(
+            "no meeting is placed here before Scalelite's next poll (every {})",
+            duration(poll)
+        ));
     }
     Part::InOrder
 }
@@ -173,6 +184,7 @@ mod tests {
             let (state, but) = words.split_once(", ").unwrap_or((words, ""));
             Entry {
                 id: index.to_string(),
+                id_is_host: false,
                 state: match state {
                     "enabled" => State::Enabled,
                     "cordoned" => State::Cordoned,
@@ -192,20 +204,21 @@ mod tests {
 
     #[test]
     fn scalelite_by_the_table() {
-        for [own, registered, expected] in table::rows(include_str!("tables/scalelite-health.md")) {
-            let age = match registered.as_str() {
-                "just now" => Some(SETTLING - 1),
-                "long ago" => Some(SETTLING),
+        for [own, enabled, expected] in table::rows(include_str!("tables/scalelite-health.md")) {
+            let poll = Duration::from_secs(30);
+            let enabled = match enabled.as_str() {
+                "just now" => Some(3 * poll - Duration::from_secs(1)),
+                "long ago" => Some(3 * poll),
                 _ => None,
             };
-            let word = match scalelite(&Desired::default(), &entries(&own), age) {
+            let word = match scalelite(&Desired::default(), &entries(&own), enabled, poll) {
                 Part::InOrder => "in order",
                 Part::Settling(_) => "settling",
                 Part::Drift(_) => "drift",
                 Part::Missing(_) => "missing",
                 Part::NotUsed | Part::Unknown(_) => "none of these",
             };
-            assert_eq!(word, expected, "{own}, {registered}");
+            assert_eq!(word, expected, "{own}, {enabled:?}");
         }
     }
 

@@ -11,6 +11,8 @@ pub mod instance;
 pub mod lifecycle;
 pub mod membership;
 pub mod metrics;
+pub mod news;
+pub mod observation;
 pub mod ownership;
 pub mod record;
 pub mod recordings;
@@ -20,3 +22,4 @@ pub mod sweep;
 #[cfg(test)]
 mod table;
 pub mod time;
+pub mod work;

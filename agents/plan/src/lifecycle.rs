@@ -25,24 +25,36 @@
 //! cordoned entry without load, and can overwrite an enabling that comes at that moment (observed on 1.8.5): an entry
 //! that is found disabled within two polls after it was enabled is enabled once more.
 
+mod cordon;
 mod draining;
+mod hooks;
+mod intent;
 mod machine;
+mod memory;
 mod orders;
 mod protection;
 mod results;
 mod schedule;
+mod silence;
 mod state;
 mod status_text;
 mod upkeep;
+mod wish;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::membership;
+use crate::work::{Rules, Work};
 
+pub use cordon::Cordon;
 pub use draining::Drain;
+pub use hooks::{Hook, Hooks, Launching};
+pub use intent::{Heard, Intent, Target};
 pub use machine::Machine;
-pub use state::{Care, Cordoned, Joining, Leaving, Serving, State, Stopping, Unregistered};
+pub use memory::{Kept, Memory, Window};
+pub use state::{
+    Aim, Care, Cordoned, Joining, Leaving, Left, Polled, Serving, State, Stopping, Unregistered,
+};
 pub use upkeep::Upkeep;
 
 /// A point in time: how long after the host's boot, so that it means the same to a service that was restarted.
@@ -77,8 +89,10 @@ pub enum StopCause {
     Reboot,
     /// The host powers off or halts.
     PowerOff,
-    /// The service is stopped by hand, or for an unknown reason.
+    /// The service is stopped by hand.
     Stop,
+    /// Nobody says why the service is stopped: nothing is undone that could not be made good.
+    Unknown,
 }
 
 /// The settings that the state machine obeys.
@@ -104,91 +118,29 @@ pub struct Policy {
     pub stop_patience: Duration,
     /// How long draining may take at most.
     pub deadline: Duration,
-    /// Whether draining waits for recordings.
-    pub recordings: bool,
+    /// What draining and the scale-in protection wait for.
+    pub rules: Rules,
+    /// How long recordings are still waited for after a deadline that ended meetings.
+    pub after_deadline: Duration,
     /// How long the host must have had no meetings and no pending recordings before it counts as empty.
     pub quiet: Duration,
     /// How the lifecycle action is completed when the deadline has ended the drain.
     pub at_deadline: HookResult,
     /// Whether a rebalance recommendation makes the agent cordon the host.
     pub rebalance: bool,
+    /// How long a rebalance recommendation is a reason to cordon: EC2 never takes it back, and often nothing follows.
+    pub rebalance_for: Duration,
     /// Whether a scheduled maintenance makes the agent cordon the host, the drain's deadline before it begins.
     pub maintenance: bool,
     /// How long before the deadline running meetings are told about it, the longest time first.
     pub announce: Vec<Duration>,
     /// How long the host has to be idle before its scale-in protection ends; `None` without protection.
     pub protection: Option<Duration>,
-}
-
-/// The state that the group wants for this instance: `autoscaling/target-lifecycle-state`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Target {
-    /// The instance serves: it is in no group, in service, or detached from its group.
-    #[default]
-    Serve,
-    /// The instance serves no new users for a while.
-    Standby,
-    /// The instance waits in the warm pool.
-    Warm,
-    /// The instance ends.
-    Terminate,
-}
-
-impl Target {
-    /// Reads the metadata service's word; returns `None` for an undocumented word, which is no reason to do anything.
-    pub fn parse(text: Option<&str>) -> Option<Self> {
-        match text {
-            None | Some("InService" | "Detached") => Some(Self::Serve),
-            Some("Standby") => Some(Self::Standby),
-            Some("Terminated" | "Warmed:Terminated") => Some(Self::Terminate),
-            Some("Warmed:Stopped" | "Warmed:Running" | "Warmed:Hibernated") => Some(Self::Warm),
-            Some(_) => None,
-        }
-    }
-}
-
-/// The plans for the host, as the metadata service tells them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Intent {
-    /// The state that the host's group wants.
-    pub target: Target,
-    /// Whether the host is in a group at all.
-    pub grouped: bool,
-    /// When EC2 takes this spot instance back.
-    pub spot: Option<Moment>,
-    /// Whether EC2 recommends replacing the host.
-    pub rebalance: bool,
-    /// When the next scheduled maintenance begins.
-    pub maintenance: Option<Moment>,
-}
-
-/// The agent's memory of orders and of its own work since the host's boot, which a restarted service could not find
-/// out: it is kept in a place that is emptied at every boot. When it is lost, an entry that an operator has disabled
-/// is enabled again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Memory {
-    /// Nothing: nothing was registered, or all of it was undone.
-    #[default]
-    Fresh,
-    /// The host has begun to join: if its entry is not enabled, that is this agent's own doing.
-    Joining,
-    /// The host has joined: if its entry is not enabled, an operator wants that.
-    Joined,
-    /// This agent has cordoned the host, for a reason that may no longer hold.
-    Cordoned,
-    /// An operator has ordered to drain the host.
-    Drain,
-    /// An operator has ordered to take the host out.
-    Unregistered,
-}
-
-/// The times of a drain, kept so that a restart of the service does not prolong it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// When the drain began.
-    pub since: Moment,
-    /// When the drain ends at the latest.
-    pub deadline: Moment,
+    /// The rules for the launch hook; `None` where the settings name none.
+    pub launch: Option<Launching>,
+    /// How long BBB has to be silent, on a host that had no meeting before, until the group is told that the instance
+    /// is unhealthy; `None` if it is not told.
+    pub unhealthy_after: Option<Duration>,
 }
 
 /// An order by an operator.
@@ -198,8 +150,8 @@ pub enum Order {
     Register,
     /// Take the host out now.
     Deregister,
-    /// Take no new meetings, and take the host out when the running ones have ended, within this time at the latest. The
-    /// time begins when the machine takes the order.
+    /// Take no new meetings, and take the host out when the running ones have ended, within this time at the latest.
+    /// The time begins when the machine takes the order.
     Drain(Option<Duration>),
     /// Look at everything again now.
     Check,
@@ -219,7 +171,7 @@ pub enum Cause {
 }
 
 /// The reason why a registered host takes no new meetings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rest {
     /// An operator has set its entry to this state.
     Somebody(membership::State),
@@ -229,6 +181,8 @@ pub enum Rest {
     Rebalance,
     /// EC2 will maintain the instance.
     Maintenance,
+    /// The instance has no address that its name could lead to.
+    Address,
 }
 
 /// Work that changes DNS or Scalelite.
@@ -236,20 +190,40 @@ pub enum Rest {
 pub enum Job {
     /// Make the name as desired, and check whether it is live.
     Name,
-    /// Make the host take meetings through one entry, with the desired attributes.
-    Join,
+    /// Make the host have one entry in this state, with the desired attributes. An entry that is to be cordoned and is
+    /// disabled stays disabled: Scalelite itself disables a cordoned entry without load.
+    Join(membership::State),
     /// Give the entry the desired attributes, but leave its state as it is, and add no entry.
     Keep,
     /// Have new meetings placed elsewhere.
     Cordon,
+    /// The same, unless no other host would get them: then the entry stays as it is ([`Found::LastOne`]).
+    CordonUnlessLast,
     /// Enable, then cordon again, because Scalelite still places meetings here.
     Recordon,
     /// Find out in which state the entry is.
     Look,
-    /// Disable and panic, but keep the entry: for a reboot.
-    Disable,
+    /// Disable, panic and delete the entry, but keep the name: for a reboot. An entry that stayed could get meetings
+    /// while the host is down. A state that an operator has set is given to the entry again after the boot.
+    Withdraw(Option<membership::State>),
     /// Disable, then panic and delete the entry and give up the name.
     Leave,
+}
+
+impl Job {
+    /// Returns a stable word for the job, as the journal's field `ACTION` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Join(_) => "join",
+            Self::Keep => "keep",
+            Self::Cordon | Self::CordonUnlessLast => "cordon",
+            Self::Recordon => "recordon",
+            Self::Look => "look",
+            Self::Withdraw(_) => "withdraw",
+            Self::Leave => "leave",
+        }
+    }
 }
 
 /// The result of a job that succeeded.
@@ -259,10 +233,18 @@ pub enum Found {
     Live,
     /// The name is registered, but does not answer everywhere yet; the text says where ([`Job::Name`]).
     Behind(String),
+    /// The host has lost the address that it should have, or never had one, and its name is given up; the text says
+    /// which ([`Job::Name`]).
+    Addressless(String),
     /// The entry is in this state ([`Job::Join`], [`Job::Keep`], [`Job::Look`]).
     Entry(membership::State),
+    /// The entry is enabled, but Scalelite shows it offline or without a load, because no poll has reached the host
+    /// ([`Job::Join`], [`Job::Keep`], [`Job::Look`]).
+    Unpolled,
     /// There is no entry ([`Job::Keep`], [`Job::Look`]).
     Missing,
+    /// No other host would get new meetings ([`Job::CordonUnlessLast`]).
+    LastOne,
     /// The job is done.
     Done,
 }
@@ -298,36 +280,22 @@ pub enum Call {
     Count,
     /// Ask the group about this instance: [`Event::Grouped`].
     Group,
-    /// Find the lifecycle hook: [`Event::Hooked`].
+    /// List the group's lifecycle hooks: [`Event::Hooked`].
     Hook,
-    /// Send a heartbeat, which extends the lifecycle action.
+    /// Send a heartbeat to each termination hook, which extends its lifecycle action.
     Heartbeat,
-    /// Complete the lifecycle action.
+    /// Complete the lifecycle action of each termination hook that is this agent's.
     Complete(HookResult),
+    /// Send a heartbeat to the launch hook.
+    LaunchHeartbeat,
+    /// Complete the launch hook's lifecycle action.
+    Launched(HookResult),
+    /// Tell the group that this instance is unhealthy, so that it is replaced.
+    Unhealthy,
     /// Switch the scale-in protection on or off.
     Protect(bool),
     /// Tell the running meetings that they end in this many minutes.
     Announce(u64),
-}
-
-/// The lifecycle hook that holds the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// How long the hook holds the instance without a heartbeat.
-    pub heartbeat_timeout: Duration,
-    /// How long the hook holds the instance at most.
-    pub ceiling: Duration,
-}
-
-/// The meetings and recordings on the host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Work {
-    /// The ids of the running meetings, without breakout rooms; `None` when BBB does not tell them.
-    pub meetings: Option<BTreeSet<String>>,
-    /// How many recordings still have to leave the host; `None` when that is not known.
-    pub recordings: Option<usize>,
-    /// A note for the operator on what could not be found out, or needs attention.
-    pub remark: Option<String>,
 }
 
 /// An event that the machine takes in.
@@ -349,8 +317,8 @@ pub enum Event {
     Counted(Work),
     /// [`Call::Group`] has ended: whether the instance is protected; `None` outside a group.
     Grouped(Result<Option<bool>, String>),
-    /// [`Call::Hook`] has ended; `None` when no hook holds the instance.
-    Hooked(Result<Option<Hook>, String>),
+    /// [`Call::Hook`] has ended.
+    Hooked(Result<Hooks, String>),
     /// Any other call has ended.
     Called(Call, Result<(), String>),
 }
@@ -367,11 +335,38 @@ pub enum Action {
     /// Tell systemd that the service is ready, so that units which wait for its start go on.
     Ready,
     /// Keep this until the next boot.
-    Remember(Memory, Option<Window>),
-    /// Refuse the order just given, for this reason.
-    Refuse(String),
+    Remember(Kept),
+    /// Refuse the order just given.
+    Refuse(Refusal),
     /// End the service; the error says what could not be undone.
     End(Result<(), String>),
+}
+
+/// The reason for which an order is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The same order may be obeyed a moment later.
+    #[error("the metadata service has not said yet what is intended with this host")]
+    Starting,
+    /// The service that is started next may obey it.
+    #[error("the service is stopping")]
+    Stopping,
+    /// EC2 ends the host.
+    #[error("EC2 is about to take this spot instance back")]
+    Spot,
+    /// The group ends the host.
+    #[error("its Auto Scaling group is ending this host")]
+    Group,
+    /// The group does not want the host in service.
+    #[error("this host is in the warm pool of its Auto Scaling group")]
+    WarmPool,
+}
+
+impl Refusal {
+    /// Tells whether the same order may be obeyed later.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Starting | Self::Stopping)
+    }
 }
 
 /// The error for an event that cannot have happened.
@@ -384,6 +379,12 @@ pub struct Illegal {
     pub event: String,
 }
 
+#[cfg(test)]
+#[path = "lifecycle/cases.rs"]
+mod cases;
+#[cfg(test)]
+#[path = "lifecycle/hooks_tests.rs"]
+mod hooks_tests;
 #[cfg(test)]
 #[path = "lifecycle/properties.rs"]
 mod properties;

@@ -11,9 +11,15 @@
 //!
 //! An entry with the host's name but another URL (BBB was switched from http to https) can only be replaced: Scalelite
 //! ignores a changed URL. On an empty host the old entry is deleted before the new one is added, because a Scalelite
-//! whose ids are host names accepts one entry per name.
+//! whose ids are host names (`SERVER_ID_IS_HOSTNAME`) accepts one entry per name, and answers every other add with
+//! status 500. There, a host with meetings waits for their end before it is added.
 //!
 #![doc = include_str!("tables/join.md")]
+//!
+//! A host that is not to take meetings yet, as in standby, joins cordoned. An added entry is disabled, which is left
+//! so: Scalelite itself disables a cordoned entry without load.
+//!
+#![doc = include_str!("tables/join-cordoned.md")]
 //!
 //! # Keep
 //! The check of a host that has joined: as joining, but an entry that is cordoned or disabled stays so, because an
@@ -27,11 +33,6 @@
 //! Scalelite itself disables a cordoned entry without load, so a disabled entry is treated alike.
 //!
 #![doc = include_str!("tables/cordon.md")]
-//!
-//! # Disable
-//! Ends the meetings and keeps the entries, for a reboot. A disabled entry may still have meetings.
-//!
-#![doc = include_str!("tables/disable.md")]
 //!
 //! # Leave
 //! All entries are disabled first, so that no new meeting is placed while the others are worked off. An entry that is
@@ -74,6 +75,8 @@ impl fmt::Display for State {
 pub struct Entry {
     /// Scalelite's id.
     pub id: String,
+    /// Whether the id is the host's name (`SERVER_ID_IS_HOSTNAME`): then no other entry of the host can be added.
+    pub id_is_host: bool,
     /// The administrative state.
     pub state: State,
     /// Whether the last polls reached the host.
@@ -88,6 +91,13 @@ pub struct Entry {
     pub secret_matches: bool,
     /// Whether the entry's URL is the host's present one, and not only its name.
     pub url_matches: bool,
+}
+
+impl Entry {
+    /// Reports whether a poll of Scalelite's has reached the host: before, no meeting is placed on it.
+    pub fn is_polled(&self) -> bool {
+        self.online && self.load.is_some()
+    }
 }
 
 /// The attributes that the host's entry should have.
@@ -184,17 +194,40 @@ impl fmt::Display for Action {
     }
 }
 
-/// Plans how the host takes meetings through exactly one entry. `own` are the entries with the host's name; `meetings`
-/// is how many meetings run on the host, if known. See the module's table.
-pub fn join(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
+/// Returns the load multiplier of a host with this many CPUs, where a host of the reference size has 1. Scalelite
+/// places a meeting on the host with the least load times multiplier, so a host with half of the CPUs gets half of
+/// the meetings.
+///
+#[doc = include_str!("tables/multiplier.md")]
+pub fn multiplier(cpus: u64, reference: u64) -> f64 {
+    // Scalelite keeps decimals; three places tell 1,000 CPUs from 1,001.
+    let thousandths = (reference * 1000 + cpus.max(1) / 2) / cpus.max(1);
+    // Both numbers are far below 2^53.
+    #[allow(clippy::cast_precision_loss)]
+    let multiplier = thousandths.max(1) as f64 / 1000.0;
+    multiplier
+}
+
+/// Plans how the host has exactly one entry, which takes meetings if `wanted` is [`State::Enabled`] and takes none
+/// otherwise. `own` are the entries with the host's name; `meetings` is how many meetings run on the host, if known.
+/// See the module's tables.
+pub fn join(wanted: State, desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
     let (kept, superfluous) = kept(own);
     let retired = superfluous.iter().flat_map(|entry| retire(entry, meetings));
     let mut actions = match kept {
         None if !superfluous.is_empty() && meetings == Some(0) => return retired.collect(),
-        None => vec![Action::Add, Action::Enable(Target::Added)],
+        // Every add would be refused, however often.
+        None if superfluous.iter().any(|entry| entry.id_is_host) => return retired.collect(),
+        None => vec![Action::Add],
         Some(kept) => tidy(desired, kept),
     };
-    actions.extend(kept.filter(|kept| kept.state != State::Enabled).map(|kept| Action::Enable(target(kept))));
+    let enabled = kept.is_some_and(|kept| kept.state == State::Enabled);
+    let target_of_kept = || kept.map_or(Target::Added, target);
+    match wanted {
+        State::Enabled if !enabled => actions.push(Action::Enable(target_of_kept())),
+        State::Cordoned | State::Disabled if enabled => actions.push(Action::Cordon(target_of_kept())),
+        _ => {}
+    }
     actions.extend(retired);
     actions
 }
@@ -222,13 +255,6 @@ pub fn recordon(own: &[Entry]) -> Vec<Action> {
         enable.into_iter().chain([Action::Cordon(target(entry))])
     };
     own.iter().flat_map(again).collect()
-}
-
-/// Plans how all meetings end and no user can join, while the entries stay. The plan must be carried out only once: an
-/// entry does not tell whether its meetings have ended. See the module's table.
-pub fn disable(own: &[Entry]) -> Vec<Action> {
-    let disable = own.iter().map(|entry| Action::Disable(target(entry)));
-    disable.chain(own.iter().map(|entry| Action::Panic(target(entry)))).collect()
 }
 
 /// Plans how all of the host's entries are deleted. See the module's table.

@@ -13,6 +13,10 @@ fn entries(cell: &str) -> Vec<Entry> {
         return Vec::new();
     }
     let entries = cell.split(" + ").enumerate().map(|(index, words)| {
+        let (words, id_is_host) = match words.strip_suffix(", id is the name") {
+            Some(words) => (words, true),
+            None => (words, false),
+        };
         let (state, but) = words.split_once(", ").unwrap_or((words, ""));
         let state = match state {
             "enabled" => State::Enabled,
@@ -26,6 +30,7 @@ fn entries(cell: &str) -> Vec<Entry> {
         );
         Entry {
             id: (index + 1).to_string(),
+            id_is_host,
             state,
             online: true,
             load: Some(0.0),
@@ -66,6 +71,10 @@ fn words(actions: &[Action]) -> String {
     words.collect::<Vec<String>>().join(", ")
 }
 
+fn join_enabled(desired: &Desired, own: &[Entry], meetings: Option<u32>) -> Vec<Action> {
+    join(State::Enabled, desired, own, meetings)
+}
+
 /// Compares a plan that depends on the number of meetings with its table.
 #[track_caller]
 fn by_the_table(document: &str, plan: fn(&Desired, &[Entry], Option<u32>) -> Vec<Action>) {
@@ -83,7 +92,13 @@ fn by_the_table(document: &str, plan: fn(&Desired, &[Entry], Option<u32>) -> Vec
 
 #[test]
 fn join_by_the_table() {
-    by_the_table(include_str!("tables/join.md"), join);
+    by_the_table(include_str!("tables/join.md"), join_enabled);
+}
+
+#[test]
+fn join_cordoned_by_the_table() {
+    let plan = |desired: &Desired, own: &[Entry], meetings| join(State::Cordoned, desired, own, meetings);
+    by_the_table(include_str!("tables/join-cordoned.md"), plan);
 }
 
 #[test]
@@ -100,9 +115,10 @@ fn cordon_by_the_table() {
 }
 
 #[test]
-fn disable_by_the_table() {
-    for [own, expected] in table::rows(include_str!("tables/disable.md")) {
-        assert_eq!(words(&disable(&entries(&own))), expected, "{own}");
+fn multiplier_by_the_table() {
+    for [cpus, reference, expected] in table::rows(include_str!("tables/multiplier.md")) {
+        let found = multiplier(cpus.parse().unwrap(), reference.parse().unwrap());
+        assert_eq!(found.to_string(), expected, "{cpus} of {reference}");
     }
 }
 
@@ -117,20 +133,20 @@ fn leave_by_the_table() {
 fn an_online_entry_is_kept_before_an_offline_one() {
     let mut own = entries("enabled + enabled");
     own[0].online = false;
-    assert_eq!(words(&join(&desired(), &own, Some(0))), "cordon 1");
+    assert_eq!(words(&join_enabled(&desired(), &own, Some(0))), "cordon 1");
 }
 
 #[test]
 fn what_is_not_desired_is_left_alone() {
     let own = entries("enabled, other tag");
-    assert_eq!(words(&join(&Desired::default(), &own, None)), "nothing");
+    assert_eq!(words(&join_enabled(&Desired::default(), &own, None)), "nothing");
 }
 
 #[test]
 fn a_scalelite_without_tags_is_not_asked_for_one() {
     let mut own = entries("enabled");
     own[0].tag = None;
-    assert_eq!(words(&join(&desired(), &own, None)), "nothing");
+    assert_eq!(words(&join_enabled(&desired(), &own, None)), "nothing");
 }
 
 #[test]
@@ -230,6 +246,7 @@ fn any_entries() -> impl Strategy<Value = Vec<Entry>> {
                 tag: Some(["blue", "green"][usize::from(tag)].into()),
                 secret_matches,
                 url_matches,
+                id_is_host: false,
             }
         });
         entries.collect()
@@ -240,10 +257,10 @@ proptest! {
     #[test]
     fn joining_ends_with_one_enabled_entry(mut own in any_entries()) {
         for _ in 0..5 {
-            let actions = join(&desired(), &own, Some(0));
+            let actions = join_enabled(&desired(), &own, Some(0));
             apply(&mut own, &actions);
         }
-        prop_assert_eq!(join(&desired(), &own, Some(0)), vec![]);
+        prop_assert_eq!(join_enabled(&desired(), &own, Some(0)), vec![]);
         prop_assert_eq!(own.len(), 1);
         prop_assert_eq!(own[0].state, State::Enabled);
         prop_assert!(own[0].secret_matches && own[0].url_matches);
@@ -279,17 +296,8 @@ proptest! {
     }
 
     #[test]
-    fn disabling_keeps_every_entry(mut own in any_entries()) {
-        let before = own.len();
-        let actions = disable(&own);
-        apply(&mut own, &actions);
-        prop_assert_eq!(own.len(), before);
-        prop_assert!(own.iter().all(|entry| entry.state == State::Disabled));
-    }
-
-    #[test]
     fn joining_and_keeping_end_no_meeting(own in any_entries(), meetings in prop::option::of(1u32..100)) {
-        let actions = [join(&desired(), &own, meetings), keep(&desired(), &own, meetings)].concat();
+        let actions = [join_enabled(&desired(), &own, meetings), keep(&desired(), &own, meetings)].concat();
         let ends = |action: &Action| matches!(action, Action::Panic(_) | Action::Delete(_) | Action::Disable(_));
         prop_assert!(!actions.iter().any(ends));
     }

@@ -10,14 +10,18 @@
 #![doc = include_str!("tables/metrics.md")]
 //!
 //! # Meetings, recordings and certificate
-//! People in a breakout room are in its parent meeting too, so they are counted only there, as Scalelite does (its
-//! load leaves breakout rooms out; observed on 1.8.5). Their microphones and cameras are in one room at a time (BBB's
-//! client leaves the parent's audio for the room's), so these are added up over all rooms.
+//! People in a breakout room are in its parent meeting too, so they are counted only there while the parent is listed.
+//! Their microphones and cameras are in one room at a time (BBB's client leaves the parent's audio for the room's), so
+//! these are added up over all rooms.
 //!
 #![doc = include_str!("tables/metrics-work.md")]
 
+use std::collections::BTreeSet;
+
 use crate::instance::Role;
-use crate::lifecycle::{Moment, State};
+use crate::lifecycle::{Moment, Polled, Serving, State};
+use crate::recordings::Part;
+use crate::work::{Meeting, Meetings, Rules, Work};
 
 /// The unit of a metric's values, one of CloudWatch's (`MetricDatum` in its API reference). CloudWatch has none for
 /// days.
@@ -42,7 +46,7 @@ pub enum Metric {
     Draining,
     /// 1 once the deadline has ended a drain, until the host joins again, else 0.
     DrainOverDeadline,
-    /// Running meetings, without breakout rooms.
+    /// Running meetings, without the breakout rooms of a listed meeting.
     Meetings,
     /// People in meetings.
     Participants,
@@ -56,13 +60,15 @@ pub enum Metric {
     RecordingsPending,
     /// Recordings that BBB has given up.
     RecordingsFailed,
+    /// Recordings that nobody works on any more.
+    RecordingsStuck,
     /// 1 where coturn answers a STUN request, else 0.
     CoturnAnswers,
 }
 
 impl Metric {
     /// All metrics.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Registered,
         Self::UnregisteredSeconds,
         Self::CertificateDaysLeft,
@@ -75,6 +81,7 @@ impl Metric {
         Self::LargestMeeting,
         Self::RecordingsPending,
         Self::RecordingsFailed,
+        Self::RecordingsStuck,
         Self::CoturnAnswers,
     ];
 
@@ -93,6 +100,7 @@ impl Metric {
             Self::LargestMeeting => "LargestMeeting",
             Self::RecordingsPending => "RecordingsPending",
             Self::RecordingsFailed => "RecordingsFailed",
+            Self::RecordingsStuck => "RecordingsStuck",
             Self::CoturnAnswers => "CoturnAnswers",
         }
     }
@@ -127,7 +135,7 @@ pub struct Datum {
 /// The phase of a host's life, as far as its metrics go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The host is trying to get registered.
+    /// The host is trying to get registered, or Scalelite does not reach it.
     Trying,
     /// The host takes new meetings or clients.
     Serving,
@@ -152,6 +160,8 @@ impl From<&State> for Phase {
     fn from(state: &State) -> Self {
         match state {
             State::Starting | State::Joining(_) => Self::Trying,
+            // Nobody is sent to a host that Scalelite does not reach.
+            State::Serving(Serving { polled: Polled::Offline(_), .. }) => Self::Trying,
             State::Serving(_) => Self::Serving,
             State::Cordoned(_) => Self::Cordoned,
             State::Draining(_) => Self::Draining,
@@ -209,35 +219,11 @@ pub struct PhaseFigures {
     over_deadline: bool,
 }
 
-/// The figures of one meeting. A figure that BBB does not give is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Meeting {
-    /// Everyone in the meeting.
-    pub participants: u32,
-    /// People with a microphone.
-    pub voices: Option<u32>,
-    /// Cameras that are on.
-    pub videos: Option<u32>,
-    /// Whether the meeting is a breakout room.
-    pub breakout: bool,
-}
-
-/// The numbers of recordings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recordings {
-    /// Recordings that have not left the host.
-    pub pending: usize,
-    /// Recordings that BBB has given up.
-    pub failed: usize,
-}
-
 /// The observations on the host; an unknown one is `None`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// The running meetings.
-    pub meetings: Option<Vec<Meeting>>,
-    /// The recordings.
-    pub recordings: Option<Recordings>,
+    /// The meetings and recordings; `None` where they are not counted.
+    pub work: Option<Work>,
     /// For how many more seconds the host's certificate is valid; negative when it has expired.
     pub certificate: Option<i64>,
     /// Whether coturn answers.
@@ -246,12 +232,11 @@ pub struct Findings {
     pub silent: Option<Moment>,
 }
 
-/// Returns the data of a host, each metric at most once.
-pub fn data(role: Role, phases: &PhaseFigures, findings: &Findings) -> Vec<Datum> {
+/// Returns the data of a host, each metric at most once. `rules` say which recordings count as stuck.
+pub fn data(role: Role, phases: &PhaseFigures, findings: &Findings, rules: &Rules) -> Vec<Datum> {
     let flag = |flag: bool| Some(if flag { 1.0 } else { 0.0 });
-    let meetings = findings.meetings.as_deref();
-    let main = meetings.map(main);
-    let recordings = findings.recordings;
+    let meetings = findings.work.as_ref().map(|work| &work.meetings).filter(|all| all.unlisted.is_none());
+    let recordings = findings.work.as_ref().and_then(|work| recordings(work, rules));
     let value = |metric| match metric {
         Metric::Registered => flag(phases.serving && findings.silent.is_none()),
         Metric::UnregisteredSeconds => {
@@ -261,36 +246,56 @@ pub fn data(role: Role, phases: &PhaseFigures, findings: &Findings) -> Vec<Datum
         Metric::CertificateDaysLeft => findings.certificate.map(days),
         Metric::Draining => flag(phases.draining),
         Metric::DrainOverDeadline => flag(phases.over_deadline),
-        Metric::Meetings => main.as_deref().map(|people| number(people.len())),
-        Metric::Participants => main.as_deref().map(total),
+        Metric::Meetings => meetings.map(|all| number(all.own().count())),
+        Metric::Participants => meetings?.participants().map(whole),
         Metric::VoiceParticipants => added(meetings?, |meeting| meeting.voices),
         Metric::VideoStreams => added(meetings?, |meeting| meeting.videos),
-        Metric::LargestMeeting => {
-            main.as_deref().map(|people| people.iter().max().map_or(0.0, |most| (*most).into()))
-        }
-        Metric::RecordingsPending => recordings.map(|recordings| number(recordings.pending)),
-        Metric::RecordingsFailed => recordings.map(|recordings| number(recordings.failed)),
+        Metric::LargestMeeting => largest(meetings?),
+        Metric::RecordingsPending => recordings.as_ref().and_then(|found| found.pending).map(number),
+        Metric::RecordingsFailed => recordings.as_ref().map(|found| number(found.failed)),
+        Metric::RecordingsStuck => recordings.as_ref().and_then(|found| found.stuck).map(number),
         Metric::CoturnAnswers => findings.coturn.and_then(flag),
     };
     let own = Metric::ALL.into_iter().filter(|metric| metric.is_of(role));
     own.filter_map(|metric| Some(Datum { metric, value: value(metric)? })).collect()
 }
 
-/// Returns how many people are in each meeting, without breakout rooms.
-fn main(meetings: &[Meeting]) -> Vec<u32> {
-    let main = meetings.iter().filter(|meeting| !meeting.breakout);
-    main.map(|meeting| meeting.participants).collect()
+/// The numbers of recordings; an unknown one is `None`.
+struct Recordings {
+    pending: Option<usize>,
+    failed: usize,
+    stuck: Option<usize>,
+}
+
+/// Counts recordings, each once whatever the number of its formats. A job in Redis names no recording, and may belong
+/// to one that the spool shows.
+fn recordings(work: &Work, rules: &Rules) -> Option<Recordings> {
+    let found = Some(&work.recordings).filter(|found| found.unlisted.is_none())?;
+    let stuck = |part: &Part| found.pending.get(part).is_some_and(|step| found.is_stuck(step, rules.stuck));
+    let ids = |parts: Vec<&Part>| parts.iter().map(|part| &part.id).collect::<BTreeSet<_>>().len();
+    let (stuck, pending): (Vec<&Part>, Vec<&Part>) = found.pending.keys().partition(|part| stuck(part));
+    let jobs = found.jobs.known().map(|jobs| usize::try_from(*jobs).unwrap_or(usize::MAX));
+    Some(Recordings {
+        pending: jobs.map(|jobs| jobs.max(ids(pending))),
+        failed: ids(found.failed.iter().collect()),
+        stuck: jobs.map(|_| ids(stuck)),
+    })
+}
+
+/// Returns how many people are in the largest meeting; unknown when it is unknown for one of them.
+fn largest(meetings: &Meetings) -> Option<f64> {
+    let known: Option<Vec<u32>> = meetings.own().map(|meeting| meeting.people.known().copied()).collect();
+    known.map(|people| people.into_iter().max().unwrap_or_default().into())
 }
 
 /// Adds up a figure over all rooms; unknown when it is unknown for one of them.
-fn added(meetings: &[Meeting], of: impl Fn(&Meeting) -> Option<u32>) -> Option<f64> {
-    let known: Option<Vec<u32>> = meetings.iter().map(of).collect();
-    known.map(|numbers| total(&numbers))
+fn added(meetings: &Meetings, of: impl Fn(&Meeting) -> Option<u32>) -> Option<f64> {
+    meetings.listed.iter().map(|room| of(room).map(u64::from)).sum::<Option<u64>>().map(whole)
 }
 
-/// Adds up numbers as integers: an empty f64 sum is -0.0. CloudWatch's values are doubles, exact up to 2^53.
-fn total(numbers: &[u32]) -> f64 {
-    numbers.iter().copied().map(u64::from).sum::<u64>() as f64
+/// Converts a sum of integers: an empty sum of f64 would be -0.0. CloudWatch's values are doubles, exact up to 2^53.
+fn whole(sum: u64) -> f64 {
+    sum as f64
 }
 
 fn number(count: usize) -> f64 {

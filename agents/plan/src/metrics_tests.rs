@@ -2,12 +2,21 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
+use crate::recordings::{Pending, Stage};
 use crate::table;
+use crate::work::{Figure, Room};
+
+const RULES: Rules =
+    Rules { recordings: true, empty_meeting: Duration::from_secs(1800), stuck: Duration::from_secs(7200) };
+
+fn data(role: Role, phases: &PhaseFigures, findings: &Findings) -> Vec<Datum> {
+    super::data(role, phases, findings, &RULES)
+}
 
 /// Reads a cell such as `starting 40, joining 50`.
 fn phases(text: &str) -> Vec<(Phase, Moment)> {
     let phase = |words: &str| match words {
-        "starting" | "joining" => Phase::Trying,
+        "starting" | "joining" | "offline" => Phase::Trying,
         "serving" | "serving without BBB" => Phase::Serving,
         "cordoned" => Phase::Cordoned,
         "draining" | "draining without BBB" => Phase::Draining,
@@ -75,30 +84,86 @@ fn what_is_told_at_once() {
 
 /// Reads a cell of the second table's first column.
 fn findings(text: &str) -> Findings {
-    let number = |words: &str| words.split(' ').find_map(|word| word.parse::<u32>().ok());
-    let mut found = Findings::default();
-    match text {
-        "no meeting" => found.meetings = Some(Vec::new()),
-        "meetings unknown" | "recordings unknown" | "certificate unknown" => {}
-        "a certificate for 36 hours" => found.certificate = Some(36 * 3600),
-        "a certificate that ended 12 hours ago" => found.certificate = Some(-12 * 3600),
-        _ if text.contains("recordings") => {
-            let numbers: Vec<usize> =
-                text.split(", ").map(|words| number(words).unwrap().try_into().unwrap()).collect();
-            found.recordings = Some(Recordings { pending: numbers[0], failed: numbers[1] });
+    let unknown = || "no answer".to_owned();
+    let mut work = Work {
+        meetings: Meetings::unknown(unknown()),
+        recordings: crate::recordings::Recordings::unknown(unknown()),
+    };
+    let certificate = match text {
+        "a certificate for 36 hours" => Some(36 * 3600),
+        "a certificate that ended 12 hours ago" => Some(-12 * 3600),
+        "certificate unknown" => None,
+        _ if text.contains("recording") => {
+            work.recordings = recordings(text);
+            None
         }
         _ => {
-            let meetings = text.split("; ").map(|meeting| {
-                let mut numbers = meeting.split(", ").map(number);
-                Meeting {
-                    participants: numbers.next().unwrap().unwrap(),
-                    voices: numbers.next().unwrap(),
-                    videos: numbers.next().unwrap(),
-                    breakout: meeting.starts_with("a breakout room"),
-                }
-            });
-            found.meetings = Some(meetings.collect());
+            work.meetings = meetings(text);
+            None
         }
+    };
+    Findings { work: Some(work), certificate, ..Findings::default() }
+}
+
+fn count(words: &str) -> Option<u32> {
+    words.split(' ').find_map(|word| word.parse().ok())
+}
+
+fn recordings(text: &str) -> crate::recordings::Recordings {
+    let mut found = crate::recordings::Recordings::default();
+    for (kind, words) in text.split(", ").enumerate() {
+        let number = count(words).unwrap_or_default();
+        if words.contains("unknown") {
+            match words.contains("jobs") {
+                true => found.jobs = Figure::Unknown("no answer".to_owned()),
+                false => found.unlisted = Some("no answer".to_owned()),
+            }
+        } else if words.contains("jobs") {
+            found.jobs = Figure::Known(number.into());
+        }
+        for number in 0..if words.contains("recording") { number } else { 0 } {
+            for format in ["presentation", "video"] {
+                let part = Part { id: format!("{kind}-{number}"), format: Some(format.to_owned()) };
+                let age = RULES.stuck * u32::from(words.contains("stuck"));
+                match words.contains("failed") {
+                    true => drop(found.failed.insert(part)),
+                    false => drop(found.pending.insert(part, Pending { stage: Stage::Publish, age })),
+                }
+            }
+        }
+    }
+    found
+}
+
+fn meetings(text: &str) -> Meetings {
+    let mut found = Meetings::default();
+    for (number, words) in text.split("; ").enumerate() {
+        match words {
+            "no meeting" => continue,
+            "meetings unknown" | "the rest unknown" => {
+                found.unlisted = Some("no answer".to_owned());
+                continue;
+            }
+            _ => {}
+        }
+        let mut numbers = words.split(", ").map(count);
+        found.listed.push(Meeting {
+            id: number.to_string(),
+            internal: None,
+            room: match words {
+                _ if words.starts_with("its breakout room") => Room::Breakout(Some((number - 1).to_string())),
+                _ if words.starts_with("an orphaned breakout room") => Room::Breakout(None),
+                _ => Room::Main,
+            },
+            people: match numbers.next().unwrap() {
+                Some(people) => Figure::Known(people),
+                None => Figure::Unknown("no number".to_owned()),
+            },
+            voices: numbers.next().unwrap(),
+            videos: numbers.next().unwrap(),
+            ended: false,
+            empty_for: None,
+        });
     }
     found
 }
@@ -121,7 +186,7 @@ fn what_goes_on_on_the_host() {
 fn a_turn_host_tells_what_it_has() {
     let names = |coturn| {
         let findings =
-            Findings { coturn, certificate: Some(0), meetings: Some(Vec::new()), ..Findings::default() };
+            Findings { coturn, certificate: Some(0), work: Some(Work::default()), ..Findings::default() };
         let data = data(Role::Turn, &PhaseFigures::default(), &findings);
         data.into_iter().map(|datum| (datum.metric.name(), datum.value)).collect::<Vec<_>>()
     };

@@ -7,6 +7,7 @@
 //! | heritage `bbb-agents`, a valid instance | the name is that instance's |
 //! | another heritage, no heritage, no valid instance | the name is not ours, whatever else the text says |
 //! | no account, or one without 12 digits | the name is that instance's all the same: the first versions wrote none |
+//! | no `since`, or one that lies in the future | the age of the registration is not known |
 //! | a role or region that is not all letters, digits and hyphens | read as empty, because people are shown it |
 //! | further keys | ignored, so that later versions can add some |
 
@@ -15,6 +16,9 @@ use std::fmt;
 use crate::instance::{InstanceId, Role};
 
 const HERITAGE: &str = "bbb-agents";
+
+/// The most seconds by which the clocks of two hosts are expected to differ.
+const SKEW: u64 = 300;
 
 /// The content of an ownership TXT.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +32,8 @@ pub struct Owner {
     /// The AWS account of that instance, 12 digits, if known: in another account it proves nothing that an instance is
     /// not found.
     pub account: Option<String>,
-    /// When the name was registered or last changed, in seconds since 1970.
+    /// When the name was registered or last changed, in seconds since 1970 by the clock of that instance; 0 if the text
+    /// does not say.
     pub since: u64,
 }
 
@@ -36,6 +41,13 @@ impl Owner {
     /// Creates the owner label of a host whose account is not known.
     pub fn new(role: Role, instance: InstanceId, region: String, since: u64) -> Self {
         Self { role: role.as_str().to_owned(), instance, region, account: None, since }
+    }
+
+    /// Returns the seconds for which the name has been registered at `now`; `None` where the label does not tell, because
+    /// it has no time, or one in the future: the clock was wrong when the host registered, or is wrong now.
+    pub fn age(&self, now: u64) -> Option<u64> {
+        let ahead = self.since.saturating_sub(now);
+        (self.since != 0 && ahead <= SKEW).then(|| now.saturating_sub(self.since))
     }
 
     /// Reads a label; returns `None` when it is not one of ours.
@@ -117,6 +129,22 @@ mod tests {
         assert_eq!(Owner::parse(text), Some(owner));
         for account in ["", "12345678901", "1234567890123", "12345678901x"] {
             assert_eq!(Owner::parse(&text.replace("123456789012", account)).unwrap().account, None);
+        }
+    }
+
+    #[test]
+    fn a_time_in_the_future_is_no_age() {
+        let now = 1_767_225_600;
+        for (since, age) in [
+            (now - 7200, Some(7200)),
+            (now, Some(0)),
+            (now + SKEW, Some(0)),
+            (now + SKEW + 1, None),
+            (u64::MAX, None),
+            (0, None),
+        ] {
+            let instance = InstanceId::parse("i-0123456789abcdef0").unwrap();
+            assert_eq!(Owner::new(Role::Bbb, instance, String::new(), since).age(now), age, "{since}");
         }
     }
 

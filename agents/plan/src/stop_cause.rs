@@ -4,7 +4,8 @@
 //! of its own kind, and a host that goes down has a start job for the target that ends it (systemd.special(7);
 //! `soft-reboot.target` since 254). Both are queued before the service is signalled and stay until it has ended. A
 //! shutdown of the host outranks a job for the service itself. Where two shutdowns are queued, the one is assumed
-//! after which the host does not come back to tidy up.
+//! after which the host does not come back to tidy up. Without any such job systemd does not stop the service: a
+//! process was killed, or the job is gone already, and nobody has asked for anything that ends meetings.
 //!
 //! The service is `bbb-agent.service` in this table:
 //!
@@ -45,8 +46,10 @@ pub fn cause(jobs: &[Job<'_>], own: &str) -> StopCause {
         StopCause::Reboot
     } else if restarts {
         StopCause::Restart
-    } else {
+    } else if jobs.iter().any(|job| job.unit == own && job.kind == "stop") {
         StopCause::Stop
+    } else {
+        StopCause::Unknown
     }
 }
 
@@ -78,6 +81,7 @@ mod tests {
                 StopCause::Reboot => "reboot",
                 StopCause::PowerOff => "power off",
                 StopCause::Stop => "stop",
+                StopCause::Unknown => "unknown",
             };
             assert_eq!(words, expected, "{jobs}");
         }

@@ -8,7 +8,8 @@
 //! EC2 has to say so twice, some time apart, of an instance whose TXT is older than the grace period:
 //! DescribeInstances is eventually consistent. Terminated instances are listed for about an hour; after that they are
 //! absent, which proves something only of an instance of this very account. In any other state, even shutting down,
-//! the instance counts as living. An EC2 that does not know the asking host itself is not believed at all: the
+//! the instance counts as living. Where the TXT does not tell its age, because its time lies in the future, EC2's two
+//! answers decide alone: else a clock that was wrong once would protect the debris for years. An EC2 that does not know the asking host itself is not believed at all: the
 //! credentials may be of another account, in which all hosts of the fleet are absent.
 //!
 #![doc = include_str!("tables/sweep-instances.md")]
@@ -193,7 +194,7 @@ impl Sweeper {
         let account = owner.account.as_deref();
         let claim = Claim { instance: &owner.instance, region: &owner.region, account };
         let verdict = self.instance(&claim, evidence);
-        let is_young = owner.since.saturating_add(self.grace) > now;
+        let is_young = owner.age(now).is_some_and(|age| age < self.grace);
         match verdict {
             Conclusion::Leave(_) => verdict,
             _ if is_young => Conclusion::Leave(Reason::Young),

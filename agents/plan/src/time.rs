@@ -1,6 +1,34 @@
-//! The one time format that no library reads.
+//! Times: the one format that no library reads, how long something takes in words, and times of day as moments of a
+//! clock that never steps.
+
+use std::time::Duration;
 
 use thiserror::Error;
+
+/// Formats a time as `2 h 5 min`, `5 min` or `40 s`.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// The difference between two readings of one time that is no news: a time of day has whole seconds, and a clock that is
+/// being set right runs a little faster or slower.
+const SAME: Duration = Duration::from_secs(5);
+
+/// Returns when a time of day comes, in the time since the boot. `today` and `now` are the present by both clocks. The
+/// clock of the day may be set at any time, as it is soon after a boot: whoever waits for a time of day computes its
+/// moment anew, and gives the `former` one, which stays where the difference is no news.
+pub fn moment(time: u64, today: u64, now: Duration, former: Option<Duration>) -> Duration {
+    let moment = match time.checked_sub(today) {
+        Some(left) => now.saturating_add(Duration::from_secs(left)),
+        None => now.saturating_sub(Duration::from_secs(today - time)),
+    };
+    former.filter(|former| former.abs_diff(moment) <= SAME).unwrap_or(moment)
+}
 
 /// The error for a text that is not a time: it has another form, or no calendar has that day.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -84,6 +112,20 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_moves_what_it_has_announced() {
+        let seconds = Duration::from_secs;
+        // Booted 100 s ago, with a clock that is an hour behind: EC2 takes the host back in two minutes.
+        let wrong = moment(10_000, 10_000 - 120 - 3600, seconds(100), None);
+        assert_eq!(wrong, seconds(100 + 120 + 3600));
+        let right = moment(10_000, 10_000 - 90, seconds(130), Some(wrong));
+        assert_eq!(right, seconds(100 + 120));
+        // A second more or less is no news, nor is it that the time has come.
+        assert_eq!(moment(10_000, 10_000 - 58, seconds(161), Some(right)), right);
+        assert_eq!(moment(10_000, 10_030, seconds(250), Some(right)), right);
+        assert_eq!(moment(10_000, 20_000, seconds(250), Some(right)), Duration::ZERO);
+    }
+
+    #[test]
     fn what_is_no_time() {
         for text in [
             "",
@@ -123,6 +165,22 @@ mod tests {
             if let Some(today) = days(year, month, day) {
                 let tomorrow = next.into_iter().find_map(|(year, month, day)| days(year, month, day));
                 prop_assert_eq!(tomorrow, Some(today + 1));
+            }
+        }
+
+        #[test]
+        fn a_moment_is_never_far_from_the_time(
+            time in any::<u64>(),
+            clocks in prop::collection::vec((0u64..1_000_000, any::<u64>()), 1..20),
+        ) {
+            let (mut now, mut former) = (Duration::ZERO, None);
+            for (passed, today) in clocks {
+                now += Duration::from_secs(passed);
+                let found = moment(time, today, now, former);
+                let exact = moment(time, today, now, None);
+                prop_assert!(found.abs_diff(exact) <= SAME);
+                prop_assert!(Some(found) == former || found == exact);
+                former = Some(found);
             }
         }
 

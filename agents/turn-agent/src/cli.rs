@@ -60,8 +60,8 @@ pub(crate) enum Command {
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing
     ///
-    /// Checks whether the caller can reach and use the metadata service, Route 53, the name servers and EC2. Does not
-    /// check Auto Scaling and CloudWatch. The exit code is 1 when a check fails.
+    /// Tries the metadata service, Route 53, the name servers, EC2 and Auto Scaling, but not CloudWatch. The exit code
+    /// is 1 when a check fails.
     Check,
     /// Print a configuration file with every setting, commented out
     Defaults,

@@ -29,9 +29,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => {
             run(&AGENT, &common, async |session| sweep::sweep(&session, args.dry_run).await)
         }
-        Command::Status(args) => {
-            run(&AGENT, &common, async |session| status::status(&session, args.json).await)
-        }
+        Command::Status(args) => run(&AGENT, &common, async |session| status::status(&session, args).await),
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
         Command::Defaults => plain(&AGENT, report::done(config::defaults::file(&AGENT))),

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 /// The usage of the command.
-pub const USAGE: &str = "usage: tests/benchmark [--quick] [--keep] [--compare [FILE]] [RUNS [SECONDS]]";
+pub const USAGE: &str =
+    "usage: tests/benchmark [--quick] [--far] [--keep] [--compare [FILE]] [RUNS [SECONDS]]";
 
 /// The amount of measuring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Against {
 pub struct Arguments {
     /// The amount of measuring.
     pub effort: Effort,
+    /// Whether only what depends on the distance to Route 53 is measured.
+    pub far: bool,
     /// Whether the figures are written into the repository.
     pub keep: bool,
     /// The figures to compare with.
@@ -50,12 +53,13 @@ pub struct Arguments {
 impl Arguments {
     /// Reads the command line; returns `None` when it is wrong.
     pub fn read(words: impl IntoIterator<Item = String>) -> Option<Self> {
-        let mut arguments = Self { effort: Effort::WHOLE, keep: false, compare: None };
+        let mut arguments = Self { effort: Effort::WHOLE, far: false, keep: false, compare: None };
         let mut numbers = Vec::new();
         let mut words = words.into_iter().peekable();
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--quick" => arguments.effort = Effort::QUICK,
+                "--far" => arguments.far = true,
                 "--keep" => arguments.keep = true,
                 "--compare" => {
                     let file = words.next_if(|word| !word.starts_with("--") && word.parse::<u64>().is_err());
@@ -85,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_given_is_read() {
-        let whole = Arguments { effort: Effort::WHOLE, keep: false, compare: None };
+        let whole = Arguments { effort: Effort::WHOLE, far: false, keep: false, compare: None };
         let effort = |runs, seconds| Effort { runs, seconds, ..Effort::WHOLE };
         let file = || Some(Against::File("a.toml".into()));
         for (line, expected) in [
@@ -94,6 +98,7 @@ mod tests {
             ("3 60", Arguments { effort: effort(3, 60), ..whole.clone() }),
             ("--quick --keep", Arguments { effort: Effort::QUICK, keep: true, ..whole.clone() }),
             ("3 --quick", Arguments { effort: Effort { runs: 3, ..Effort::QUICK }, ..whole.clone() }),
+            ("--far", Arguments { far: true, ..whole.clone() }),
             ("--compare", Arguments { compare: Some(Against::Newest), ..whole.clone() }),
             ("--compare a.toml", Arguments { compare: file(), ..whole.clone() }),
             ("--compare a.toml --keep", Arguments { compare: file(), keep: true, ..whole.clone() }),

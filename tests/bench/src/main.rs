@@ -8,6 +8,7 @@ mod agents;
 mod book;
 mod commands;
 mod daemon;
+mod distance;
 mod machine;
 mod record;
 mod replay;
@@ -19,7 +20,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
-use bench::arguments::{Arguments, Effort, USAGE};
+use bench::arguments::{Arguments, USAGE};
 use bench::figures::{self, Figure};
 use bench::kept::compare;
 use bench::storm::said;
@@ -65,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
     let date = iso8601(Clock::default().seconds()).chars().take(10).collect::<String>();
     let load = machine::load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (figures, trusted) = runtime.block_on(measure(&agents, arguments.effort))?;
+    let (figures, trusted) = runtime.block_on(measure(&agents, arguments))?;
     let conditions =
         format!("Load before: {load}; TLS to all but the metadata, {trusted} certificate authorities");
     say(&format!("{} on {}; {conditions}\n\n{}", machine.agents, machine.cpu, figures::table(&figures)));
@@ -83,8 +84,12 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
 }
 
 /// Measures all figures; returns them with the number of certificate authorities that are trusted.
-async fn measure(agents: &Agents, effort: Effort) -> Result<(Vec<Figure>, usize), Error> {
+async fn measure(agents: &Agents, arguments: &Arguments) -> Result<(Vec<Figure>, usize), Error> {
+    let effort = arguments.effort;
     let rig = Rig::start(agents).await?;
+    if arguments.far {
+        return Ok((distance::figures(agents, effort.reactions).await?, rig.trusted));
+    }
     let mut figures = agents.figures()?;
     figures.extend(rig.version(effort.runs).await?);
     let mut deregister = None;
@@ -105,6 +110,7 @@ async fn measure(agents: &Agents, effort: Effort) -> Result<(Vec<Figure>, usize)
     for systemd in [true, false] {
         figures.push(rig.undone(effort.reactions, systemd, &deregister).await?);
     }
+    figures.extend(distance::figures(agents, effort.reactions).await?);
     figures.extend(rig.idle(&Rig::start(agents).await?, effort.seconds).await?);
     if effort.whole {
         figures.extend(storm().await?);

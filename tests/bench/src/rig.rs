@@ -40,7 +40,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn start(agents: &Agents) -> Result<Self, Error> {
-        let mut options = Options::with_tls();
+        Self::start_in(agents, Options::with_tls()).await
+    }
+
+    /// The same in a cloud with these options.
+    pub(crate) async fn start_in(agents: &Agents, mut options: Options) -> Result<Self, Error> {
         // Time in which the stand-ins only wait would hide the agent's own.
         options.scalelite.processing = Duration::ZERO;
         options.route53.processing = Duration::ZERO;
@@ -172,7 +176,7 @@ impl Rig {
         self.measure(&beside("floor")?, &[&path.display().to_string()]).await
     }
 
-    async fn measure(&self, program: &Path, arguments: &[&str]) -> Result<Run, Error> {
+    pub(crate) async fn measure(&self, program: &Path, arguments: &[&str]) -> Result<Run, Error> {
         self.measure_with(program, arguments, &[]).await
     }
 

@@ -37,6 +37,9 @@ const HOURLY: [(ServiceName, u64); 4] = [
 const SHOWN: [ServiceName; 4] =
     [ServiceName::SecretsManager, ServiceName::Scalelite, ServiceName::Bbb, ServiceName::Imds];
 
+/// The variable's value by which the service knows that systemd runs it.
+pub(crate) const INVOCATION: &str = "0123456789abcdef0123456789abcdef";
+
 const SYSTEMCTL: &str = "#!/bin/sh\n\
     echo '   1 poweroff.target          start   waiting'\n\
     echo '   2 bbb-agent.service        stop    waiting'\n";
@@ -164,12 +167,8 @@ impl Rig {
         systemd: bool,
         deregister: &Measured,
     ) -> Result<Figure, Error> {
-        let bin = self.directory.path().join("bin");
-        std::fs::create_dir_all(&bin)?;
-        std::fs::write(bin.join("systemctl"), SYSTEMCTL)?;
-        std::fs::set_permissions(bin.join("systemctl"), PermissionsExt::from_mode(0o755))?;
-        let path = format!("{}:/usr/bin:/bin", bin.display());
-        let environment = [("PATH", path.as_str()), ("INVOCATION_ID", "0123456789abcdef0123456789abcdef")];
+        let path = self.power_off()?;
+        let environment = [("PATH", path.as_str()), ("INVOCATION_ID", INVOCATION)];
         let environment = if systemd { environment.as_slice() } else { &[] };
         let (mut times, mut floors) = (Vec::new(), Vec::new());
         for number in 0..runs + DISCARDED {
@@ -200,8 +199,17 @@ impl Rig {
         Ok(reaction(name, &times, UNDO).floor(quantile(&floors, 0.5)))
     }
 
+    /// Puts a stand-in of systemctl into a directory, by which the host powers off. Returns the `PATH` with it.
+    pub(crate) fn power_off(&self) -> Result<String, Error> {
+        let bin = self.directory.path().join("bin");
+        std::fs::create_dir_all(&bin)?;
+        std::fs::write(bin.join("systemctl"), SYSTEMCTL)?;
+        std::fs::set_permissions(bin.join("systemctl"), PermissionsExt::from_mode(0o755))?;
+        Ok(format!("{}:/usr/bin:/bin", bin.display()))
+    }
+
     /// Starts the service on a clean host, and returns once the host is in service.
-    async fn serving(&self, environment: &[(&str, &str)]) -> Result<Daemon, Error> {
+    pub(crate) async fn serving(&self, environment: &[(&str, &str)]) -> Result<Daemon, Error> {
         self.clean()?;
         let _ = std::fs::remove_dir_all(self.host.root.join("run"));
         let mut command = Command::new(&self.agent);
@@ -231,6 +239,6 @@ fn reaction(name: &str, times: &[u64], aim: u64) -> Figure {
     figure.late(quantile(times, 0.9)).aim(Aim::AtMost(aim))
 }
 
-fn microseconds(since: Instant) -> Result<u64, Error> {
+pub(crate) fn microseconds(since: Instant) -> Result<u64, Error> {
     Ok(u64::try_from(since.elapsed().as_micros())?)
 }

@@ -1,8 +1,11 @@
-//! A boot storm: many hosts that start at once, and leave at once, against the embedded cloud with an account's quota for
-//! Route 53, its serialisation of changes, and a Scalelite that loses adds that meet.
+//! A boot storm: many hosts that start at once, and leave at once, against the embedded cloud with an account's quota
+//! for Route 53, its serialisation of changes, and a Scalelite that is as unkind as the real one: it loses adds that
+//! meet, has save conflicts for a client that is alone and a poller that loses results, and takes its time for each
+//! request.
 //!
-//! The hosts are the real service (`host::service::run`), some hundred in a process, which is how a host boots; and some
-//! real processes of `bbb-agent register --wait`. The cloud is in a process of its own, so that neither waits for the other.
+//! The hosts are the real service (`host::service::run`), some hundred in a process, which is how a host boots; and
+//! some real processes of `bbb-agent register --wait`. The cloud is in a process of its own, so that neither waits
+//! for the other.
 
 pub mod crowd;
 mod figures;
@@ -35,8 +38,8 @@ pub struct Options {
     pub hosts: u16,
     /// The account's quota of Route 53 calls.
     pub quota: BucketSize,
-    /// How long Route 53 processes a change: another one of the same zone is refused meanwhile. Nobody has published how long
-    /// that is.
+    /// How long Route 53 processes a change: another one of the same zone is refused meanwhile. Nobody has published
+    /// how long that is.
     pub processing: Duration,
     /// `dns.spread`, in seconds.
     pub spread: u64,
@@ -48,6 +51,8 @@ pub struct Options {
     pub patience: Duration,
     /// Whether all hosts leave at once afterwards, and how long they have (`timeouts.deregister`).
     pub leave: Option<Duration>,
+    /// The seed by which Scalelite is as unkind as it was observed to be; none for one that is kind and costs nothing.
+    pub unkind: Option<u64>,
 }
 
 impl Options {
@@ -94,6 +99,7 @@ pub async fn run(options: &Options, crowd: &Path) -> Result<Figures, Error> {
             .all(|change| fleet.cloud.route53.in_sync(&change.id) == Some(true)),
         joined,
         boot,
+        scalelite: fleet.cloud.scalelite.take_traffic(),
         left: None,
     };
     if options.leave.is_some() {
@@ -104,6 +110,7 @@ pub async fn run(options: &Options, crowd: &Path) -> Result<Figures, Error> {
             phase: Phase::of(&calls, began),
             names: addresses(&fleet.cloud),
             entries: fleet.cloud.scalelite.servers().len(),
+            scalelite: fleet.cloud.scalelite.take_traffic(),
         });
     }
     Ok(figures)

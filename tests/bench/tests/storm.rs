@@ -1,6 +1,6 @@
 //! A storm that is over in a few seconds: whatever it counts has to be exact; how long it takes is measured elsewhere.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +19,7 @@ async fn every_host_of_a_small_storm_is_registered_once_and_leaves() {
         propagation: Duration::from_millis(200),
         patience: Duration::from_secs(300),
         leave: Some(Duration::from_secs(80)),
+        unkind: Some(1),
     };
     let mut figures = storm::run(&options, Path::new(env!("CARGO_BIN_EXE_storm"))).await.unwrap();
     let table = figures.table();
@@ -32,6 +33,10 @@ async fn every_host_of_a_small_storm_is_registered_once_and_leaves() {
     assert!((40..200).contains(&figures.boot.total()), "{table}");
     let left = figures.left.as_ref().unwrap();
     assert_eq!((left.names, left.entries), (0, 0), "{table}");
+    let joins = figures.scalelite["addServer"];
+    assert!(joins.calls >= 40 && joins.rows >= 40 && joins.bytes > 40 * 200, "{table}");
+    assert_eq!(left.scalelite.get("addServer"), None, "{table}");
+    println!("{table}{}", sandbox::scalelite::table(&figures.scalelite));
 
     figures.registered -= 1;
     let missed: Vec<_> = figures.aims().into_iter().filter(|aim| !aim.met).map(|aim| aim.name).collect();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
 use crate::disk::Disk;
@@ -37,6 +38,11 @@ impl Guest {
         // The guest has its own control group, so that a power cut reaches only the guest.
         let group = world.group.join("guest");
         fs::create_dir_all(&group)?;
+        // A guest that was cut off leaves its link to the kernel, which deletes it some time after the last process.
+        until("the bridge is free", async || {
+            Ok(world::run("ip", &["-oneline", "link", "show", "master", BRIDGE]).await?.is_empty())
+        })
+        .await?;
         let mut command = Command::new("/bin/sh");
         // The guest's control groups are below the one in which systemd-nspawn is started.
         command.args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec systemd-nspawn \"$@\""]).arg(&group);
@@ -74,7 +80,14 @@ impl Guest {
         };
         tokio::select! {
             found = tokio::time::timeout(PATIENCE, found) => found?,
-            ended = self.nspawn.wait() => Err(format!("the guest does not boot: systemd-nspawn: {}", ended?).into()),
+            ended = self.nspawn.wait() => {
+                let ended = ended?;
+                let mut words = String::new();
+                if let Some(mut stderr) = self.nspawn.stderr.take() {
+                    stderr.read_to_string(&mut words).await?;
+                }
+                Err(format!("the guest does not boot: systemd-nspawn: {ended}\n{words}").into())
+            }
         }
     }
 

@@ -59,7 +59,7 @@ const ALL: [Scenario; 13] = [
         "reboot",
         Bbb,
         ends::reboot,
-        "name and entry are kept; the meeting is ended; the same entry comes back"
+        "the name is kept; entry and meeting are gone; the entry comes back with its tag"
     ),
     scenario!("power-off", Bbb, ends::power_off, "name, entry and meeting are gone once the guest is dead"),
     scenario!(

@@ -18,6 +18,7 @@ mod process;
 mod service;
 mod skip;
 mod systemd;
+mod work;
 mod zone;
 
 use std::sync::Arc;
@@ -35,7 +36,8 @@ use tokio::task::JoinSet;
 pub use process::{Run, Running};
 pub use service::Service;
 pub use skip::skipped;
-pub use systemd::Systemd;
+pub use systemd::{Systemd, Trouble};
+pub use work::maintained;
 pub use zone::label;
 
 /// A cloud and an agent on one of its hosts.

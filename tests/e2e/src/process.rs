@@ -80,10 +80,19 @@ impl Stream {
 
 impl Running {
     /// Starts a command without standard input.
-    pub fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    pub fn start(command: Command) -> Self {
+        Self::start_with(command, Stdio::piped())
+    }
+
+    /// Starts a command without standard input, with this standard error, which is not read unless it is piped.
+    pub fn start_with(mut command: Command, stderr: Stdio) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-        let (stdout, stderr) = (Stream::read(child.stdout.take()), Stream::read(child.stderr.take()));
+        let stdout = Stream::read(child.stdout.take());
+        let stderr = match child.stderr.take() {
+            Some(stderr) => Stream::read(Some(stderr)),
+            None => Stream::read(Some(tokio::io::empty())),
+        };
         Self { child, stdout, stderr }
     }
 

@@ -67,9 +67,11 @@ impl Service {
         self.end(&[&format!("{unit} restart")]).await
     }
 
-    /// systemd has these jobs and lets it end.
+    /// systemd has these jobs, or an operator's stop where there is none, and lets it end.
     pub async fn end(self, jobs: &[&str]) -> Run {
-        self.systemd.does(jobs);
+        if !jobs.is_empty() {
+            self.systemd.does(jobs);
+        }
         self.running.signal("TERM").await;
         self.running.end().await
     }

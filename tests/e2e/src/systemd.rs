@@ -13,9 +13,24 @@ use sandbox::http::ServiceName;
 use crate::{Rig, Running};
 
 /// Lists what stands in the file beside it, to whoever asks as systemctl can be asked.
-const SYSTEMCTL: &str = "#!/bin/sh\n\
-    test \"$*\" = 'list-jobs --full --no-legend --no-pager' || exit 9\n\
+const SYSTEMCTL: &str = "test \"$*\" = 'list-jobs --full --no-legend --no-pager' || exit 9\n\
     exec cat \"${0%/*}/jobs\"\n";
+
+/// Fails as where systemd does not answer.
+const FAILS: &str = "echo 'Failed to list jobs: Connection timed out' >&2\nexit 1\n";
+
+/// What is wrong with a `systemctl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It ends with an error, as where systemd does not answer.
+    Fails,
+    /// It prints nothing and does not end.
+    Silent,
+    /// It prints the jobs after a while that nobody waits for.
+    Late,
+    /// There is none.
+    Missing,
+}
 
 /// One systemd, for one service.
 #[derive(Debug)]
@@ -35,8 +50,6 @@ impl Systemd {
     /// Without a job.
     pub fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let program = directory.path().join("systemctl");
-        sandbox::binaries::script(&program, SYSTEMCTL).expect("a program");
         let socket = UnixDatagram::bind(directory.path().join("notify")).expect("a socket");
         let (sender, told) = watch::channel(Vec::new());
         let reader = tokio::spawn(async move {
@@ -47,8 +60,24 @@ impl Systemd {
             }
         });
         let systemd = Self { directory, told, reader };
-        systemd.does(&[]);
+        systemd.answers_with(SYSTEMCTL);
+        // Whoever signals a service in a test stands for an operator's `systemctl stop`, unless the test says more.
+        systemd.does(&["bbb-agent.service stop", "turn-agent.service stop"]);
         systemd
+    }
+
+    /// Its `systemctl` has this trouble from now on.
+    pub fn has(&self, trouble: Trouble) {
+        match trouble {
+            Trouble::Fails => self.answers_with(FAILS),
+            Trouble::Silent => self.answers_with("exec sleep 600\n"),
+            Trouble::Late => self.answers_with(&format!("sleep 30\n{SYSTEMCTL}")),
+            Trouble::Missing => std::fs::remove_file(self.systemctl()).expect("a program"),
+        }
+    }
+
+    fn answers_with(&self, script: &str) {
+        sandbox::binaries::script(&self.systemctl(), &format!("#!/bin/sh\n{script}")).expect("a program");
     }
 
     /// Its jobs from now on, such as `reboot.target start`.

@@ -1,23 +1,69 @@
 //! Targets for BBB's answers and its property files.
 
 use clients::bbb::answer::Answer;
-use clients::bbb::{Algorithm, Error, properties};
+use clients::bbb::{Algorithm, Error, Meeting, Meetings, properties};
 use reqwest::StatusCode;
 
 use crate::{check_error, check_shown, text};
 
+/// The number of places at which an answer is cut off.
+const CUTS: usize = 24;
+
 /// Checks that meetings are counted or the answer is refused: an answer that cannot be understood never means "no
-/// meetings".
+/// meetings", and one that is cut off never means "no more meetings".
 pub(crate) fn meetings(input: &[u8]) {
-    let Some(meetings) = read(answer(input, "getMeetings").meetings()) else { return };
+    let Some(found) = read(answer(input, "getMeetings").meetings()) else { return };
     assert!(contains(input, b"SUCCESS"));
-    if meetings.is_empty() {
+    let Meetings { listed, rest } = &found;
+    rest.iter().for_each(|why| check_error(why));
+    if listed.is_empty() && rest.is_none() {
         assert!(contains(input, b"meetings") || contains(input, b"noMeetings"));
     }
     // Every meeting has a tag, so none is invented.
-    assert!(meetings.len() <= input.windows(8).filter(|window| *window == b"<meeting").count());
-    for meeting in meetings {
-        assert!(!meeting.id.trim().is_empty());
+    assert!(listed.len() <= input.windows(8).filter(|window| *window == b"<meeting").count());
+    for id in listed.iter().flat_map(|meeting| [&meeting.id, &meeting.internal_id, &meeting.parent]).flatten()
+    {
+        assert!(!id.trim().is_empty());
+    }
+    // A processing instruction that is cut off is text, which BBB's answers have none of.
+    let body = String::from_utf8_lossy(input);
+    if rest.is_none() && body.matches("<?").count() <= body.matches("<?xml ").count().min(1) {
+        let end = input.len();
+        (0..CUTS).for_each(|cut| check_cut_off(&found, input, 1.max(end * cut / CUTS)));
+    }
+}
+
+/// Checks that the beginning of a whole answer has a beginning of its meetings, and says that it is no more than that.
+fn check_cut_off(whole: &Meetings, input: &[u8], end: usize) {
+    let Some(beginning) = input.get(..end) else { return };
+    match answer(beginning, "getMeetings").meetings() {
+        Err(error) => assert!(matches!(error, Error::CutOff { .. }), "{error}"),
+        Ok(found) => {
+            assert!(found.rest.is_some() || contains_plain(beginning, b"</response"), "{found:?}");
+            let last = found.listed.len().saturating_sub(1);
+            assert_eq!(found.listed.get(..last), whole.listed.get(..last));
+            if let Some((part, meeting)) = found.listed.last().zip(whole.listed.get(last)) {
+                assert_eq!(&filled(part.clone(), meeting), meeting);
+            }
+            assert!(found.listed.len() <= whole.listed.len());
+        }
+    }
+}
+
+/// Returns the meeting with all that is unknown taken from the whole one.
+fn filled(part: Meeting, whole: &Meeting) -> Meeting {
+    let whole = whole.clone();
+    Meeting {
+        id: part.id.or(whole.id),
+        internal_id: part.internal_id.or(whole.internal_id),
+        participants: part.participants.or(whole.participants),
+        voices: part.voices.or(whole.voices),
+        videos: part.videos.or(whole.videos),
+        breakout: part.breakout.or(whole.breakout),
+        parent: part.parent.or(whole.parent),
+        joined: part.joined.or(whole.joined),
+        forcibly_ended: part.forcibly_ended.or(whole.forcibly_ended),
+        created: part.created.or(whole.created),
     }
 }
 
@@ -67,7 +113,7 @@ fn contains_plain(input: &[u8], part: &[u8]) -> bool {
     input.windows(part.len()).any(|window| window == part)
 }
 
-/// Makes an answer; the first byte of the input chooses the HTTP status.
+/// Makes an answer; the first byte of the input chooses the HTTP status. The body of a redirect is its location, too.
 fn answer(input: &[u8], call: &'static str) -> Answer {
     let (first, body) = input.split_first().unwrap_or((&0, &[]));
     let status = match first % 8 {
@@ -76,7 +122,9 @@ fn answer(input: &[u8], call: &'static str) -> Answer {
         3 => StatusCode::FOUND,
         _ => StatusCode::OK,
     };
-    Answer::new("https://bbb.example.org/bigbluebutton/api".to_owned(), call, status, body.to_vec())
+    let location = (status == StatusCode::FOUND).then(|| String::from_utf8_lossy(body).into_owned());
+    let api = "https://bbb.example.org/bigbluebutton/api".to_owned();
+    Answer::new(api, call, status, location, body.to_vec())
 }
 
 fn read<T>(answer: Result<T, Error>) -> Option<T> {

@@ -11,7 +11,7 @@ use plan::record::Name;
 use plan::stop_cause;
 use plan::stun;
 
-use crate::{check_error, now, text};
+use crate::{MARK, check_error, now, text};
 
 /// Checks that the host counts as going down only where systemd has a job that says so.
 pub(crate) fn systemd_jobs(input: &[u8]) {
@@ -25,27 +25,34 @@ pub(crate) fn systemd_jobs(input: &[u8]) {
         StopCause::PowerOff => assert!(says(&["poweroff.target", "halt.target"])),
         StopCause::Reboot => assert!(says(&["reboot.target", "kexec.target"])),
         StopCause::Restart => assert!(says(&["bbb-agent.service"]) && says(&["restart"])),
-        StopCause::Stop => {}
+        StopCause::Stop => assert!(says(&["bbb-agent.service"]) && says(&["stop"])),
+        StopCause::Unknown => {}
     }
     let powered_off = format!("{printed}\n1 poweroff.target start waiting\n");
     assert_eq!(stop_cause::cause(&stop_cause::parse(&powered_off), "bbb-agent.service"), StopCause::PowerOff);
 }
 
 /// Checks that jobs are counted only from complete answers, and that an error has no more of Redis' answer than a
-/// word.
+/// word, and nothing of the password.
 pub(crate) fn redis_answers(input: &[u8]) {
-    match now(redis::ask(tokio::io::join(input, tokio::io::sink()))) {
-        Ok(jobs) => {
-            let lines =
-                |mark| input.split(|byte| *byte == b'\n').filter(|line| line.starts_with(mark)).count();
-            assert!(lines(b"*") >= 2, "queues and workers were listed");
-            assert!(jobs == 0 || lines(b":") > 0, "{jobs}");
-        }
-        Err(Problem::Lost(error)) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
-        Err(problem) => {
-            let words = problem.to_string();
-            check_error(&words);
-            assert!(words.len() < 60, "{words}");
+    for password in [None, Some(MARK.into())] {
+        match now(redis::ask(tokio::io::join(input, tokio::io::sink()), password.as_ref())) {
+            Ok(jobs) => {
+                let lines =
+                    |mark| input.split(|byte| *byte == b'\n').filter(|line| line.starts_with(mark)).count();
+                assert!(lines(b"*") >= 2, "queues and workers were listed");
+                assert!(jobs == 0 || lines(b":") > 0, "{jobs}");
+                assert!(
+                    password.is_none() || lines(b"+OK") + lines(b"-ERR") > 0,
+                    "the password was answered"
+                );
+            }
+            Err(Problem::Lost(error)) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
+            Err(problem) => {
+                let words = problem.to_string();
+                check_error(&words);
+                assert!(words.len() < 120, "{words}");
+            }
         }
     }
 }

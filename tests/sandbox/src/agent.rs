@@ -24,6 +24,7 @@ impl Agent {
         let directory = host.root.join("etc").join(name);
         let failed = |error: io::Error| format!("cannot write into {}: {error}", directory.display());
         std::fs::create_dir_all(&directory).map_err(failed)?;
+        std::fs::create_dir_all(state(host, name)).map_err(failed)?;
         let config = directory.join("config.toml");
         std::fs::write(&config, configuration(cloud, host, name)).map_err(failed)?;
         let environment = cloud.environment_on(host);
@@ -73,6 +74,11 @@ fn directory(host: &Host, name: &str) -> PathBuf {
     host.root.join("run").join(name)
 }
 
+/// Returns the directory that replaces `/var/lib/<agent>`.
+fn state(host: &Host, name: &str) -> PathBuf {
+    host.root.join("var/lib").join(name)
+}
+
 /// Returns the configuration of an agent on a host. Times are short: in the cloud only a test makes things slow.
 fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
     let servers: Vec<String> = cloud.dns.addresses().iter().map(|address| format!("\"{address}\"")).collect();
@@ -85,15 +91,18 @@ fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
         directory(host, name).display()
     );
     if name == "bbb-agent" {
+        text += &format!("state = \"{}\"\n", state(host, name).display());
         text += &format!(
             "\n[scalelite]\nurl = \"{}\"\nsecret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\npoll_interval = 5\n\
              \n[bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n\
-             \n[recordings]\ndirectory = \"{}\"\nredis = \"{}\"\n",
+             \n[recordings]\ndirectory = \"{}\"\nredis = \"{}\"\nsender = \"{}\"\n",
             cloud.scalelite_url(),
             host.files.overrides().display(),
             host.files.defaults().display(),
             host.recordings.directory().display(),
             host.recordings.redis().address(),
+            // The machine's own scripts are none of this host's.
+            host.recordings.sender().display(),
         );
     }
     text

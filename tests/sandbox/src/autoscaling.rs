@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::aws::query::Params;
+use crate::aws::query::{Params, failure};
 use crate::aws::xml::{Xml, request_id};
 use crate::fleet::{ActionOf, Fleet, HookResult, Refusal};
 use crate::http::{Request, Response, Service, ServiceName, reply};
@@ -45,6 +45,7 @@ impl AutoScaling {
             "RecordLifecycleActionHeartbeat" => self.heartbeat(&params),
             "CompleteLifecycleAction" => self.complete(&params),
             "SetInstanceProtection" => self.protect(&params),
+            "SetInstanceHealth" => self.health(&params),
             other => {
                 let message = format!("Could not find operation {other} for version 2011-01-01");
                 Err(Refusal::new("InvalidAction", message))
@@ -93,6 +94,21 @@ impl AutoScaling {
         self.fleet.protect(group, &ids, protected)?;
         Ok(done("SetInstanceProtection"))
     }
+
+    /// Replaces an instance that is reported as unhealthy at once, protected or not.
+    fn health(&self, params: &Params) -> Result<Response, Refusal> {
+        params.only(&["InstanceId", "HealthStatus", "ShouldRespectGracePeriod"])?;
+        let instance = required(params, "InstanceId")?;
+        match required(params, "HealthStatus")? {
+            "Unhealthy" => drop(self.fleet.terminate(instance)?),
+            "Healthy" => {}
+            other => {
+                let message = format!("HealthStatus {other} is not valid: Healthy or Unhealthy");
+                return Err(Refusal::validation(message));
+            }
+        }
+        Ok(done("SetInstanceHealth"))
+    }
 }
 
 /// Returns a parameter, or refuses a request without it in Auto Scaling's words.
@@ -140,12 +156,14 @@ impl Service for AutoScaling {
     }
 
     fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response> {
-        let answer = self.act(request).unwrap_or_else(|refusal| failure(400, refusal.code, &refusal.message));
+        let answer = self
+            .act(request)
+            .unwrap_or_else(|refusal| failure(NAMESPACE, 400, refusal.code, &refusal.message));
         Box::pin(std::future::ready(answer))
     }
 
     fn error(&self, status: u16, code: &str) -> Response {
-        failure(status, code, crate::aws::message(code))
+        failure(NAMESPACE, status, code, crate::aws::message(code))
     }
 }
 
@@ -162,15 +180,4 @@ pub(crate) fn answer(operation: &str, result: impl FnOnce(&mut Xml)) -> Response
 
 fn done(operation: &str) -> Response {
     answer(operation, |_| {})
-}
-
-fn failure(status: u16, code: &str, message: &str) -> Response {
-    let body = Xml::document("ErrorResponse", NAMESPACE, |xml| {
-        xml.element("Error", |xml| {
-            xml.text("Type", if status < 500 { "Sender" } else { "Receiver" });
-            xml.text("Code", code).text("Message", message);
-        });
-        xml.text("RequestId", request_id());
-    });
-    reply(status, "text/xml", body)
 }

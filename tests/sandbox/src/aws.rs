@@ -1,7 +1,7 @@
 //! The front of all AWS services: one listener that really verifies the Signature Version 4 of each request, refuses
 //! denied actions, and passes the rest to the service that the credential scope names.
 //!
-//! | refused | Auto Scaling, CloudWatch, Route 53 | EC2 | Secrets Manager | S3 |
+//! | refused | Auto Scaling, CloudWatch, Route 53, STS | EC2 | Secrets Manager | S3 |
 //! |---|---|---|---|---|
 //! | no signature | 403 `MissingAuthenticationToken` | 403 `MissingAuthenticationToken` | 400 `MissingAuthenticationTokenException` | 403 `AccessDenied` |
 //! | unknown key | 403 `InvalidClientTokenId` | 401 `AuthFailure` | 400 `UnrecognizedClientException` | 403 `InvalidAccessKeyId` |
@@ -9,23 +9,28 @@
 //! | expired credentials | 403 `ExpiredToken` | 400 `RequestExpired` | 400 `ExpiredTokenException` | 400 `ExpiredToken` |
 //! | wrong signature or scope | 403 `SignatureDoesNotMatch` | 401 `AuthFailure` | 400 `InvalidSignatureException` | 403 `SignatureDoesNotMatch` |
 //! | another region | the same | the same | the same | 400 `AuthorizationHeaderMalformed` |
-//! | a time over 5 minutes off | the same | the same | the same | over 15 minutes: 403 `RequestTimeTooSkewed` |
+//! | a time over 5 minutes off | the same | the same; over 15 minutes: 400 `RequestExpired` | the same | over 15 minutes: 403 `RequestTimeTooSkewed` |
 //! | malformed Authorization | 400 `IncompleteSignature` | 400 `IncompleteSignature` | 400 `IncompleteSignatureException` | 400 `AuthorizationHeaderMalformed` |
+//! | an assumed role's key, at a service that it is not for; [`Front::reserve`] | 403 `AccessDenied` | 403 `UnauthorizedOperation` | 400 `AccessDeniedException` | 403 `AccessDenied` |
 //! | [`Front::deny`] | 403 `AccessDenied` | 403 `UnauthorizedOperation` | 400 `AccessDeniedException` | 403 `AccessDenied` |
 
+mod partition;
 pub mod query;
 mod sigv4;
 mod vault;
 pub mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 
+pub use partition::{PARTITIONS, Partition};
 pub(crate) use vault::random;
 pub use vault::{Keys, Vault};
 
+use crate::clock::{http_date, real_time};
 use crate::http::{Request, Response, Route, Service, ServiceName, reply};
 
 /// The reason why the front refuses a request.
@@ -39,6 +44,8 @@ pub(crate) enum Refused {
     WrongSignature,
     WrongRegion,
     Skewed,
+    /// Skewed by more than a quarter of an hour.
+    FarSkewed,
     Denied,
 }
 
@@ -51,7 +58,7 @@ impl Refused {
             (ServiceName::S3, Self::UnknownKey) => (403, "InvalidAccessKeyId"),
             (ServiceName::S3, Self::WrongToken) => (400, "InvalidToken"),
             (ServiceName::S3, Self::Expired) => (400, "ExpiredToken"),
-            (ServiceName::S3, Self::Skewed) => (403, "RequestTimeTooSkewed"),
+            (ServiceName::S3, Self::Skewed | Self::FarSkewed) => (403, "RequestTimeTooSkewed"),
             (ServiceName::S3, Self::WrongSignature) => (403, "SignatureDoesNotMatch"),
             (ServiceName::SecretsManager, Self::Unsigned) => (400, "MissingAuthenticationTokenException"),
             (ServiceName::SecretsManager, Self::Malformed) => (400, "IncompleteSignatureException"),
@@ -59,11 +66,12 @@ impl Refused {
                 (400, "UnrecognizedClientException")
             }
             (ServiceName::SecretsManager, Self::Expired) => (400, "ExpiredTokenException"),
-            (ServiceName::SecretsManager, Self::WrongSignature | Self::WrongRegion | Self::Skewed) => {
-                (400, "InvalidSignatureException")
-            }
+            (
+                ServiceName::SecretsManager,
+                Self::WrongSignature | Self::WrongRegion | Self::Skewed | Self::FarSkewed,
+            ) => (400, "InvalidSignatureException"),
             (ServiceName::SecretsManager, Self::Denied) => (400, "AccessDeniedException"),
-            (ServiceName::Ec2, Self::Expired) => (400, "RequestExpired"),
+            (ServiceName::Ec2, Self::Expired | Self::FarSkewed) => (400, "RequestExpired"),
             (ServiceName::Ec2, Self::Denied) => (403, "UnauthorizedOperation"),
             (ServiceName::Ec2, Self::Unsigned) => (403, "MissingAuthenticationToken"),
             (ServiceName::Ec2, Self::Malformed) => (400, "IncompleteSignature"),
@@ -72,7 +80,9 @@ impl Refused {
             (_, Self::Malformed) => (400, "IncompleteSignature"),
             (_, Self::UnknownKey | Self::WrongToken) => (403, "InvalidClientTokenId"),
             (_, Self::Expired) => (403, "ExpiredToken"),
-            (_, Self::WrongSignature | Self::WrongRegion | Self::Skewed) => (403, "SignatureDoesNotMatch"),
+            (_, Self::WrongSignature | Self::WrongRegion | Self::Skewed | Self::FarSkewed) => {
+                (403, "SignatureDoesNotMatch")
+            }
             (_, Self::Denied) => (403, "AccessDenied"),
         }
     }
@@ -113,6 +123,7 @@ fn signing_name(service: ServiceName) -> &'static str {
         ServiceName::AutoScaling => "autoscaling",
         ServiceName::CloudWatch => "monitoring",
         ServiceName::SecretsManager => "secretsmanager",
+        ServiceName::Sts => "sts",
         ServiceName::S3 => "s3",
         ServiceName::Imds | ServiceName::Scalelite | ServiceName::Bbb => "",
     }
@@ -147,6 +158,10 @@ pub struct Front {
     vault: Arc<Vault>,
     services: Mutex<Services>,
     denied: Denials,
+    /// The services, by signing name, that take only an assumed role's keys: the role's ARN.
+    reserved: Mutex<BTreeMap<&'static str, String>>,
+    /// How far the services' clock is ahead of the machine's, in seconds.
+    ahead: AtomicI64,
 }
 
 #[derive(Default)]
@@ -166,6 +181,8 @@ impl Front {
             vault,
             services: Mutex::default(),
             denied: Denials::default(),
+            reserved: Mutex::default(),
+            ahead: AtomicI64::default(),
         })
     }
 
@@ -201,6 +218,25 @@ impl Front {
         self.denied.clone()
     }
 
+    /// Reserves a service for this assumed role, as a hosted zone in another account is; `None` ends that. An assumed
+    /// role's keys are refused by all services that are not reserved for it.
+    pub fn reserve(&self, service: ServiceName, arn: Option<&str>) {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        match arn {
+            Some(arn) => drop(reserved.insert(signing_name(service), arn.to_owned())),
+            None => drop(reserved.remove(signing_name(service))),
+        }
+    }
+
+    /// Sets the services' clock ahead of the machine's by so many seconds, or behind: so the host's clock is wrong.
+    pub fn set_clock(&self, ahead: i64) {
+        self.ahead.store(ahead, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        real_time().as_secs().saturating_add_signed(self.ahead.load(Ordering::Relaxed))
+    }
+
     /// Returns the route for [`crate::http::Gate::listen`].
     pub fn route(self: &Arc<Self>) -> Route {
         let front = Arc::clone(self);
@@ -210,21 +246,23 @@ impl Front {
     fn admit(&self, request: &Request) -> Arc<dyn Service> {
         let verified = self.verify(request);
         let name = match &verified {
-            Ok(signed) => signed.clone(),
+            Ok(signed) => signed.service.clone(),
             Err(_) => guess(request).to_owned(),
         };
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(service) = services.0.get(name.as_str()) else { return Arc::new(Unknown) };
         let refused = match verified {
             Err(refused) => Some(refused),
-            Ok(_) if self.denies(service.as_ref(), request) => Some(Refused::Denied),
+            Ok(signed) if self.denies(service.as_ref(), request) || !self.is_for(&signed) => {
+                Some(Refused::Denied)
+            }
             Ok(_) => None,
         };
-        Arc::new(Admitted { service: Arc::clone(service), refused })
+        Arc::new(Admitted { service: Arc::clone(service), refused, now: self.now() })
     }
 
-    /// Returns the signing name of the service for which the request has a valid signature.
-    fn verify(&self, request: &Request) -> Result<String, Refused> {
+    /// Returns the request's signature, which is valid.
+    fn verify(&self, request: &Request) -> Result<sigv4::Signed, Refused> {
         let signed = sigv4::Signed::parse(request)?;
         let keys = self.vault.find(&signed.access_key).ok_or(Refused::UnknownKey)?;
         keys.check_token(request.header("x-amz-security-token"))?;
@@ -232,8 +270,14 @@ impl Front {
         // client's region.
         let global = if signed.service == "route53" { Some("us-east-1") } else { None };
         let regions: Vec<&str> = global.into_iter().chain([self.region.as_str()]).collect();
-        signed.verify(request, &keys, &regions)?;
-        Ok(signed.service)
+        signed.verify(request, &keys, &regions, self.now())?;
+        Ok(signed)
+    }
+
+    /// Tells whether the signer may use the service at all.
+    fn is_for(&self, signed: &sigv4::Signed) -> bool {
+        let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        reserved.get(signed.service.as_str()) == self.vault.assumed(&signed.access_key).as_ref()
     }
 
     fn denies(&self, service: &dyn Service, request: &Request) -> bool {
@@ -249,6 +293,7 @@ fn guess(request: &Request) -> &'static str {
         () if request.path.starts_with("/service/GraniteServiceVersion20100801/") => "monitoring",
         () if request.header("x-amz-target").starts_with("secretsmanager.") => "secretsmanager",
         () if body.contains("Version=2011-01-01") => "autoscaling",
+        () if body.contains("Version=2011-06-15") => "sts",
         // Requests to the other services are POSTs, or have their action in the query.
         () if request.method != "POST" && !request.query.contains("Action=") => "s3",
         () => "ec2",
@@ -259,6 +304,17 @@ fn guess(request: &Request) -> &'static str {
 struct Admitted {
     service: Arc<dyn Service>,
     refused: Option<Refused>,
+    /// The services' time, which every answer shows.
+    now: u64,
+}
+
+impl Admitted {
+    fn dated(&self, mut response: Response) -> Response {
+        if let Ok(date) = http_date(self.now).parse() {
+            response.headers_mut().insert(hyper::header::DATE, date);
+        }
+        response
+    }
 }
 
 impl Service for Admitted {
@@ -271,17 +327,19 @@ impl Service for Admitted {
     }
 
     fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Response> {
-        match self.refused {
-            None => self.service.answer(request),
-            Some(refused) => {
-                let (status, code) = refused.of(self.service.name());
-                Box::pin(std::future::ready(self.service.error(status, code)))
+        Box::pin(async move {
+            match self.refused {
+                None => self.dated(self.service.answer(request).await),
+                Some(refused) => {
+                    let (status, code) = refused.of(self.service.name());
+                    self.error(status, code)
+                }
             }
-        }
+        })
     }
 
     fn error(&self, status: u16, code: &str) -> Response {
-        self.service.error(status, code)
+        self.dated(self.service.error(status, code))
     }
 }
 

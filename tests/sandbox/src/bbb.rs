@@ -11,6 +11,7 @@
 //! files that an agent on the host reads; [`Network`] leads Scalelite's stand-in to the host's address.
 
 mod answers;
+pub mod cases;
 pub mod checksum;
 mod client;
 mod files;
@@ -22,15 +23,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-pub use self::client::{CallError, Network};
+pub(crate) use self::client::Texts;
+pub use self::client::{CallError, Limits, Network};
 pub use self::files::HostFiles;
-pub use self::meeting::{Meeting, NewMeeting, Participants, Secret};
+pub use self::meeting::{Meeting, NewMeeting, Parent, Participants, Secret};
 
 pub(crate) use self::answers::nginx as nginx_page;
-use self::answers::{details, element, failed, nginx, success};
+use self::answers::{element, failed, info, listing, moved, nginx, success};
 use self::checksum::{Algorithm, parameter};
+use self::meeting::internal_id;
 pub(crate) use self::meeting::random_password;
-use crate::http::{Request, Response, Service, ServiceName};
+use crate::http::{Request, Response, Service, ServiceName, reply};
 
 const BASE: &str = "/bigbluebutton/api";
 /// The longest chat message and the longest sender that BBB accepts, in UTF-16 units as Java counts (bbb-common-web's
@@ -49,6 +52,17 @@ pub enum Mode {
     /// The API answers.
     #[default]
     Ready,
+}
+
+/// The id by which a breakout room names its parent, which differs between BBB's versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParentIds {
+    /// The parent's internal id.
+    #[default]
+    Internal,
+    /// The parent's external id, as clients name it.
+    External,
 }
 
 /// The state of a host, for tests and operators.
@@ -72,6 +86,9 @@ struct State {
     secret: Secret,
     algorithms: Vec<Algorithm>,
     meetings: BTreeMap<String, Meeting>,
+    parents: ParentIds,
+    /// The answer to `getMeetings`, whatever runs.
+    listing: Option<String>,
 }
 
 /// The BBB API of one host.
@@ -88,6 +105,8 @@ impl BbbHost {
             secret: Secret::new(secret),
             algorithms: Algorithm::ALL.to_vec(),
             meetings: BTreeMap::new(),
+            parents: ParentIds::default(),
+            listing: None,
         })))
     }
 
@@ -142,18 +161,41 @@ impl BbbHost {
 
     /// Starts a meeting with more details than its people. A running meeting with that id is replaced.
     pub fn start(&self, new: NewMeeting) {
-        self.state().meetings.insert(new.id.clone(), Meeting::start(new));
+        let mut state = self.state();
+        let parent = state.parent(&new.parent);
+        state.meetings.insert(new.id.clone(), Meeting::start(new, parent));
+    }
+
+    /// Starts a breakout room of a meeting, which may have ended long ago.
+    pub fn start_breakout(&self, id: &str, parent: &str, participants: impl Into<Participants>) {
+        self.start(NewMeeting {
+            id: id.to_owned(),
+            participants: participants.into(),
+            breakout: true,
+            parent: parent.to_owned(),
+            ..NewMeeting::default()
+        });
+    }
+
+    /// Sets the id by which breakout rooms name their parents.
+    pub fn set_parent_ids(&self, ids: ParentIds) {
+        self.state().parents = ids;
+    }
+
+    /// Lets `getMeetings` answer this text, whatever runs, such as one of the [`cases`]; `None` ends that.
+    pub fn set_listing(&self, text: Option<&str>) {
+        self.state().listing = text.map(str::to_owned);
     }
 
     /// Changes the people in a meeting. Returns false when there is no such meeting.
     pub fn set_participants(&self, id: &str, participants: impl Into<Participants>) -> bool {
         let mut state = self.state();
         let Some(meeting) = state.meetings.get_mut(id) else { return false };
-        meeting.participants = participants.into();
+        meeting.set_participants(participants.into());
         true
     }
 
-    /// Ends a meeting. Returns false when there is none.
+    /// Ends a meeting, but not its breakout rooms. Returns false when there is none.
     pub fn end_meeting(&self, id: &str) -> bool {
         self.state().meetings.remove(id).is_some()
     }
@@ -197,7 +239,11 @@ impl Service for BbbHost {
 
     /// Returns an XML refusal with the code as its key when the status is 200, else nginx's page.
     fn error(&self, status: u16, code: &str) -> Response {
-        if status == 200 { failed(code, "A planned fault.") } else { nginx(status) }
+        match status {
+            200 => failed(code, "A planned fault."),
+            301 => moved(),
+            status => nginx(status),
+        }
     }
 }
 
@@ -255,7 +301,8 @@ impl State {
                 success(&element("running", running))
             }
             "getMeetingInfo" => {
-                self.meetings.get(&id).map_or_else(not_found, |meeting| success(&details(meeting)))
+                let show = |meeting| info(meeting, &self.meetings, self.parents);
+                self.meetings.get(&id).map_or_else(not_found, show)
             }
             "end" => self.end(&id, query),
             _ => self.chat(&id, query),
@@ -263,6 +310,9 @@ impl State {
     }
 
     fn list(&self) -> Response {
+        if let Some(text) = &self.listing {
+            return reply(200, "text/xml;charset=utf-8", text.clone());
+        }
         if self.meetings.is_empty() {
             let message = "no meetings were found on this server";
             return success(&format!(
@@ -271,12 +321,21 @@ impl State {
                 element("message", message)
             ));
         }
-        let meetings: String = self
-            .meetings
-            .values()
-            .map(|meeting| format!("<meeting>{}</meeting>", details(meeting)))
-            .collect();
-        success(&format!("<meetings>{meetings}</meetings>"))
+        listing(&self.meetings, self.parents)
+    }
+
+    /// Returns the parent with this external id; one that is not known (any more) keeps the id for both.
+    fn parent(&self, id: &str) -> Option<Parent> {
+        if id.is_empty() {
+            return None;
+        }
+        let mut rooms = self.meetings.values().filter_map(|room| room.parent.as_ref());
+        let known = self.meetings.get(id).map(|parent| parent.internal_id.clone());
+        let of_a_room = || rooms.find(|parent| parent.external == id).map(|parent| parent.internal.clone());
+        let internal = known.or_else(of_a_room).unwrap_or_else(|| internal_id(0));
+        let siblings = self.meetings.values().filter_map(|room| room.parent.as_ref());
+        let sequence = 1 + siblings.filter(|parent| parent.external == id).count();
+        Some(Parent { external: id.to_owned(), internal, sequence })
     }
 
     fn create(&mut self, id: String, query: &str) -> Response {
@@ -300,27 +359,38 @@ impl State {
                 "This conference was already in existence and may currently be in progress.",
             );
         }
+        let breakout = flag("isBreakout");
+        let parent = parameter(query, "parentMeetingID").filter(|_| breakout).unwrap_or_default();
+        if breakout && parent.is_empty() {
+            let message = "No parent meeting ID was provided for the breakout room";
+            return failed("parentMeetingIdMissing", message);
+        }
+        let parent = self.parent(&parent);
         let new = NewMeeting {
             name,
             moderator_password,
             recording: flag("record"),
-            breakout: flag("isBreakout"),
+            breakout,
             id: id.clone(),
             ..NewMeeting::default()
         };
-        let meeting = Meeting::start(new);
+        let meeting = Meeting::start(new, parent);
         let answer = created(&meeting, "", "");
         self.meetings.insert(id, meeting);
         answer
     }
 
     fn end(&mut self, id: &str, query: &str) -> Response {
-        let Some(meeting) = self.meetings.get(id) else { return not_found() };
+        let Some(meeting) = self.meetings.get_mut(id) else { return not_found() };
         let password = parameter(query, "password").unwrap_or_default();
         if !password.is_empty() && password != meeting.moderator_password.expose() {
             return failed("invalidPassword", "The supplied moderator password is incorrect");
         }
-        self.meetings.remove(id);
+        if meeting.lingers {
+            meeting.end();
+        } else {
+            self.meetings.remove(id);
+        }
         let message = "A request to end the meeting was sent. Please wait a few seconds, and then use the \
                        getMeetingInfo or isMeetingRunning API calls to verify that it was ended";
         success(&(element("messageKey", "sentEndMeetingRequest") + &element("message", message)))
@@ -354,7 +424,7 @@ fn created(meeting: &Meeting, key: &str, message: &str) -> Response {
         element("attendeePW", meeting.attendee_password.expose()),
         element("moderatorPW", meeting.moderator_password.expose()),
         element("createTime", meeting.created),
-        element("hasUserJoined", meeting.participants.total() > 0),
+        element("hasUserJoined", meeting.joined),
         element("messageKey", key),
         element("message", message),
     ))

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use host::{Host, HostOptions};
-pub use options::{Addresses, GroupOptions, Options};
+pub use options::{Addresses, Delays, GroupOptions, Options};
 
 use crate::autoscaling::AutoScaling;
 use crate::aws::{Front, Vault};
@@ -36,13 +36,14 @@ use crate::dns::{NameServers, Resolver};
 use crate::ec2::Ec2;
 use crate::faults::Faults;
 use crate::fleet::Fleet;
-use crate::http::{Gate, Service, ServiceName};
+use crate::http::{Delay, Gate, Service, ServiceName};
 use crate::imds::Imds;
 use crate::journal::Journal;
 use crate::route53::Route53;
 use crate::s3::S3;
 use crate::scalelite::Scalelite;
 use crate::secrets::SecretsManager;
+use crate::sts::Sts;
 use crate::tls::Authority;
 use listener::{Listener, Net};
 
@@ -87,6 +88,8 @@ pub struct Cloud {
     pub cloudwatch: Arc<CloudWatch>,
     /// Secrets Manager.
     pub secrets: Arc<SecretsManager>,
+    /// STS.
+    pub sts: Arc<Sts>,
     /// S3.
     pub s3: Arc<S3>,
     /// Scalelite.
@@ -106,12 +109,15 @@ pub struct Cloud {
     hosts: Mutex<Vec<Arc<Host>>>,
     listeners: Listeners,
     net: Net,
+    delays: Delays,
     directory: tempfile::TempDir,
 }
 
 #[derive(Debug)]
 struct Listeners {
     aws: Listener,
+    /// Route 53's own, where it is at another distance than the other AWS services.
+    route53: Option<Listener>,
     scalelite: Listener,
 }
 
@@ -146,15 +152,23 @@ impl Cloud {
         aws.serve(AutoScaling::new(Arc::clone(&fleet), &facts.account_id, &facts.region));
         aws.serve(Arc::clone(&cloudwatch) as Arc<dyn Service>);
         aws.serve(Arc::clone(&secrets) as Arc<dyn Service>);
+        let sts = Sts::new(Arc::clone(&vault));
+        aws.serve(Arc::clone(&sts) as Arc<dyn Service>);
         let s3 = S3::new(&facts.region, aws.denials());
         s3.create_bucket(BUCKET);
         aws.serve(Arc::clone(&s3) as Arc<dyn Service>);
-        let names = options::aws_names(&facts.region);
+        let names = options::aws_names(&facts.region, &facts.domain);
         let open = |service| !options.closed.contains(&service);
+        let front = async |address, delay| {
+            net.listen(address, open(ServiceName::Route53), true, &names, aws.route(), delay).await
+        };
+        let delays = options.delays;
         let listeners = Listeners {
-            aws: net
-                .listen(options.addresses.aws, open(ServiceName::Route53), true, &names, aws.route())
-                .await?,
+            aws: front(options.addresses.aws, delays.aws).await?,
+            route53: match delays.route53 == Delay::default() {
+                true => None,
+                false => Some(front(([127, 0, 0, 1], 0).into(), delays.route53).await?),
+            },
             scalelite: net
                 .serve(
                     options.addresses.scalelite,
@@ -162,11 +176,18 @@ impl Cloud {
                     true,
                     &[SCALELITE_NAME.to_owned()],
                     Arc::clone(&scalelite) as Arc<dyn Service>,
+                    delays.scalelite,
                 )
                 .await?,
         };
-        let world =
-            host::World { fleet: &fleet, vault: &vault, network: &network, net: &net, zone: &zone.name };
+        let world = host::World {
+            fleet: &fleet,
+            vault: &vault,
+            network: &network,
+            net: &net,
+            zone: &zone.name,
+            delays,
+        };
         let first = Host::start(&options.host, &options.closed, world, directory.path()).await?;
         if let Some(group) = &options.host.group {
             fleet.attach(group, first.id())?;
@@ -190,11 +211,13 @@ impl Cloud {
             resolver,
             cloudwatch,
             secrets,
+            sts,
             s3,
             scalelite,
             network,
             listeners,
             net,
+            delays,
             directory,
         }))
     }
@@ -207,6 +230,7 @@ impl Cloud {
             network: &self.network,
             net: &self.net,
             zone: &self.zone_name,
+            delays: self.delays,
         };
         let host = Arc::new(Host::start(&options, &[], world, self.directory.path()).await?);
         if let Some(group) = &options.group {
@@ -241,6 +265,8 @@ impl Cloud {
             ("AWS_ENDPOINT_URL".to_owned(), self.aws_url()),
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), format!("http://{imds}")),
         ];
+        let route53 = self.listeners.route53.as_ref().map(Listener::url);
+        environment.extend(route53.map(|url| ("AWS_ENDPOINT_URL_ROUTE_53".to_owned(), url)));
         let authority = self.ca_file().map(|path| path.to_string_lossy().into_owned());
         environment.extend(authority.map(|path| ("SSL_CERT_FILE".to_owned(), path)));
         environment
@@ -306,7 +332,7 @@ impl Cloud {
         self.net.authority()
     }
 
-    /// Returns the gate of a service. All AWS services share one; IMDS and BBB are those of the first host.
+    /// Returns the gate of a service. All AWS services share one, unless Route 53 is at a distance of its own; IMDS and BBB are those of the first host.
     pub fn gate(&self, service: ServiceName) -> Gate {
         self.listener(service).gate
     }
@@ -327,6 +353,9 @@ impl Cloud {
             (ServiceName::Scalelite, _) => self.listeners.scalelite.clone(),
             (ServiceName::Imds, Some(host)) => host.imds_listener.clone(),
             (ServiceName::Bbb, Some(host)) => host.bbb_listener.clone(),
+            (ServiceName::Route53, _) => {
+                self.listeners.route53.as_ref().unwrap_or(&self.listeners.aws).clone()
+            }
             _ => self.listeners.aws.clone(),
         }
     }

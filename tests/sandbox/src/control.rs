@@ -20,7 +20,9 @@
 //! | `PUT /instances/I/lifecycle` `{"state": "Standby"}` | any lifecycle state |
 //! | `GET /groups`, `POST /groups[/G]/scale-in` | groups; scale-in by one |
 //! | `PUT`, `DELETE /groups/G/hooks/H` | a lifecycle [hook](crate::fleet::Hook) |
-//! | `POST /credentials/{expire,rotate}` `{"role": "..."}` | a role's keys |
+//! | `POST /credentials/{expire,rotate,attach}` `{"role": "..."}` | a role's keys; attach: as of a moment ago |
+//! | `PUT /assumable` `{"arn": "...", "external_id": "...", "reserves": "route53"}` | a role for STS |
+//! | `PUT /aws-clock` `{"seconds": 2820}` | how far AWS's clock is ahead of this machine's |
 //! | `GET`, `PUT`, `DELETE /denied/ACTION` | IAM: e.g. `route53:ChangeResourceRecordSets` |
 //! | `GET /secrets`, `PUT`, `DELETE /secrets/ID` | Secrets Manager; the body of PUT is the value |
 //! | `GET /s3`, `PUT /s3/BUCKET`, `PUT`, `DELETE /s3/BUCKET/KEY` | S3; the body of PUT is the object |
@@ -39,12 +41,17 @@
 //! | `POST /scalelite/servers` `{"url", "secret", "state"}` | an entry, as an operator adds one |
 //! | `DELETE /scalelite/servers/ID`, `PUT /scalelite/servers/ID/state` `"cordoned"` | entries |
 //! | `PUT /scalelite/refuse-panics` `3` | the next so many panics answer 400 |
+//! | `PUT /scalelite/lose-polls` `3`, `POST /scalelite/lose-data` | so many polls are not saved; the pool is lost |
+//! | `GET`, `PATCH /scalelite/settings` `{"ids": "hostname"}` | its [configuration](crate::scalelite::Config) |
+//! | `GET`, `DELETE /scalelite/traffic` | calls, servers and bytes [served](crate::scalelite::Served) |
 //! | `GET /bbb[?host=I]`, `PUT /bbb/mode` | the BBB host; `"ready"`, `"starting"`, `"not_installed"` |
 //! | `POST /bbb/install` `{"secret": "..."}`, `POST /bbb/uninstall` | property files and API come, or go |
 //! | `POST`, `DELETE /bbb/meetings[/ID]` | [meetings](crate::bbb::NewMeeting) |
+//! | `PUT /bbb/parent-ids` `"external"`, `PUT`, `DELETE /bbb/listing` | how `getMeetings` shows them |
 //! | `GET`, `POST /recordings[?host=I]` `{"id": "...", "stage": "recorded"}` | recordings come to a [stage](crate::recordings::Stage) |
 //! | `POST /recordings/ID/{advance,fail}` | one stage further; its step fails |
-//! | `POST /recordings/sender` | Scalelite's sender is installed |
+//! | `POST /recordings/sender` `{"name": "..."}` | Scalelite's sender is installed, perhaps under another name |
+//! | `POST /recordings/files` `{"id": "...", "files": "raw/R", "age_seconds": 60}` | [files](crate::recordings::Recordings::put) of any age |
 //! | `PUT /redis` `{"queues": {"rap:archive": 1}, "manner": "locked"}` | jobs in BBB's queues; how their [Redis](crate::redis::Manner) answers |
 
 mod apps;
@@ -53,6 +60,7 @@ mod fleet;
 mod help;
 mod names;
 mod recordings;
+mod scalelite;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -179,6 +187,9 @@ impl Call<'_> {
             return outcome;
         }
         if let Some(outcome) = recordings::call(self) {
+            return outcome;
+        }
+        if let Some(outcome) = scalelite::call(self) {
             return outcome;
         }
         if let Some(outcome) = apps::call(self).await {

@@ -22,6 +22,7 @@ mod socket;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use serde::{Deserialize, Serialize};
@@ -43,12 +44,18 @@ pub struct Options {
     pub addresses: Vec<SocketAddr>,
     /// How changes reach the servers at first.
     pub propagation: Propagation,
+    /// The delay of each answer.
+    pub delay: Duration,
 }
 
 impl Default for Options {
     /// Returns options for two servers on 127.0.0.1 with free ports, which follow changes at once.
     fn default() -> Self {
-        Self { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into(); 2], propagation: Propagation::Immediate }
+        Self {
+            addresses: vec![(Ipv4Addr::LOCALHOST, 0).into(); 2],
+            propagation: Propagation::Immediate,
+            delay: Duration::ZERO,
+        }
     }
 }
 
@@ -113,7 +120,7 @@ impl NameServers {
             let replica = route53.replica(options.propagation);
             let behaviour = Arc::new(Mutex::new(Behaviour::default()));
             let respond = responder(index, Arc::clone(&replica), Arc::clone(&behaviour), queries.clone());
-            let socket = Socket::bind(address, respond).await?;
+            let socket = Socket::bind(address, respond, options.delay).await?;
             servers.push(NameServer { socket, replica, behaviour });
         }
         Ok(Arc::new(Self { servers, queries }))

@@ -25,6 +25,10 @@ pub struct InstanceFacts {
     pub account_id: String,
     /// The region, e.g. `eu-central-1`.
     pub region: String,
+    /// The partition, e.g. `aws-cn`.
+    pub partition: String,
+    /// The DNS suffix of the partition's services, e.g. `amazonaws.com.cn`.
+    pub domain: String,
     /// The availability zone, e.g. `eu-central-1a`.
     pub availability_zone: String,
     /// The image's id, `ami-...`.
@@ -76,6 +80,8 @@ impl Default for InstanceFacts {
             instance_id: "i-0123456789abcdef0".to_owned(),
             account_id: "123456789012".to_owned(),
             region: "eu-central-1".to_owned(),
+            partition: "aws".to_owned(),
+            domain: "amazonaws.com".to_owned(),
             availability_zone: "eu-central-1a".to_owned(),
             image_id: "ami-0abcdef1234567890".to_owned(),
             instance_type: "c5.xlarge".to_owned(),

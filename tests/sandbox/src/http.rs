@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
@@ -13,10 +14,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::faults::{Fault, Faults};
 use crate::journal::Journal;
+use crate::patience::awaited;
 
 /// An answer with its whole body in memory.
 pub type Response = hyper::Response<Full<Bytes>>;
@@ -59,6 +62,8 @@ pub enum ServiceName {
     CloudWatch,
     /// Secrets Manager's JSON API.
     SecretsManager,
+    /// STS's query API.
+    Sts,
     /// S3's REST API.
     S3,
     /// Scalelite's management API.
@@ -87,9 +92,33 @@ pub trait Service: Send + Sync + 'static {
 /// A function that chooses the stand-in for a request: one listener may serve many (AWS), or one.
 pub type Route = Arc<dyn Fn(&Request) -> Arc<dyn Service> + Send + Sync>;
 
+/// The delays of a service that is far away. They go by while the client waits for each of the three, so a client that
+/// connects early waits no longer when it asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delay {
+    /// The delay of a new connection. A client's kernel connects at once, so the first thing after that is late.
+    pub connect: Duration,
+    /// The delay of a TLS handshake.
+    pub handshake: Duration,
+    /// The delay of each answer.
+    pub answer: Duration,
+}
+
+impl Delay {
+    /// Returns the delays of a service at this distance: one round trip each.
+    pub fn round_trip(time: Duration) -> Self {
+        Self { connect: time, handshake: time, answer: time }
+    }
+}
+
 /// A listener that can be closed and opened again on the same address, so that connections are really refused.
 #[derive(Clone, Debug)]
-pub struct Gate(watch::Sender<bool>);
+pub struct Gate {
+    is_open: watch::Sender<bool>,
+    /// The number of connections so far.
+    connections: watch::Sender<usize>,
+    hang_up: watch::Sender<()>,
+}
 
 impl Gate {
     /// Listens on `address` (port 0 chooses one) and accepts connections until the last clone of the gate is dropped.
@@ -102,6 +131,19 @@ impl Gate {
         faults: Faults,
         journal: Journal,
     ) -> std::io::Result<(SocketAddr, Self)> {
+        Self::listen_far_away(address, open, tls, route, faults, journal, Delay::default()).await
+    }
+
+    /// The same for a service with these delays.
+    pub async fn listen_far_away(
+        address: SocketAddr,
+        open: bool,
+        tls: Option<TlsAcceptor>,
+        route: Route,
+        faults: Faults,
+        journal: Journal,
+        delay: Delay,
+    ) -> std::io::Result<(SocketAddr, Self)> {
         // Closed from the first moment: a connection that is reset is not the same as one that is refused.
         let (address, listener, kept) = match open {
             true => {
@@ -113,20 +155,48 @@ impl Gate {
                 (kept.local_addr()?, None, Some(kept))
             }
         };
-        let (sender, receiver) = watch::channel(open);
-        let server = Arc::new(Server { tls, route, faults, journal });
+        let (is_open, receiver) = watch::channel(open);
+        let (connections, hang_up) = (watch::Sender::new(0), watch::Sender::new(()));
+        let server = Arc::new(Server {
+            tls,
+            route,
+            faults,
+            journal,
+            delay,
+            connections: connections.clone(),
+            hang_up: hang_up.clone(),
+        });
         tokio::spawn(accept_while_open(address, listener, kept, receiver, server));
-        Ok((address, Self(sender)))
+        Ok((address, Self { is_open, connections, hang_up }))
     }
 
     /// Accepts connections from now on.
     pub fn open(&self) {
-        self.0.send_replace(true);
+        self.is_open.send_replace(true);
     }
 
     /// Refuses connections, as a service that is not running does. Requests under way are still answered.
     pub fn close(&self) {
-        self.0.send_replace(false);
+        self.is_open.send_replace(false);
+    }
+
+    /// Closes all open connections, as a service does with idle ones.
+    pub fn hang_up(&self) {
+        self.hang_up.send_replace(());
+    }
+
+    /// Returns the number of connections so far.
+    pub fn connections(&self) -> usize {
+        *self.connections.borrow()
+    }
+
+    /// Waits until this many connections have been opened in all.
+    pub async fn connected(&self, times: usize) {
+        let mut connections = self.connections.subscribe();
+        let what = || format!("connection {times}");
+        let came = || format!("{} have come", self.connections());
+        // The sender lives in self, so waiting cannot fail.
+        let _ = awaited(what, came, connections.wait_for(|so_far| *so_far >= times)).await;
     }
 }
 
@@ -135,6 +205,9 @@ struct Server {
     route: Route,
     faults: Faults,
     journal: Journal,
+    delay: Delay,
+    connections: watch::Sender<usize>,
+    hang_up: watch::Sender<()>,
 }
 
 /// The number of connections that may wait to be accepted.
@@ -175,7 +248,14 @@ async fn accept_while_open(
         };
         tokio::select! {
             accepted = current.accept() => if let Ok((stream, _)) = accepted {
-                tokio::spawn(connection(stream, Arc::clone(&server)));
+                server.connections.send_modify(|connections| *connections += 1);
+                let (server, mut hang_up) = (Arc::clone(&server), server.hang_up.subscribe());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = connection(stream, server) => {}
+                        Ok(()) = hang_up.changed() => {}
+                    }
+                });
             },
             changed = open.changed() => if changed.is_err() { return },
         }
@@ -185,11 +265,13 @@ async fn accept_while_open(
 async fn connection(stream: TcpStream, server: Arc<Server>) {
     // Replies are small, and benchmarks measure latency.
     let _ = stream.set_nodelay(true);
+    pause(server.delay.connect).await;
     match &server.tls {
         None => exchange(stream, Arc::clone(&server)).await,
         // A client that does not trust our authority ends the handshake, which is the expected answer and not an error
         // here.
         Some(tls) => {
+            pause(server.delay.handshake).await;
             if let Ok(stream) = tls.accept(stream).await {
                 exchange(stream, Arc::clone(&server)).await;
             }
@@ -242,6 +324,7 @@ impl Server {
         let service = (self.route)(&request);
         let (name, action) = (service.name(), service.action(&request));
         self.journal.arrived(name, &request);
+        pause(self.delay.answer).await;
         let result = match self.faults.take(name, &action) {
             None => Ok(service.answer(&request).await),
             Some(Fault::Error { status, code }) => Ok(service.error(status, &code)),
@@ -285,4 +368,11 @@ pub fn reply(status: u16, content_type: &str, body: impl Into<Bytes>) -> Respons
 /// Returns a JSON answer.
 pub fn json(status: u16, body: &serde_json::Value) -> Response {
     reply(status, "application/json", body.to_string())
+}
+
+/// Waits for this time; without one there is not even a timer, which a clock that is moved by hand would wait for.
+pub(crate) async fn pause(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
 }

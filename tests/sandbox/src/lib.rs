@@ -1,5 +1,5 @@
 //! An embedded cloud for the fleet agents: IMDSv2, Route 53 with its authoritative DNS, EC2, Auto Scaling, CloudWatch,
-//! Secrets Manager, S3, Scalelite and a BBB host, in one process on loopback. It refuses whatever the real services
+//! Secrets Manager, STS, S3, Scalelite and a BBB host, in one process on loopback. It refuses whatever the real services
 //! refuse.
 
 pub mod agent;
@@ -25,6 +25,6 @@ pub mod route53;
 pub mod s3;
 pub mod scalelite;
 pub mod secrets;
-pub mod story;
+pub mod sts;
 pub mod tls;
 mod xml;

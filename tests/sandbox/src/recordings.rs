@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,9 +80,14 @@ impl Recordings {
         self.root.join("var/bigbluebutton/recording")
     }
 
-    /// Returns the path of Scalelite's sender, once it is installed.
+    /// Returns the directory of the scripts that BBB runs after it has published a format.
+    pub fn post_publish(&self) -> PathBuf {
+        self.root.join("usr/local/bigbluebutton/core/scripts/post_publish")
+    }
+
+    /// Returns the path of Scalelite's sender under upstream's name, once it is installed.
     pub fn sender(&self) -> PathBuf {
-        self.root.join("usr/local/bigbluebutton/core/scripts/post_publish/scalelite_post_publish.rb")
+        self.post_publish().join("scalelite_post_publish.rb")
     }
 
     /// Returns the Redis with BBB's queues.
@@ -90,9 +95,55 @@ impl Recordings {
         &self.redis
     }
 
-    /// Installs Scalelite's sender.
+    /// Installs Scalelite's sender under upstream's name.
     pub fn install_sender(&self) -> Result<()> {
         write(&self.sender())
+    }
+
+    /// Installs Scalelite's sender under another name, such as `post_publish_scalelite.rb`.
+    pub fn install_sender_as(&self, name: &str) -> Result<()> {
+        write(&self.post_publish().join(name))
+    }
+
+    /// Puts these files into the spool, each as old as this: a recording that no stage describes. `R` is its id, and
+    /// directories other than `raw` and `scalelite` are those below `status`: `raw/R archived/R.done sanity/R.done
+    /// processed/R-video.fail`.
+    pub fn put(&self, id: &str, files: &str, age: Duration) -> Result<()> {
+        for name in files.split_whitespace() {
+            let Some((directory, file)) = name.split_once('/').filter(|(_, file)| !file.contains(".."))
+            else {
+                return Err(Error::new(ErrorKind::InvalidInput, format!("{name:?} is not DIRECTORY/FILE")));
+            };
+            let file = file.replace('R', id);
+            let path = match directory {
+                "raw" => {
+                    write(&self.directory().join(format!("raw/{file}/events.xml")))?;
+                    self.directory().join("raw").join(file)
+                }
+                "scalelite" => self.directory().join("scalelite").join(file),
+                _ => self.status(directory).join(file),
+            };
+            if directory != "raw" {
+                write(&path)?;
+            }
+            grow_old(&path, age)?;
+        }
+        Ok(())
+    }
+
+    /// Makes all that the spool has of a recording this old.
+    pub fn grow_old(&self, id: &str, age: Duration) -> Result<()> {
+        let below = ["raw", "scalelite"].map(|name| self.directory().join(name)).into_iter();
+        let stages = ["recorded", "archived", "sanity", "processed", "published"];
+        for directory in below.chain(stages.map(|name| self.status(name))).filter(|path| path.exists()) {
+            for entry in fs::read_dir(directory)? {
+                let path = entry?.path();
+                if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(id)) {
+                    grow_old(&path, age)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Returns the recordings that have not failed, with their stages.
@@ -191,6 +242,17 @@ fn is_id(id: &str) -> bool {
     let hex = |text: &str| text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let number = |text: &str| text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit());
     id.split_once('-').is_some_and(|(meeting, time)| hex(meeting) && number(time))
+}
+
+/// Sets the modification time of a file, or of a directory and what is in it.
+fn grow_old(path: &Path, age: Duration) -> Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            grow_old(&entry?.path(), age)?;
+        }
+    }
+    let modified = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+    fs::File::open(path)?.set_modified(modified)
 }
 
 fn write(path: &Path) -> Result<()> {

@@ -1,23 +1,31 @@
 //! A stand-in for the Redis of a BBB host, as far as BBB's recording jobs use it: a set with the names of the queues
 //! and a list for each, a set with the names of the workers and a key for each that is at work. It speaks RESP2 on a
-//! socket of its own, answers `SMEMBERS`, `LLEN` and `EXISTS`, and refuses everything else: the agent has no reason to
-//! write here.
+//! socket of its own, answers `AUTH`, `SMEMBERS`, `LLEN` and `EXISTS`, and refuses everything else: the agent has no
+//! reason to write here.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The set with the names of all queues.
 const QUEUES: &str = "resque:queues";
 
+/// The number of connections that may wait to be accepted.
+const BACKLOG: u32 = 128;
+
 /// The set with the names of all workers.
 const WORKERS: &str = "resque:workers";
+
+const NO_AUTH: &str = "-NOAUTH Authentication required.\r\n";
+const WRONG_PASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+const NO_PASSWORD: &str = "-ERR AUTH <password> called without any password configured for the default user. Are you sure \
+                           your configuration is correct?\r\n";
 
 /// The manner of the stand-in's answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +34,7 @@ pub enum Manner {
     /// Correct answers.
     #[default]
     Answer,
-    /// `NOAUTH`: it requires a password.
+    /// `NOAUTH`: it requires a password, and takes none.
     Locked,
     /// Bytes that are not RESP, as from another service at the port.
     Garbage,
@@ -39,7 +47,10 @@ pub enum Manner {
 pub struct Redis {
     address: SocketAddr,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
+    /// Accepts connections, which end with it.
+    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    /// Keeps the address while nothing listens there: without it any program could get the port meanwhile.
+    _kept: TcpSocket,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +61,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     manner: Manner,
+    /// `requirepass`.
+    password: Option<String>,
     queues: BTreeMap<String, u64>,
     /// Whether each worker is at work.
     workers: BTreeMap<String, bool>,
@@ -59,11 +72,39 @@ struct State {
 impl Redis {
     /// Starts a stand-in without queues, on a port of its own.
     pub async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
-        let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self { address, shared, task })
+        let kept = socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let redis = Self {
+            address: kept.local_addr()?,
+            shared: Arc::new(Shared::default()),
+            task: tokio::sync::Mutex::new(None),
+            _kept: kept,
+        };
+        redis.open().await?;
+        Ok(redis)
+    }
+
+    /// Refuses connections and ends those that there are, as where Redis does not run.
+    pub async fn close(&self) {
+        if let Some(task) = self.task.lock().await.take() {
+            task.abort();
+            // It ends with an error: it was aborted.
+            let _ = task.await;
+        }
+    }
+
+    /// Accepts connections again.
+    pub async fn open(&self) -> io::Result<()> {
+        let mut task = self.task.lock().await;
+        if task.is_none() {
+            let listener = socket(self.address)?.listen(BACKLOG)?;
+            *task = Some(tokio::spawn(accept(listener, Arc::clone(&self.shared))));
+        }
+        Ok(())
+    }
+
+    /// Sets the password that every connection has to give from now on (`requirepass`); `None` asks for none.
+    pub fn set_password(&self, password: Option<&str>) {
+        self.shared.state().password = password.map(str::to_owned);
     }
 
     /// Returns the address of the stand-in.
@@ -98,7 +139,7 @@ impl Redis {
         self.shared.state().queues.clone()
     }
 
-    /// Returns the commands so far, e.g. `LLEN resque:queue:rap:archive`.
+    /// Returns the commands so far, e.g. `LLEN resque:queue:rap:archive`; `AUTH` without the password.
     pub fn asked(&self) -> Vec<String> {
         self.shared.state().asked.clone()
     }
@@ -106,7 +147,9 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = self.task.get_mut() {
+            task.abort();
+        }
     }
 }
 
@@ -115,14 +158,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the answer to a command; none means silence.
-    fn answer(&self, command: &[String]) -> Option<String> {
+    /// Returns the answer to a command; none means silence. `trusted` tells whether the connection has given the
+    /// password.
+    fn answer(&self, command: &[String], trusted: &mut bool) -> Option<String> {
         let mut state = self.state();
-        state.asked.push(command.join(" "));
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let secret = words.first().is_some_and(|word| word.eq_ignore_ascii_case("AUTH"));
+        state.asked.push(if secret { "AUTH".to_owned() } else { command.join(" ") });
         match state.manner {
+            Manner::Answer if secret => Some(state.authenticate(&words, trusted)),
+            Manner::Answer if state.password.is_some() && !*trusted => Some(NO_AUTH.to_owned()),
             Manner::Answer => Some(state.read(&words)),
-            Manner::Locked => Some("-NOAUTH Authentication required.\r\n".to_owned()),
+            Manner::Locked if secret => Some(WRONG_PASS.to_owned()),
+            Manner::Locked => Some(NO_AUTH.to_owned()),
             Manner::Garbage => Some("220 mail.example.org ESMTP\r\n".to_owned()),
             Manner::Silent => None,
         }
@@ -130,6 +178,22 @@ impl Shared {
 }
 
 impl State {
+    /// Answers `AUTH password` or `AUTH default password`, as Redis does since its version 6.
+    fn authenticate(&self, command: &[&str], trusted: &mut bool) -> String {
+        let given = match command {
+            [_, password] | [_, "default", password] => *password,
+            [_, _, _] => return WRONG_PASS.to_owned(),
+            _ => return "-ERR wrong number of arguments for 'auth' command\r\n".to_owned(),
+        };
+        match &self.password {
+            None => NO_PASSWORD.to_owned(),
+            Some(password) => {
+                *trusted = password == given;
+                if *trusted { "+OK\r\n" } else { WRONG_PASS }.to_owned()
+            }
+        }
+    }
+
     fn read(&self, command: &[&str]) -> String {
         const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
         match command {
@@ -164,6 +228,14 @@ fn set<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
     format!("*{count}\r\n{names}")
 }
 
+/// Returns a socket at this address, which others of this process may have too.
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     // The connections end with the listener.
     let mut connections = JoinSet::new();
@@ -175,8 +247,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut stream = BufReader::new(stream);
+    let mut trusted = false;
     while let Ok(Some(command)) = command(&mut stream).await {
-        let answer = shared.answer(&command);
+        let answer = shared.answer(&command, &mut trusted);
         if let Some(answer) = answer
             && stream.write_all(answer.as_bytes()).await.is_err()
         {

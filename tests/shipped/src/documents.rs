@@ -198,6 +198,46 @@ fn the_operators_page_explains_every_state() {
     }
 }
 
+/// The page for operators says of each cause of a stop what the table of decisions says.
+#[test]
+fn the_operators_page_says_what_a_stop_undoes() {
+    let (page, table) = (read("docs/operating.md"), read(format!("{TABLES}/stop.md")));
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect()
+    };
+    let serving: Vec<Vec<String>> = table
+        .lines()
+        .map(cells)
+        .filter(|cells| cells.first().is_some_and(|state| state == "serving"))
+        .collect();
+    assert!(serving.len() >= 7, "{serving:?}");
+    for row in serving {
+        let [_, cause, on_stop, undone] = row.as_slice() else { panic!("{row:?}") };
+        let begins = match (cause.as_str(), on_stop.as_str()) {
+            ("restart", _) => "The service restarts",
+            ("reboot", _) => "The host reboots",
+            ("power off", _) => "The host powers off",
+            ("stop", "leave") => "systemctl stop with service.on_stop = \"leave\"",
+            ("stop", "cordon") => "systemctl stop with \"cordon\"",
+            ("stop", "keep") => "systemctl stop with \"keep\"",
+            ("unknown", _) => "Unknown:",
+            other => panic!("{other:?}"),
+        };
+        let expected = match undone.as_str() {
+            "nothing" => ("stays", "stays"),
+            "everything" => ("deleted", "removed"),
+            "cordon, the entry and the name stay" => ("stays", "cordoned"),
+            "disable, panic and delete, the name stays" => ("stays", "removed"),
+            other => panic!("{other:?}"),
+        };
+        let told =
+            page.lines().map(cells).find(|cells| cells.first().is_some_and(|it| it.starts_with(begins)));
+        let told = told.unwrap_or_else(|| panic!("docs/operating.md does not tell of {begins:?}"));
+        let entry = told[2].split(';').next().unwrap();
+        assert_eq!((told[1].as_str(), entry), expected, "docs/operating.md: {begins}");
+    }
+}
+
 /// The agents' sources as one text, in which a text that goes on in the next line is in one piece.
 fn sources() -> String {
     let mut folders = vec![root().join("agents")];
@@ -216,20 +256,20 @@ fn sources() -> String {
     sources
 }
 
-/// An operator searches for what the agent has said, so the page has the agent's own words; `...` stands for what differs.
+/// An operator searches for what the agent has said, so the page has the agent's own words; `...` stands for what
+/// differs.
 #[test]
 fn the_symptoms_are_in_the_agents_words() {
-    let page = read("docs/operating.md");
+    let page = read("docs/troubleshooting.md");
     let sources = sources();
-    let (_, tables) = page.split_once("## Troubleshoot").expect("the heading");
-    let symptoms = tables.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let symptoms = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     let said: Vec<&str> = symptoms.flat_map(|symptom| symptom.split('"').skip(1).step_by(2)).collect();
     assert!(said.len() >= 15, "{said:?}");
     for words in said {
         let mut pieces = words.split("...");
         assert!(
             pieces.all(|piece| sources.contains(piece)),
-            "no agent says {words:?}: see docs/operating.md"
+            "no agent says {words:?}: see docs/troubleshooting.md"
         );
     }
 }

@@ -213,11 +213,13 @@ fn the_units_fit_their_users_directories_and_sockets() {
 
 #[test]
 fn the_policies_grant_what_the_code_calls_and_nothing_else() {
-    let called = calls();
+    let mut called = calls();
+    // Only hosts whose zone is in another account need this: see the next test.
+    assert!(called.remove("sts:AssumeRole"), "{called:?}");
     assert!(called.contains("route53:ChangeResourceRecordSets"), "{called:?}");
     // Only BBB hosts have a Scalelite to tell a secret, and meetings to be protected for.
     let of_bbb_only =
-        |call: &str| call.starts_with("secretsmanager:") || call == "autoscaling:SetInstanceProtection";
+        |call: &str| call.starts_with("secretsmanager:") || call.starts_with("autoscaling:SetInstance");
     let of_turn: BTreeSet<String> = called.iter().filter(|call| !of_bbb_only(call)).cloned().collect();
     for (agent, needed) in [("bbb-agent", &called), ("turn-agent", &of_turn)] {
         let policy = read_json(&format!("packaging/iam/{agent}.json"));
@@ -241,6 +243,39 @@ fn the_policies_grant_what_the_code_calls_and_nothing_else() {
             "EC2, Auto Scaling and CloudWatch know no resources for them; all others have one"
         );
     }
+}
+
+/// A host assumes one role, which trusts that host's role alone, and with an external id.
+#[test]
+fn a_zone_in_another_account_needs_two_more_policies() {
+    let assume = json!({
+        "Sid": "AssumeZoneRole",
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Resource": "${ZoneRoleArn}",
+    });
+    assert_eq!(read_json("packaging/iam/zone-role.json")["Statement"], json!([assume]));
+    let trust = json!({
+        "Sid": "TrustHosts",
+        "Effect": "Allow",
+        "Principal": { "AWS": "${HostRoleArn}" },
+        "Action": "sts:AssumeRole",
+        "Condition": { "StringEquals": { "sts:ExternalId": "${ExternalId}" } },
+    });
+    assert_eq!(read_json("packaging/iam/zone-role-trust.json")["Statement"], json!([trust]));
+    // The README names the statements that the role itself needs: all that are about Route 53.
+    for agent in AGENTS {
+        let policy = read_json(&format!("packaging/iam/{agent}.json"));
+        let statements = policy["Statement"].as_array().expect("statements");
+        let of_zone = statements.iter().filter(|statement| {
+            texts(&statement["Action"]).iter().all(|action| action.starts_with("route53:"))
+        });
+        let names: Vec<&str> = of_zone.filter_map(|statement| statement["Sid"].as_str()).collect();
+        assert_eq!(names, ["ChangeOwnRecordSets", "ReadZone", "FollowChanges"]);
+    }
+    assert!(
+        read("packaging/iam/README.md").contains("`ChangeOwnRecordSets`, `ReadZone` and `FollowChanges`")
+    );
 }
 
 /// The AWS operations that the code calls: methods without arguments of what is called a client, in files that use one of

@@ -1,29 +1,35 @@
-//! One agent as a service: the real engine, with the real state machine and jobs, in a simulated world. Replaced are the
-//! parts of `host::service` around the engine, fetching settings and secrets, and the calls to the group.
+//! One agent as a service: the real engine, with the real state machine and jobs, in a simulated world. Replaced are
+//! the parts of `host::service` around the engine, fetching settings and secrets, and the calls to the group.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use clients::bbb::{Algorithm, Installation};
 use host::dns::Zone;
+use host::execute::Announced;
 use host::identity::{Host, server_url};
-use host::membership::Meetings;
+use host::membership::{Known, Meetings, Note};
 use host::report::{Exit, Failure};
 use host::service::engine::{self, Effect, Engine, Finished, Happened};
 use host::service::jobs;
 use host::service::registration::Registration;
+use plan::dns::{Holder, Observed};
 use plan::instance::{InstanceId, Role};
 use plan::lifecycle::{
-    Call, Event, Hook, HookResult, Intent, Machine, Moment, OnStop, Order, Policy, StopCause, Work,
+    Call, Cause, Event, Heard, Hook, HookResult, Hooks, Intent, Job, Machine, Moment, OnStop, Order, Policy,
+    Rest, State as Phase, StopCause, Target,
 };
 use plan::membership;
+use plan::work::{Meetings as Listed, Rules, Work};
 use secrecy::SecretString;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
+use crate::bbb::NEW;
 use crate::fleet::{BBB_SECRET, Ec2};
 use crate::scalelite::POLL;
-use crate::world::{Service, World};
+use crate::world::{Service, State, World};
 use crate::{route53, scalelite};
 
 /// The longest time for which a drain waits.
@@ -32,6 +38,13 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(600);
 pub(crate) const STOP: Duration = Duration::from_secs(80);
 /// The time for which the lifecycle hook holds an instance without a heartbeat.
 pub(crate) const HOOK: Duration = Duration::from_secs(300);
+
+/// The time for which recordings are still waited for after a deadline that ended meetings.
+pub(crate) const AFTER_DEADLINE: Duration = Duration::from_secs(300);
+/// The time after which a recording that nobody works on is not waited for.
+pub(crate) const STUCK: Duration = Duration::from_secs(300);
+/// The time after which a meeting with nobody in it is not waited for.
+pub(crate) const EMPTY_MEETING: Duration = Duration::from_secs(120);
 
 /// Returns the settings of the fleet.
 fn policy() -> Policy {
@@ -47,13 +60,17 @@ fn policy() -> Policy {
         live_patience: 2 * minute,
         stop_patience: STOP,
         deadline: DEADLINE,
-        recordings: true,
+        rules: Rules { recordings: true, empty_meeting: EMPTY_MEETING, stuck: STUCK },
+        after_deadline: AFTER_DEADLINE,
         quiet: minute / 2,
         at_deadline: HookResult::Continue,
-        rebalance: false,
+        rebalance: true,
+        rebalance_for: 4000 * minute,
         maintenance: false,
         announce: Vec::new(),
         protection: Some(5 * minute),
+        launch: None,
+        unhealthy_after: None,
     }
 }
 
@@ -70,6 +87,17 @@ struct Shared {
     /// The host's identity when the service was started.
     host: Host,
     registration: Registration,
+    announced: Announced,
+    /// Whether the service has begun what the metadata service asked for.
+    resumed: Cell<bool>,
+    entries: Known,
+}
+
+/// The watch for news of the metadata service, as in `host::service::watch`.
+struct Watch {
+    heard: Heard,
+    /// The answer that was read last.
+    intent: Intent,
 }
 
 /// Runs the service of this instance, which was booted at this time, until it ends. Dropping the future is a crash.
@@ -79,19 +107,24 @@ pub(crate) async fn serve(
     booted: Instant,
     mut wanted: UnboundedReceiver<Wanted>,
 ) -> Result<(), String> {
-    let (memory, window) = world.state().machine(&who).memory;
+    let kept = world.state().machine(&who).kept.clone();
     let host = world.state().host(&who);
-    let registration = Registration::new(world.state().spread, memory);
-    let shared = Rc::new(Shared { world, who, booted, host, registration });
-    let mut engine = Engine::new(Rc::clone(&shared), Machine::new(policy(), memory, window));
-    let mut told = Box::pin(shared.told(None));
+    let registration = Registration::new(world.state().spread, kept.memory);
+    let watch = Watch { heard: Heard::new(&kept), intent: Intent::default() };
+    world.state().machine(&who).heard = None;
+    let (announced, resumed) = (Announced::default(), Cell::new(false));
+    let entries = Known::default();
+    let shared = Rc::new(Shared { world, who, booted, host, registration, announced, resumed, entries });
+    let mut engine = Engine::new(Rc::clone(&shared), Machine::new(policy(), kept));
+    let mut told = Box::pin(shared.told(watch));
     shared.publish(&engine);
     while engine.end().is_none() {
         let Happened { finished, events } = tokio::select! {
             biased;
             Some(wanted) = wanted.recv() => wanted.into(),
-            intent = &mut told => {
-                told.set(shared.told(Some(intent)));
+            (watch, intent) = &mut told => {
+                told.set(shared.told(watch));
+                shared.world.state().machine(&shared.who).heard = Some(intent);
                 Event::Told(intent).into()
             }
             happened = engine.next() => happened,
@@ -124,8 +157,12 @@ impl Shared {
     /// Publishes the state to the checks.
     fn publish(&self, engine: &Engine<Self>) {
         let state = engine.machine().state().name();
+        self.judge_window(engine.machine().state());
+        self.judge_return(engine.machine().state());
         let mut world = self.world.state();
         let who = &self.who;
+        world.machine(who).spared = engine.machine().is_spared();
+        world.note_rest(who, engine.machine().state());
         if world.machine(who).state != state {
             let words = engine.words();
             world.note(format_args!("{who}: {state}: {words}"));
@@ -141,7 +178,7 @@ impl Shared {
     fn carry_out(&self, effect: Effect) {
         let who = &self.who;
         match effect {
-            Effect::Remember(memory, window) => self.world.state().machine(who).memory = (memory, window),
+            Effect::Remember(kept) => self.world.state().machine(who).kept = kept,
             Effect::Illegal(why) => {
                 self.world.state().breaks("an illegal transition", format_args!("{who}: {why}"));
             }
@@ -160,26 +197,111 @@ impl Shared {
             let what = format_args!("{who}: {job:?}: {took:?} of {most} s");
             self.world.state().breaks("a job takes for ever", what);
         }
+        if *job == Job::Name && trouble.is_none() {
+            self.judge_address(*took);
+        }
     }
 
-    /// Waits for the next answer of the metadata service; now and then the machine is told the same answer twice.
-    async fn told(self: &Rc<Self>, told: Option<Intent>) -> Intent {
+    /// Checks what a look at the name that has found nothing wrong, and took so long, leaves there: the address of this
+    /// host alone, unless it has changed meanwhile.
+    fn judge_address(&self, took: Duration) {
+        let mut world = self.world.state();
+        let began = world.now().saturating_sub(took);
+        let machine = world.machine(&self.who).clone();
+        let zone = world.route53.zone();
+        let own = zone.get(&machine.name).filter(|there| matches!(there.holder(&self.who), Holder::Me(_)));
+        let wrong = own.map(Observed::ip_addresses).unwrap_or_default();
+        if machine.addressless.is_none()
+            && machine.addressed() < began
+            && wrong.iter().any(|address| *address != machine.address)
+        {
+            let what = format!("{}: {wrong:?}, not {}", self.who, machine.address);
+            world.breaks("a name with a former address is taken for right", what);
+        }
+    }
+
+    /// Checks that a host which its group or EC2 ends is never brought back.
+    fn judge_return(&self, state: &Phase) {
+        let who = &self.who;
+        let mut world = self.world.state();
+        let machine = world.machine(who);
+        let ends = |cause| matches!(cause, Cause::Group | Cause::Spot);
+        match state {
+            Phase::Draining(drain) => machine.ends |= ends(drain.cause),
+            Phase::Leaving(leaving) => machine.ends |= ends(leaving.cause),
+            Phase::Joining(_) | Phase::Serving(_) | Phase::Cordoned(_) if machine.ends => {
+                machine.ends = false;
+                world.breaks("a host that is to end came back", format_args!("{who}: {}", state.name()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks that a restarted service goes on with the drain of the one before it, with its deadline.
+    fn judge_window(&self, state: &Phase) {
+        let who = &self.who;
+        let mut world = self.world.state();
+        let former = world.machine(who).window;
+        let window = match state {
+            Phase::Draining(drain) => Some((drain.deadline, false)),
+            Phase::Leaving(leaving) => leaving.window.map(|window| (window.deadline, window.forced)),
+            // Nothing is begun, or nothing more.
+            Phase::Starting | Phase::Stopping(_) | Phase::Ended => return,
+            _ => None,
+        };
+        world.machine(who).window = window;
+        let resumed = self.resumed.replace(true);
+        let ends = window.zip(former).filter(|_| !resumed);
+        let spot = world.machine(who).spot.is_some();
+        if let Some(((deadline, forced), (before, was_forced))) = ends {
+            let earlier = deadline < before && !spot;
+            if earlier || deadline > before || was_forced && !forced {
+                let what = format_args!("{who}: {before:?} ({was_forced}), then {deadline:?} ({forced})");
+                world.breaks("a restart changed a drain's deadline", what);
+            }
+        }
+    }
+
+    /// Waits for news of the metadata service; now and then the machine is told the same twice.
+    async fn told(self: &Rc<Self>, mut watch: Watch) -> (Watch, Intent) {
         loop {
             // The real service asks more often; the answer seldom changes, and each call costs simulated time.
             let calm = self.world.state().calm;
             self.world.pause(2.0, if calm { 200.0 } else { 40.0 }).await;
             let read = self.world.call(Service::Metadata, &self.who, |state| {
-                let (now, again) = (state.now(), state.mishap(30));
+                let (now, again, partly) = (state.now(), state.mishap(30), state.mishap(20));
+                let glitch = state.mishap(15) && !state.machine(&self.who).glitched;
                 let machine = state.machine(&self.who);
+                machine.glitched |= glitch;
                 let left = |end: Duration| self.booted.elapsed() + end.saturating_sub(now);
-                (machine.target, machine.spot.map(left), again)
+                let intent = Intent {
+                    target: machine.target,
+                    grouped: true,
+                    spot: machine.spot.map(left),
+                    rebalance: machine.rebalance.then_some(Duration::ZERO),
+                    maintenance: None,
+                };
+                let nothing = Intent { grouped: true, ..Intent::default() };
+                (if glitch { nothing } else { intent }, glitch, partly, again)
             });
-            let Ok((target, spot, again)) = read.await else { continue };
-            // The clocks differ a little, so the first reading of the notice is kept.
-            let spot = spot.map(|spot| told.and_then(|told| told.spot).unwrap_or(spot));
-            let intent = Intent { target, grouped: true, spot, rebalance: false, maintenance: None };
-            if told != Some(intent) || again {
-                return intent;
+            let Ok((mut intent, glitch, partly, again)) = read.await else { continue };
+            if !glitch && !partly {
+                self.world.state().machine(&self.who).glitched = false;
+            }
+            if partly {
+                // Before it was known once, nothing is told.
+                if self.world.state().machine(&self.who).heard.is_none() {
+                    continue;
+                }
+                intent.target = watch.intent.target;
+            }
+            watch.intent = intent;
+            if let Some(news) = watch.heard.hear(intent, !partly) {
+                return (watch, news);
+            }
+            let heard = self.world.state().machine(&self.who).heard;
+            if let Some(heard) = heard.filter(|_| again) {
+                return (watch, heard);
             }
         }
     }
@@ -192,8 +314,9 @@ struct Bbb {
 
 impl Meetings for Bbb {
     async fn running(&self) -> Option<u32> {
-        let answer = self.world.call(Service::Bbb, &self.who, |state| state.work(&self.who)).await;
-        answer.ok().flatten().and_then(|(meetings, _)| u32::try_from(meetings.len()).ok())
+        let answer = self.world.call(Service::Bbb, &self.who, |state| state.meetings(&self.who)).await;
+        let meetings = answer.ok().flatten().filter(|meetings| meetings.unlisted.is_none())?;
+        u32::try_from(meetings.listed.len()).ok()
     }
 }
 
@@ -206,7 +329,11 @@ impl jobs::World for Shared {
 
     fn wanted(&self) -> jobs::Wanted {
         let entry = Some(membership::Desired::default());
-        jobs::Wanted { role: Role::Bbb, ttl: 60, reads_api: self.world.state().reads_api, entry }
+        jobs::Wanted { role: Role::Bbb, ttl: 60, entry }
+    }
+
+    fn announced(&self) -> &Announced {
+        &self.announced
     }
 
     fn registration(&self) -> &Registration {
@@ -248,7 +375,8 @@ impl jobs::World for Shared {
 
     async fn ready_bbb(&self, host: &Host) -> Result<(Installation, Bbb), Failure> {
         let bbb = Bbb { world: self.world.clone(), who: self.who.clone() };
-        if bbb.running().await.is_none() {
+        let answers = self.world.call(Service::Bbb, &self.who, |state| state.machine(&self.who).bbb).await;
+        if !answers.unwrap_or_default() {
             return Err(Failure::new(Exit::WaitingForBbb, "BBB does not answer"));
         }
         let url = server_url(&host.name);
@@ -269,6 +397,20 @@ impl jobs::World for Shared {
     fn now(&self) -> u64 {
         self.world.state().clock(&self.who)
     }
+
+    fn known(&self) -> &Known {
+        &self.entries
+    }
+
+    fn note(&self, _host: &Host) -> Option<Note> {
+        self.world.state().machine(&self.who).note.clone()
+    }
+
+    fn keep_note(&self, note: Option<&Note>) {
+        self.world.state().machine(&self.who).note = note.cloned();
+    }
+
+    fn enabled(&self, _: bool) {}
 
     fn leaves_alone(&self, words: &str) {
         self.world.state().note(format_args!("{}: {words}", self.who));
@@ -295,9 +437,15 @@ impl Shared {
         let silent = |_| "no answer in time".to_owned();
         match call {
             Call::Count => {
-                let work = self.world.call(Service::Bbb, who, |state| state.work(who)).await.ok().flatten();
-                let (meetings, recordings) = work.unzip();
-                Event::Counted(Work { meetings, recordings, remark: None })
+                let listed = self.world.call(Service::Bbb, who, |state| state.meetings(who)).await;
+                let unanswered = || Listed::unknown("no answer in time".to_owned());
+                let meetings = listed.ok().flatten().unwrap_or_else(unanswered);
+                self.world.state().machine(who).listed |= meetings.unlisted.is_none();
+                // The meetings come first: a recording of one that ends meanwhile is seen.
+                let recordings =
+                    self.world.call(Service::Redis, who, |state| state.recordings(who, true)).await;
+                let recordings = recordings.unwrap_or_else(|_| self.world.state().recordings(who, false));
+                Event::Counted(Work { meetings, recordings })
             }
             Call::Group => {
                 let asked =
@@ -305,10 +453,14 @@ impl Shared {
                 Event::Grouped(asked.await.map_err(silent))
             }
             Call::Hook => {
-                let hook = Hook { heartbeat_timeout: HOOK, ceiling: 100 * HOOK };
-                Event::Hooked(
-                    self.world.call(Service::AutoScaling, who, |_| Some(hook)).await.map_err(silent),
-                )
+                let hook = Hook {
+                    name: "drain".to_owned(),
+                    heartbeat_timeout: HOOK,
+                    ceiling: self.world.state().ceiling,
+                    own: true,
+                };
+                let hooks = Hooks { terminating: vec![hook], launching: None };
+                Event::Hooked(self.world.call(Service::AutoScaling, who, |_| hooks).await.map_err(silent))
             }
             call => {
                 let told = self.world.call(Service::AutoScaling, who, |state| {
@@ -324,6 +476,43 @@ impl Shared {
                 });
                 Event::Called(call, told.await.map_err(silent))
             }
+        }
+    }
+}
+
+impl State {
+    /// Notes whether the host is to take no new meetings as far as its agent knows, and whether it is cordoned for
+    /// that.
+    fn note_rest(&mut self, who: &InstanceId, state: &Phase) {
+        let now = self.now();
+        let machine = self.machine(who);
+        let told = |heard: Intent| {
+            [(Rest::Standby, heard.target == Target::Standby), (Rest::Rebalance, heard.rebalance.is_some())]
+        };
+        // An operator may have overruled one reason, and not the other.
+        let spared = |why| why == Rest::Rebalance && machine.spared;
+        let holds =
+            |(why, holds): (Rest, bool)| holds && !machine.kept.overruled.contains(&why) && !spared(why);
+        let told = machine.heard.is_some_and(|heard| told(heard).into_iter().any(holds));
+        let registered = matches!(state, Phase::Joining(_) | Phase::Serving(_) | Phase::Cordoned(_));
+        let rests = told && registered;
+        machine.rest_since = rests.then(|| machine.rest_since.unwrap_or(now));
+        machine.rests = matches!(state, Phase::Cordoned(cordoned) if cordoned.cordon.is_some());
+        if !machine.rests {
+            (machine.leaked, machine.listed) = (None, false);
+        }
+        match state {
+            Phase::Leaving(_) if machine.leaving_since.is_none() => {
+                machine.leaving_since = Some(now);
+                machine.activity.pass(now);
+                machine.ends_meetings = machine.activity.occupied(NEW, now) > 0;
+            }
+            Phase::Starting
+            | Phase::Leaving(_)
+            | Phase::Stopping(_)
+            | Phase::Ended
+            | Phase::Unregistered(_) => {}
+            _ => machine.leaving_since = None,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Checks of what has to be true after the last thing went wrong.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use plan::dns::{Holder, Observed};
 use plan::instance::InstanceId;
+use plan::lifecycle::Target;
 use plan::membership::State as EntryState;
 use plan::sweep::Zone;
 
@@ -16,6 +18,9 @@ pub(crate) struct Foreign {
     pub(crate) names: Zone,
     pub(crate) entries: Vec<(String, Server)>,
 }
+
+/// The time after which an idle host is no longer protected, with some time to find that out.
+const LONG: Duration = Duration::from_secs(420);
 
 impl State {
     /// Checks that every host has reached its final state, and that nothing is left of the dead ones.
@@ -41,6 +46,35 @@ impl State {
         }
     }
 
+    /// Checks that a host in service is protected from scale-in while there is work on it, and only then.
+    pub(crate) fn check_protection(&mut self) {
+        let (now, night) = (self.now(), self.night);
+        for id in self.machines.ids() {
+            let machine = self.machine(&id);
+            machine.activity.pass(now);
+            let busy = machine.activity.occupied(Duration::from_secs(180), now) > 0;
+            let wrong = match machine.protected {
+                true if night && machine.activity.is_idle_for(LONG, now) => "an idle host is protected",
+                false if busy => "a busy host is not protected",
+                _ => continue,
+            };
+            let (state, words) = (machine.state, machine.words.clone());
+            if matches!(state, "serving" | "cordoned") {
+                self.breaks(wrong, format_args!("{id} ({state}, {words})"));
+            }
+        }
+    }
+
+    /// Closes a host that serves to Scalelite, or checks that it says so after a while, and opens it again.
+    pub(crate) fn wall(&mut self, id: &InstanceId) {
+        let machine = self.machine(id);
+        let (walled, state) = (machine.walled, machine.state);
+        machine.walled = !walled && state == "serving";
+        if walled && state != "offline" {
+            self.breaks("a host that no poll reaches counts as registered", format_args!("{id} ({state})"));
+        }
+    }
+
     /// Tells whether the host's own name holds an address that another living host has now.
     fn is_held(&self, id: &InstanceId, there: Option<&Observed>) -> bool {
         let addresses = there.map(Observed::ip_addresses).unwrap_or_default();
@@ -60,7 +94,8 @@ impl State {
             .filter(own)
             .map(|(_, server)| (server.state, server.is_placed()))
             .collect();
-        // A dead one's address may be that of a living host without a name of its own: nobody knows who pointed it there.
+        // A dead one's address may be that of a living host without a name of its own: nobody knows who pointed it
+        // there.
         let inherited = there.is_some_and(|observed| self.machines.is_inherited(observed, &zone));
         let wrong = match (machine.alive, inherited) {
             (false, true) => None,
@@ -99,9 +134,10 @@ fn astray(
     let rightly = named && there.is_some_and(|observed| observed.ip_addresses().into_iter().eq([address]));
     // A superfluous entry is not cleared away while the host is cordoned.
     let rests = rightly && !entries.is_empty() && entries.iter().all(|(_, placed)| !placed);
+    let spared = machine.spared && machine.state == "serving" && machine.target != Target::Standby;
     match machine.state {
         _ if machine.collides => (named || !entries.is_empty()).then_some("its name was somebody else's"),
-        state if machine.expected.is_some_and(|expected| expected != state) => {
+        state if !spared && machine.expected.is_some_and(|expected| expected != state) => {
             Some("it should be in another state")
         }
         "serving" if !rightly => Some("its name is not as it should be"),

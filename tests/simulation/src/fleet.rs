@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use clients::aws::ec2::{Error, Instances};
 use host::identity::Host;
+use host::membership::Note;
 use plan::dns::{Holder, Observed};
 use plan::instance::InstanceId;
-use plan::lifecycle::{Memory, Target, Window};
+use plan::lifecycle::{Intent, Kept, Moment, Target};
 use plan::ownership::Owner;
 use plan::record::{HostTemplate, Name};
+use plan::recordings::Recordings;
 use plan::sweep::{Seen, Zone};
+use plan::work::Meetings;
 
+use crate::bbb::{Activity, Gathering};
 use crate::world::{Lost, Service, State, World};
 
 /// The region of all instances.
@@ -62,24 +66,56 @@ pub(crate) struct Machine {
     addressed: Duration,
     /// The address before this one.
     former: Option<Ipv4Addr>,
+    /// Since when the instance has had no address, if it has none.
+    pub(crate) addressless: Option<Duration>,
     /// Whether BBB answers.
     pub(crate) bbb: bool,
-    /// The meetings on the instance, each with its begin and end.
-    pub(crate) meetings: BTreeMap<String, (Duration, Duration)>,
-    /// When each recording leaves the instance.
-    recordings: Vec<Duration>,
+    /// The meetings and recordings on the instance.
+    pub(crate) activity: Activity,
     /// From when on the meetings may be ended.
     pub(crate) excuse: Option<Duration>,
+    /// From when on the group may go on although recordings are left; none where they are not judged.
+    pub(crate) recordings_excuse: Option<Duration>,
     /// The state that the group wants.
     pub(crate) target: Target,
     /// When EC2 takes the instance back.
     pub(crate) spot: Option<Duration>,
+    /// Whether EC2 recommends replacing the instance.
+    pub(crate) rebalance: bool,
+    /// Whether the metadata service has answered wrongly since it was last heard to be right: it never does so twice.
+    pub(crate) glitched: bool,
+    /// What the agent believes of it.
+    pub(crate) heard: Option<Intent>,
+    /// Since when the agent has known that the host is to take no new meetings.
+    pub(crate) rest_since: Option<Duration>,
+    /// Whether the agent keeps the host in service in spite of a recommendation, because it is the last one.
+    pub(crate) spared: bool,
+    /// Whether the agent has cordoned the host for a reason of its own.
+    pub(crate) rests: bool,
+    /// Whether the agent has read a whole list of meetings since the cordon, so that it knows a new one.
+    pub(crate) listed: bool,
+    /// When the first meeting came in spite of the agent's last cordon.
+    pub(crate) leaked: Option<Duration>,
+    /// The deadline of the drain under way, and whether it has ended the drain.
+    pub(crate) window: Option<(Moment, bool)>,
+    /// Whether the host is drained or leaves because its group or EC2 ends it.
+    pub(crate) ends: bool,
+    /// Since when the host has been leaving.
+    pub(crate) leaving_since: Option<Duration>,
+    /// Whether people were in meetings then.
+    pub(crate) ends_meetings: bool,
     pub(crate) protected: bool,
     /// When the lifecycle hook was last extended.
     pub(crate) heartbeat: Duration,
     pub(crate) completed: bool,
     /// The agent's memory of this boot.
-    pub(crate) memory: (Memory, Option<Window>),
+    /// Whether Scalelite does not reach the host: its port 443 is closed, or its certificate has expired.
+    pub(crate) walled: bool,
+    /// Whether the service's stop only cordons.
+    pub(crate) only_cordons: bool,
+    pub(crate) kept: Kept,
+    /// The note on its entry, which survives a reboot.
+    pub(crate) note: Option<Note>,
     /// The agent's state; empty while no agent runs.
     pub(crate) state: &'static str,
     /// The agent's status text.
@@ -111,7 +147,7 @@ impl State {
             .machines
             .all
             .values()
-            .filter(|machine| machine.alive)
+            .filter(|machine| machine.has_address())
             .map(|machine| machine.address)
             .collect();
         let address = (1..=250).map(|last| Ipv4Addr::new(192, 0, 2, last)).find(|free| !taken.contains(free));
@@ -126,16 +162,32 @@ impl State {
             address: address.unwrap_or(Ipv4Addr::LOCALHOST),
             addressed: now,
             former: None,
+            addressless: None,
             bbb: false,
-            meetings: BTreeMap::new(),
-            recordings: Vec::new(),
+            activity: Activity::default(),
             excuse: None,
+            recordings_excuse: None,
             target: Target::Serve,
             spot: None,
+            rebalance: false,
+            glitched: false,
+            heard: None,
+            rest_since: None,
+            spared: false,
+            rests: false,
+            listed: false,
+            leaked: None,
+            window: None,
+            ends: false,
+            leaving_since: None,
+            ends_meetings: false,
             protected: false,
             heartbeat: now,
             completed: false,
-            memory: (Memory::Fresh, None),
+            kept: Kept::default(),
+            walled: false,
+            only_cordons: false,
+            note: None,
             state: "",
             words: String::new(),
             expected: Some("serving"),
@@ -158,7 +210,7 @@ impl State {
         self.note(format_args!("{id} is terminated"));
         let machine = self.machine(id);
         (machine.alive, machine.bbb, machine.changed, machine.told_late) = (false, false, now, told_late);
-        machine.meetings.clear();
+        machine.activity.lose_all();
         machine.state = "";
     }
 
@@ -183,6 +235,31 @@ impl State {
         (machine.former, machine.address, machine.addressed) = (Some(machine.address), fresh, now);
     }
 
+    /// Takes the address away from an instance: another one may get it.
+    pub(crate) fn lose_address(&mut self, id: &InstanceId) {
+        let now = self.now();
+        self.note(format_args!("{id} loses its address"));
+        self.machine(id).addressless = Some(now);
+    }
+
+    /// Gives an instance its address back, or another one.
+    pub(crate) fn regain_address(&mut self, id: &InstanceId) {
+        let now = self.now();
+        let address = self.machine(id).address;
+        if self.machine(id).addressless.is_none() {
+            return;
+        }
+        if !self.machines.holders(address.into()).is_empty() {
+            self.readdress(id);
+            if self.machine(id).address == address {
+                return;
+            }
+        }
+        self.note(format_args!("{id} has an address again"));
+        let machine = self.machine(id);
+        (machine.addressless, machine.addressed) = (None, now);
+    }
+
     /// Allows the meetings of an instance to be ended from this time on.
     pub(crate) fn excuse(&mut self, id: &InstanceId, from: Duration) {
         let machine = self.machine(id);
@@ -199,18 +276,26 @@ impl State {
             availability_zone: format!("{REGION}a"),
             instance_type: "c6i.2xlarge".to_owned(),
             name: machine.name.clone(),
-            ipv4: Some(machine.address),
+            ipv4: machine.addressless.is_none().then_some(machine.address),
             ipv6: None,
+            requires_ipv4: true,
         }
     }
 
-    /// Returns the meetings on a host, and its recordings that have not left; `None` while BBB does not answer.
-    pub(crate) fn work(&mut self, id: &InstanceId) -> Option<(BTreeSet<String>, usize)> {
+    /// Returns the meetings on a host, as BBB lists them; `None` while BBB does not answer.
+    pub(crate) fn meetings(&mut self, id: &InstanceId) -> Option<Meetings> {
         let now = self.now();
         let machine = self.machine(id);
-        machine.pass(now);
-        let ids = machine.meetings.keys().cloned().collect();
-        machine.bbb.then_some((ids, machine.recordings.len()))
+        machine.activity.pass(now);
+        machine.bbb.then(|| machine.activity.meetings(now))
+    }
+
+    /// Returns the recordings on a host; `asked` tells whether Redis could be asked.
+    pub(crate) fn recordings(&mut self, id: &InstanceId, asked: bool) -> Recordings {
+        let now = self.now();
+        let machine = self.machine(id);
+        machine.activity.pass(now);
+        machine.activity.recordings(asked, now)
     }
 }
 
@@ -219,15 +304,18 @@ impl Machine {
         self.name == *name && !self.collides
     }
 
-    /// Ends the meetings and removes the recordings whose time is over.
-    fn pass(&mut self, now: Duration) {
-        let over = |(_, end): &(Duration, Duration)| *end <= now;
-        let ended: Vec<Duration> =
-            self.meetings.values().filter(|times| over(times)).map(|(_, end)| *end).collect();
-        self.meetings.retain(|_, times| !over(times));
-        // A recording exists as soon as its meeting is over, and leaves two minutes later.
-        self.recordings.extend(ended.into_iter().map(|end| end + Duration::from_secs(120)));
-        self.recordings.retain(|left| *left > now);
+    fn has_address(&self) -> bool {
+        self.alive && self.addressless.is_none()
+    }
+
+    /// Returns when the instance got its address, or lost it.
+    pub(crate) fn addressed(&self) -> Duration {
+        self.addressless.unwrap_or(self.addressed)
+    }
+
+    /// Tells whether the group or EC2 wants the host to take no new meetings.
+    pub(crate) fn is_to_rest(&self) -> bool {
+        self.target == Target::Standby || self.rebalance
     }
 }
 
@@ -278,8 +366,10 @@ impl Machines {
 
     /// Returns the living instances that have this address.
     pub(crate) fn holders(&self, address: IpAddr) -> Vec<InstanceId> {
-        let holders =
-            self.all.iter().filter(|(_, machine)| machine.alive && address == IpAddr::V4(machine.address));
+        let holders = self
+            .all
+            .iter()
+            .filter(|(_, machine)| machine.has_address() && address == IpAddr::V4(machine.address));
         holders.map(|(id, _)| id.clone()).collect()
     }
 
@@ -305,9 +395,9 @@ impl Machines {
         holders
     }
 
-    /// Whether BBB answers at the host that goes by this name.
+    /// Whether BBB answers Scalelite at the host that goes by this name.
     pub(crate) fn answers(&self, name: &Name) -> bool {
-        self.of_name(name).is_some_and(|machine| machine.alive && machine.bbb)
+        self.of_name(name).is_some_and(|machine| machine.alive && machine.bbb && !machine.walled)
     }
 
     /// Tells whether a living host without a name for one of these addresses has that address now.
@@ -326,27 +416,35 @@ impl Machines {
         self.all.values().any(|machine| machine.alive && (machine.collides || machine.state == "leaving"))
     }
 
-    /// Returns the meetings on a host.
+    /// Returns the meetings on a host, without breakout rooms.
     pub(crate) fn running(&mut self, name: &Name, now: Duration) -> BTreeSet<String> {
         let machine = self.all.values_mut().find(|machine| machine.goes_by(name));
         machine
             .map(|machine| {
-                machine.pass(now);
-                machine.meetings.keys().cloned().collect()
+                machine.activity.pass(now);
+                machine.activity.ids().cloned().collect()
             })
             .unwrap_or_default()
     }
 
     /// Begins a meeting; tells whether that was possible.
-    pub(crate) fn begin_meeting(&mut self, name: &Name, id: &str, from: Duration, to: Duration) -> bool {
+    pub(crate) fn begin_meeting(&mut self, name: &Name, id: &str, meeting: Gathering) -> bool {
         let machine = self.all.values_mut().find(|machine| machine.goes_by(name) && machine.bbb);
-        machine.map(|machine| machine.meetings.insert(id.to_owned(), (from, to))).is_some()
+        machine.map(|machine| machine.activity.begin(id, meeting)).is_some()
     }
 
     /// Ends a meeting; tells whether that was possible.
-    pub(crate) fn end_meeting(&mut self, name: &Name, id: &str) -> bool {
+    pub(crate) fn end_meeting(&mut self, name: &Name, id: &str, now: Duration) -> bool {
         let machine = self.all.values_mut().find(|machine| machine.goes_by(name) && machine.bbb);
-        machine.and_then(|machine| machine.meetings.remove(id)).is_some()
+        machine.is_some_and(|machine| {
+            machine.activity.pass(now);
+            machine.activity.end(id, now)
+        })
+    }
+
+    /// Returns the instance with this name for a change, unless another owner has the name.
+    pub(crate) fn of_name_mut(&mut self, name: &Name) -> Option<&mut Machine> {
+        self.all.values_mut().find(|machine| machine.goes_by(name))
     }
 }
 

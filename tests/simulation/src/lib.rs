@@ -10,15 +10,18 @@
 //!
 //! These things happen: crashes between any two awaits; lost requests and replies; requests that arrive after their
 //! sender has died; throttling; slow services, and services that one host or all hosts cannot reach for a while;
-//! credentials of another account; name servers that follow late; an EC2 that reports changes late; Scalelite's poller
-//! with its races; doubled and late answers of the metadata service; address changes and reused addresses; one name
-//! given to two hosts; reboots; power cuts; scale-in with meetings; spot notices; upgrades; orders by hand; operators
-//! with a console; sweeps that die half-way.
+//! credentials of another account; name servers that follow late; an EC2 that reports changes late; Scalelite's
+//! poller with its races; doubled and late answers of the metadata service; address changes and reused addresses; one
+//! name given to two hosts; reboots; power cuts; scale-in with meetings; spot notices; upgrades; orders by hand;
+//! operators with a console; sweeps that die half-way; breakout rooms without a parent; lists and figures that cannot
+//! be read; a Redis that does not tell; recordings that are stuck; standby and rebalance recommendations; stops for
+//! an unknown cause.
 //!
 //! For the properties that are checked at every change and at the end, see `breaks` in `route53`, `scalelite`, `lives`
 //! and `checks`.
 
 mod agent;
+mod bbb;
 mod checks;
 mod fleet;
 mod lives;
@@ -105,20 +108,26 @@ async fn story(seed: u64, traced: bool) -> Outcome {
     sleep(left).await;
     {
         let mut state = world.state();
-        state.calm = true;
+        (state.calm, state.calm_since) = (true, Some(state.now()));
         state.note("nothing goes wrong any more");
+        for id in state.machines.ids() {
+            state.regain_address(&id);
+        }
     }
     let caretaker = world.state().launch();
     world.state().machine(&caretaker).expected = Some("serving");
     spawn_local(Life::live(world.clone(), caretaker.clone()));
     for share in [BOUND / 4, BOUND / 2] {
         sleep(share).await;
+        world.state().check_protection();
         world.state().night = true;
         sweeping::sweep(world.clone(), caretaker.clone()).await;
+        world.state().wall(&caretaker);
     }
     sleep(BOUND / 4).await;
     world.state().check_all(&foreign);
     in_peace(&world).await;
+    world.state().check_protection();
     let mut state = world.state();
     Outcome {
         broken: std::mem::take(&mut state.broken),
@@ -138,7 +147,10 @@ async fn story(seed: u64, traced: bool) -> Outcome {
 async fn in_peace(world: &World) {
     // A host that may not ask the name servers calls the API, and so does a host that checks whether another owner
     // still has its name.
-    let asks = world.state().machines.any_collides() || world.state().reads_api;
+    let asks = {
+        let state = world.state();
+        state.machines.any_collides() || state.reads_api || state.no_dns
+    };
     let count = |world: &World| {
         let state = world.state();
         (if asks { 0 } else { state.route53.calls }, state.route53.changes, state.pool.writes)

@@ -4,15 +4,16 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use host::membership::Note;
 use plan::dns::Holder;
 use plan::instance::InstanceId;
-use plan::lifecycle::{Memory, Order, StopCause, Target};
+use plan::lifecycle::{Kept, Order, StopCause, Target};
 use plan::membership::State as EntryState;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::agent::{DEADLINE, HOOK, STOP, Wanted, serve};
+use crate::agent::{AFTER_DEADLINE, DEADLINE, HOOK, STOP, Wanted, serve};
 use crate::scalelite::Server;
 use crate::world::World;
 
@@ -48,6 +49,10 @@ impl Life {
                 return;
             }
         }
+        // An entry that somebody else has added is found once in some hours, or at such an order.
+        if !life.world.state().no_dns {
+            life.order(Order::Check);
+        }
         // In peace the host stays as it is.
         std::future::pending::<()>().await;
     }
@@ -59,9 +64,11 @@ impl Life {
             let mut state = world.state();
             state.note(format_args!("{id} boots"));
             let machine = state.machine(&id);
-            machine.memory = (Memory::Fresh, None);
-            machine.excuse = None;
-            machine.meetings.clear();
+            machine.kept = Kept::default();
+            (machine.excuse, machine.recordings_excuse, machine.window) = (None, None, None);
+            (machine.leaving_since, machine.rest_since, machine.rests) = (None, None, false);
+            machine.ends = false;
+            machine.activity.lose_meetings();
         }
         self.begin();
         world.pause(5.0, 50.0).await;
@@ -99,29 +106,33 @@ impl Life {
 
     async fn stop(&mut self, cause: StopCause) {
         self.world.state().note(format_args!("{}: SIGTERM ({cause:?})", self.id));
-        if cause != StopCause::Restart {
+        if !matches!(cause, StopCause::Restart | StopCause::Unknown) {
             let now = self.world.state().now();
             self.world.state().excuse(&self.id, now);
         }
-        self.world.state().machine(&self.id).undone = false;
+        {
+            let mut state = self.world.state();
+            let machine = state.machine(&self.id);
+            (machine.undone, machine.only_cordons) = (false, cause == StopCause::Unknown);
+        }
         let Some(service) = &mut self.service else { return };
         let _ = service.wanted.send(Wanted::Stop(cause));
         if timeout(STOP + MARGIN, &mut service.task).await.is_err() {
             self.world.state().breaks("a stop takes for ever", &self.id);
         }
-        if matches!(cause, StopCause::PowerOff | StopCause::Stop) {
-            self.judge_undoing();
+        if matches!(cause, StopCause::PowerOff | StopCause::Stop | StopCause::Reboot) {
+            self.judge_undoing(cause);
         }
         self.crash();
     }
 
-    /// Checks that a service which says that everything is undone has left nothing behind.
-    fn judge_undoing(&self) {
+    /// Checks that a service which says that everything is undone has left nothing behind; at a reboot its name stays.
+    fn judge_undoing(&self, cause: StopCause) {
         let mut state = self.world.state();
         let machine = state.machine(&self.id).clone();
         let zone = state.route53.zone();
-        let named =
-            zone.get(&machine.name).is_some_and(|there| matches!(there.holder(&self.id), Holder::Me(_)));
+        let named = cause != StopCause::Reboot
+            && zone.get(&machine.name).is_some_and(|there| matches!(there.holder(&self.id), Holder::Me(_)));
         let entries = state.pool.entries.values().filter(|server| server.host() == machine.name).count();
         let entries = if machine.collides { 0 } else { entries };
         if machine.undone && (named || entries > 0) {
@@ -141,6 +152,64 @@ impl Life {
         self.world.state().machine(&self.id).expected = state;
     }
 
+    /// Expects that the host comes back into service, or rests as it is told to.
+    fn expect_in_service(&self) {
+        let mut state = self.world.state();
+        let machine = state.machine(&self.id);
+        // What an operator had cordoned or disabled before a reboot stays so.
+        let set = machine.note.as_ref().and_then(Note::state).is_some();
+        machine.expected = match (set || machine.is_to_rest(), machine.kept.overruled.is_empty()) {
+            (false, _) => Some("serving"),
+            (true, true) => Some("cordoned"),
+            (true, false) => None,
+        };
+    }
+
+    /// Lets the group put the host into standby, or EC2 recommend to replace it, or both; or the group takes it back
+    /// into service.
+    async fn rest(&mut self) {
+        let (collides, standby) = {
+            let mut state = self.world.state();
+            let machine = state.machine(&self.id);
+            (machine.collides, machine.target == Target::Standby)
+        };
+        if collides {
+            return;
+        }
+        if standby {
+            return self.aim(Target::Serve, false);
+        }
+        let chance = self.world.state().rng.u32(0..4);
+        if chance < 2 {
+            self.aim(Target::Serve, true);
+            self.world.pause(60.0, 200.0).await;
+            if chance == 0 {
+                // Standby is another reason than the one that the order overrules.
+                self.expect(None);
+                self.order(Order::Register);
+                self.world.pause(60.0, 200.0).await;
+                self.world.state().machine(&self.id).excuse = None;
+            }
+        }
+        self.aim(Target::Standby, chance < 2);
+    }
+
+    fn aim(&self, target: Target, rebalance: bool) {
+        let mut state = self.world.state();
+        state.note(format_args!("{}: the group wants {target:?}, rebalance {rebalance}", self.id));
+        let machine = state.machine(&self.id);
+        (machine.target, machine.rebalance) = (target, rebalance);
+        machine.expected = match (machine.expected, machine.is_to_rest()) {
+            (Some("serving"), true) => Some("cordoned"),
+            // Whatever was overruled before.
+            (None, true) if machine.state == "serving" && target == Target::Standby => Some("cordoned"),
+            (Some("cordoned"), true) if machine.rests => Some("cordoned"),
+            (Some("cordoned"), false) if machine.rests => Some("serving"),
+            (Some("unregistered"), _) => Some("unregistered"),
+            _ => None,
+        };
+    }
+
     /// Lets something happen to the host; returns false when the host is dead.
     async fn happen(&mut self) -> bool {
         let chance = self.world.state().rng.u32(0..100);
@@ -158,21 +227,28 @@ impl Life {
             22..=30 => {
                 self.stop(StopCause::Reboot).await;
                 self.down().await;
-                self.expect(Some("serving"));
+                self.world.state().machine(&self.id).kept = Kept::default();
+                self.expect_in_service();
                 self.boot().await;
             }
-            31..=35 => {
+            31..=33 => {
                 self.stop(StopCause::Stop).await;
                 self.world.pause(1.0, 100.0).await;
-                self.expect(Some("serving"));
+                self.expect_in_service();
                 self.world.state().machine(&self.id).excuse = None;
+                self.begin();
+            }
+            34..=35 => {
+                self.stop(StopCause::Unknown).await;
+                self.world.pause(1.0, 100.0).await;
                 self.begin();
             }
             36..=41 => {
                 // A power cut, after which the host comes back.
                 self.crash();
                 self.down().await;
-                self.expect(Some("serving"));
+                self.world.state().machine(&self.id).kept = Kept::default();
+                self.expect_in_service();
                 self.boot().await;
             }
             42..=48 => {
@@ -188,17 +264,39 @@ impl Life {
             }
             56..=68 => return self.scale_in().await,
             69..=73 => return self.spot().await,
-            74..=77 => self.world.state().readdress(&self.id),
+            74..=75 => self.world.state().readdress(&self.id),
+            76..=77 => self.lose_address().await,
             78..=79 => {
                 let mut state = self.world.state();
                 let skew = state.rng.i64(-300..300);
                 state.note(format_args!("{}: its clock jumps to {skew} s", self.id));
                 state.machine(&self.id).skew = skew;
             }
-            80..=91 => self.by_hand().await,
+            80..=89 => self.by_hand().await,
+            90..=94 => self.rest().await,
             _ => self.meddle().await,
         }
         true
+    }
+
+    /// Takes the host's address away for a while: meanwhile it gets no meetings.
+    async fn lose_address(&mut self) {
+        self.world.state().lose_address(&self.id);
+        self.world.pause(500.0, 900.0).await;
+        let mut state = self.world.state();
+        let (id, since) = (self.id.clone(), state.now().saturating_sub(Duration::from_secs(500)));
+        let machine = state.machine(&id).clone();
+        let had_time =
+            machine.addressless.is_some() && machine.agent_since.is_some_and(|begun| begun < since);
+        if machine.state == "serving" && machine.kept.overruled.is_empty() && had_time {
+            state.breaks("a host without an address serves", &id);
+        }
+        let zone = state.route53.zone();
+        let named = zone.get(&machine.name).is_some_and(|there| matches!(there.holder(&id), Holder::Me(_)));
+        if named && had_time && matches!(machine.state, "serving" | "cordoned") {
+            state.breaks("a host without an address keeps its name", &id);
+        }
+        state.regain_address(&id);
     }
 
     /// Has the name deleted and repaired, now and then, just before something else happens to the host: the repair may
@@ -223,25 +321,42 @@ impl Life {
             let mut state = self.world.state();
             let machine = state.machine(&self.id);
             machine.bbb = false;
-            machine.meetings.clear();
+            machine.activity.lose_meetings();
         }
         self.world.pause(20.0, 90.0).await;
     }
 
     /// Lets the group end the host; the group waits for the lifecycle action.
     async fn scale_in(&mut self) -> bool {
-        let from = {
+        let collides = self.world.state().machine(&self.id).collides;
+        if self.world.state().mishap(6) && !collides {
+            let now = self.world.state().now();
+            self.world.state().excuse(&self.id, now + DEADLINE);
+            self.order(Order::Drain(None));
+            self.world.pause(5.0, 300.0).await;
+        }
+        let (from, ceiling) = {
             let mut state = self.world.state();
-            let now = state.now();
+            let (now, ceiling) = (state.now(), state.ceiling);
             state.note(format_args!("{}: the group ends it", self.id));
-            state.excuse(&self.id, now + DEADLINE);
+            let held = ceiling.saturating_sub(Duration::from_secs(120));
+            let silent = if state.mishap(3) { state.between(50.0, 500.0) } else { Duration::ZERO };
             let machine = state.machine(&self.id);
+            machine.activity.redis_back = now + silent;
+            let drains = matches!(machine.state, "joining" | "serving" | "cordoned" | "draining");
+            let judged = drains || machine.excuse.is_none();
+            let ends = machine.excuse.map_or(now + DEADLINE, |ends| ends.min(now + DEADLINE));
+            machine.recordings_excuse = judged.then(|| (now + held).min(ends + AFTER_DEADLINE));
             (machine.target, machine.heartbeat, machine.expected) = (Target::Terminate, now, None);
-            now
+            state.excuse(&self.id, now + DEADLINE.min(held));
+            (now, ceiling)
         };
         loop {
             sleep(Duration::from_secs(10)).await;
-            if self.world.state().mishap(40) {
+            if self.world.state().mishap(30) {
+                if self.world.state().rng.bool() {
+                    self.stop(StopCause::Restart).await;
+                }
                 self.crash();
                 self.world.pause(2.0, 30.0).await;
                 self.begin();
@@ -253,7 +368,9 @@ impl Life {
                 let since = machine.agent_since.map(|since| since.max(from));
                 // An agent that ran all the time had enough time to send a heartbeat.
                 let there = since.is_some_and(|since| since + HOOK < now);
-                (machine.completed, machine.heartbeat + HOOK < now, there)
+                let expired = machine.heartbeat + HOOK < now;
+                // Nothing extends a hook beyond its ceiling, of which an agent may have heard late.
+                (machine.completed, expired || from + ceiling < now, expired && there)
             };
             if completed {
                 self.judge_completion();
@@ -273,16 +390,30 @@ impl Life {
         false
     }
 
-    /// Checks that no one is in a meeting when the group goes on, since the meeting ends then.
+    /// Checks that no one is in a meeting when the group goes on, since the meeting ends then, and that no recording is
+    /// lost with the host.
     fn judge_completion(&self) {
         let mut state = self.world.state();
         let now = state.now();
-        let running = state.work(&self.id).map_or(0, |(meetings, _)| meetings.len());
-        let excuse = state.machine(&self.id).excuse;
-        // The last meeting may have begun while the answer was on its way.
-        if running > 1 && excuse.is_none_or(|excuse| now < excuse) {
+        let machine = state.machine(&self.id);
+        machine.activity.pass(now);
+        // What has only just begun may have begun while the answer was on its way.
+        let running = machine.activity.occupied(Duration::from_secs(60), now);
+        let before = machine.leaving_since.unwrap_or(now);
+        let recordings: Vec<String> =
+            machine.activity.awaited(before, now).into_iter().map(str::to_owned).collect();
+        // After its deadline a drain that has ended no meeting waits no longer.
+        let over = machine.excuse.filter(|_| !machine.ends_meetings);
+        let recordings_excuse =
+            machine.recordings_excuse.map(|until| over.map_or(until, |over| over.min(until)));
+        let excuse = machine.excuse;
+        if running > 0 && excuse.is_none_or(|excuse| now < excuse) {
             let what = format!("{} with {running} meetings, allowed from {excuse:?}", self.id);
             state.breaks("a planned event ended a meeting: the lifecycle action was completed", what);
+        }
+        if !recordings.is_empty() && recordings_excuse.is_some_and(|excuse| now < excuse) {
+            let what = format!("{} with {recordings:?}, allowed from {recordings_excuse:?}", self.id);
+            state.breaks("a planned event lost a recording: the lifecycle action was completed", what);
         }
     }
 
@@ -333,8 +464,9 @@ impl Life {
         // An order is refused before the metadata service has answered, and lost when no service runs.
         let heard = !matches!(self.world.state().machine(&self.id).state, "" | "starting" | "ended");
         self.order(order);
-        let certain = heard.then_some(expected);
-        self.expect(certain);
+        let rests = self.world.state().machine(&self.id).is_to_rest();
+        let certain = heard && !(rests && order == Order::Register);
+        self.expect(certain.then_some(expected));
         if order == Order::Register {
             self.world.pause(60.0, 90.0).await;
             self.world.state().machine(&self.id).excuse = None;
@@ -357,14 +489,15 @@ impl Life {
             return None;
         }
         let name = state.machine(&id).name.clone();
-        let own = state.pool.entries.iter().find(|(_, server)| server.host() == name);
-        let own = own.map(|(entry, _)| entry.clone());
+        let own = state.pool.entries.iter().filter(|(_, server)| server.host() == name);
+        let own: Vec<String> = own.map(|(entry, _)| entry.clone()).collect();
+        let (is_only, own) = (own.len() == 1, own.into_iter().next());
         match (state.rng.u32(0..5), own) {
             (0, _) => {
                 state.note(format_args!("somebody deletes {name}"));
                 state.put(&name, None);
             }
-            (4, Some(entry)) => {
+            (4, Some(entry)) if !state.no_dns => {
                 // An older agent does this, which does not check whether there is an entry already.
                 let again = state.pool.entries.get(&entry).map(Server::again);
                 let entry = again.map(|again| state.add_entry(again));
@@ -376,7 +509,7 @@ impl Life {
             }
             (1, Some(entry)) => {
                 state.note(format_args!("somebody deletes {entry}"));
-                state.pool.entries.remove(&entry);
+                state.pool.remove(&entry);
                 // The meetings are broken, whichever agent ends them.
                 let (now, before) = (state.now(), state.machine(&id).excuse);
                 state.excuse(&id, now);
@@ -391,9 +524,10 @@ impl Life {
                 let now = state.now();
                 let machine = state.machine(&id);
                 // Uncertain while the agent may take the change for a race of Scalelite's poller, or is about to
-                // change the state itself.
+                // change the state itself. Where the agent has cordoned the entry already, it changes nothing.
                 let certain = to == EntryState::Cordoned
-                    && matches!(machine.state, "serving" | "cordoned")
+                    && is_only
+                    && (machine.state == "serving" || machine.state == "cordoned" && !machine.rests)
                     && machine.enabled + DEADLINE < now;
                 machine.expected = certain.then_some("cordoned");
             }

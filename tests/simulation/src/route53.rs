@@ -435,6 +435,9 @@ impl Client {
         let shown = format!("ns{server}");
         let silent =
             || authoritative::Error::Silent { server: shown.clone(), why: "no answer in time".to_owned() };
+        if self.world.state().no_dns {
+            return Answer { server: shown.clone(), result: Err(silent()) };
+        }
         let ask = || self.world.call(Service::Dns, &self.who, |state| state.answers(server, name));
         let first = ask().await;
         if self.world.state().mishap(3) {

@@ -1,36 +1,69 @@
 //! Scalelite with its poller, as observed on 1.8.5 (an added entry is disabled; adding a URL twice makes two entries;
-//! a panic that cannot end a meeting forgets the meeting and reports an error; the poller can undo a cordon, a disable
-//! or an enable that comes during its poll), and the people who hold meetings there.
+//! a panic that cannot end a meeting forgets the meeting and reports an error; changes fail now and then although
+//! nobody else makes any), and the people who hold meetings there.
+
+mod connections;
+mod poller;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clients::scalelite::{Error, Management, Update};
+use clients::scalelite::{Error, Management, Own, Update};
 use plan::instance::InstanceId;
 use plan::membership::{Entry, State as EntryState, host_of, normalise_url};
 use plan::record::Name;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::sleep;
 
+use crate::bbb::Gathering;
 use crate::fleet::{BBB_SECRET, Machines};
 use crate::services::Stored;
 use crate::world::{Lost, Service, State, World};
 
-/// The interval at which the servers are polled.
-pub(crate) const POLL: Duration = Duration::from_secs(60);
-/// Failed polls in a row that take a server offline.
-const UNHEALTHY: u32 = 2;
-/// The people that Scalelite counts for a meeting younger than 15 minutes, which all meetings here are.
-const PEOPLE: f64 = 15.0;
+use self::connections::Connections;
+pub(crate) use self::poller::{POLL, Poll};
+
+/// Scalelite's words for a save that failed because of another one.
+const CONFLICT: &str = "Servers list concurrently modified";
 
 /// The entries; new meetings go to some of them.
-#[derive(Default)]
 pub(crate) struct Pool {
     pub(crate) entries: BTreeMap<String, Server>,
+    /// A number that changes whenever an entry is added or deleted.
+    version: u64,
+    /// That number when the last poll ended.
+    polled: u64,
+    connections: Connections,
+    /// The part of the poller's results that are lost beside joins and leaves.
+    pub(crate) lost: f64,
+    /// For the poller, whose lapses do not change what else is drawn.
+    rng: fastrand::Rng,
     next: u32,
     meetings: u32,
     /// The number of calls that have changed something.
     pub(crate) writes: u64,
+}
+
+impl Pool {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            version: 0,
+            polled: 0,
+            connections: Connections::new(seed),
+            lost: poller::LOST,
+            rng: fastrand::Rng::with_seed(seed),
+            next: 0,
+            meetings: 0,
+            writes: 0,
+        }
+    }
+
+    /// Deletes an entry, by an agent or an outsider.
+    pub(crate) fn remove(&mut self, id: &str) {
+        if self.entries.remove(id).is_some() {
+            self.version += 1;
+        }
+    }
 }
 
 /// One entry.
@@ -39,6 +72,8 @@ pub(crate) struct Server {
     pub(crate) url: String,
     secret: String,
     pub(crate) state: EntryState,
+    /// Whether it was never given a state: it is shown as disabled, and to disable it is a change.
+    fresh: bool,
     online: bool,
     /// The load in the set from which new meetings are placed. It may stand there whatever the state is.
     placed: Option<f64>,
@@ -66,6 +101,7 @@ impl Server {
             url: url.to_owned(),
             secret: secret.to_owned(),
             state: EntryState::Disabled,
+            fresh: true,
             online: false,
             placed: None,
             cordoned: None,
@@ -78,7 +114,7 @@ impl Server {
 
     /// Returns an enabled copy, as a second entry for its host.
     pub(crate) fn again(&self) -> Self {
-        Self { state: EntryState::Enabled, ..Self::new(&self.url, &self.secret) }
+        Self { state: EntryState::Enabled, fresh: false, ..Self::new(&self.url, &self.secret) }
     }
 
     /// The host's name; an empty one where the URL leads nowhere.
@@ -106,12 +142,17 @@ impl Server {
         self.secret == BBB_SECRET && machines.answers(&self.host())
     }
 
+    fn changes_to(&self, state: Option<EntryState>) -> bool {
+        state.is_some_and(|state| state != self.state || self.fresh)
+    }
+
     /// Saves what was changed on a copy that was read before; anything else stays as others have left it meanwhile.
     fn save(&mut self, read: &Self, edit: &Edit) {
         let state = edit.state.unwrap_or(read.state);
-        let state_changed = state != read.state;
+        let state_changed = read.changes_to(edit.state);
         if state_changed {
             self.state = state;
+            self.fresh = false;
         }
         if let Some(online) = edit.online.filter(|online| *online != read.online) {
             self.online = online;
@@ -135,35 +176,6 @@ impl Server {
         }
     }
 
-    /// What a poll makes of an answer with this load.
-    fn polled(&mut self, read: &Self, load: f64) -> Edit {
-        self.failures = 0;
-        // An enabling that came meanwhile is overwritten.
-        let empty = read.state == EntryState::Cordoned && load == 0.0;
-        Edit {
-            state: empty.then_some(EntryState::Disabled),
-            load: (read.state != EntryState::Disabled).then_some(Some(load)),
-            online: Some(true),
-        }
-    }
-
-    /// What a poll makes of none.
-    fn not_polled(&mut self, read: &Self, machines: &mut Machines) -> Option<Edit> {
-        if !read.online {
-            return None;
-        }
-        self.failures += 1;
-        if self.failures < UNHEALTHY {
-            return None;
-        }
-        self.failures = 0;
-        while let Some(meeting) = self.meetings.pop_first() {
-            // A host that still does not answer ends nothing.
-            end(self, machines, &meeting);
-        }
-        Some(Edit { load: Some(None), online: Some(false), ..Edit::default() })
-    }
-
     pub(crate) fn stored(&self) -> Stored {
         Stored {
             state: self.state,
@@ -177,6 +189,7 @@ impl Server {
     fn shown(&self, id: &str, url: &str, secret: &SecretString) -> Entry {
         Entry {
             id: id.to_owned(),
+            id_is_host: false,
             state: self.state,
             online: self.online,
             load: self.load(),
@@ -202,6 +215,7 @@ impl State {
     /// Adds an entry as an outsider does.
     pub(crate) fn add_entry(&mut self, server: Server) -> String {
         self.pool.next += 1;
+        self.pool.version += 1;
         let id = format!("entry-{:03}", self.pool.next);
         self.pool.entries.insert(id.clone(), server);
         id
@@ -212,6 +226,20 @@ impl State {
         let Some(server) = self.pool.entries.get_mut(id) else { return };
         // Out of the placement set only when the state changes: repeating the same call does not help.
         server.save(&server.clone(), &Edit { state: Some(to), ..Edit::default() });
+    }
+
+    /// Sends what is to be written for a call, if anything is. Fails where a `WATCH` was left that has failed since.
+    fn commit(&mut self, changes: bool, action: impl FnOnce() -> String) -> Result<(), Error> {
+        let version = self.pool.version;
+        if !changes {
+            self.pool.connections.leave(version);
+            return Ok(());
+        }
+        if self.pool.connections.execute(version) {
+            return Ok(());
+        }
+        self.note(format_args!("a watch that was left makes a change fail"));
+        Err(Error::Conflict { action: action(), status: 400, message: CONFLICT.to_owned() })
     }
 
     fn write(&mut self, who: &InstanceId, what: &str, id: &str) -> Result<(), Error> {
@@ -237,6 +265,8 @@ impl State {
             EntryState::Disabled => self.judge_ending(who, id, "nobody can join a meeting any more"),
             EntryState::Enabled | EntryState::Cordoned => {}
         }
+        let changes = self.pool.entries.get(id).is_some_and(|server| server.changes_to(Some(to)));
+        self.commit(changes, || format!("{what} entry {id}"))?;
         self.set_entry(id, to);
         Ok(())
     }
@@ -245,8 +275,42 @@ impl State {
     /// arrive.
     fn judge_coming(&mut self, who: &InstanceId, what: &str) {
         let state = self.machines.state(who);
-        if matches!(state, "leaving" | "unregistered" | "stopping" | "ended") {
+        // A stop that cordons cordons again what a poll has put back, which enables it for a moment.
+        let again = what == "enable" && state == "stopping" && self.machine(who).only_cordons;
+        if matches!(state, "leaving" | "unregistered" | "stopping" | "ended") && !again {
             self.breaks("it came after leaving", format_args!("{who}: {what} in state {state}"));
+        }
+    }
+
+    /// Checks that a host which is to take no new meetings does not join for them.
+    fn judge_enabling(&mut self, who: &InstanceId) {
+        let machine = self.machine(who);
+        if machine.rest_since.is_some() && machine.state == "joining" {
+            self.breaks("a host that is to rest was enabled", who);
+        }
+    }
+
+    /// Checks that a host which the agent has cordoned gets no meetings for long: Scalelite's poller may put it back,
+    /// which shows with the first meeting that comes nevertheless.
+    fn judge_placing(&mut self, id: &str, meeting: &str) {
+        let (now, calm) = (self.now(), self.calm_since);
+        let Some(server) = self.pool.entries.get(id) else { return };
+        let Some(machine) = self.machines.of_name_mut(&server.host()) else { return };
+        let settled = machine.rest_since.is_some_and(|since| since + 2 * POLL < now);
+        if server.state == EntryState::Enabled || !machine.rests || !settled || !machine.bbb {
+            return;
+        }
+        machine.listed &= !machine.activity.is_cut();
+        if !machine.listed {
+            machine.leaked = None;
+            return;
+        }
+        let leaked = *machine.leaked.get_or_insert(now);
+        let (name, words) = (machine.name.clone(), machine.words.clone());
+        let patience = Duration::from_secs(if calm.is_some_and(|calm| calm <= leaked) { 120 } else { 400 });
+        if leaked + patience < now {
+            let what = format!("{meeting} on {name} ({words}), the first at {leaked:?}");
+            self.breaks("a host that rests got one meeting after the other", what);
         }
     }
 
@@ -257,10 +321,11 @@ impl State {
         let Some(machine) = self.machines.of_name(&host) else { return };
         let meetings = self.pool.entries.get(id).map(|server| server.meetings.clone()).unwrap_or_default();
         // An agent could not yet have seen a meeting that has only just begun.
-        let running = meetings.iter().filter(|meeting| {
-            machine.meetings.get(*meeting).is_some_and(|(since, _)| *since + Duration::from_secs(45) < now)
-        });
-        let count = running.count();
+        let running = meetings.iter().filter(|meeting| machine.activity.is_running(meeting, now));
+        // Who is in a breakout room whose parent is gone finds the way back as long as the host does not leave.
+        let leaves = matches!(machine.state, "leaving" | "stopping");
+        let orphans = if leaves { machine.activity.orphans(now) } else { 0 };
+        let count = running.count() + orphans;
         let allowed = !machine.alive || machine.excuse.is_some_and(|excuse| excuse <= now);
         if count > 0 && !allowed {
             let excuse = machine.excuse;
@@ -287,6 +352,9 @@ impl State {
             return Err(Error::Conflict { action: action(), status: 500, message: "collision".to_owned() });
         }
         self.pool.writes += 1;
+        if self.commit(true, action).is_err() {
+            return Err(Error::Conflict { action: action(), status: 500, message: "collision".to_owned() });
+        }
         let id = self.add_entry(Server {
             multiplier: multiplier.filter(|multiplier| *multiplier != 0.0).unwrap_or(1.0),
             tag: tag.and_then(present).unwrap_or_default().to_owned(),
@@ -303,15 +371,21 @@ impl State {
     fn panic(&mut self, who: &InstanceId, id: &str) -> Result<(), Error> {
         self.write(who, "panic", id)?;
         self.judge_ending(who, id, "its meetings were ended");
+        let now = self.now();
+        let incomplete = || Error::PanicIncomplete {
+            id: id.to_owned(),
+            message: format!("Couldn't disable server id={id}"),
+        };
         let Some(server) = self.pool.entries.get_mut(id) else { return Ok(()) };
         while let Some(meeting) = server.meetings.pop_first() {
-            if !end(server, &mut self.machines, &meeting) {
+            if !end(server, &mut self.machines, &meeting, now) {
                 // It is gone already, or the host does not answer.
-                return Err(Error::PanicIncomplete {
-                    id: id.to_owned(),
-                    message: format!("Couldn't disable server id={id}"),
-                });
+                return Err(incomplete());
             }
+        }
+        let changes = server.changes_to(Some(EntryState::Disabled));
+        if self.commit(changes, String::new).is_err() {
+            return Err(incomplete());
         }
         self.set_entry(id, EntryState::Disabled);
         Ok(())
@@ -327,14 +401,19 @@ impl State {
         if multiplier == Some(0.0) {
             return refused("Load-multiplier must be a non-zero number");
         }
-        let Some(server) = self.pool.entries.get_mut(id) else { return Ok(()) };
+        let Some(server) = self.pool.entries.get(id) else { return Ok(()) };
+        let mut changed = server.clone();
         if let Some(secret) = secret.and_then(|secret| present(secret.expose_secret())) {
-            server.secret = secret.to_owned();
+            changed.secret = secret.to_owned();
         }
         if let Some(tag) = tag {
-            server.tag = present(tag).unwrap_or_default().to_owned();
+            changed.tag = present(tag).unwrap_or_default().to_owned();
         }
-        server.multiplier = multiplier.unwrap_or(server.multiplier);
+        changed.multiplier = multiplier.unwrap_or(server.multiplier);
+        // A multiplier is written even where it is the same.
+        let changes = changed != *server || multiplier.is_some();
+        self.commit(changes, || format!("update entry {id}"))?;
+        self.pool.entries.insert(id.to_owned(), changed);
         Ok(())
     }
 
@@ -348,35 +427,19 @@ impl State {
         if meetings > 0 && !leaks {
             self.breaks("an entry with meetings was deleted", format_args!("{who}: {id} with {meetings}"));
         }
-        self.pool.entries.remove(id);
+        // Not seen to fail: a delete does not look at what Redis answers.
+        self.pool.connections.execute(self.pool.version);
+        self.pool.remove(id);
         Ok(())
     }
 }
 
 /// Asks a server's host to end a meeting. Whether the host did.
-fn end(server: &Server, machines: &mut Machines, meeting: &str) -> bool {
-    server.is_answered(machines) && machines.end_meeting(&server.host(), meeting)
-}
-
-/// What the poller has read and not saved yet.
-pub(crate) struct Poll {
-    /// Each server as it was, with its host's load; none where the host did not answer.
-    servers: Vec<(String, Server, Option<f64>)>,
-    /// Meetings that their hosts no longer know, with their servers.
-    ended: Vec<(String, String)>,
+fn end(server: &Server, machines: &mut Machines, meeting: &str, now: Duration) -> bool {
+    server.is_answered(machines) && machines.end_meeting(&server.host(), meeting, now)
 }
 
 impl World {
-    /// Polls the servers, for ever.
-    pub(crate) async fn poll(self) {
-        loop {
-            sleep(POLL).await;
-            let poll = self.state().begin_poll();
-            self.pause(0.1, 4.0).await;
-            self.state().end_poll(poll);
-        }
-    }
-
     /// Begins meetings where Scalelite places them, until night.
     pub(crate) async fn meet(self) {
         loop {
@@ -390,11 +453,11 @@ impl World {
                 continue;
             }
             let index = state.rng.usize(0..places.len());
-            let (now, length) = (state.now(), state.between(30.0, 700.0));
+            let gathering = Gathering::draw(&mut state);
             let Some(id) = places.get(index) else { continue };
             state.pool.meetings += 1;
             let meeting = format!("meeting-{}", state.pool.meetings);
-            state.create_meeting(id, &meeting, now, now + length);
+            state.create_meeting(id, &meeting, gathering);
         }
     }
 }
@@ -407,52 +470,16 @@ impl State {
     }
 
     /// Creates a meeting at this server: it is mapped there also where the host does not answer.
-    pub(crate) fn create_meeting(&mut self, id: &str, meeting: &str, from: Duration, to: Duration) {
+    pub(crate) fn create_meeting(&mut self, id: &str, meeting: &str, gathering: Gathering) {
+        self.judge_placing(id, meeting);
         let Some(server) = self.pool.entries.get_mut(id) else { return };
         server.meetings.insert(meeting.to_owned());
         if let Some(load) = &mut server.placed {
             *load += server.multiplier;
         }
         let host = server.host();
-        if server.is_answered(&self.machines) && self.machines.begin_meeting(&host, meeting, from, to) {
+        if server.is_answered(&self.machines) && self.machines.begin_meeting(&host, meeting, gathering) {
             self.note(format_args!("{meeting} begins at {host} by {id}"));
-        }
-    }
-
-    /// The first half of a poll: reads all servers and asks their hosts. What is changed before the second half races
-    /// with the poll.
-    pub(crate) fn begin_poll(&mut self) -> Poll {
-        let now = self.now();
-        let mut poll = Poll { servers: Vec::new(), ended: Vec::new() };
-        for (id, server) in &self.pool.entries {
-            let answered = server.is_answered(&self.machines);
-            let running = answered.then(|| self.machines.running(&server.host(), now));
-            if let Some(running) = &running {
-                let ended = server.meetings.difference(running);
-                poll.ended.extend(ended.map(|meeting| (id.clone(), meeting.clone())));
-            }
-            let load = running.map(|running| running.len() as f64 * PEOPLE * server.multiplier);
-            poll.servers.push((id.clone(), server.clone(), load));
-        }
-        poll
-    }
-
-    /// The second half: saves what was read, on the servers as they were.
-    pub(crate) fn end_poll(&mut self, poll: Poll) {
-        for (id, read, load) in poll.servers {
-            let Some(server) = self.pool.entries.get_mut(&id) else { continue };
-            let edit = match load {
-                Some(load) => Some(server.polled(&read, load)),
-                None => server.not_polled(&read, &mut self.machines),
-            };
-            if let Some(edit) = edit {
-                server.save(&read, &edit);
-            }
-        }
-        for (id, meeting) in poll.ended {
-            if let Some(server) = self.pool.entries.get_mut(&id) {
-                server.meetings.remove(&meeting);
-            }
         }
     }
 }
@@ -476,20 +503,32 @@ impl Client {
         match answer {
             Ok(answer) => answer,
             Err(Lost::Silence) => Err(Error::Transport { action, words: "no answer in time".to_owned() }),
-            Err(Lost::Refused) => {
-                let message = "Servers list concurrently modified".to_owned();
-                Err(Error::Conflict { action, status: 400, message })
-            }
+            Err(Lost::Refused) => Err(Error::Conflict { action, status: 400, message: CONFLICT.to_owned() }),
         }
     }
 }
 
 impl Management for Client {
-    async fn entries(&self, url: &str, secret: &SecretString) -> Result<Vec<Entry>, Error> {
+    async fn entries(&self, url: &str, secret: &SecretString) -> Result<Own, Error> {
         self.ask("list the servers", |state, _| {
             let host = host_of(url).map(Name::remote);
             let own = state.pool.entries.iter().filter(|(_, server)| Some(server.host()) == host);
-            Ok(own.map(|(id, server)| server.shown(id, url, secret)).collect())
+            let entries = own.map(|(id, server)| server.shown(id, url, secret)).collect();
+            let other = |(id, server): (&String, &Server)| {
+                let shown = server.shown(id, url, secret);
+                Some(server.host()) != host && shown.state == EntryState::Enabled && shown.online
+            };
+            let others = state.pool.entries.iter().filter(|entry| other(*entry)).count();
+            Ok(Own { entries, pool: state.pool.entries.len(), others })
+        })
+        .await
+    }
+
+    async fn entry(&self, id: &str, url: &str, secret: &SecretString) -> Result<Option<Entry>, Error> {
+        self.ask("read the server", |state, _| {
+            let host = host_of(url).map(Name::remote);
+            let own = state.pool.entries.get(id).filter(|server| Some(server.host()) == host);
+            Ok(own.map(|server| server.shown(id, url, secret)))
         })
         .await
     }
@@ -519,6 +558,7 @@ impl Management for Client {
 
     async fn enable(&self, id: &str) -> Result<(), Error> {
         self.world.state().judge_coming(&self.who, "enable");
+        self.world.state().judge_enabling(&self.who);
         self.ask("enable", |state, who| {
             let now = state.now();
             state.machine(who).enabled = now;
@@ -528,7 +568,14 @@ impl Management for Client {
     }
 
     async fn cordon(&self, id: &str) -> Result<(), Error> {
-        self.ask("cordon", |state, who| state.set(who, "cordon", id, EntryState::Cordoned)).await
+        self.ask("cordon", |state, who| {
+            // Repeating the same call does not help.
+            if state.pool.entries.get(id).is_some_and(|server| server.state == EntryState::Enabled) {
+                state.machine(who).leaked = None;
+            }
+            state.set(who, "cordon", id, EntryState::Cordoned)
+        })
+        .await
     }
 
     async fn disable(&self, id: &str) -> Result<(), Error> {

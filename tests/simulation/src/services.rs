@@ -1,4 +1,5 @@
 //! The simulated Route 53 and Scalelite without a fleet and without mishaps, so that a test can hold them to others.
+//! What Scalelite does to a client that is alone stays: its save conflicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use plan::membership::State;
 use plan::record::Name;
 use plan::sweep::Zone;
 
+use crate::bbb::Gathering;
 use crate::scalelite::Poll;
 use crate::world::World;
 use crate::{fleet, route53, scalelite};
@@ -45,6 +47,7 @@ impl Services {
     pub fn new(hosts: usize) -> Self {
         let world = World::new(0, false);
         world.state().calm = true;
+        world.state().pool.lost = 0.0;
         let hosts: Vec<InstanceId> = (0..hosts).map(|_| world.state().launch()).collect();
         for host in &hosts {
             world.state().machine(host).bbb = true;
@@ -118,14 +121,16 @@ impl Services {
     /// Ends a meeting on whichever host has it.
     pub fn end_meeting(&self, meeting: &str) {
         for host in &self.hosts {
-            self.world.state().machine(host).meetings.remove(meeting);
+            let mut state = self.world.state();
+            let now = state.now();
+            state.machine(host).activity.end(meeting, now);
         }
     }
 
     /// The meetings that run on a host.
     pub fn meetings_on(&self, host: usize) -> BTreeSet<String> {
         let host = self.hosts.get(host);
-        host.map(|host| self.world.state().machine(host).meetings.keys().cloned().collect())
+        host.map(|host| self.world.state().machine(host).activity.ids().cloned().collect())
             .unwrap_or_default()
     }
 
@@ -138,7 +143,7 @@ impl Services {
     pub fn create_meeting(&self, entry: &str, meeting: &str) {
         let mut state = self.world.state();
         let now = state.now();
-        state.create_meeting(entry, meeting, now, now + FOR_EVER);
+        state.create_meeting(entry, meeting, Gathering::plain(now, now + FOR_EVER));
     }
 
     /// The first half of a poll: reads.
@@ -149,6 +154,14 @@ impl Services {
     /// The second half of a poll that was begun: saves.
     pub fn end_poll(&mut self) {
         if let Some(poll) = self.poll.take() {
+            self.world.state().end_poll(poll);
+        }
+    }
+
+    /// The second half of a poll whose results are lost.
+    pub fn lose_poll(&mut self) {
+        if let Some(mut poll) = self.poll.take() {
+            poll.lost = true;
             self.world.state().end_poll(poll);
         }
     }

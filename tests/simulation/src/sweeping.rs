@@ -5,10 +5,11 @@ use std::time::Duration;
 use host::execute::Executor;
 use host::interrupt::Interrupt;
 use host::report::Failure;
+use host::retry::Patience;
 use host::sweep::{self, Limits, Sweep};
 use plan::instance::{InstanceId, Role};
 use plan::sweep::Sweeper;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::fleet::{ACCOUNT, Ec2, REGION, domain, template};
 use crate::world::World;
@@ -33,7 +34,7 @@ impl sweep::World for Reach {
         &self.zone
     }
 
-    async fn scalelite(&self, _: Instant) -> Result<Option<scalelite::Client>, Failure> {
+    async fn scalelite(&self, _: Patience) -> Result<Option<scalelite::Client>, Failure> {
         Ok(Some(scalelite::Client { world: self.world.clone(), who: self.who.clone() }))
     }
 

@@ -26,9 +26,10 @@ pub(crate) enum Service {
     AutoScaling,
     Metadata,
     Bbb,
+    Redis,
 }
 
-const SERVICES: [Service; 7] = [
+const SERVICES: [Service; 8] = [
     Service::Route53,
     Service::Dns,
     Service::Scalelite,
@@ -36,6 +37,7 @@ const SERVICES: [Service; 7] = [
     Service::AutoScaling,
     Service::Metadata,
     Service::Bbb,
+    Service::Redis,
 ];
 
 /// The fate of one call.
@@ -64,12 +66,18 @@ pub(crate) struct State {
     pub(crate) rng: fastrand::Rng,
     /// Whether things have stopped going wrong.
     pub(crate) calm: bool,
+    /// Since when.
+    pub(crate) calm_since: Option<Duration>,
+    /// How long the group's lifecycle hook holds an instance at most.
+    pub(crate) ceiling: Duration,
     /// The fleet's `dns.spread`.
     pub(crate) spread: Duration,
     /// Whether no meeting begins any more.
     pub(crate) night: bool,
     /// Whether no host asks the name servers: the fleet's `dns.read` is "api".
     pub(crate) reads_api: bool,
+    /// Whether no host reaches the name servers, ever: a firewall keeps port 53 closed.
+    pub(crate) no_dns: bool,
     /// The services that an instance cannot reach, and until when.
     cut: BTreeMap<(Service, InstanceId), Instant>,
     /// The services that no instance can reach, and until when.
@@ -158,17 +166,22 @@ impl World {
         let route53 = Route53::new(&mut rng);
         let spread = Duration::from_secs(if rng.bool() { 0 } else { 60 });
         let reads_api = rng.u32(0..8) == 0;
+        let no_dns = rng.u32(0..8) == 0;
+        let ceiling = Duration::from_secs(if rng.u32(0..4) == 0 { 400 } else { 30_000 });
         Self(Rc::new(RefCell::new(State {
             begun: Instant::now(),
             rng,
             calm: false,
+            calm_since: None,
+            ceiling,
             night: false,
             spread,
             reads_api,
+            no_dns,
             cut: BTreeMap::new(),
             out: BTreeMap::new(),
             route53,
-            pool: Pool::default(),
+            pool: Pool::new(seed),
             machines: Machines::default(),
             broken: Vec::new(),
             trace: traced.then(Vec::new),

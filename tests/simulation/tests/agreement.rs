@@ -16,8 +16,9 @@
 //!
 //! What is not drawn, because the simulation has none of it: `SERVER_ID_IS_HOSTNAME`, TXT sets that are at no ownership
 //! name, two strangers' sets at one name, the limits for the sizes of batches and values, names that no host has, URLs
-//! with spaces around them. Lost requests, lost replies and save conflicts are drawn by chance in the simulation; what
-//! the clients make of those is tested in `agents/host`.
+//! with spaces around them. Lost requests, lost replies and conflicts with others' saves are drawn by chance in the
+//! simulation; what the clients make of those is tested in `agents/host`. The save conflicts of a client that is alone
+//! come on both sides alike.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

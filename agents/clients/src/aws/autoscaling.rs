@@ -10,8 +10,10 @@ use plan::lifecycle::HookResult;
 
 use crate::aws;
 
-/// The transition of hooks that hold terminating instances (reference of `DescribeLifecycleHooks`).
+/// The transition of hooks that hold terminating instances (reference of `DescribeLifecycleHooks`) ...
 const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
+/// ... and of those that hold launching ones.
+const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
 
 /// The beginning of Auto Scaling's refusal when the hook does not hold the instance. The error code is the one of any
 /// invalid parameter (`ValidationError`), so only the message distinguishes it; other programs, such as AWS's
@@ -83,11 +85,22 @@ pub struct Membership {
     pub protected: bool,
 }
 
-/// A lifecycle hook that holds the group's instances on their way out.
+/// The way on which a hook holds an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transition {
+    /// Into service.
+    Launching,
+    /// Out of the group.
+    Terminating,
+}
+
+/// A lifecycle hook of the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
     /// Its name.
     pub name: String,
+    /// The way on which it holds instances.
+    pub transition: Transition,
     /// The time that it holds an instance after its start or the last heartbeat.
     pub heartbeat_timeout: Duration,
     /// The longest time that it holds an instance, however many heartbeats it gets.
@@ -95,17 +108,25 @@ pub struct Hook {
 }
 
 impl Hook {
-    /// Reads a hook; returns `None` for one of another transition.
+    /// Reads a hook; returns `None` for one of an unknown transition.
     fn of(hook: &LifecycleHook) -> Option<Self> {
         let name = hook.lifecycle_hook_name()?.to_owned();
+        // A hook that holds nothing for no time at all does not exist: such a figure is as unknown as a missing one.
         let seconds = |number: Option<i32>| {
-            number.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
+            number
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs)
         };
         let heartbeat_timeout = seconds(hook.heartbeat_timeout()).unwrap_or(DEFAULT_HEARTBEAT);
         let ceiling = seconds(hook.global_timeout());
         let ceiling = ceiling.unwrap_or_else(|| CEILING.min(heartbeat_timeout.saturating_mul(HEARTBEATS)));
-        let terminating = hook.lifecycle_transition() == Some(TERMINATING);
-        terminating.then_some(Self { name, heartbeat_timeout, ceiling })
+        let transition = match hook.lifecycle_transition()? {
+            TERMINATING => Transition::Terminating,
+            LAUNCHING => Transition::Launching,
+            _ => return None,
+        };
+        Some(Self { name, transition, heartbeat_timeout, ceiling })
     }
 }
 
@@ -132,7 +153,10 @@ impl AutoScaling {
         let mut found = answer.auto_scaling_instances().iter();
         let own = found.find(|found| found.instance_id() == Some(instance.as_str()));
         let Some(own) = own else { return Ok(None) };
-        let (Some(group), Some(state)) = (own.auto_scaling_group_name(), own.lifecycle_state()) else {
+        // The SDK puts an empty text where a field is missing that should be there.
+        let [group, state] = [own.auto_scaling_group_name(), own.lifecycle_state()]
+            .map(|told| told.filter(|text| !text.is_empty()));
+        let (Some(group), Some(state)) = (group, state) else {
             let message = "an answer without a group's name or a lifecycle state".to_owned();
             return Err(Error::Failed { action: action(), message, retryable: false });
         };
@@ -140,8 +164,8 @@ impl AutoScaling {
         Ok(Some(Membership { group: group.to_owned(), state: state.to_owned(), protected }))
     }
 
-    /// Lists the group's hooks for terminating instances (DescribeLifecycleHooks).
-    pub async fn termination_hooks(&self, group: &str) -> Result<Vec<Hook>, Error> {
+    /// Lists the group's hooks (DescribeLifecycleHooks).
+    pub async fn hooks(&self, group: &str) -> Result<Vec<Hook>, Error> {
         let request = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group);
         let answer = request
             .send()
@@ -181,6 +205,14 @@ impl AutoScaling {
             .map_err(|error| Error::new(held("CompleteLifecycleAction", group, hook, instance), &error))
     }
 
+    /// Tells the group that the instance is unhealthy, so that it replaces it, after the grace period of its health
+    /// checks (SetInstanceHealth).
+    pub async fn report_unhealthy(&self, instance: &InstanceId) -> Result<(), Error> {
+        let request = self.client.set_instance_health().instance_id(instance.as_str());
+        let sent = request.health_status("Unhealthy").should_respect_grace_period(true).send().await;
+        sent.map(drop).map_err(|error| Error::new(format!("SetInstanceHealth of {instance}"), &error))
+    }
+
     /// Switches the instance's scale-in protection on or off (SetInstanceProtection). Auto Scaling refuses unless the
     /// instance is `InService` or in standby.
     pub async fn protect(&self, group: &str, instance: &InstanceId, protected: bool) -> Result<(), Error> {
@@ -194,4 +226,41 @@ impl AutoScaling {
 
 fn held(call: &str, group: &str, hook: &str, instance: &InstanceId) -> String {
     format!("{call} of {instance} by hook {hook} of group {group}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_hook_does_not_tell_is_what_auto_scaling_documents() {
+        // The heartbeat timeout and the global timeout as told; then what they mean.
+        let rows = [
+            (Some(900), Some(90_000), (900, 90_000)),
+            (Some(900), Some(3600), (900, 3600)),
+            (Some(900), None, (900, 90_000)),
+            (Some(30), None, (30, 3000)),
+            (Some(7200), None, (7200, 172_800)),
+            (None, Some(3600), (3600, 3600)),
+            (None, None, (3600, 172_800)),
+            (Some(-1), Some(-1), (3600, 172_800)),
+            (Some(900), Some(0), (900, 90_000)),
+            (Some(0), None, (3600, 172_800)),
+        ];
+        for (heartbeat, global, (held, ceiling)) in rows {
+            let hook = LifecycleHook::builder()
+                .lifecycle_hook_name("drain")
+                .lifecycle_transition(TERMINATING)
+                .set_heartbeat_timeout(heartbeat)
+                .set_global_timeout(global)
+                .build();
+            let expected = Hook {
+                name: "drain".to_owned(),
+                transition: Transition::Terminating,
+                heartbeat_timeout: Duration::from_secs(held),
+                ceiling: Duration::from_secs(ceiling),
+            };
+            assert_eq!(Hook::of(&hook), Some(expected), "{heartbeat:?}, {global:?}");
+        }
+    }
 }

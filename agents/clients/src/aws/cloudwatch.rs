@@ -41,8 +41,8 @@ impl Error {
     {
         let (namespace, message) = (namespace.to_owned(), aws::explain(error));
         match error.code() {
-            Some(code) if code.contains("AccessDenied") => Self::NotAllowed { namespace, message },
             _ if aws::is_retryable(error) => Self::Passing(message),
+            Some(code) if code.contains("AccessDenied") => Self::NotAllowed { namespace, message },
             _ => Self::Refused { namespace, message },
         }
     }

@@ -1,28 +1,83 @@
 //! The SDK's HTTP connector, on the same stack as all other clients, so that the process reads the roots of trust
 //! once. The SDK's own HTTP client would read them again, from all of the system's hundreds of files.
 
+use std::sync::{Arc, OnceLock};
+
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use tokio::sync::Mutex;
 
+use super::circumstances::{Circumstances, Issued};
 use crate::http::{self, ReadError};
-use crate::untrusted;
+use crate::xml;
 
 /// The limit of an answer, in bytes, far above any real answer of the services that the agents call.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
-/// An SDK connector that sends requests through this crate's HTTP client.
-#[derive(Debug)]
-pub(super) struct Connector(pub(super) reqwest::Client);
+/// The header of a request that is not sent: it only names the endpoint to which a connection is opened.
+pub(super) const OPEN_ONLY: &str = "x-agent-open-only";
 
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(exchange(self.0.clone(), request))
+/// The connection that is opened before its first request. That one waits for it, instead of opening another.
+#[derive(Clone, Debug, Default)]
+struct Opening(Arc<(OnceLock<String>, Mutex<()>)>);
+
+impl Opening {
+    async fn open(&self, client: &reqwest::Client, request: &HttpRequest) {
+        let (host, busy) = &*self.0;
+        let _busy = busy.lock().await;
+        host.get_or_init(|| host_of(request));
+        http::open(client, request.uri()).await;
+    }
+
+    async fn wait(&self, request: &HttpRequest) {
+        let (host, busy) = &*self.0;
+        if host.get().is_some_and(|host| *host == host_of(request)) {
+            drop(busy.lock().await);
+        }
     }
 }
 
-async fn exchange(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+fn host_of(request: &HttpRequest) -> String {
+    let uri: Option<reqwest::Url> = request.uri().parse().ok();
+    uri.map(|uri| uri.authority().to_owned()).unwrap_or_default()
+}
+
+/// An SDK connector that sends requests through this crate's HTTP client.
+#[derive(Debug)]
+pub(super) struct Connector {
+    client: reqwest::Client,
+    issued: Issued,
+    opening: Opening,
+}
+
+impl Connector {
+    /// Creates a connector for requests that are signed with keys which were issued then.
+    pub(super) fn new(client: reqwest::Client, issued: Issued) -> Self {
+        Self { client, issued, opening: Opening::default() }
+    }
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (client, issued, opening) = (self.client.clone(), self.issued.clone(), self.opening.clone());
+        HttpConnectorFuture::new(async move {
+            if request.headers().get(OPEN_ONLY).is_some() {
+                opening.open(&client, &request).await;
+                return Err(ConnectorError::user("a request that is not sent".into()));
+            }
+            opening.wait(&request).await;
+            exchange(client, issued, request).await
+        })
+    }
+}
+
+async fn exchange(
+    client: reqwest::Client,
+    issued: Issued,
+    request: HttpRequest,
+) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     if request.body().bytes().is_none() {
         return Err(ConnectorError::user("a request whose body is not in memory".into()));
@@ -42,14 +97,15 @@ async fn exchange(client: reqwest::Client, request: HttpRequest) -> Result<HttpR
             answer.headers_mut().append(name.as_str().to_owned(), value.to_owned());
         }
     }
+    Circumstances::note(&mut answer, &issued);
     Ok(answer)
 }
 
-/// Reports whether the SDK's XML parser would fill the memory with this body: it keeps all attributes of an element.
+/// Reports whether the SDK's XML parser would fill the memory with this body.
 fn is_excessive(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
     text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}').starts_with('<')
-        && untrusted::is_excessive(&text)
+        && xml::has_long_tag(&text)
 }
 
 fn failure(error: reqwest::Error) -> ConnectorError {

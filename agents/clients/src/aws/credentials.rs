@@ -1,32 +1,86 @@
-//! The credentials of the instance's role.
+//! The agents' own credentials. On EC2 they are those of the instance's role, whatever files and variables root has.
+//!
+//! | `aws.profile` | the metadata service | credentials |
+//! |---|---|---|
+//! | set | | the profile's |
+//! | not set | names a role | the role's |
+//! | not set | names no role, or is disabled | the environment's: keys, a web identity, a container's endpoint |
+//! | not set | does not answer | none yet |
+//!
+//! Each call looks for them anew, and each failure says its cause: the SDK's chain names a broken profile only once.
 
+use std::error::Error;
 use std::time::SystemTime;
 
+use aws_config::Region;
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use secrecy::ExposeSecret;
 
+use super::circumstances::Issued;
+use crate::http::chain;
 use crate::imds::{self, Imds};
 
-/// A provider of the role's credentials on our own IMDS client: all requests share one session token, and a refused
-/// token is replaced, which the SDK's provider never does.
+/// A provider of the agents' credentials. It reads the role's on our own IMDS client: all requests share one session
+/// token, and a refused token is replaced, which the SDK's provider never does.
 #[derive(Debug)]
-pub(super) struct InstanceRole {
+pub(super) struct OwnCredentials {
     imds: Imds,
+    profile: Option<String>,
+    environment: CredentialsProviderChain,
+    http: SharedHttpClient,
+    region: Region,
+    issued: Issued,
 }
 
-impl InstanceRole {
-    pub(super) fn new(imds: Imds) -> Self {
-        Self { imds }
+impl OwnCredentials {
+    /// Creates a provider that notes when the role's keys were issued.
+    pub(super) fn new(
+        http: SharedHttpClient,
+        imds: Imds,
+        region: Region,
+        profile: Option<&str>,
+        issued: Issued,
+    ) -> Self {
+        let config = provider_config(&http, &region);
+        let environment =
+            CredentialsProviderChain::first_try("environment", EnvironmentVariableCredentialsProvider::new())
+                .or_else(
+                    "web identity",
+                    WebIdentityTokenCredentialsProvider::builder().configure(&config).build(),
+                )
+                .or_else("container", EcsCredentialsProvider::builder().configure(&config).build());
+        Self { imds, profile: profile.map(str::to_owned), environment, http, region, issued }
     }
 
     async fn load(&self) -> provider::Result {
+        self.issued.note(None);
+        match &self.profile {
+            Some(name) => self.of_profile(name).await,
+            None => match self.of_role().await {
+                Err(CredentialsError::CredentialsNotLoaded(why)) => {
+                    self.of_environment(&chain(&CredentialsError::CredentialsNotLoaded(why))).await
+                }
+                found => found,
+            },
+        }
+    }
+
+    async fn of_role(&self) -> provider::Result {
         match self.imds.role_credentials().await {
             Ok(Some(found)) => {
                 let expiry = expiry(&found.expiration)?;
+                self.issued.note(found.issued);
                 Ok(Credentials::new(
                     found.access_key_id,
                     found.secret_access_key.expose_secret(),
@@ -42,6 +96,39 @@ impl InstanceRole {
             Err(error) => Err(CredentialsError::provider_error(error)),
         }
     }
+
+    /// Loads credentials where there is no role, for this reason.
+    async fn of_environment(&self, why: &str) -> provider::Result {
+        match self.environment.provide_credentials().await {
+            Err(CredentialsError::CredentialsNotLoaded(_)) => Err(CredentialsError::not_loaded(format!(
+                "{why}, and the environment has no keys (AWS_ACCESS_KEY_ID); \
+                 profiles count only where aws.profile names one"
+            ))),
+            found => found,
+        }
+    }
+
+    /// Loads the profile's credentials from the files as they are now. The provider is new each time, because it keeps
+    /// the files that it has read, and says why it cannot use them only once.
+    async fn of_profile(&self, name: &str) -> provider::Result {
+        let config = provider_config(&self.http, &self.region);
+        let profile = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build();
+        profile.provide_credentials().await.map_err(|error| {
+            // The error itself only says of what kind its cause is, and has none for a profile of another use.
+            let cause = error.source().map_or_else(|| "it has no keys and no role_arn".to_owned(), chain);
+            let words = format!("the profile {name:?} (aws.profile): {cause}");
+            match error {
+                CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
+                    CredentialsError::invalid_configuration(words)
+                }
+                _ => CredentialsError::provider_error(words),
+            }
+        })
+    }
+}
+
+fn provider_config(http: &SharedHttpClient, region: &Region) -> ProviderConfig {
+    ProviderConfig::without_region().with_http_client(http.clone()).with_region(Some(region.clone()))
 }
 
 fn expiry(text: &str) -> Result<SystemTime, CredentialsError> {
@@ -49,7 +136,7 @@ fn expiry(text: &str) -> Result<SystemTime, CredentialsError> {
     SystemTime::try_from(time).map_err(CredentialsError::unhandled)
 }
 
-impl ProvideCredentials for InstanceRole {
+impl ProvideCredentials for OwnCredentials {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,

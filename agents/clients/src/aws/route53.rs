@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use aws_credential_types::Credentials;
 use aws_sdk_route53::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecordSetsError;
 use aws_sdk_route53::types as r53;
@@ -18,8 +19,11 @@ use thiserror::Error;
 
 pub use self::listing::Cursor;
 
-use crate::aws;
-use crate::untrusted::{self, clean};
+use crate::aws::connector::OPEN_ONLY;
+use crate::aws::failure::is_of_session;
+use crate::aws::{self, AssumedRole};
+use crate::untrusted::clean;
+use crate::xml::{Elements, Step};
 
 /// The record sets of a hosted zone, as the loops need them. [`HostedZone`] is the real implementation.
 pub trait RecordSets {
@@ -48,6 +52,7 @@ pub trait RecordSets {
 #[derive(Clone, Debug)]
 pub struct HostedZone {
     client: aws_sdk_route53::Client,
+    role: Option<AssumedRole>,
     id: String,
     calls: Arc<AtomicU32>,
 }
@@ -114,7 +119,30 @@ const PAGE: i32 = 20;
 impl HostedZone {
     /// Creates a client for the zone with this id.
     pub fn new(config: &aws_config::SdkConfig, id: &str) -> Self {
-        Self { client: aws_sdk_route53::Client::new(config), id: id.to_owned(), calls: Arc::default() }
+        let client = aws_sdk_route53::Client::new(config);
+        Self { client, role: None, id: id.to_owned(), calls: Arc::default() }
+    }
+
+    /// Creates a client for a zone that is another account's: all calls are made in this role.
+    pub fn assuming(config: &aws_config::SdkConfig, id: &str, role: AssumedRole) -> Self {
+        let config =
+            aws_sdk_route53::config::Builder::from(config).credentials_provider(role.clone()).build();
+        let client = aws_sdk_route53::Client::from_conf(config);
+        Self { client, role: Some(role), id: id.to_owned(), calls: Arc::default() }
+    }
+
+    /// Opens the connection for the calls that will come. Makes no call, which would come out of the account's quota:
+    /// the request only lets the SDK name the endpoint, and the connector does not send it.
+    pub async fn open(&self) {
+        let nobody = Credentials::new("nobody", "nothing", None, None, "nowhere");
+        let config = aws_sdk_route53::Config::builder().credentials_provider(nobody);
+        let request = self.client.get_change().id("none").customize().config_override(config);
+        let _ = request
+            .mutate_request(|request| {
+                request.headers_mut().insert(OPEN_ONLY, "yes");
+            })
+            .send()
+            .await;
     }
 
     /// Lists the first page of record sets from a name on, and whether it is the last. Route 53 orders by labels from
@@ -156,6 +184,9 @@ impl HostedZone {
         action: &'static str,
         error: &SdkError<E>,
     ) -> Error {
+        if let Some(role) = self.role.as_ref().filter(|_| is_of_session(error)) {
+            role.forget();
+        }
         let passing = match (aws::is_throttled(error), aws::is_retryable(error)) {
             (true, _) => Some(Retryable::Throttled),
             (false, true) => Some(Retryable::Passing),
@@ -243,11 +274,16 @@ fn refused_batch(error: &SdkError<ChangeResourceRecordSetsError>) -> Option<Stri
 
 /// Extracts the messages of a documented `<InvalidChangeBatch>`; returns `None` when the body is something else.
 pub fn messages(body: &[u8]) -> Option<String> {
-    let document = untrusted::parse(std::str::from_utf8(body).ok()?).ok()?;
-    let root = document.root_element();
-    let texts = root.descendants().filter(|node| node.tag_name().name() == "Message");
-    let messages: Vec<&str> = texts.filter_map(|node| node.text()).collect();
-    (root.tag_name().name() == "InvalidChangeBatch").then(|| messages.join("; "))
+    let mut elements = Elements::new(std::str::from_utf8(body).ok()?);
+    let mut messages = Vec::new();
+    while let Some(step) = elements.step() {
+        match step {
+            Step::Begin if elements.path().first()? != "InvalidChangeBatch" => return None,
+            Step::End { name, text: Some(text) } if name == "Message" => messages.push(text),
+            _ => {}
+        }
+    }
+    elements.defect().is_none().then(|| messages.join("; "))
 }
 
 /// Puts a record set from Route 53 in its place: at the host's name, at the ownership name, or nowhere.

@@ -1,6 +1,6 @@
 //! The checksum that BBB's and Scalelite's APIs require in the query of every call.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
@@ -39,6 +39,16 @@ impl Algorithm {
         Self::PREFERRED.iter().find(known).map(|(_, algorithm)| *algorithm)
     }
 
+    /// Returns the name, e.g. `SHA-256`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "SHA-1",
+            Self::Sha256 => "SHA-256",
+            Self::Sha384 => "SHA-384",
+            Self::Sha512 => "SHA-512",
+        }
+    }
+
     /// Returns the query with its checksum at the end: a credential for this call, to be kept out of logs and errors.
     pub(crate) fn sign(self, action: &str, query: &str, secret: &SecretString) -> String {
         let secret = secret.expose_secret();
@@ -54,6 +64,12 @@ impl Algorithm {
         };
         let separator = if query.is_empty() { "" } else { "&" };
         format!("{query}{separator}checksum={checksum}")
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -13,12 +13,14 @@ use std::thread;
 use std::time::Duration;
 
 use plan::recordings::{Recordings, Spool as Listing, recordings};
+use plan::work::Figure;
+use secrecy::SecretString;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout};
 
-/// The path of Scalelite's sender, which BBB runs after each format that it publishes (`bigbluebutton/README.md` of
-/// Scalelite).
-pub const SENDER: &str = "/usr/local/bigbluebutton/core/scripts/post_publish/scalelite_post_publish.rb";
+/// The directory of the programs that BBB runs after each format that it publishes, Scalelite's sender among them
+/// (`bigbluebutton/README.md` of Scalelite).
+pub const POST_PUBLISH: &str = "/usr/local/bigbluebutton/core/scripts/post_publish";
 
 /// The time limit for listing the spool; with Redis' second, a look takes at most 5 s.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -55,13 +57,37 @@ pub enum Error {
     },
 }
 
+/// The program that sends published recordings to Scalelite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// Nobody has to send them.
+    Unused,
+    /// This program sends them.
+    At(PathBuf),
+    /// A program in this directory ([`POST_PUBLISH`]) sends them, whatever its name is.
+    Below {
+        /// The directory.
+        directory: PathBuf,
+        /// Whether recordings have to be sent at all, because a Scalelite is configured.
+        needed: bool,
+    },
+}
+
+/// The Redis with BBB's queues of recording jobs.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its password, if it wants one.
+    pub password: Option<SecretString>,
+}
+
 /// BBB's spool of recordings on this host. Keep one value for as long as the agent runs: it remembers a listing that
 /// hangs.
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
-    sender: PathBuf,
-    redis: Option<SocketAddr>,
+    sending: Sending,
     look: Mutex<Option<Look>>,
 }
 
@@ -73,31 +99,31 @@ struct Look {
 }
 
 impl Spool {
-    /// Creates the spool in `directory`. `sender` is the path of Scalelite's sender ([`SENDER`]), `redis` the Redis
-    /// with BBB's queues, if it is to be asked.
-    pub fn new(directory: PathBuf, sender: PathBuf, redis: Option<SocketAddr>) -> Self {
-        Self { directory, sender, redis, look: Mutex::new(None) }
+    /// Creates the spool in `directory`.
+    pub fn new(directory: PathBuf, sending: Sending) -> Self {
+        Self { directory, sending, look: Mutex::new(None) }
     }
 
     /// Returns the recordings that have not left the host; none where there is no spool, because BBB is not installed.
-    /// Takes at most 5 s, or twice that behind another look. A Redis that cannot be asked does not hide the files: it
-    /// becomes a remark.
-    pub async fn look(&self) -> Result<Recordings, Error> {
-        let (directory, sender) = (self.directory.clone(), self.sender.clone());
-        let mut listing = self.list(PATIENCE, move || files::list(&directory, &sender)).await?;
+    /// Takes at most 5 s, or twice that behind another look. What cannot be found out is unknown, and does not hide the
+    /// rest. `redis` is asked for jobs, if the operator wants that; `installed` tells whether BBB is or may be on this
+    /// host: only without it a Redis that refuses the connection has no jobs.
+    pub async fn look(&self, redis: Option<&Redis>, installed: bool) -> Recordings {
+        let (directory, sending) = (self.directory.clone(), self.sending.clone());
+        let listing = self.list(PATIENCE, move || files::list(&directory, &sending)).await;
         // Redis comes after the files: any recording that has left `status/recorded` is in the queues by now.
-        let jobs = match self.redis {
-            Some(server) => redis::jobs(server).await,
-            None => Ok(0),
+        let jobs = match redis {
+            None => Figure::Known(0),
+            Some(redis) => match redis::jobs(redis).await {
+                Ok(jobs) => Figure::Known(jobs),
+                Err(error) if error.is_refused() && !installed => Figure::Known(0),
+                Err(error) => Figure::Unknown(error.to_string()),
+            },
         };
-        let remark = match jobs {
-            Ok(jobs) => {
-                listing.jobs = jobs;
-                None
-            }
-            Err(why) => Some(why),
-        };
-        Ok(Recordings { remark, ..recordings(&listing) })
+        match listing {
+            Ok(listing) => recordings(&listing, jobs),
+            Err(error) => Recordings { jobs, ..Recordings::unknown(error.to_string()) },
+        }
     }
 
     /// Lists in a new thread, or waits for an earlier thread that has not returned yet, but no longer than `patience`

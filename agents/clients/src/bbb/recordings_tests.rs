@@ -8,11 +8,11 @@ use super::*;
 const PATIENT: Duration = Duration::from_secs(600);
 
 fn spool() -> Spool {
-    Spool::new("/spool".into(), "/sender".into(), None)
+    Spool::new("/spool".into(), Sending::Unused)
 }
 
 fn one() -> Listing {
-    Listing { raw: ["recording".to_owned()].into(), ..Listing::default() }
+    Listing { raw: [("recording".to_owned(), Duration::ZERO)].into(), ..Listing::default() }
 }
 
 /// Returns a listing that returns only when it is released, like one on a mount whose server is down. Simulating that

@@ -7,12 +7,14 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{self, DNSClass, RData};
 use plan::dns::{Observed, Source};
 use plan::record::{Name, RecordSet, RecordType, normalise_value};
+use tokio::time::Instant;
 
 pub use super::error::Error;
 
@@ -21,6 +23,8 @@ use super::wire::absolute;
 use super::{apex, wire};
 
 const DNS_PORT: u16 = 53;
+/// The longest time for which servers may be used without finding them again.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The answer of one authoritative server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub struct Answer {
 }
 
 /// A name server; several addresses of one name are one server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Server {
     name: Option<String>,
     addresses: Vec<SocketAddr>,
@@ -47,9 +51,13 @@ pub trait Authorities {
 }
 
 /// The authoritative servers of a zone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameServers {
+    /// The zone that they were found for; `None` when they are given.
+    zone: Option<Name>,
     servers: Vec<Server>,
+    /// The time at which the answers that led to them are no longer valid; `None` when they are given.
+    valid_until: Option<Instant>,
 }
 
 impl NameServers {
@@ -60,24 +68,67 @@ impl NameServers {
             Some(apex) => apex.clone(),
             None => apex::find(names, domain).await?,
         };
-        let listed = apex::name_servers(names, &apex).await?;
-        let servers = join_all(listed.into_iter().map(|name| locate(names, name))).await;
+        let (listed, valid_until) = apex::name_servers(names, &apex).await?;
+        Self::locate(names, &apex, listed, valid_until).await
+    }
+
+    /// Looks up the addresses of servers that are known by name, such as those of the zone's delegation set.
+    pub async fn named(names: &SystemResolver, zone: &Name, listed: Vec<String>) -> Result<Self, Error> {
+        Self::locate(names, zone, listed, Instant::now() + DAY).await
+    }
+
+    async fn locate(
+        names: &SystemResolver,
+        zone: &Name,
+        listed: Vec<String>,
+        valid_until: Instant,
+    ) -> Result<Self, Error> {
+        let located = join_all(listed.into_iter().map(|name| locate(names, name))).await;
+        let valid_until = located.iter().filter_map(|(_, until)| *until).fold(valid_until, Instant::min);
+        let servers: Vec<Server> = located.into_iter().map(|(server, _)| server).collect();
         if servers.iter().all(|server| server.addresses.is_empty()) {
-            let what = format!("none of the name servers of {apex} has an address");
-            return Err(Error::NoZone { domain: domain.to_string(), what });
+            let what = format!("none of the name servers of {zone} has an address");
+            return Err(Error::NoZone { domain: zone.to_string(), what });
         }
-        Ok(Self { servers })
+        Ok(Self { zone: Some(zone.clone()), servers, valid_until: Some(valid_until) })
     }
 
     /// Creates a set of these servers; each address is one server.
     pub fn fixed(servers: Vec<SocketAddr>) -> Self {
         let server = |address| Server { name: None, addresses: vec![address], problem: None };
-        Self { servers: servers.into_iter().map(server).collect() }
+        Self { zone: None, servers: servers.into_iter().map(server).collect(), valid_until: None }
+    }
+
+    /// Returns the zone that the servers were found for; `None` when they are given.
+    pub fn zone(&self) -> Option<&Name> {
+        self.zone.as_ref()
+    }
+
+    /// Returns when they have to be found again by the resolver's word; `None` when they are given.
+    pub fn valid_until(&self) -> Option<Instant> {
+        self.valid_until
+    }
+
+    /// Reports whether the addresses of all servers were found.
+    pub fn is_complete(&self) -> bool {
+        self.servers.iter().all(|server| !server.addresses.is_empty())
+    }
+
+    /// Reports whether at least one server is in both sets, by its name or by an address: name servers may have names
+    /// of their owner's choice, and a zone may have further servers beside Route 53's.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.servers.iter().any(|ours| other.servers.iter().any(|theirs| ours.is(theirs)))
     }
 
     /// Returns the servers as shown to people: names and addresses.
     pub fn shown(&self) -> Vec<String> {
         self.servers.iter().map(Server::with_addresses).collect()
+    }
+
+    /// Returns the servers' names; of one without a name, the address.
+    pub fn names(&self) -> Vec<String> {
+        let name = |server: &Server| server.name.clone().unwrap_or_else(|| server.with_addresses());
+        self.servers.iter().map(name).collect()
     }
 
     /// Returns the view that all answering servers share; `None` when none answered or two differ.
@@ -94,17 +145,24 @@ impl Authorities for NameServers {
     }
 }
 
-async fn locate(names: &SystemResolver, name: String) -> Server {
-    let (addresses, problem) = match names.addresses(&name).await {
-        Ok(addresses) => (addresses, None),
-        Err(error) => (Vec::new(), Some(error)),
+/// Looks up the addresses of one server. Returns also until when they are valid, if there are any.
+async fn locate(names: &SystemResolver, name: String) -> (Server, Option<Instant>) {
+    let (addresses, until, problem) = match names.addresses_until(&name).await {
+        Ok((addresses, until)) => (addresses, Some(until), None),
+        Err(error) => (Vec::new(), None, Some(error)),
     };
     let addresses = addresses.into_iter().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT)).collect();
-    let name = name.strip_suffix('.').map(str::to_owned).unwrap_or(name);
-    Server { name: Some(name), addresses, problem }
+    let name = name.strip_suffix('.').unwrap_or(&name).to_ascii_lowercase();
+    (Server { name: Some(name), addresses, problem }, until)
 }
 
 impl Server {
+    /// Reports whether this is the other server, by its name or by an address.
+    fn is(&self, other: &Self) -> bool {
+        let same_name = self.name.is_some() && self.name == other.name;
+        same_name || self.addresses.iter().any(|address| other.addresses.contains(address))
+    }
+
     /// Formats the server for people, with the address that was asked.
     fn shown(&self, address: Option<SocketAddr>) -> String {
         match (&self.name, address) {

@@ -66,6 +66,8 @@ pub struct RoleCredentials {
     pub session_token: SecretString,
     /// The expiry, as RFC 3339 writes it.
     pub expiration: String,
+    /// The time at which the service got them, in seconds since 1970, if it tells.
+    pub issued: Option<u64>,
 }
 
 /// Parses the identity document.
@@ -179,6 +181,7 @@ pub fn credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
         secret_access_key: Option<String>,
         token: Option<String>,
         expiration: Option<String>,
+        last_updated: Option<String>,
     }
     // serde_json quotes parts of what it cannot read, and this is a secret: the error gives only the position.
     let answer: Answer = serde_json::from_slice(body).map_err(|error| {
@@ -191,10 +194,12 @@ pub fn credentials(path: &str, body: &[u8]) -> Result<RoleCredentials, Error> {
             secret_access_key: Some(secret_access_key),
             token: Some(session_token),
             expiration: Some(expiration),
+            last_updated,
         } if code == "Success" => {
             let secret_access_key = SecretString::from(secret_access_key);
             let session_token = SecretString::from(session_token);
-            Ok(RoleCredentials { access_key_id, secret_access_key, session_token, expiration })
+            let issued = last_updated.and_then(|text| rfc3339(path, &text).ok());
+            Ok(RoleCredentials { access_key_id, secret_access_key, session_token, expiration, issued })
         }
         // E.g. AssumeRoleUnauthorizedAccess: the role does not trust EC2. Only a plain word is quoted.
         Answer { code: Some(code), .. }

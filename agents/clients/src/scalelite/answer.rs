@@ -72,6 +72,13 @@ impl Answer {
         self.status == 404 && self.words().is_some_and(|words| words.starts_with(UNKNOWN_SERVER))
     }
 
+    /// Reports whether this refuses the checksum of the call.
+    pub fn is_checksum_error(&self) -> bool {
+        // A refusal is short and XML; a list may be long and is JSON.
+        let xml = self.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');
+        xml && matches!(self.refusal(), Some(Error::Refused { key, .. }) if key == "checksumError")
+    }
+
     /// Returns Scalelite's message if this says that not all meetings of an entry could be ended.
     pub fn panic_incomplete(&self) -> Option<String> {
         let words = self.words().filter(|_| self.status == 400)?;
@@ -112,7 +119,8 @@ impl Answer {
             (_, 500) if self.changing => Error::Conflict {
                 action,
                 status,
-                message: "another change came at the same time, or Scalelite's Redis is not available"
+                message: "Scalelite did not say why; it answers so when a change of its list collides with another one, \
+                          with a poll of its own, or with a former save, and when its Redis is not available"
                     .to_owned(),
             },
             (Some(message), _) => Error::Http { action, status, message },
@@ -125,9 +133,8 @@ impl Answer {
     }
 
     fn refusal(&self) -> Option<Error> {
-        let text = Zeroizing::new(untrusted::text(&self.body));
-        let document = untrusted::parse(&text).ok()?;
-        let refusal = envelope::open(&document).ok()?.err()?;
+        let text = Zeroizing::new(String::from_utf8_lossy(&self.body).into_owned());
+        let refusal = envelope::open(&text, |_, _| {}).ok()?.err()?;
         Some(Error::Refused { action: self.action.clone(), key: refusal.key, message: refusal.message })
     }
 }

@@ -64,8 +64,9 @@ pub enum Error {
         /// Scalelite's message.
         message: String,
     },
-    /// The change collided with another one, or Scalelite's Redis is down. It may have happened or not, so list the
-    /// servers again before repeating it.
+    /// The change collided with another one, a poll of Scalelite's, or a former save on the same connection (seen by
+    /// a client that was alone), or Scalelite's Redis is down. It may have happened or not, so list the servers again
+    /// before repeating it.
     #[error("cannot {action}: {message} (HTTP status {status})")]
     Conflict {
         /// The action.
@@ -106,8 +107,7 @@ impl Error {
 fn hint(key: &str) -> &'static str {
     match key {
         "checksumError" => {
-            "; this is the wrong load balancer secret (LOADBALANCER_SECRET), or Scalelite does not allow SHA-256 \
-             (LOADBALANCER_CHECKSUM_ALGORITHM)"
+            "; SHA-256, SHA-512 and SHA-1 were tried, so this is the wrong load balancer secret (LOADBALANCER_SECRET)"
         }
         "unsupportedRequest" => "; this Scalelite may be older than 1.5.1, which has no such call",
         _ => "",

@@ -61,6 +61,11 @@ impl Raw {
         self.host().as_deref() == Some(name)
     }
 
+    /// Reports whether new meetings are placed on this server, as far as its entry tells.
+    pub(super) fn takes_meetings(&self) -> bool {
+        self.state.0 == "enabled" && self.online.0 == "online"
+    }
+
     /// Interprets the values, or says which value of which entry is not usable.
     pub(super) fn server(self) -> Result<Server, String> {
         let Self { id, url, secret, state, load, load_multiplier, online, tag } = self;

@@ -30,11 +30,18 @@ pub struct Server {
 }
 
 impl Server {
+    /// Reports whether this is an entry of the host in this URL (normalised), whatever its scheme and port.
+    pub fn is_of(&self, own_url: &str) -> bool {
+        let host = normalise_url(&self.url);
+        host_of(own_url).is_some_and(|own| host.as_deref().and_then(host_of) == Some(own))
+    }
+
     /// Returns the entry for planning, compared with the host's present URL (normalised) and secret. Contains no
     /// secret.
     pub fn entry(&self, own_url: &str, own_secret: &SecretString) -> Entry {
         Entry {
             id: self.id.clone(),
+            id_is_host: host_of(own_url).is_some_and(|host| host.eq_ignore_ascii_case(&self.id)),
             state: self.state,
             online: self.online,
             load: self.load,
@@ -67,6 +74,13 @@ impl Listing {
     /// Returns the number of entries, those of other hosts included.
     pub fn count(&self) -> usize {
         self.items.len()
+    }
+
+    /// Returns the number of other hosts' entries that new meetings are placed on.
+    pub fn others(&self, url: &str) -> usize {
+        let entries = self.items.iter().filter_map(|item| item.0.as_ref());
+        let own = |entry: &&Raw| host_of(url).is_some_and(|name| entry.has_host(name));
+        entries.filter(|entry| entry.takes_meetings() && !own(entry)).count()
     }
 
     /// Returns the host names in the entries' URLs. An entry without a usable URL has none.

@@ -75,6 +75,10 @@ pub fn pick(text: &str, key: &str) -> Result<SecretString, String> {
 fn failure(reference: &SecretReference, error: &SdkError<GetSecretValueError>) -> Error {
     let (reference, words) = (reference.clone(), aws::explain(error));
     match error.code() {
+        // Keys or permissions that AWS does not know yet are refused by the same codes as those that it never will.
+        Some(code) if code.starts_with("AccessDenied") && aws::is_retryable(error) => {
+            Error::Unavailable { reference, words }
+        }
         Some("ResourceNotFoundException") => Error::NotFound { reference, words },
         Some("AccessDeniedException" | "AccessDenied" | "DecryptionFailure") => {
             Error::Denied { reference, words }

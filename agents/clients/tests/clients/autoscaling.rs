@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clients::aws;
-use clients::aws::autoscaling::{AutoScaling, Error, Hook, Membership};
+use clients::aws::autoscaling::{self, AutoScaling, Error, Hook, Membership};
 use clients::dns::system::SystemResolver;
 use clients::http::Tls;
 use clients::imds::Imds;
 use plan::instance::InstanceId;
 use plan::lifecycle::HookResult;
+use sandbox::aws::xml::Xml;
 use sandbox::cloud::{Cloud, Options};
 use sandbox::faults::{Fault, Planned};
 use sandbox::fleet::{self, LifecycleState, Transition};
 use sandbox::http::ServiceName;
 
+use crate::served::{Canned, Served};
+
+const NAMESPACE: &str = "http://autoscaling.amazonaws.com/doc/2011-01-01/";
 const GROUP: &str = "bbb-fleet";
 const HOOK: &str = "drain";
 
@@ -27,13 +31,13 @@ struct Rig {
 impl Rig {
     async fn start() -> Self {
         let cloud = Cloud::start(Options::default()).await.unwrap();
-        let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
-        let names = SystemResolver::asking(vec![cloud.resolver.address()]);
-        // The settings name another region than the host's: Route 53 may be used from elsewhere.
-        let config = aws::sdk_config(&Tls::new(None), &names, &imds, "us-east-1").await.unwrap();
-        let config = config.into_builder().endpoint_url(cloud.aws_url()).build();
         let instance = InstanceId::parse(cloud.imds.instance()).unwrap();
-        Self { client: AutoScaling::new(&config, "eu-central-1"), cloud, instance }
+        Self { client: client(&cloud, &cloud.aws_url()).await, cloud, instance }
+    }
+
+    /// A client with the keys of this cloud for another Auto Scaling.
+    async fn client_at(&self, url: &str) -> AutoScaling {
+        client(&self.cloud, url).await
     }
 
     fn id(&self) -> &str {
@@ -58,6 +62,14 @@ impl Rig {
     }
 }
 
+async fn client(cloud: &Cloud, url: &str) -> AutoScaling {
+    let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
+    let names = SystemResolver::asking(vec![cloud.resolver.address()]);
+    // The settings name another region than the host's: Route 53 may be used from elsewhere.
+    let config = aws::sdk_config(&Tls::new(None), &names, &imds, "us-east-1", None).await.unwrap();
+    AutoScaling::new(&config.into_builder().endpoint_url(url).build(), "eu-central-1")
+}
+
 #[tokio::test]
 async fn where_an_instance_is() {
     let rig = Rig::start().await;
@@ -71,7 +83,35 @@ async fn where_an_instance_is() {
 }
 
 #[tokio::test]
-async fn only_termination_hooks_are_listed() {
+async fn an_instance_whose_group_or_state_is_not_told_is_not_outside_a_group() {
+    for told in [["", "InService"], ["bbb-fleet", ""], ["", ""]] {
+        let rig = Rig::start().await;
+        let row = Xml::document("DescribeAutoScalingInstancesResponse", NAMESPACE, |xml| {
+            xml.element("DescribeAutoScalingInstancesResult", |xml| {
+                xml.element("AutoScalingInstances", |xml| {
+                    xml.element("member", |xml| {
+                        xml.text("InstanceId", rig.id());
+                        for (name, value) in ["AutoScalingGroupName", "LifecycleState"].into_iter().zip(told)
+                        {
+                            xml.maybe(name, Some(value).filter(|value| !value.is_empty()));
+                        }
+                    });
+                });
+            });
+        });
+        let (status, content_type, body) = (200, "text/xml", row.into_bytes());
+        let canned = Canned { name: ServiceName::AutoScaling, status, content_type, body };
+        let served = Served::start(Arc::new(canned)).await;
+        let error = rig.client_at(&served.url()).await.membership(&rig.instance).await.unwrap_err();
+        assert!(
+            error.to_string().contains("without a group's name or a lifecycle state"),
+            "{told:?}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_groups_hooks_are_listed_with_their_way() {
     let rig = Rig::start().await;
     let hook = |name: &str, transition, heartbeat_timeout| fleet::Hook {
         name: name.into(),
@@ -81,15 +121,19 @@ async fn only_termination_hooks_are_listed() {
     };
     rig.cloud.fleet.put_hook(GROUP, hook("boot", Transition::Launching, 60)).unwrap();
     rig.cloud.fleet.put_hook(GROUP, hook("long", Transition::Terminating, 7200)).unwrap();
-    let named = |name: &str, heartbeat, ceiling| Hook {
+    let named = |name: &str, transition, heartbeat, ceiling| Hook {
         name: name.into(),
+        transition,
         heartbeat_timeout: Duration::from_secs(heartbeat),
         ceiling: Duration::from_secs(ceiling),
     };
-    let hooks = rig.client.termination_hooks(GROUP).await.unwrap();
-    assert_eq!(hooks, [named(HOOK, 900, 90_000), named("long", 7200, 172_800)]);
+    let (into, out) = (autoscaling::Transition::Launching, autoscaling::Transition::Terminating);
+    let hooks = rig.client.hooks(GROUP).await.unwrap();
+    let all =
+        [named(HOOK, out, 900, 90_000), named("boot", into, 60, 6000), named("long", out, 7200, 172_800)];
+    assert_eq!(hooks, all);
 
-    let error = rig.client.termination_hooks("nobody's").await.unwrap_err();
+    let error = rig.client.hooks("nobody's").await.unwrap_err();
     assert!(!error.is_retryable() && !error.is_gone());
     assert!(
         error

@@ -58,7 +58,7 @@ impl Rig {
 async fn config(cloud: &Cloud, tls: &Tls) -> SdkConfig {
     let names = SystemResolver::asking(vec![cloud.resolver.address()]);
     let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
-    let config = aws::sdk_config(tls, &names, &imds, "eu-central-1").await.unwrap();
+    let config = aws::sdk_config(tls, &names, &imds, "eu-central-1", None).await.unwrap();
     config.into_builder().endpoint_url(cloud.aws_url_by_name()).build()
 }
 
@@ -146,7 +146,7 @@ async fn an_imds_token_that_expired_does_not_stop_the_sdk() {
     rig.cloud.imds.expire_tokens();
     let tls = Tls::new(rig.cloud.ca_file().map(Into::into));
     let names = SystemResolver::asking(vec![rig.cloud.resolver.address()]);
-    let config = aws::sdk_config(&tls, &names, &imds, "eu-central-1").await.unwrap();
+    let config = aws::sdk_config(&tls, &names, &imds, "eu-central-1", None).await.unwrap();
     let config = config.into_builder().endpoint_url(rig.cloud.aws_url_by_name()).build();
     Rig { cloud: Arc::clone(&rig.cloud), config }.read(SCALELITE_SECRET_ID).await.unwrap();
 }

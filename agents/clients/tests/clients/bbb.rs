@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::served::{Canned, Served, client};
-use clients::bbb::{Algorithm, Bbb, Error, Meeting, NotReady, PropertyFiles, read_installation};
+use clients::bbb::{Algorithm, Bbb, Error, Meeting, Meetings, NotReady, PropertyFiles, read_installation};
 use futures_util::future::BoxFuture;
 use plan::record::Name;
 use sandbox::bbb::checksum;
@@ -24,7 +24,7 @@ async fn host() -> (Arc<BbbHost>, Served, Bbb) {
     (bbb, served, client)
 }
 
-async fn canned(status: u16, body: impl Into<Vec<u8>>) -> (Served, Bbb) {
+pub(crate) async fn canned(status: u16, body: impl Into<Vec<u8>>) -> (Served, Bbb) {
     let canned = Canned { name: ServiceName::Bbb, status, content_type: "text/xml", body: body.into() };
     let served = Served::start(Arc::new(canned) as Arc<dyn Service>).await;
     let client = Bbb::new(client(), &served.url(), SECRET.into());
@@ -33,7 +33,7 @@ async fn canned(status: u16, body: impl Into<Vec<u8>>) -> (Served, Bbb) {
 
 /// Returns the error's words and checks that they hold no secret.
 #[track_caller]
-fn words(error: &Error) -> String {
+pub(crate) fn words(error: &Error) -> String {
     for shown in [error.to_string(), format!("{error:?}")] {
         for secret in ["marked", "checksum=", "getMeetings?", "sendChatMessage?"] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
@@ -56,7 +56,7 @@ async fn the_version_needs_no_secret() {
 #[tokio::test]
 async fn meetings_are_read_whatever_they_are_called() {
     let (bbb, _served, client) = host().await;
-    assert_eq!(client.meetings().await.unwrap(), []);
+    assert_eq!(client.meetings().await, Ok(Meetings::default()));
     bbb.start(NewMeeting {
         id: "room/1 &2 <ü>".to_owned(),
         name: "</meetings><meeting>\"marked\" ]]> \u{1}\u{8}".to_owned(),
@@ -66,25 +66,15 @@ async fn meetings_are_read_whatever_they_are_called() {
         ..NewMeeting::default()
     });
     bbb.start_meeting("b", 0);
-    let mut meetings = client.meetings().await.unwrap();
+    let mut meetings = client.meetings().await.unwrap().listed;
     meetings.sort_by(|a, b| b.id.cmp(&a.id));
+    let figures =
+        |meeting: &Meeting| (meeting.participants, meeting.voices, meeting.videos, meeting.is_breakout());
     assert_eq!(
-        meetings,
+        meetings.iter().map(|meeting| (meeting.id.as_deref(), figures(meeting))).collect::<Vec<_>>(),
         [
-            Meeting {
-                id: "room/1 &2 <ü>".to_owned(),
-                participants: 7,
-                voices: Some(4),
-                videos: Some(1),
-                breakout: true
-            },
-            Meeting {
-                id: "b".to_owned(),
-                participants: 0,
-                voices: Some(0),
-                videos: Some(0),
-                breakout: false
-            },
+            (Some("room/1 &2 <ü>"), (Some(7), Some(4), Some(1), true)),
+            (Some("b"), (Some(0), Some(0), Some(0), false)),
         ]
     );
     assert!(!format!("{client:?} {meetings:?}").contains("marked"));
@@ -216,55 +206,69 @@ async fn refusals_and_lost_connections_differ() {
 
 #[tokio::test]
 async fn answers_that_are_none_are_refused_without_quoting_them() {
-    let list = |inside: &str| {
-        format!(
-            "<response><returncode>SUCCESS</returncode><meetings><meeting>{inside}</meeting></meetings></response>"
-        )
-    };
-    for (status, body, wanted) in [
-        (200, "<html>marked</html>".to_owned(), "without a <response>"),
+    let moved = "redirect to http://127.0.0.1:9 (HTTP status 302), which the agent does not follow";
+    let nginx = "a rule of nginx (allow, deny, auth_basic) keeps the agent out";
+    let no_bbb = "; is this the address of a BigBlueButton?";
+    for (status, body, may_pass, wanted) in [
+        (200, "<html>marked</html>", false, format!("answered getMeetings with a web page{no_bbb}")),
+        (200, "<marked/>", false, format!("with XML without a <response>{no_bbb}")),
+        (200, "marked", false, format!("with text that is no XML{no_bbb}")),
+        (200, "{\"marked\":1}", false, format!("with text that is no XML{no_bbb}")),
+        (200, "<response><returncode>marked</returncode></response>", false, "known <returncode>".to_owned()),
+        (200, "<response>marked", true, "with an answer that is cut off after 16 bytes".to_owned()),
+        (200, "", true, "with an empty answer, as it does while one of its templates fails".to_owned()),
         (
             200,
-            "<response><returncode>marked</returncode></response>".to_owned(),
-            "without a known <returncode>",
+            "<!DOCTYPE x [<!ENTITY marked \"SUCCESS\">]><response><returncode>&marked;</returncode></response>",
+            false,
+            "known <returncode>".to_owned(),
         ),
-        (200, "<response>marked".to_owned(), "not well-formed XML at line 1"),
-        (200, String::new(), "not well-formed"),
-        (
-            200,
-            "<!DOCTYPE x [<!ENTITY marked \"x\">]><response>&marked;</response>".to_owned(),
-            "not well-formed",
-        ),
-        (200, "<response><returncode>SUCCESS</returncode></response>".to_owned(), "no list of meetings"),
-        (200, list("<meetingID>marked</meetingID>"), "without participantCount"),
-        (200, list("<participantCount>1</participantCount>"), "without meetingID"),
-        (
-            200,
-            list("<meetingID>a</meetingID><participantCount>marked</participantCount>"),
-            "a number that is none",
-        ),
-        (
-            200,
-            list("<meetingID>a</meetingID><participantCount>-1</participantCount>"),
-            "a number that is none",
-        ),
-        (302, "marked".to_owned(), "302"),
-        (403, "marked".to_owned(), "403"),
+        (301, "marked", false, moved.replace("302", "301")),
+        (302, "marked", false, moved.to_owned()),
+        (308, "marked", false, moved.replace("302", "308")),
+        (401, "marked", false, format!("HTTP status 401: {nginx}")),
+        (403, "marked", false, format!("HTTP status 403: {nginx}")),
+        (429, "marked", true, "HTTP status 429: nginx finds these too many requests".to_owned()),
+        (400, "marked", false, format!("HTTP status 400 Bad Request{no_bbb}")),
     ] {
-        let (_served, client) = canned(status, body.clone()).await;
-        let error = client.meetings().await.unwrap_err();
-        assert!(matches!(error, Error::Unexpected { .. }) && !error.is_retryable(), "{body}: {error:?}");
-        assert!(words(&error).contains(wanted), "{body}: {error}");
+        let (_served, client) = canned(status, body).await;
+        for error in [client.meetings().await.map(drop).unwrap_err(), client.prove().await.unwrap_err()] {
+            assert_eq!(error.is_retryable(), may_pass, "{body}: {error:?}");
+            assert!(words(&error).contains(&wanted), "{body}: {error}");
+        }
     }
     let (_served, client) = canned(200, vec![b' '; 8 * 1024 * 1024 + 1]).await;
-    assert!(words(&client.meetings().await.unwrap_err()).contains("more than 8388608 bytes"));
+    let error = client.meetings().await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }) && error.is_retryable(), "{error:?}");
+    assert!(words(&error).contains("answered getMeetings with more than 8388608 bytes"), "{error}");
+}
 
-    // Broken characters in a name do not hide a meeting.
-    let body =
-        [list("<meetingName>").split("</meeting>").next().unwrap().as_bytes(), b"\x00\x08\xff\x1b"].concat();
-    let rest = b"</meetingName><meetingID>a</meetingID><participantCount>3</participantCount></meeting></meetings></response>";
-    let (_served, client) = canned(200, [body.as_slice(), rest].concat()).await;
-    assert_eq!(client.meetings().await.unwrap()[0].participants, 3);
+/// A redirect leads to wherever the other side wants: the place is told, but no path, no query and no user.
+#[test]
+fn a_redirect_tells_where_it_leads() {
+    use clients::bbb::answer::Answer;
+    use reqwest::StatusCode;
+
+    for (location, wanted) in [
+        (
+            Some("https://other.example.org:8443/marked?checksum=marked"),
+            "to https://other.example.org:8443 (",
+        ),
+        (Some("https://marked:marked@other.example.org/"), "to https://other.example.org ("),
+        (Some("https://bbb.example.org/bigbluebutton/api"), "to https://bbb.example.org ("),
+        (Some("//other.example.org/"), "to http://other.example.org ("),
+        (Some("/marked"), "to another path of the same address ("),
+        (Some("http://BBB.example.org:80/marked"), "to another path of the same address ("),
+        (Some("http://"), "to nowhere ("),
+        (Some("data:text/html,marked"), "to nowhere ("),
+        (None, "to nowhere ("),
+    ] {
+        let api = "http://bbb.example.org/bigbluebutton/api".to_owned();
+        let location = location.map(str::to_owned);
+        let answer = Answer::new(api, "getMeetings", StatusCode::MOVED_PERMANENTLY, location, Vec::new());
+        let error = answer.meetings().unwrap_err();
+        assert!(words(&error).contains(wanted), "{error}");
+    }
 }
 
 async fn read(files: &HostFiles) -> Result<clients::bbb::Installation, NotReady> {
@@ -300,7 +304,7 @@ async fn an_installation_is_read_as_its_installer_leaves_it() {
     assert_eq!(installation.server_url, served.url());
     assert_eq!(installation.scalelite_url(), format!("{}/bigbluebutton/api", served.url()));
     assert!(!format!("{installation:?}").contains("marked"));
-    assert_eq!(Bbb::of(client(), &installation).meetings().await.unwrap(), []);
+    Bbb::of(client(), &installation).prove().await.unwrap();
 
     // A host that allows only some checksums says so in the same files.
     let mut overrides = fs::read_to_string(files.overrides()).unwrap();
@@ -309,7 +313,7 @@ async fn an_installation_is_read_as_its_installer_leaves_it() {
     bbb.set_algorithms(&[checksum::Algorithm::Sha512]);
     let installation = read(&files).await.unwrap();
     assert_eq!(installation.checksum, Algorithm::Sha512);
-    assert_eq!(Bbb::of(client(), &installation).meetings().await.unwrap(), []);
+    Bbb::of(client(), &installation).prove().await.unwrap();
 }
 
 #[tokio::test]

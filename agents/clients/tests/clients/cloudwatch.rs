@@ -23,7 +23,7 @@ async fn start() -> (Arc<Cloud>, CloudWatch) {
     let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
     let names = SystemResolver::asking(vec![cloud.resolver.address()]);
     // The settings name another region than the host's: Route 53 may be used from elsewhere.
-    let config = aws::sdk_config(&Tls::new(None), &names, &imds, "us-east-1").await.unwrap();
+    let config = aws::sdk_config(&Tls::new(None), &names, &imds, "us-east-1", None).await.unwrap();
     let config = config.into_builder().endpoint_url(cloud.aws_url()).build();
     let client = CloudWatch::new(&config, "eu-central-1");
     (cloud, client)

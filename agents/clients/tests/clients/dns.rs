@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clients::dns::authoritative::{Answer, Authorities, Error, NameServers};
@@ -9,7 +10,7 @@ use clients::dns::system::{self, SystemResolver};
 use plan::dns::{Observed, Source};
 use plan::record::{Name, RecordSet, RecordType};
 use sandbox::cloud::{Cloud, Options};
-use sandbox::dns::{Behaviour, Propagation, Transport};
+use sandbox::dns::{Behaviour, Propagation, Resolver, Transport};
 use sandbox::route53::{RecordSet as Set, RecordType as Kind, ZoneOptions};
 use tokio::net::UdpSocket;
 
@@ -258,4 +259,152 @@ async fn what_needs_no_resolver() {
     }
     let error = nobody.addresses("www.example.org").await.unwrap_err().to_string();
     assert!(error.starts_with("the name www.example.org does not resolve: "), "{error}");
+}
+
+/// The cases of `tests/cases/resolv`, with the sandbox's resolver on 127.0.0.90 where they name it.
+fn resolv_conf(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/resolv").join(case)
+}
+
+async fn resolver_on(address: [u8; 4]) -> Arc<Cloud> {
+    let mut options = Options::default();
+    options.addresses.resolver = (address, 0).into();
+    options.names.insert("api.sandbox.test".into(), vec![[192, 0, 2, 1].into()]);
+    Cloud::start(options).await.unwrap()
+}
+
+#[tokio::test]
+async fn whatever_else_is_in_resolv_conf_its_servers_are_asked() {
+    let cloud = resolver_on([127, 0, 0, 90]).await;
+    let mut cases: Vec<_> = std::fs::read_dir(resolv_conf(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    cases.retain(|case| !["none", "empty"].contains(&case.as_str()));
+    assert_eq!(cases.len(), 13, "{cases:?}");
+    for case in cases {
+        let resolver = SystemResolver::reading(resolv_conf(&case), cloud.resolver.address().port());
+        let found = resolver.addresses("api.sandbox.test").await;
+        assert_eq!(found, Ok(vec![[192, 0, 2, 1].into()]), "{case}");
+        let servers = NameServers::discover(&resolver, &name("fleet.example.org"), None).await.unwrap();
+        assert_eq!(servers.shown().len(), 2, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_server_in_resolv_conf_the_one_on_this_host_is_asked() {
+    let cloud = resolver_on([127, 0, 0, 1]).await;
+    for path in [resolv_conf("none"), resolv_conf("empty"), resolv_conf("is-not-there")] {
+        let resolver = SystemResolver::reading(&path, cloud.resolver.address().port());
+        let found = resolver.addresses("api.sandbox.test").await;
+        assert_eq!(found, Ok(vec![[192, 0, 2, 1].into()]), "{}", path.display());
+    }
+    let nobody = SystemResolver::reading(resolv_conf("none"), nobody_listens().await.port());
+    let error = nobody.addresses("api.sandbox.test").await.unwrap_err().to_string();
+    assert!(error.contains("names no usable name server, so the one on this host was asked"), "{error}");
+}
+
+#[tokio::test]
+async fn a_resolv_conf_that_changes_is_read_again() {
+    let (first, second) = (resolver_on([127, 0, 0, 90]).await, resolver_on([127, 0, 0, 92]).await);
+    let port = first.resolver.address().port();
+    let second = {
+        // The same port on another address: a resolv.conf cannot say a port.
+        let address = ([127, 0, 0, 93], port).into();
+        let mut options = sandbox::dns::ResolverOptions { address, ..Default::default() };
+        options.hosts.insert("api.sandbox.test".into(), vec![[192, 0, 2, 2].into()]);
+        Resolver::start(Arc::clone(&second.dns), options).await.unwrap()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("resolv.conf");
+    let resolver = SystemResolver::reading(&path, port);
+    for (line, expected) in [
+        ("nameserver 127.0.0.90\n", [192, 0, 2, 1]),
+        ("# after a change\nnameserver 127.0.0.93\n", [192, 0, 2, 2]),
+    ] {
+        std::fs::write(&path, line).unwrap();
+        assert_eq!(resolver.addresses("api.sandbox.test").await, Ok(vec![expected.into()]));
+    }
+    assert!(second.asked("api.sandbox.test") > 0);
+}
+
+#[tokio::test]
+async fn a_lookup_that_fails_reads_resolv_conf_again() {
+    let cloud = resolver_on([127, 0, 0, 94]).await;
+    let port = cloud.resolver.address().port();
+    let silent = UdpSocket::bind(("127.0.0.95", port)).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("resolv.conf");
+    std::fs::write(&path, "nameserver 127.0.0.95\n").unwrap();
+    let resolver = SystemResolver::reading(&path, port);
+    let (found, ()) = tokio::join!(resolver.addresses("api.sandbox.test"), async {
+        silent.recv(&mut [0; 512]).await.unwrap();
+        std::fs::write(&path, "nameserver 127.0.0.94\n").unwrap();
+    });
+    assert_eq!(found, Ok(vec![[192, 0, 2, 1].into()]));
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_or_fails_leaves_the_question_to_the_next() {
+    let rig = Rig::start().await;
+    // An authoritative server refuses every name that is not in its zones, as a resolver does for foreign clients.
+    let refusing = rig.cloud.dns.addresses()[0];
+    let answering = rig.cloud.resolver.address();
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let silent_too = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let silent = vec![silent.local_addr().unwrap(), silent_too.local_addr().unwrap(), answering];
+    for servers in [vec![refusing, answering], vec![nobody_listens().await, answering], silent] {
+        let resolver = SystemResolver::asking(servers);
+        assert_eq!(resolver.addresses("ns-1.awsdns.test").await, Ok(vec![[127, 0, 0, 1].into()]));
+    }
+}
+
+#[tokio::test]
+async fn a_zone_is_found_where_negative_answers_have_no_soa() {
+    let rig = Rig::start().await;
+    rig.cloud.resolver.hide_soa();
+    let shown = ["ns-1.awsdns.test (127.0.0.1)", "ns-2.awsdns.test (127.0.0.1)"];
+    for domain in ["example.org", "fleet.example.org", "very.deep.fleet.example.org"] {
+        assert_eq!(rig.discover(domain, None).await.unwrap().shown(), shown, "{domain}");
+    }
+    let error = rig.discover("nowhere.test", None).await.unwrap_err().to_string();
+    let words = "cannot find the name servers of nowhere.test: the resolver did not say which zone it is in";
+    assert_eq!(error, words);
+    assert_eq!(rig.cloud.resolver.asked("test"), 0, "a top-level domain is nobody's zone");
+}
+
+#[tokio::test]
+async fn an_incomplete_discovery_says_so_and_how_long_a_complete_one_is_valid() {
+    let rig = Rig::start().await;
+    rig.cloud.resolver.fail("ns-1.awsdns.test", true).unwrap();
+    let servers = rig.discover("example.org", None).await.unwrap();
+    assert!(!servers.is_complete());
+    assert!(servers.shown()[0].starts_with("ns-1.awsdns.test (the name ns-1.awsdns.test"), "{servers:?}");
+    assert_eq!(servers.shown()[1], "ns-2.awsdns.test (127.0.0.1)");
+
+    rig.cloud.resolver.fail("ns-1.awsdns.test", false).unwrap();
+    let servers = rig.discover("example.org", None).await.unwrap();
+    assert!(servers.is_complete());
+    // The resolver's addresses have a time to live of 60 seconds, its NS records more.
+    let left = servers.valid_until().unwrap() - tokio::time::Instant::now();
+    assert!(left.as_secs() <= 60, "{left:?}");
+}
+
+#[tokio::test]
+async fn servers_are_the_same_by_a_name_or_an_address() {
+    let rig = Rig::start().await;
+    rig.cloud.resolver.add_host("ns1.example.org", vec![[127, 0, 0, 1].into()]).unwrap();
+    rig.cloud.resolver.add_host("ns.internal.test", vec![[127, 0, 0, 9].into()]).unwrap();
+    let found = rig.discover("fleet.example.org", None).await.unwrap();
+    assert_eq!(found.zone(), Some(&name("example.org")));
+    for (listed, same) in [
+        (vec!["ns-2.awsdns.test", "ns-3.awsdns.test"], true),
+        (vec!["NS-2.awsdns.test."], true),
+        (vec!["ns1.example.org"], true),
+        (vec!["ns.internal.test"], false),
+    ] {
+        let listed: Vec<String> = listed.into_iter().map(str::to_owned).collect();
+        let named = NameServers::named(&rig.names(), &name("example.org"), listed.clone()).await.unwrap();
+        assert_eq!((found.overlaps(&named), named.overlaps(&found)), (same, same), "{listed:?}");
+    }
 }

@@ -50,7 +50,7 @@ impl Service for Web {
 struct Rig {
     address: SocketAddr,
     /// The listener lives as long as this gate.
-    _gate: Gate,
+    gate: Gate,
     faults: Faults,
     journal: Journal,
     bundle: PathBuf,
@@ -76,7 +76,7 @@ impl Rig {
         )
         .await
         .unwrap();
-        Self { address, _gate: gate, faults, journal, bundle, _directory: directory }
+        Self { address, gate, faults, journal, bundle, _directory: directory }
     }
 
     fn url(&self, path: &str) -> String {
@@ -160,6 +160,19 @@ async fn the_bundle_is_trusted_and_nobody_else() {
     let by_other_name = format!("https://localhost:{}/ten?{MARK}", rig.address.port());
     let words = rig.failure(&rig.client(), &by_other_name).await;
     assert!(words.starts_with("certificate not trusted: ") && words.contains("localhost"), "{words}");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_opened_ahead_carries_the_first_request() {
+    let rig = Rig::start().await;
+    let client = rig.client();
+    for _ in 0..2 {
+        http::open(&client, &rig.url("/ten")).await;
+    }
+    assert_eq!(rig.gate.connections(), 1);
+    assert_eq!(rig.journal.entries(), [], "nothing is sent");
+    assert_eq!(client.get(rig.url("/ten")).send().await.unwrap().status(), 200);
+    assert_eq!(rig.gate.connections(), 1);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use crate::served::{Canned, Served, client};
-use clients::scalelite::{Error, Management, Scalelite, Server, Update};
+use clients::scalelite::{Checksums, Error, Management, Scalelite, Server, Update};
 use plan::membership::State;
 use sandbox::bbb::Network;
 use sandbox::bbb::checksum::Algorithm;
@@ -172,13 +172,49 @@ async fn refusals_inside_http_200_are_refusals() {
     ] {
         let error = result.unwrap_err();
         assert!(matches!(&error, Error::Refused { key, .. } if key == "checksumError"), "{error:?}");
-        assert!(words(&error).contains("wrong load balancer secret"), "{error}");
+        assert!(
+            words(&error).contains("SHA-1 were tried, so this is the wrong load balancer secret"),
+            "{error}"
+        );
         assert!(!error.is_retryable());
     }
     assert_eq!(pool.stand_in.servers()[0].state, ServerState::Enabled);
+}
 
-    let other = pool_with(Config { algorithms: vec![Algorithm::Sha1], ..Config::new(SECRET) }).await;
-    assert!(words(&other.client.servers().await.unwrap_err()).contains("LOADBALANCER_CHECKSUM_ALGORITHM"));
+#[tokio::test]
+async fn the_checksum_that_a_scalelite_takes_is_found() {
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Sha1] {
+        let pool = pool_with(Config { algorithms: vec![algorithm], ..Config::new(SECRET) }).await;
+        let id = pool.client.add(URL, &HOST_SECRET.into(), None, None).await.unwrap();
+        pool.client.enable(&id).await.unwrap();
+        assert_eq!(state(&pool.client).await, State::Enabled, "{algorithm:?}");
+        // What one client has found, another one shares; each call of it is taken at once.
+        let found = Checksums::default();
+        let first = Scalelite::new(client(), &pool.served.url(), SECRET.into()).unwrap().sharing(&found);
+        first.servers().await.unwrap();
+        let second = Scalelite::new(client(), &pool.served.url(), SECRET.into()).unwrap().sharing(&found);
+        assert_eq!(second.servers().await.unwrap().count(), 1, "{algorithm:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_entry_is_read_by_its_id() {
+    let pool = pool().await;
+    let secret = SecretString::from("s");
+    let id = pool.stand_in.add_server(URL, "s", ServerState::Cordoned);
+    let other =
+        pool.stand_in.add_server("https://vc-2.example.org/bigbluebutton/api", "s", ServerState::Enabled);
+    let listed = pool.client.entries(URL, &secret).await.unwrap();
+    assert_eq!((listed.entries.len(), listed.pool), (1, 2));
+    assert_eq!(pool.client.entry(&id, URL, &secret).await.unwrap(), listed.entries.first().cloned());
+    assert_eq!(pool.client.entry(&other, URL, &secret).await.unwrap(), None, "another host's");
+    for odd in ["", "no such id", "a&checksum=b", "%2e%2e/getServers"] {
+        assert_eq!(pool.client.entry(odd, URL, &secret).await.unwrap(), None, "{odd:?}");
+    }
+    pool.client.delete(&id).await.unwrap();
+    assert_eq!(pool.client.entry(&id, URL, &secret).await.unwrap(), None);
+    pool.stand_in.set_redis_down(true);
+    words(&pool.client.entry(&id, URL, &secret).await.unwrap_err());
 }
 
 #[tokio::test]

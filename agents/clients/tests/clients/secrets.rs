@@ -243,7 +243,7 @@ struct Cloud {
 async fn aws(url: &str) -> SdkConfig {
     let names = SystemResolver::asking(Vec::new());
     let imds = Imds::new("http://127.0.0.1:1").unwrap();
-    let settings = sdk_config(&Tls::new(None), &names, &imds, REGION).await.unwrap();
+    let settings = sdk_config(&Tls::new(None), &names, &imds, REGION, None).await.unwrap();
     let key = Credentials::new("AKIAIOSFODNN7EXAMPLE", "a secret key of nobody", None, None, "test");
     let key = SharedCredentialsProvider::new(key);
     settings.into_builder().endpoint_url(url).credentials_provider(key).build()

@@ -5,16 +5,20 @@ use std::future::Future;
 
 use plan::dns::{Change, ChangeBatch};
 use plan::record::{Name, RecordSet};
+use plan::recordings::Sender;
 use tokio::time::timeout;
 
 use crate::dns::Zone;
+use crate::dns::delegation::OtherZone;
+use crate::hooks;
 use crate::identity::Host;
 use crate::report::{self, Exit, Failure};
 use crate::session::{Session, within};
+use crate::work;
 use clients::aws::ec2::GroupName;
-use clients::aws::route53::{Error, RecordSets};
-use clients::bbb::Bbb;
-use clients::dns::authoritative::Authorities;
+use clients::aws::route53::{Description, Error, RecordSets};
+use clients::bbb::{Bbb, Meetings};
+use clients::dns::authoritative::{Authorities, NameServers};
 
 /// The result of one check.
 enum Finding {
@@ -62,12 +66,42 @@ impl Doctor<'_> {
             address.iter().flat_map(|desired| desired.addresses()).map(|set| set.to_string()).collect();
         self.note("metadata", Finding::Good(format!("{} in {}", host.instance, host.availability_zone)));
         self.note("addresses", address.map_or_else(bad, |_| Finding::Good(addresses.join(", "))));
+        self.zone_role(host).await;
         self.zone(host).await;
         self.ec2(host).await;
+        self.group(host).await;
         if self.session.settings.bbb.is_some() {
             self.bbb(host).await;
             self.scalelite(host).await;
         }
+    }
+
+    /// Asks the group for its hooks. A host outside a group needs none.
+    async fn group(&mut self, host: &Host) {
+        let settings = &self.session.settings;
+        let finding = self.within(async {
+            let scaling = match self.session.autoscaling(host).await {
+                Ok(scaling) => scaling,
+                Err(failure) => return bad(failure),
+            };
+            let group = match scaling.membership(&host.instance).await {
+                Ok(Some(membership)) => membership.group,
+                Ok(None) => return Finding::Note("this instance is in no Auto Scaling group".to_owned()),
+                Err(error) => return bad(error),
+            };
+            match scaling.hooks(&group).await {
+                Ok(listed) => {
+                    let hooks = hooks::of(settings, &listed);
+                    let words = hooks::words(settings, &hooks, &group);
+                    let own = hooks.terminating.iter().any(|hook| hook.own);
+                    let launches = settings.service.launch.is_none() || hooks.launching.is_some();
+                    if own && launches { Finding::Good(words) } else { Finding::Note(words) }
+                }
+                Err(error) => bad(error),
+            }
+        });
+        let finding = finding.await;
+        self.note("lifecycle hooks", finding);
     }
 
     fn trust(&mut self) {
@@ -78,13 +112,36 @@ impl Doctor<'_> {
         self.note("tls", finding);
     }
 
+    /// Checks that the role for Route 53 can be assumed, if there is one.
+    async fn zone_role(&mut self, host: &Host) {
+        let Some(wanted) = &self.session.settings.dns.role else { return };
+        let assumed = self.within(async {
+            match self.session.zone_role(host).await {
+                Ok(Some(role)) => role
+                    .prove()
+                    .await
+                    .map_or_else(bad, |()| Finding::Good(format!("{} is assumed for Route 53", wanted.arn))),
+                Ok(None) => bad("no role is configured"),
+                Err(failure) => bad(failure),
+            }
+        });
+        let finding = assumed.await;
+        self.note("zone role", finding);
+    }
+
     async fn zone(&mut self, host: &Host) {
         let zone = match self.session.zone(host).await {
             Ok(zone) => zone,
             Err(failure) => return self.note("route 53", bad(failure)),
         };
         let domain = self.session.settings.dns.domain.clone();
-        let zone_finding = self.within(describe(&zone, &domain)).await;
+        let mut described = None;
+        let zone_finding = self.within(async {
+            let answer = zone.api.describe().await;
+            described = answer.as_ref().ok().cloned();
+            describe(&zone, &domain, answer)
+        });
+        let zone_finding = zone_finding.await;
         self.note("hosted zone", zone_finding);
         let read = self.within(async {
             zone.api
@@ -96,7 +153,17 @@ impl Doctor<'_> {
         self.note("read records", read);
         let write = self.within(may_change(&zone, &host.name)).await;
         self.note("change records", write);
-        let servers = self.within(name_servers(&zone, &host.name)).await;
+        let servers = self.within(async {
+            let other = match (&zone.servers, &described) {
+                (Ok(found), Some(described)) => self.session.other_zone(found, described).await,
+                _ => None,
+            };
+            match other {
+                None => name_servers(&zone.servers, &host.name).await,
+                Some(other) => own_servers(other, &host.name).await,
+            }
+        });
+        let servers = servers.await;
         self.note("name servers", servers);
     }
 
@@ -136,7 +203,12 @@ impl Doctor<'_> {
         let bbb = Bbb::of(client, &installation);
         let finding = self.within(async {
             match bbb.meetings().await {
-                Ok(meetings) => Finding::Good(format!("answers, {} meetings", meetings.len())),
+                Ok(Meetings { listed, rest: None }) => {
+                    Finding::Good(format!("answers, {} meetings", listed.len()))
+                }
+                Ok(Meetings { listed, rest: Some(why) }) => {
+                    Finding::Bad(format!("at least {} meetings: {why}", listed.len()))
+                }
                 Err(error) if error.is_retryable() && !error.is_refusal() => {
                     Finding::Note(format!("not ready: {error}"))
                 }
@@ -145,6 +217,29 @@ impl Doctor<'_> {
         });
         let finding = finding.await;
         self.note("bbb", finding);
+        self.recordings(host).await;
+    }
+
+    /// Checks what a drain has to know of recordings: the spool, BBB's queues in Redis, who sends them away.
+    async fn recordings(&mut self, host: &Host) {
+        let found = work::recordings(self.session, host, true).await;
+        let readable = found.unlisted.clone().or_else(|| found.jobs.why().map(str::to_owned));
+        let finding = match readable {
+            Some(why) => bad(why),
+            None => Finding::Good("the spool and BBB's queues in Redis can be read".to_owned()),
+        };
+        self.note("recordings", finding);
+        let finding = match &found.sender {
+            Sender::There => Finding::Good("a program sends recordings to Scalelite".to_owned()),
+            Sender::Unused => return,
+            Sender::Unknown(why) => bad(why),
+            Sender::Missing => {
+                let words = "no sender: published recordings exist on this host only, and a drain waits for them; \
+                             install Scalelite's sender, or set recordings.sender to \"none\"";
+                if found.lacks_sender() { bad(words) } else { Finding::Note(words.to_owned()) }
+            }
+        };
+        self.note("sender", finding);
     }
 
     async fn scalelite(&mut self, host: &Host) {
@@ -185,8 +280,8 @@ fn bad(error: impl Display) -> Finding {
     Finding::Bad(error.to_string())
 }
 
-async fn describe(zone: &Zone, domain: &Name) -> Finding {
-    match zone.api.describe().await {
+fn describe(zone: &Zone, domain: &Name, answer: Result<Description, Error>) -> Finding {
+    match answer {
         Err(error) => bad(error),
         Ok(found) if !domain.is_within(&found.name) => {
             bad(format!("is {}, and dns.domain {domain} is not below that", found.name))
@@ -214,8 +309,17 @@ async fn may_change(zone: &Zone, name: &Name) -> Finding {
     }
 }
 
-async fn name_servers(zone: &Zone, name: &Name) -> Finding {
-    let servers = match &zone.servers {
+/// Checks the servers of the hosted zone itself, where the resolver leads to another zone.
+async fn own_servers(other: OtherZone, name: &Name) -> Finding {
+    match name_servers(&other.servers, name).await {
+        Finding::Good(words) => Finding::Note(format!("{}, which are asked instead: {words}", other.words)),
+        Finding::Bad(words) => bad(format!("{}; of these, {words}", other.words)),
+        note @ Finding::Note(_) => note,
+    }
+}
+
+async fn name_servers(servers: &Result<NameServers, String>, name: &Name) -> Finding {
+    let servers = match servers {
         Ok(servers) => servers,
         Err(why) => return Finding::Note(format!("not asked, Route 53's API is read instead: {why}")),
     };

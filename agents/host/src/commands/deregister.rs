@@ -7,8 +7,9 @@ use crate::cli::Only;
 use crate::dns::{Zone, left_alone};
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::membership::Pool;
+use crate::membership::{Known, Pool};
 use crate::report::{self, Exit, Failure, Said, say};
+use crate::retry::Queued;
 use crate::session::{Session, scalelite_url, within};
 
 /// The options of `deregister`.
@@ -28,8 +29,8 @@ pub struct Options {
 /// Its caller has the lock, or only looks; `deadline` is for all of it.
 pub async fn deregister(session: &Session, options: Options, deadline: Instant) -> Result<Exit, Failure> {
     let executor = Executor::new(session.interrupt.clone(), options.dry_run);
-    let host = session.host(deadline).await?;
-    let zone = session.zone(&host).await?;
+    let host = session.host_ahead(deadline, options.only).await?;
+    let zone = zone(session, &host, options.wait && Only::names(options.only)).await?;
     let left = match Only::pools(options.only) {
         true => leave(session, &host, &zone, &executor, deadline).await,
         false => Ok(()),
@@ -41,7 +42,7 @@ pub async fn deregister(session: &Session, options: Options, deadline: Instant) 
         report::complain(session.agent.name, failure);
     }
     if Only::names(options.only) {
-        unname(session, &host, &zone, &executor, options.wait, deadline).await?;
+        unname(session, &host, zone, &executor, options.wait, deadline).await?;
     }
     Ok(left.map_or_else(|failure| failure.exit, |()| Exit::Done))
 }
@@ -49,10 +50,21 @@ pub async fn deregister(session: &Session, options: Options, deadline: Instant) 
 /// Waits until no authoritative server answers with the name any more, after the service has removed it.
 pub async fn wait(session: &Session, deadline: Instant) -> Result<(), Failure> {
     let host = session.host(deadline).await?;
-    let zone = session.zone(&host).await?;
+    let zone = zone(session, &host, true).await?;
     zone.wait_until_gone(&host, None, deadline).await?;
     say(format_args!("dns: no name server answers with {} as this host's", host.name));
     Ok(())
+}
+
+/// Returns the zone. `surely` says that its servers' word will be taken for the end, so they must not be another
+/// zone's, which never has the name.
+async fn zone(session: &Session, host: &Host, surely: bool) -> Result<Zone, Failure> {
+    let mut zone = session.zone(host).await?;
+    if surely && let Some(other) = session.doubt(&zone).await {
+        say(format_args!("dns: {}; the zone's own are asked", other.words));
+        zone.servers = other.servers;
+    }
+    Ok(zone)
 }
 
 async fn leave(
@@ -67,7 +79,7 @@ async fn leave(
     }
     // Half of the time is the name's, so that a Scalelite that does not answer cannot keep it.
     let deadline = deadline.min(within(session.settings.timeouts.deregister / 2));
-    if let Some(why) = zone.borne_by_another(host, deadline).await? {
+    if let Some(why) = zone.borne_by_another(host, &mut Queued::alone(deadline)).await? {
         say(left_alone(host, &why));
         return Ok(());
     }
@@ -75,21 +87,30 @@ async fn leave(
     let url = scalelite_url(session.installation(host).await, None, host)?;
     // Leaving compares no secrets.
     let secret = SecretString::default();
-    let pool = Pool { scalelite: &scalelite, url: &url, secret: &secret, executor, deadline };
-    pool.leave().await?.say();
+    let (scalelite, known, patience) = (&scalelite, &Known::default(), deadline.into());
+    let pool = Pool { scalelite, url: &url, secret: &secret, known, executor, patience };
+    pool.leave(|_| {}).await?.say();
+    if !executor.is_dry_run() {
+        session.enabled(false);
+    }
     Ok(())
 }
 
 async fn unname(
     session: &Session,
     host: &Host,
-    zone: &Zone,
+    zone: Zone,
     executor: &Executor,
     wait: bool,
     deadline: Instant,
 ) -> Result<(), Failure> {
     let ec2 = session.ec2(host).await?;
-    let (said, change) = zone.deregister(host, &ec2, executor, deadline).await?;
+    let (said, change) = zone.deregister(host, &ec2, executor, &mut Queued::alone(deadline)).await?;
+    let zone = match wait && zone.servers.is_err() {
+        // The resolver may have come up meanwhile.
+        true => self::zone(session, host, true).await?,
+        false => zone,
+    };
     match &said {
         Said::Done(words) if wait => {
             say(words);

@@ -1,19 +1,25 @@
 //! `register`: the host gets its name, then joins Scalelite.
 
 use plan::dns::{Desired, Source};
-use tokio::time::Instant;
+use plan::membership::{Entry, State};
+use plan::time::duration;
+use tokio::time::{Duration, Instant};
 use tracing::debug;
 
 use crate::cli::Only;
 use crate::dns::{Zone, refused};
 use crate::execute::Executor;
 use crate::identity::Host;
-use crate::membership::{Applied, Pool};
+use crate::membership::{Applied, Known, Note, Pool};
 use crate::report::{self, Exit, Failure, Said, say};
 use crate::retry::{Pace, Queued};
 use crate::session::{Session, now, within};
 use clients::aws::route53::ChangeId;
 use clients::bbb::{Bbb, Installation};
+use clients::scalelite::Scalelite;
+
+/// The time after which servers that do not show a change are no longer taken for slow.
+const OVERDUE: Duration = Duration::from_secs(60);
 
 /// The options of `register`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,36 +38,94 @@ pub struct Options {
 /// Its caller has the lock, or only looks; `deadline` is for all of it.
 pub async fn register(session: &Session, options: Options, deadline: Instant) -> Result<Exit, Failure> {
     let executor = Executor::new(session.interrupt.clone(), options.dry_run);
-    let host = session.host(deadline).await?;
     let names = Only::names(options.only);
-    let mut live = Ok(());
-    if names {
-        let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
-        let zone = session.zone(&host).await?;
-        let mut queued = Queued::once(deadline);
-        let (said, change) = zone.register(&desired, Source::Dns, &executor, &mut queued).await?;
-        said.say();
-        if options.wait && !matches!(said, Said::Shown) {
-            // The other half of the time is for joining.
-            let patience = deadline.min(within(session.settings.timeouts.register / 2));
-            live = lives(&zone, &desired, change.as_ref(), patience).await;
+    let host = match names && options.wait {
+        true => with_address(session, options.only, deadline).await?,
+        false => session.host_ahead(deadline, options.only).await?,
+    };
+    let named = async {
+        match names {
+            true => name(session, &host, options.wait, &executor, deadline).await,
+            false => may_join(session, &host, deadline).await.map(|()| None),
         }
-    } else if session.settings.scalelite.is_some()
-        && let Some(why) = session.zone(&host).await?.borne_by_another(&host, deadline).await?
-    {
-        // Without its name a host joins only under one that is no other host's: that one's entry would get its secret.
-        return Err(refused(&host.name, &why));
-    }
-    let joined = match Only::pools(options.only) && session.settings.bbb.is_some() {
-        true => join(session, &host, &executor, deadline).await,
+    };
+    let joins = Only::pools(options.only) && session.settings.bbb.is_some();
+    // What joining needs is read meanwhile, unless the wait for the servers would make it out of date.
+    let early = async {
+        Ok(match joins && !options.wait && session.settings.scalelite.is_some() {
+            true => Some(prepare(session, &host, deadline).await),
+            false => None,
+        })
+    };
+    let (late, early) = tokio::try_join!(named, early)?;
+    let joined = match joins {
+        true => join(session, &host, early, &executor, deadline).await,
         false => Ok(Exit::Done),
     };
-    match (joined, live) {
-        (joined, Ok(())) => joined.map_err(|failure| if names { but_named(failure) } else { failure }),
-        (Ok(_), Err(late)) => Err(late),
-        (Err(failure), Err(late)) => {
+    match (joined, late) {
+        (joined, None) => joined.map_err(|failure| if names { but_named(failure) } else { failure }),
+        (Ok(_), Some(late)) => Err(late),
+        (Err(failure), Some(late)) => {
             report::complain(session.agent.name, &late);
             Err(but_named(failure))
+        }
+    }
+}
+
+/// Makes the name as desired. Returns why it is not live in time, where that is waited for.
+async fn name(
+    session: &Session,
+    host: &Host,
+    wait: bool,
+    executor: &Executor,
+    deadline: Instant,
+) -> Result<Option<Failure>, Failure> {
+    let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
+    let zone = session.zone(host).await?;
+    let mut queued = Queued::alone(deadline);
+    let (said, change) = zone.register(&desired, Source::Dns, executor, &mut queued, |_| {}).await?;
+    said.say();
+    if !wait || matches!(said, Said::Shown) {
+        return Ok(None);
+    }
+    // The other half of the time is for joining.
+    let patience = deadline.min(within(session.settings.timeouts.register / 2));
+    Ok(lives(session, zone, &desired, change.as_ref(), patience).await.err())
+}
+
+/// Fails where the name is another host's. Without its name a host joins only under one that is no other host's: that
+/// one's entry would get its secret.
+async fn may_join(session: &Session, host: &Host, deadline: Instant) -> Result<(), Failure> {
+    if session.settings.scalelite.is_none() {
+        return Ok(());
+    }
+    let borne = session.zone(host).await?.borne_by_another(host, &mut Queued::alone(deadline)).await?;
+    borne.map_or(Ok(()), |why| Err(refused(&host.name, &why)))
+}
+
+/// The needs of joining: BBB, and Scalelite, whose secret is not asked for as long as BBB does not answer.
+struct Prepared {
+    bbb: Result<(Installation, Bbb), Failure>,
+    scalelite: Result<Option<Scalelite>, Failure>,
+}
+
+async fn prepare(session: &Session, host: &Host, deadline: Instant) -> Prepared {
+    let bbb = wait_for_bbb(session, host, deadline).await;
+    let scalelite = match bbb.is_ok() {
+        true => session.scalelite(host, deadline).await,
+        false => Ok(None),
+    };
+    Prepared { bbb, scalelite }
+}
+
+/// Waits until the host has the address that it should have: an Elastic IP may be associated late.
+async fn with_address(session: &Session, only: Option<Only>, deadline: Instant) -> Result<Host, Failure> {
+    let mut pace = Pace::local(deadline);
+    loop {
+        let host = session.host_ahead(deadline, only).await?;
+        match host.lack() {
+            Some(lack) => pace.again("the addresses", &lack).await?,
+            None => return Ok(host),
         }
     }
 }
@@ -78,17 +142,33 @@ fn but_named(failure: Failure) -> Failure {
 pub async fn wait(session: &Session, deadline: Instant) -> Result<(), Failure> {
     let host = session.host(deadline).await?;
     let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
-    lives(&session.zone(&host).await?, &desired, None, deadline).await
+    lives(session, session.zone(&host).await?, &desired, None, deadline).await
 }
 
+/// Waits until the name is live. Servers that were not found before are looked for once more: the resolver may have
+/// come up meanwhile. Servers that do not show the name for long are compared with the hosted zone's own, and these are
+/// asked if they are others.
 async fn lives(
-    zone: &Zone,
+    session: &Session,
+    mut zone: Zone,
     desired: &Desired,
     change: Option<&ChangeId>,
     deadline: Instant,
 ) -> Result<(), Failure> {
     let name = &desired.name;
-    match zone.wait_until_live(desired, change, deadline).await {
+    if zone.servers.is_err() {
+        zone.servers = session.name_servers().await;
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut live = zone.wait_until_live(desired, change, deadline.min(within(OVERDUE.min(left / 2)))).await;
+    if live.as_ref().is_err_and(|late| late.exit == Exit::Partly) {
+        if let Some(other) = session.doubt(&zone).await {
+            say(format_args!("dns: {}; the zone's own are asked", other.words));
+            zone.servers = other.servers;
+        }
+        live = zone.wait_until_live(desired, change, deadline).await;
+    }
+    match live {
         Ok(Source::Dns) => say(format_args!("dns: {name} is live on every authoritative server")),
         Ok(Source::Api) => {
             say(format_args!("dns: {name} is in Route 53; no authoritative server could be asked"));
@@ -101,6 +181,7 @@ async fn lives(
 async fn join(
     session: &Session,
     host: &Host,
+    early: Option<Prepared>,
     executor: &Executor,
     deadline: Instant,
 ) -> Result<Exit, Failure> {
@@ -108,7 +189,11 @@ async fn join(
         say("scalelite: none is configured (scalelite.url), so no load balancer is joined");
         return Ok(Exit::Done);
     };
-    let (installation, bbb) = match wait_for_bbb(session, host, deadline).await {
+    let prepared = match early {
+        Some(prepared) => prepared,
+        None => prepare(session, host, deadline).await,
+    };
+    let (installation, bbb) = match prepared.bbb {
         Err(failure) if matches!(failure.exit, Exit::TryAgain | Exit::WaitingForBbb) => {
             let why = failure.headline();
             say(format_args!("scalelite: waiting for BBB: {why}; run register again when BBB answers"));
@@ -116,25 +201,44 @@ async fn join(
         }
         ready => ready?,
     };
-    let Some(scalelite) = session.scalelite(host, deadline).await? else { return Ok(Exit::Done) };
+    let Some(scalelite) = prepared.scalelite? else { return Ok(Exit::Done) };
     let url = installation.scalelite_url();
-    let pool = Pool { scalelite: &scalelite, url: &url, secret: &installation.secret, executor, deadline };
-    let applied = pool.join(&settings.entry, &bbb).await?;
-    report_entry(&url, &applied, executor.is_dry_run());
+    let pool = Pool {
+        scalelite: &scalelite,
+        url: &url,
+        secret: &installation.secret,
+        known: &Known::default(),
+        executor,
+        patience: deadline.into(),
+    };
+    let note = session.note(&host.instance);
+    let wanted = Note::completes(note.as_ref(), settings.entry.clone());
+    let applied = pool.join(State::Enabled, &wanted, &bbb).await?;
+    if !executor.is_dry_run() {
+        session.keep_note(None);
+    }
+    if applied.enabled {
+        session.enabled(true);
+    }
+    report_entry(&url, &applied, settings.poll_interval, executor.is_dry_run());
     Ok(Exit::Done)
 }
 
-fn report_entry(url: &str, applied: &Applied, dry_run: bool) {
-    match applied.done.as_slice() {
-        [] => say(format_args!("scalelite: {url} takes meetings already, nothing to do")),
+fn report_entry(url: &str, applied: &Applied, poll: Duration, dry_run: bool) {
+    if applied.done.is_empty() {
+        say(format_args!("scalelite: {url} is enabled already, nothing to do"));
+    } else if dry_run {
         // The executor has said what it would do.
-        _ if dry_run => return,
-        actions => say(format_args!("scalelite: {url} takes meetings now: {}", actions.join(", "))),
+        return;
+    } else {
+        say(format_args!("scalelite: {url} is enabled: {}", applied.done.join(", ")));
     }
-    if applied.entries.iter().all(|entry| entry.load.is_none() || !entry.online) {
-        say(
-            "scalelite: the first meeting is placed here once a poll of Scalelite's (every 60 s by default) has reached this host",
-        );
+    match applied.entries.iter().any(Entry::is_polled) {
+        true => say("scalelite: meetings are placed on this host"),
+        false => say(format_args!(
+            "scalelite: the first meeting is placed here once a poll of Scalelite's (every {}) has reached this host",
+            duration(poll)
+        )),
     }
     if let [_, superfluous @ ..] = applied.entries.as_slice()
         && !superfluous.is_empty()

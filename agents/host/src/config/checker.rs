@@ -19,6 +19,17 @@ pub(super) struct Checker<'a> {
     pub(super) problems: Vec<String>,
 }
 
+/// The value of a number that may also be a word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Number {
+    /// It is not set.
+    Open,
+    /// This number.
+    Is(f64),
+    /// The word: the agent finds the number.
+    Found,
+}
+
 impl<'a> Checker<'a> {
     pub(super) fn new(agent: &'a Agent, raw: &'a Raw) -> Self {
         Self { agent, raw, problems: Vec::new() }
@@ -146,13 +157,16 @@ impl<'a> Checker<'a> {
         self.integer(path).map(Duration::from_secs)
     }
 
-    /// Reads a number without a default: `Some(None)` when it is not set, `None` when it is wrong.
-    pub(super) fn float(&mut self, path: &str) -> Option<Option<f64>> {
+    /// Reads a number, or the word in its place.
+    pub(super) fn float(&mut self, path: &str) -> Option<Number> {
         let Kind::Float { above, .. } = self.row(path)?.kind else { return self.fault(path) };
         match self.raw.get(path) {
-            Some((Value::Float(number), _)) if number.is_finite() && *number > above => Some(Some(*number)),
+            Some((Value::Float(number), _)) if number.is_finite() && *number > above => {
+                Some(Number::Is(*number))
+            }
+            Some((Value::Text(_), _)) => Some(Number::Found),
             Some(_) => self.refuse(path, format!("must be above {above}")),
-            None => Some(None),
+            None => Some(Number::Open),
         }
     }
 

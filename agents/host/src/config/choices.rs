@@ -19,8 +19,10 @@ pub fn words<C: Choice>() -> Vec<Word> {
 /// The IPv4 address that is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ipv4Choice {
-    /// The public one.
+    /// The public one: without it the host is not registered.
     Public,
+    /// The public one, if there is one.
+    PublicIfAny,
     /// The one inside the VPC.
     Private,
     /// None.
@@ -29,7 +31,13 @@ pub enum Ipv4Choice {
 
 impl Choice for Ipv4Choice {
     const WORDS: &'static [(&'static str, Self, &'static str)] = &[
-        ("public", Self::Public, "the public address"),
+        (
+            "public",
+            Self::Public,
+            "the public address, which the host must have: without one it is not registered, and one that loses it gives up \
+             its name and takes no new meetings",
+        ),
+        ("public-if-any", Self::PublicIfAny, "the public address, if there is one; else IPv6 has to do"),
         ("private", Self::Private, "the address inside the VPC"),
         ("off", Self::Off, "none"),
     ];
@@ -67,6 +75,22 @@ impl Choice for HookResult {
     const WORDS: &'static [(&'static str, Self, &'static str)] = &[
         ("continue", Self::Continue, "the group terminates the instance"),
         ("abandon", Self::Abandon, "the group keeps the instance, where it is configured to"),
+    ];
+}
+
+/// The termination hooks that the agent completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookChoice {
+    /// The named one, or the only one.
+    Own,
+    /// All.
+    All,
+}
+
+impl Choice for HookChoice {
+    const WORDS: &'static [(&'static str, Self, &'static str)] = &[
+        ("own", Self::Own, "the one that drain.hook names, or the only one; others complete the rest"),
+        ("all", Self::All, "all of them, because nobody else does"),
     ];
 }
 

@@ -248,6 +248,9 @@ fn from_toml(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<Value> {
         (Kind::Float { .. }, DeValue::Integer(number)) if number.radix() == 10 => {
             number.as_str().parse().ok().map(Value::Float)
         }
+        (Kind::Float { word, .. }, DeValue::String(text)) if *text == word => {
+            Some(Value::Text(word.to_owned()))
+        }
         (Kind::Float { .. }, DeValue::Float(number)) => number.as_str().parse().ok().map(Value::Float),
         (Kind::Bool { .. }, DeValue::Boolean(value)) => Some(Value::Bool(*value)),
         (Kind::List { .. }, DeValue::Array(items)) => {
@@ -262,6 +265,7 @@ fn from_text(kind: Kind, text: &str) -> Option<Value> {
     match kind {
         Kind::Text { .. } | Kind::Choice { .. } => Some(Value::Text(text.to_owned())),
         Kind::Integer { .. } => text.parse().ok().map(Value::Integer),
+        Kind::Float { word, .. } if text == word => Some(Value::Text(text.to_owned())),
         Kind::Float { .. } => text.parse().ok().map(Value::Float),
         Kind::Bool { .. } => text.parse().ok().map(Value::Bool),
         Kind::List { .. } => {

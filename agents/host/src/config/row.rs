@@ -43,10 +43,12 @@ pub enum Kind {
         /// The allowed numbers.
         range: Range,
     },
-    /// A number, with or without a decimal point. It has no default.
+    /// A number, with or without a decimal point, or a word. It has no default.
     Float {
         /// The bound that every allowed number exceeds.
         above: f64,
+        /// The word that stands for a number that the agent finds.
+        word: &'static str,
         /// An example as TOML.
         example: &'static str,
     },
@@ -107,7 +109,7 @@ impl Kind {
         match self {
             Self::Text { .. } | Self::Choice { .. } => "a text in quotes",
             Self::Integer { .. } => "a whole number",
-            Self::Float { .. } => "a number",
+            Self::Float { .. } => "a number or its word in quotes",
             Self::Bool { .. } => "true or false",
             Self::List { .. } => "a list of texts",
         }
@@ -151,7 +153,7 @@ impl Kind {
                 format!(", in {} ({} to {})", range.unit, range.least, range.most)
             }
             Self::Text { length: Some(range), .. } => format!(" ({range})"),
-            Self::Float { above, .. } => format!(" (above {above})"),
+            Self::Float { above, word, .. } => format!(" (above {above}, or \"{word}\")"),
             _ => String::new(),
         }
     }

@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plan::instance::Role;
-use plan::lifecycle::{HookResult, OnStop};
+use plan::lifecycle::{HookResult, Launching, OnStop};
 use plan::membership::{self, normalise_url};
+use plan::ownership::is_account;
 use plan::record::{HostTemplate, Name};
+use plan::work::Rules;
 
 mod metrics;
+mod recordings;
 
 pub use self::metrics::{Certificate, Metrics};
-pub use super::choices::{Dimension, Ipv4Choice};
+pub use self::recordings::{Recordings, SenderChoice};
+pub use super::choices::{Dimension, HookChoice, Ipv4Choice};
 
 use super::ConfigError;
-use super::checker::Checker;
+use super::checker::{Checker, Number};
 use super::choices::{OnNotice, ReadFrom};
 use super::load::{Flags, Raw, load};
 use crate::agent::Agent;
@@ -42,6 +46,8 @@ pub struct Settings {
     pub metrics: Option<Metrics>,
     /// Region for AWS calls, if not the instance's own.
     pub region: Option<String>,
+    /// The profile in the user's AWS files that the credentials come from; `None` for the instance's role.
+    pub profile: Option<String>,
     /// Further certificate authorities (PEM).
     pub ca_bundle: Option<PathBuf>,
     /// The limits of waiting.
@@ -73,6 +79,17 @@ pub struct Dns {
     pub servers: Vec<SocketAddr>,
     /// The zone's own name, where it is not to be found through SOA records.
     pub apex: Option<Name>,
+    /// The role in which Route 53 is called; `None` for the host's own.
+    pub role: Option<ZoneRole>,
+}
+
+/// A role of the account that has the zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneRole {
+    /// Its ARN.
+    pub arn: String,
+    /// The external id that its trust policy wants.
+    pub external_id: Option<String>,
 }
 
 /// The source of a host's name.
@@ -95,10 +112,8 @@ pub struct Bbb {
     pub address: IpAddr,
     /// The socket of the reader of those files, if it may be asked.
     pub reader: Option<PathBuf>,
-    /// Its spool of recordings.
-    pub recordings: PathBuf,
-    /// The Redis with its queues of recording jobs, if it is to be asked.
-    pub redis: Option<SocketAddr>,
+    /// Its recordings.
+    pub recordings: Recordings,
 }
 
 /// The Scalelite to join, and the host's entry there.
@@ -119,6 +134,8 @@ pub struct Scalelite {
 pub struct Service {
     /// The directory of its lock and its socket.
     pub directory: PathBuf,
+    /// The directory that survives a reboot; `None` on a TURN host, which keeps nothing.
+    pub state: Option<PathBuf>,
     /// The work that an operator's stop undoes.
     pub on_stop: OnStop,
     /// The time between two questions to the metadata service about the plans of the group and EC2 for the host.
@@ -131,6 +148,19 @@ pub struct Service {
     pub work: Duration,
     /// The idle time after which the host's scale-in protection ends; `None` when it never gets any.
     pub protection: Option<Duration>,
+    /// The launch hook that it completes, if one is named.
+    pub launch: Option<Launch>,
+    /// The time after which a silent BBB is reported to the group; `None` if it never is.
+    pub unhealthy_after: Option<Duration>,
+}
+
+/// The launch hook that the service completes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Its name.
+    pub hook: String,
+    /// When and how it ends a launch that takes too long.
+    pub rules: Launching,
 }
 
 /// The rules for draining the host.
@@ -138,16 +168,22 @@ pub struct Service {
 pub struct Drain {
     /// The longest wait for meetings and recordings.
     pub deadline: Duration,
-    /// Whether it waits for recordings.
-    pub recordings: bool,
+    /// What it waits for.
+    pub rules: Rules,
+    /// The time for which it waits for recordings after the deadline.
+    pub after_deadline: Duration,
     /// The time without meetings and pending recordings after which the host counts as empty.
     pub quiet: Duration,
     /// The result of the lifecycle action at the deadline.
     pub at_deadline: HookResult,
     /// The group's termination hook that this agent completes, where the group has several.
     pub hook: Option<String>,
+    /// The termination hooks that it completes.
+    pub hooks: HookChoice,
     /// Whether a rebalance recommendation cordons.
     pub rebalance: bool,
+    /// For how long it does.
+    pub rebalance_for: Duration,
     /// Whether a scheduled maintenance cordons.
     pub maintenance: bool,
     /// The times before their end at which running meetings get the message, the longest first.
@@ -211,6 +247,7 @@ impl Checker<'_> {
         let bbb = if self.agent.role == Role::Bbb { self.bbb().map(Some) } else { Some(None) };
         let scalelite = if self.agent.role == Role::Bbb { self.scalelite() } else { Some(None) };
         let region = self.optional("aws.region", region);
+        let profile = self.optional("aws.profile", plain);
         let ca_bundle = self.optional("tls.ca_bundle", absolute);
         let service = self.service();
         let drain = self.drain();
@@ -230,6 +267,7 @@ impl Checker<'_> {
             sweep: sweep?,
             metrics: metrics?,
             region: region?,
+            profile: profile?,
             ca_bundle: ca_bundle?,
             timeouts: timeouts?,
             log_level: log_level?,
@@ -247,6 +285,7 @@ impl Checker<'_> {
         let spread = self.seconds("dns.spread");
         let servers = self.list("dns.servers", server);
         let apex = self.apex(domain.as_ref());
+        let role = self.zone_role();
         if ipv4 == Some(Ipv4Choice::Off) && ipv6 == Some(false) {
             self.complain(
                 "dns.ipv4",
@@ -264,7 +303,20 @@ impl Checker<'_> {
             spread: spread?,
             servers: servers?,
             apex: apex?,
+            role: role?,
         })
+    }
+
+    fn zone_role(&mut self) -> Option<Option<ZoneRole>> {
+        let arn = self.optional("dns.role_arn", role_arn);
+        let external_id = self.optional("dns.role_external_id", external_id);
+        match (arn?, external_id?) {
+            (None, Some(_)) => {
+                self.complain("dns.role_external_id", "is set without dns.role_arn, whose external id it is");
+                None
+            }
+            (arn, external_id) => Some(arn.map(|arn| ZoneRole { arn, external_id })),
+        }
     }
 
     /// Checks that the spread leaves half of the time for the calls themselves and for joining.
@@ -324,18 +376,13 @@ impl Checker<'_> {
             "" => Ok(None),
             path => absolute(path).map(Some),
         });
-        let recordings = self.text("recordings.directory", absolute);
-        let redis = self.text("recordings.redis", |text| match text {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| "must be an IP address with a port"),
-        });
+        let recordings = self.recordings();
         Some(Bbb {
             properties: properties?,
             defaults: defaults?,
             address: address?,
             reader: reader?,
             recordings: recordings?,
-            redis: redis?,
         })
     }
 
@@ -346,12 +393,15 @@ impl Checker<'_> {
         });
         let secret = self.optional("scalelite.secret", SecretReference::parse);
         let multiplier = self.float("scalelite.load_multiplier");
-        let tag = self.optional("scalelite.tag", |text| {
-            let plain = !text.chars().any(char::is_control);
-            if plain { Ok(text.to_owned()) } else { Err("must have no control characters") }
-        });
+        let reference = self.integer("scalelite.reference_cpus");
+        let tag = self.optional("scalelite.tag", plain);
         let poll_interval = self.seconds("scalelite.poll_interval");
-        let (url, secret, multiplier, tag) = (url?, secret?, multiplier?, tag?);
+        let (url, secret, tag) = (url?, secret?, tag?);
+        let multiplier = match (multiplier?, reference?) {
+            (Number::Open, _) => None,
+            (Number::Is(multiplier), _) => Some(multiplier),
+            (Number::Found, reference) => Some(membership::multiplier(cpus(), reference)),
+        };
         match (url, secret) {
             (Some(url), Some(secret)) => {
                 let entry = membership::Desired { multiplier, tag };
@@ -371,6 +421,10 @@ impl Checker<'_> {
 
     fn service(&mut self) -> Option<Service> {
         let directory = self.text("service.directory", absolute);
+        let state = match self.agent.role {
+            Role::Bbb => self.text("service.state", absolute).map(Some),
+            Role::Turn => Some(None),
+        };
         let on_stop = self.choice("service.on_stop");
         let metadata = self.seconds("checks.metadata");
         let name = self.seconds("checks.name");
@@ -378,14 +432,25 @@ impl Checker<'_> {
         let work = self.seconds("checks.work");
         let protected = self.bool("protection.enabled");
         let idle = self.seconds("protection.idle");
+        let launch = self.optional("service.launch_hook", hook_name);
+        let limit = self.seconds("service.launch_limit");
+        let at_limit = self.choice("service.launch_at_limit");
+        let unhealthy_after = match self.agent.role {
+            Role::Bbb => self.seconds("service.unhealthy_after"),
+            Role::Turn => Some(Duration::ZERO),
+        };
+        let (limit, at_limit) = (limit?, at_limit?);
         Some(Service {
             directory: directory?,
+            state: state?,
             on_stop: on_stop?,
             metadata: metadata?,
             name: name?,
             scalelite: scalelite?,
             work: work?,
             protection: (protected? && self.agent.role == Role::Bbb).then_some(idle?),
+            launch: launch?.map(|hook| Launch { hook, rules: Launching { limit, at_limit } }),
+            unhealthy_after: unhealthy_after.map(|after| Some(after).filter(|after| !after.is_zero()))?,
         })
     }
 
@@ -393,26 +458,29 @@ impl Checker<'_> {
         let deadline = self.seconds("drain.deadline");
         let quiet = self.seconds("drain.quiet");
         let at_deadline = self.choice("drain.at_deadline");
-        let hook = self.optional("drain.hook", |text| match text {
-            "" => Err("must be the name of a lifecycle hook"),
-            name => Ok(name.to_owned()),
-        });
+        let hook = self.optional("drain.hook", hook_name);
+        let hooks = self.choice("drain.hooks");
         let rebalance = self.choice::<OnNotice>("drain.rebalance");
+        let rebalance_for = self.seconds("drain.rebalance_for");
         let maintenance = self.choice::<OnNotice>("drain.maintenance");
         let announce = self.numbers("drain.announce");
         let message = self.text("drain.message", |text| Ok::<_, Infallible>(text.to_owned()));
-        let recordings = self.bool("recordings.wait");
+        let rules = self.rules();
+        let after_deadline = self.seconds("recordings.after_deadline");
         let mut announce: Vec<Duration> =
             announce?.into_iter().map(|minutes| Duration::from_secs(60 * minutes)).collect();
         announce.sort_by_key(|before| std::cmp::Reverse(*before));
         announce.dedup();
         Some(Drain {
             deadline: deadline?,
-            recordings: recordings?,
+            rules: rules?,
+            after_deadline: after_deadline?,
             quiet: quiet?,
             at_deadline: at_deadline?,
             hook: hook?,
+            hooks: hooks?,
             rebalance: rebalance? == OnNotice::Cordon,
+            rebalance_for: rebalance_for?,
             maintenance: maintenance? == OnNotice::Cordon,
             announce,
             message: message?,
@@ -463,6 +531,33 @@ fn region(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// Checks an ARN such as `arn:aws:iam::123456789012:role/path/NAME`, by IAM's rules for paths and names.
+fn role_arn(text: &str) -> Result<String, &'static str> {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let right = matches!(parts.as_slice(), ["arn", partition, "iam", "", account, role]
+        if partition.starts_with("aws") && is_account(account)
+            && role.strip_prefix("role/").is_some_and(|name| !name.is_empty() && !name.ends_with('/')));
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@/:-".contains(&byte);
+    if right && text.bytes().all(usual) {
+        return Ok(text.to_owned());
+    }
+    Err("must be the ARN of a role, for example arn:aws:iam::123456789012:role/bbb-dns")
+}
+
+/// Checks an external id, by STS's rule (AssumeRole).
+fn external_id(text: &str) -> Result<String, &'static str> {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte);
+    if (2..=1224).contains(&text.len()) && text.bytes().all(usual) {
+        return Ok(text.to_owned());
+    }
+    Err("must be 2 to 1224 letters, digits and characters of _+=,.@:/-")
+}
+
+fn plain(text: &str) -> Result<String, &'static str> {
+    let plain = !text.chars().any(char::is_control);
+    if plain { Ok(text.to_owned()) } else { Err("must have no control characters") }
+}
+
 fn absolute(text: &str) -> Result<PathBuf, &'static str> {
     let path = Path::new(text);
     if path.is_absolute() { Ok(path.to_owned()) } else { Err("must be an absolute path") }
@@ -475,6 +570,15 @@ fn server(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("{text:?} is not an IP address with or without a port"))
 }
 
+/// Returns the number of CPUs of this host.
+fn cpus() -> u64 {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64)
+}
+
 #[cfg(test)]
 #[path = "settings_tests.rs"]
 mod tests;
+
+fn hook_name(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("must be the name of a lifecycle hook") } else { Ok(text.to_owned()) }
+}

@@ -92,7 +92,10 @@ fn problems_name_file_line_and_key() {
         ("ttl = 0", "config.toml:4: dns.ttl: 0 is out of range (1 to 86400 seconds)"),
         ("ttl = 86401", "config.toml:4: dns.ttl: 86401 is out of range (1 to 86400 seconds)"),
         ("ipv6 = 1", "config.toml:4: dns.ipv6: must be true or false"),
-        ("ipv4 = \"both\"", "config.toml:4: dns.ipv4: must be \"public\", \"private\" or \"off\""),
+        (
+            "ipv4 = \"both\"",
+            "config.toml:4: dns.ipv4: must be \"public\", \"public-if-any\", \"private\" or \"off\"",
+        ),
         ("read = \"dns\"", "config.toml:4: dns.read: must be \"auto\" or \"api\""),
         (
             "servers = [\"ns1\"]",
@@ -105,6 +108,18 @@ fn problems_name_file_line_and_key() {
             "config.toml:4: dns.spread: 151 s is more than half of timeouts.register (300 s): a host could still wait for its turn when its time is over",
         ),
         ("apex = \"example.com\"", "config.toml:4: dns.apex: is not dns.domain (example.org) or above it"),
+        (
+            "role_arn = \"bbb-dns\"",
+            "config.toml:4: dns.role_arn: must be the ARN of a role, for example arn:aws:iam::123456789012:role/bbb-dns",
+        ),
+        (
+            "role_external_id = \"bbb\"",
+            "config.toml:4: dns.role_external_id: is set without dns.role_arn, whose external id it is",
+        ),
+        (
+            "role_external_id = \"b b\"",
+            "config.toml:4: dns.role_external_id: must be 2 to 1224 letters, digits and characters of _+=,.@:/-",
+        ),
         ("name = \"a.example.com\"", "config.toml:4: dns.name: is not below dns.domain"),
         (
             "[log]\nlevel = \"loud\"",
@@ -125,7 +140,7 @@ fn problems_name_file_line_and_key() {
         ("[scalelite]\nload_multiplier = nan", "config.toml:5: scalelite.load_multiplier: must be above 0"),
         (
             "[scalelite]\nload_multiplier = \"1\"",
-            "config.toml:5: scalelite.load_multiplier: must be a number",
+            "config.toml:5: scalelite.load_multiplier: must be a number or its word in quotes",
         ),
     ];
     for (line, expected) in rows {
@@ -401,5 +416,25 @@ fn metrics_as_configured_and_by_default() {
     ] {
         let problem = problem(&format!("[metrics]\n{line}"));
         assert!(problem.contains(expected), "{line}: {problem}");
+    }
+}
+
+#[test]
+fn roles_are_told_by_their_arns() {
+    let rows = [
+        ("arn:aws:iam::123456789012:role/bbb-dns", true),
+        ("arn:aws-cn:iam::123456789012:role/dns/BBB_dns+=,.@-1", true),
+        ("arn:aws-eusc:iam::123456789012:role/r", true),
+        ("arn:aws:iam::123456789012:role/", false),
+        ("arn:aws:iam::123456789012:role/dns/", false),
+        ("arn:aws:iam::12345678901:role/r", false),
+        ("arn:aws:iam::123456789012:user/r", false),
+        ("arn:aws:iam:eu-central-1:123456789012:role/r", false),
+        ("arn:aws:sts::123456789012:assumed-role/r/s", false),
+        ("arn:aws:iam::123456789012:role/a b", false),
+        ("", false),
+    ];
+    for (arn, right) in rows {
+        assert_eq!(super::role_arn(arn).is_ok(), right, "{arn}");
     }
 }

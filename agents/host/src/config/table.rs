@@ -5,7 +5,7 @@
 use plan::instance::Role;
 use plan::lifecycle::{HookResult, OnStop};
 
-use super::choices::{Choice, Dimension, Ipv4Choice, OnNotice, ReadFrom, words};
+use super::choices::{Choice, Dimension, HookChoice, Ipv4Choice, OnNotice, ReadFrom, words};
 use super::row::{Fallback, Kind, Range, Setting};
 use crate::log::Level;
 
@@ -63,6 +63,17 @@ const SETTINGS: &[Setting] = &[
         example("example.org"),
         "The zone's own name, where the SOA record of dns.domain does not lead to it. Default: found by that record.",
     ),
+    both(
+        "dns.role_arn",
+        example("arn:aws:iam::210987654321:role/bbb-dns"),
+        "Role that the agent assumes for Route 53, and for nothing else, where the zone is in another account. Default: none, \
+         Route 53 is called with the host's own credentials.",
+    ),
+    both(
+        "dns.role_external_id",
+        example("bbb-fleet"),
+        "External id that the trust policy of dns.role_arn wants. Default: none.",
+    ),
     bbb(
         "scalelite.url",
         example("https://scalelite.example.org"),
@@ -76,8 +87,15 @@ const SETTINGS: &[Setting] = &[
     ),
     bbb(
         "scalelite.load_multiplier",
-        Kind::Float { above: 0.0, example: "1.0" },
-        "Factor by which Scalelite multiplies this host's load. Default: an existing entry keeps its own, a new one gets 1.0.",
+        Kind::Float { above: 0.0, word: "auto", example: "1.0" },
+        "Factor by which Scalelite multiplies this host's load. \"auto\" fills hosts of different sizes evenly: it is \
+         scalelite.reference_cpus divided by this host's number of CPUs. Default: an existing entry keeps its own, a new one \
+         gets 1.0.",
+    ),
+    bbb(
+        "scalelite.reference_cpus",
+        integer(8, Range { least: 1, most: 1024, unit: "CPUs" }),
+        "The size of a host whose multiplier is 1 with scalelite.load_multiplier = \"auto\".",
     ),
     bbb(
         "scalelite.tag",
@@ -117,12 +135,42 @@ const SETTINGS: &[Setting] = &[
     bbb(
         "recordings.redis",
         text("127.0.0.1:6379"),
-        "The Redis with BBB's queues of recording jobs, as an address with a port. \"\": never ask it.",
+        "The Redis with BBB's queues of recording jobs, as an address with a port. \"\": never ask it. While it does not \
+         answer, the host counts as busy.",
+    ),
+    bbb(
+        "recordings.redis_password",
+        example("file:/etc/bbb-agent/redis"),
+        "Where the password of that Redis is, in the forms of scalelite.secret. Default: it wants none.",
+    ),
+    bbb(
+        "recordings.sender",
+        text("auto"),
+        "Who sends published recordings to Scalelite: \"auto\" (any *scalelite*.rb that BBB runs after publishing), \"none\" \
+         (nobody, published recordings may be lost with the host) or the absolute path of a program.",
     ),
     bbb(
         "recordings.wait",
         bool(true),
-        "Whether draining waits for recordings, too, and not only for meetings.",
+        "Whether draining and the scale-in protection wait for recordings, too, and not only for meetings.",
+    ),
+    bbb(
+        "recordings.stuck",
+        integer(7200, seconds(1, 604_800)),
+        "How long no file of a recording may change, with no job in BBB's queues, before it counts as stuck. A stuck \
+         recording is reported and not waited for.",
+    ),
+    bbb(
+        "recordings.after_deadline",
+        integer(3600, seconds(0, 172_800)),
+        "How long recordings are still waited for after the deadline of a group's drain has ended their meetings, if the \
+         group's hook allows that.",
+    ),
+    bbb(
+        "service.state",
+        text("/var/lib/bbb-agent"),
+        "Directory that survives a reboot. It holds a note on the Scalelite entry that a reboot takes out: its tag, its \
+         multiplier, and whether an operator had cordoned it.",
     ),
     both(
         "service.directory",
@@ -133,6 +181,28 @@ const SETTINGS: &[Setting] = &[
         "service.on_stop",
         choice::<OnStop>("leave"),
         "What the service does when an operator stops it. On a TURN host \"cordon\" changes nothing.",
+    ),
+    both(
+        "service.launch_hook",
+        example("launch"),
+        "Name of the group's launch hook that this agent completes as soon as the host serves: instance refreshes and \
+         scale-outs wait for that.",
+    ),
+    both(
+        "service.launch_limit",
+        integer(3600, seconds(60, 172_800)),
+        "How long after the boot a launch may take. Then the agent completes the hook as service.launch_at_limit says.",
+    ),
+    both(
+        "service.launch_at_limit",
+        choice::<HookResult>("abandon"),
+        "How the agent completes the launch hook of a host that does not serve in time.",
+    ),
+    bbb(
+        "service.unhealthy_after",
+        integer(0, seconds(0, 86_400)),
+        "How long BBB may be silent on a host that had no meeting before, until the agent reports the instance as \
+         unhealthy and its group replaces it. 0: never.",
     ),
     both(
         "checks.metadata",
@@ -165,6 +235,11 @@ const SETTINGS: &[Setting] = &[
         "How long the host must have had no meetings and no pending recordings before it counts as empty.",
     ),
     bbb(
+        "drain.empty_meeting",
+        integer(1800, seconds(0, 86_400)),
+        "How long nobody may have been in a meeting before it is reported and no longer waited for.",
+    ),
+    bbb(
         "drain.at_deadline",
         choice::<HookResult>("continue"),
         "How the agent completes the lifecycle action at the deadline.",
@@ -174,10 +249,20 @@ const SETTINGS: &[Setting] = &[
         example("drain"),
         "Name of the group's termination hook that this agent completes. Default: the only one that the group has.",
     ),
+    both(
+        "drain.hooks",
+        choice::<HookChoice>("own"),
+        "Termination hooks that this agent completes. Each hook of the group gets heartbeats while the host drains.",
+    ),
     bbb(
         "drain.rebalance",
         choice::<OnNotice>("cordon"),
-        "What the service does after a rebalance recommendation of EC2.",
+        "What the service does after a rebalance recommendation of EC2. The last enabled server of the pool stays as it is.",
+    ),
+    bbb(
+        "drain.rebalance_for",
+        integer(7200, seconds(60, 604_800)),
+        "How long a rebalance recommendation cordons the host. EC2 never takes one back, and often nothing follows.",
     ),
     bbb(
         "drain.maintenance",
@@ -262,6 +347,12 @@ const SETTINGS: &[Setting] = &[
          \"\": never ask it (necessary with coturn's no-stun).",
     ),
     both("aws.region", example("eu-central-1"), "Region for AWS calls. Default: the instance's own."),
+    both(
+        "aws.profile",
+        example("bbb"),
+        "Profile in the user's AWS files (~/.aws, or AWS_CONFIG_FILE) whose credentials are used. Default: none. Files and \
+         AWS_PROFILE then do not count: the credentials are those of the instance's role or, where it has none, the environment's.",
+    ),
     both(
         "tls.ca_bundle",
         example("/etc/ssl/private-ca.pem"),

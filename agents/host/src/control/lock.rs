@@ -11,7 +11,7 @@ use tracing::{debug, info};
 
 use super::lock_file;
 use crate::report::{Exit, Failure};
-use crate::retry::Pace;
+use crate::retry::{Pace, Patience};
 
 /// An exclusive flock(2) on the file `lock` in the service's directory. The kernel releases it however its holder
 /// ends, so a crash leaves nothing to clean up.
@@ -41,12 +41,8 @@ impl Lock {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(refused(&path, &error)),
         };
-        match file.try_lock() {
-            Ok(()) if is_at(&file, &path) => Ok(taken(Some(file))),
-            // The file was removed or replaced after it was opened, so this lock would exclude no other process.
-            Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(refused(&path, &error)),
-        }
+        let locked = lock(file, &path).map_err(|error| refused(&path, &error))?;
+        Ok(locked.and_then(|file| taken(Some(file))))
     }
 
     /// Takes the lock, waiting for its holder until `deadline`. For the service: a command should rather ask the
@@ -76,7 +72,7 @@ impl Lock {
 
 /// Returns the intervals at which a waiting process tries the lock: it is a local file whose release is not announced.
 pub(crate) fn pace(deadline: Instant) -> Pace {
-    Pace::new(deadline, Duration::from_millis(100), Duration::from_millis(500))
+    Pace::new(Patience::quietly(deadline), Duration::from_millis(100), Duration::from_millis(500))
 }
 
 /// Returns the failure of waiting for the lock in vain.
@@ -125,6 +121,17 @@ fn open(directory: &Path, path: &Path) -> io::Result<File> {
             OpenOptions::new().read(true).write(true).open(path)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Locks a file that was opened at the path; returns `None` where that excludes no other process, or another process
+/// holds the lock.
+fn lock(file: File, path: &Path) -> io::Result<Option<File>> {
+    match file.try_lock() {
+        // The file may have been removed or replaced after it was opened.
+        Ok(()) => Ok(is_at(&file, path).then_some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -180,12 +187,18 @@ mod tests {
     fn a_lock_on_a_file_that_is_not_there_any_more_is_none() {
         let root = tempfile::tempdir().unwrap();
         let path = lock_file(root.path());
-        let file = open(root.path(), &path).unwrap();
-        assert!(is_at(&file, &path));
+        let opened = || open(root.path(), &path).unwrap();
+        assert!(lock(opened(), &path).unwrap().is_some());
+        let (removed, replaced) = (opened(), opened());
         fs::remove_file(&path).unwrap();
-        assert!(!is_at(&file, &path), "removed");
-        let other = open(root.path(), &path).unwrap();
-        assert!(!is_at(&file, &path) && is_at(&other, &path), "replaced");
+        assert!(lock(removed, &path).unwrap().is_none(), "removed");
+        let held = lock(opened(), &path).unwrap();
+        assert!(held.is_some(), "made again");
+        // Two holders at once: each would take itself for the only writer.
+        assert!(lock(replaced, &path).unwrap().is_none(), "replaced");
+        assert!(!free(root.path()));
+        drop(held);
+        assert!(free(root.path()));
     }
 
     #[test]

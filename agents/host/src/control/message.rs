@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
+use super::work::WorkFacts;
 use crate::cli::Only;
 use clients::untrusted::clean;
 
@@ -101,19 +102,40 @@ pub struct Details {
     /// When the drain ends at the latest, in seconds since 1970; absent while the host does not drain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,
+    /// The termination hooks of the host's group; absent until the group has told them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Vec<HookFacts>>,
     /// The work on the host; absent until it was counted.
     #[serde(flatten)]
     pub work: Option<Counts>,
+    /// The same work with its details; absent until it was counted.
+    #[serde(rename = "work", skip_serializing_if = "Option::is_none")]
+    pub facts: Option<WorkFacts>,
     /// The delivery of metrics; null where none are sent.
     pub metrics: Option<Delivery>,
+}
+
+/// A termination hook of the host's group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HookFacts {
+    /// The hook's name.
+    pub name: String,
+    /// How long it holds the host without a heartbeat, in seconds.
+    pub heartbeat_timeout: u64,
+    /// How long it holds the host at most, in seconds.
+    pub ceiling: u64,
+    /// Whether this agent completes it.
+    pub own: bool,
 }
 
 /// The work on the host, as the service last counted it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Running meetings, without breakout rooms; absent until the service has counted, null where it could not.
+    /// Running meetings, without the breakout rooms of a listed meeting; absent until the service has counted, null
+    /// where it could not.
     pub meetings: Option<usize>,
-    /// Recordings that draining waits for; absent until the service has counted, null where it could not.
+    /// Recordings and recording jobs that draining waits for; absent until the service has counted, null where it could
+    /// not.
     pub recordings: Option<usize>,
 }
 
@@ -215,11 +237,21 @@ mod tests {
         assert_eq!(fields(Details::default()), json!({"metrics": null}));
         let details = Details {
             deadline: Some(9),
+            hooks: Some(vec![HookFacts {
+                name: "drain".to_owned(),
+                heartbeat_timeout: 900,
+                ceiling: 90_000,
+                own: true,
+            }]),
             work: Some(Counts { meetings: None, recordings: Some(2) }),
+            facts: None,
             metrics: Some(Delivery { accepted: None, error: Some("denied".to_owned()) }),
         };
         let metrics = json!({"accepted": null, "error": "denied"});
-        let all = json!({"deadline": 9, "meetings": null, "recordings": 2, "metrics": metrics});
+        let hooks = json!([{"name": "drain", "heartbeat_timeout": 900, "ceiling": 90_000, "own": true}]);
+        let all = json!({
+            "deadline": 9, "hooks": hooks, "meetings": null, "recordings": 2, "metrics": metrics
+        });
         assert_eq!(fields(details), all);
     }
 

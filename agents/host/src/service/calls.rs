@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use plan::lifecycle::{Call, Event, Hook, Order, Work};
-use plan::metrics::{self, Recordings};
+use plan::lifecycle::{Call, Event, HookResult, Hooks, Order};
+use plan::recordings::Recordings;
+use plan::work::{Meetings, Work};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::shared::{Figures, Shared};
+use super::shared::Shared;
+use super::troubles::Failing;
 use crate::execute::{Executor, Outcome};
+use crate::hooks;
+use crate::identity::Host;
 use crate::report::Failure;
-use clients::aws::autoscaling::{self, AutoScaling, Membership};
-use clients::bbb::{Bbb, Installation, Meeting, NotReady};
+use crate::work;
+use clients::aws::autoscaling::{AutoScaling, Membership};
+use clients::bbb::{Installation, NotReady};
 
 /// The longest time for one call.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,16 +31,16 @@ pub(super) async fn make(shared: &Shared, call: Call) -> Vec<Event> {
         Call::Count => count(shared).await,
         Call::Group => {
             let answer = bounded(membership(shared)).await;
-            if let Some(why) = shared.news("group", answer.as_ref().err()) {
-                warn!(action = "group", reason = why, "the group cannot be asked about this instance: {why}");
-            }
+            note(shared, "asking the Auto Scaling group", "group", &answer, |why| {
+                format!("the group cannot be asked about this instance: {why}")
+            });
             vec![Event::Grouped(answer.map(|found| found.map(|membership| membership.protected)))]
         }
         Call::Hook => {
-            let answer = bounded(hook(shared)).await;
-            if let Some(why) = shared.news("hook", answer.as_ref().err()) {
-                warn!(action = "hook", reason = why, "the group's termination hook cannot be found: {why}");
-            }
+            let answer = bounded(hooks(shared)).await;
+            note(shared, "listing the lifecycle hooks", "hook", &answer, |why| {
+                format!("the group's lifecycle hooks cannot be listed: {why}")
+            });
             vec![Event::Hooked(answer)]
         }
         call => {
@@ -45,12 +50,25 @@ pub(super) async fn make(shared: &Shared, call: Call) -> Vec<Event> {
                 _ => bounded(change(shared, call)).await,
             };
             let action = action(call);
-            if let Some(why) = shared.news(action, answer.as_ref().err()) {
-                warn!(action, reason = why, "{action}: {why}; it is tried again");
+            if answer.is_ok() {
+                shared.announced.done(action);
             }
+            note(shared, action, action, &answer, |why| format!("{action}: {why}; it is tried again"));
             vec![Event::Called(call, answer)]
         }
     }
+}
+
+/// Has the log told whether a call has gone well.
+fn note<T>(
+    shared: &Shared,
+    part: &'static str,
+    action: &str,
+    answer: &Result<T, String>,
+    line: impl FnOnce(&str) -> String,
+) {
+    let result = answer.as_ref().map(drop).map_err(|why| Failing::new(why, line(why)));
+    shared.troubles.take(part, action, None, result);
 }
 
 pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
@@ -67,6 +85,9 @@ fn action(call: Call) -> &'static str {
         Call::Complete(_) => "complete",
         Call::Protect(_) => "protect",
         Call::Announce(_) => "announce",
+        Call::LaunchHeartbeat => "launch-heartbeat",
+        Call::Launched(_) => "launched",
+        Call::Unhealthy => "unhealthy",
     }
 }
 
@@ -77,27 +98,9 @@ fn headline(failure: &Failure) -> String {
 // ---- counting
 
 async fn count(shared: &Shared) -> Vec<Event> {
-    let Tally { meetings, recordings, installation } = tally(shared).await;
+    let (work, installation) = tally(shared).await;
     let changed = installation.is_some_and(|installation| shared.is_changed(&installation));
-    let (ids, trouble) = match meetings {
-        Ok(meetings) => {
-            let main = meetings.into_iter().filter(|meeting| !meeting.breakout);
-            (Some(main.map(|meeting| meeting.id).collect()), None)
-        }
-        Err(why) => (None, Some(why)),
-    };
-    let (recordings, remark) = match recordings {
-        Ok((Recordings { pending, failed }, remark)) => {
-            let failed =
-                (failed > 0).then(|| format!("{failed} recordings have failed and are not waited for"));
-            let remarks: Vec<String> = [failed, remark].into_iter().flatten().collect();
-            (Some(pending), (!remarks.is_empty()).then(|| remarks.join("; ")))
-        }
-        Err(why) => (None, Some(why)),
-    };
-    let remarks: Vec<String> = [trouble, remark].into_iter().flatten().collect();
-    let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
-    let counted = Event::Counted(Work { meetings: ids, recordings, remark });
+    let counted = Event::Counted(work);
     if !changed {
         return vec![counted];
     }
@@ -105,66 +108,25 @@ async fn count(shared: &Shared) -> Vec<Event> {
     vec![counted, Event::Ordered(Order::Check)]
 }
 
-/// The meetings and recordings on the host, as they were counted.
-pub(super) struct Tally {
-    /// The meetings on this host: none before BBB is installed.
-    meetings: Result<Vec<Meeting>, String>,
-    /// The number of recordings that still have to leave, and a remark for people.
-    recordings: Result<(Recordings, Option<String>), String>,
-    /// BBB's settings, where they could be read.
-    installation: Option<Installation>,
-}
-
-/// Counts what goes on on the host, and leaves the figures for the metrics.
-pub(super) async fn tally(shared: &Shared) -> Tally {
-    let ((meetings, installation), recordings) = tokio::join!(meetings(shared), recordings(shared));
-    let figures = |meetings: &Vec<Meeting>| meetings.iter().map(figures).collect();
-    shared.counted(Figures {
-        meetings: meetings.as_ref().ok().map(figures),
-        recordings: recordings.as_ref().ok().map(|(recordings, _)| *recordings),
-    });
-    Tally { meetings, recordings, installation }
-}
-
-fn figures(meeting: &Meeting) -> metrics::Meeting {
-    let Meeting { participants, voices, videos, breakout, .. } = *meeting;
-    metrics::Meeting { participants, voices, videos, breakout }
-}
-
-async fn meetings(shared: &Shared) -> (Result<Vec<Meeting>, String>, Option<Installation>) {
-    let (bbb, installation) = match bbb(shared).await {
-        Ok(Some(found)) => found,
-        Ok(None) => return (Ok(Vec::new()), None),
-        Err(why) => return (Err(why), None),
+/// Counts the work on the host, and leaves it for the metrics; also returns BBB's settings, where they could be read.
+pub(super) async fn tally(shared: &Shared) -> (Work, Option<Installation>) {
+    let host = match shared.host() {
+        Ok(host) => host,
+        Err(failure) => return (unknown(headline(&failure)), None),
     };
-    let meetings = bounded(async { bbb.meetings().await.map_err(|error| error.to_string()) }).await;
-    (meetings, Some(installation))
+    let local = shared.installation(host).await;
+    let work = work::count(&shared.session, host, local.as_ref(), shared.has_joined()).await;
+    shared.counted(work.clone());
+    let installation = match local {
+        Some(Ok(installation)) => Some(installation),
+        Some(Err(NotReady::OtherHost { installation, .. })) => Some(*installation),
+        Some(Err(_)) | None => None,
+    };
+    (work, installation)
 }
 
-/// The BBB on this host; `None` before it is installed.
-async fn bbb(shared: &Shared) -> Result<Option<(Bbb, Installation)>, String> {
-    let host = shared.host().map_err(|failure| headline(&failure))?;
-    let installation = match shared.installation(host).await {
-        None => return Ok(None),
-        Some(Ok(installation)) => installation,
-        // Perhaps the host was called otherwise before: its meetings run on.
-        Some(Err(NotReady::OtherHost { installation, .. })) => *installation,
-        // Before BBB is installed nothing runs here; once the host takes meetings, nobody can say.
-        Some(Err(error)) if error.may_come() && !shared.has_joined() => return Ok(None),
-        Some(Err(error)) => return Err(error.to_string()),
-    };
-    let client =
-        shared.session.local_client(&installation.server_url).map_err(|failure| headline(&failure))?;
-    Ok(Some((Bbb::of(client, &installation), installation)))
-}
-
-async fn recordings(shared: &Shared) -> Result<(Recordings, Option<String>), String> {
-    let Some(spool) = shared.session.spool() else {
-        return Ok((Recordings { pending: 0, failed: 0 }, None));
-    };
-    let found = spool.look().await.map_err(|error| error.to_string())?;
-    let pending = found.pending.len().max(usize::try_from(found.jobs).unwrap_or(usize::MAX));
-    Ok((Recordings { pending, failed: found.failed.len() }, found.remark))
+fn unknown(why: String) -> Work {
+    Work { meetings: Meetings::unknown(why.clone()), recordings: Recordings::unknown(why) }
 }
 
 // ---- the group
@@ -176,6 +138,11 @@ async fn group(shared: &Shared) -> Result<AutoScaling, String> {
 
 /// This instance in its group; `None` outside one.
 pub(super) async fn membership(shared: &Shared) -> Result<Option<Membership>, String> {
+    let _one_at_a_time = shared.asking.lock().await;
+    ask_membership(shared).await
+}
+
+async fn ask_membership(shared: &Shared) -> Result<Option<Membership>, String> {
     let host = shared.host().map_err(|failure| headline(&failure))?;
     let membership =
         group(shared).await?.membership(&host.instance).await.map_err(|error| error.to_string())?;
@@ -183,101 +150,133 @@ pub(super) async fn membership(shared: &Shared) -> Result<Option<Membership>, St
     Ok(membership)
 }
 
-/// The name of this instance's group.
-async fn group_name(shared: &Shared) -> Result<String, String> {
+/// The name of this instance's group, as it was told last; `None` outside one.
+async fn known_group(shared: &Shared) -> Result<Option<String>, String> {
+    let _one_at_a_time = shared.asking.lock().await;
     let known = shared.group.borrow().clone();
-    if let Some(name) = known {
-        return Ok(name);
+    match known {
+        Some(name) => Ok(Some(name)),
+        None => Ok(ask_membership(shared).await?.map(|membership| membership.group)),
     }
-    let membership = membership(shared).await?;
-    membership.map(|membership| membership.group).ok_or_else(|| "this instance is in no group".to_owned())
 }
 
-/// The termination hook that is this agent's; `None` where the group has none, or several of which none is configured.
-async fn hook(shared: &Shared) -> Result<Option<Hook>, String> {
-    let Some(membership) = membership(shared).await? else { return Ok(None) };
-    let hooks = group(shared).await?.termination_hooks(&membership.group).await;
-    let hooks = hooks.map_err(|error| error.to_string())?;
-    let configured = shared.session.settings.drain.hook.as_deref();
-    let found: Option<&autoscaling::Hook> = match (configured, hooks.as_slice()) {
-        (Some(name), hooks) => hooks.iter().find(|hook| hook.name == name),
-        (None, [only]) => Some(only),
-        (None, _) => None,
+async fn group_name(shared: &Shared) -> Result<String, String> {
+    known_group(shared).await?.ok_or_else(|| "this instance is in no group".to_owned())
+}
+
+/// The group's hooks: who completes them follows from the settings.
+async fn hooks(shared: &Shared) -> Result<Hooks, String> {
+    let Some(name) = known_group(shared).await? else {
+        shared.hooks.take();
+        return Ok(Hooks::default());
     };
-    match found {
-        Some(hook) => info!(
-            action = "hook",
-            "the lifecycle hook {} of {} holds this instance", hook.name, membership.group
-        ),
-        None => {
-            let names: Vec<&str> = hooks.iter().map(|hook| hook.name.as_str()).collect();
-            warn!(
-                action = "hook",
-                "the group {} has the termination hooks [{}], of which drain.hook names none: the instance may end before it is drained",
-                membership.group,
-                names.join(", ")
-            );
+    let settings = &shared.session.settings;
+    let listed = group(shared).await?.hooks(&name).await.map_err(|error| {
+        // The instance may be in another group by now.
+        shared.group.take();
+        error.to_string()
+    })?;
+    let hooks = hooks::of(settings, &listed);
+    let words = hooks::words(settings, &hooks, &name);
+    if shared.troubles.is_new("hooks", &words) {
+        match hooks.terminating.iter().any(|hook| hook.own) {
+            true => info!(action = "hook", "{words}"),
+            false => warn!(action = "hook", "{words}"),
         }
     }
-    shared.hook.replace(found.map(|hook| hook.name.clone()));
-    Ok(found.map(|hook| Hook { heartbeat_timeout: hook.heartbeat_timeout, ceiling: hook.ceiling }))
+    shared.hooks.replace(hooks.terminating.clone());
+    Ok(hooks)
 }
 
 // ---- what changes something
 
 async fn change(shared: &Shared, call: Call) -> Result<(), String> {
-    let executor = Executor::new(shared.session.interrupt.clone(), false);
+    let executor =
+        Executor::again_and_again(shared.session.interrupt.clone(), &shared.announced, action(call));
     if let Call::Announce(minutes) = call {
         return announce(shared, &executor, minutes).await;
     }
     let host = shared.host().map_err(|failure| headline(&failure))?;
     let scaling = group(shared).await?;
     let group = group_name(shared).await?;
-    let hook = shared.hook.borrow().clone();
-    let hook = match call {
-        Call::Protect(_) => String::new(),
-        _ => hook.ok_or("no lifecycle hook is known")?,
+    let mut failed = None;
+    for (what, step) in steps(shared, host, call) {
+        let sent = executor.run(action(call), &what, async {
+            match &step {
+                Step::Protect(on) => scaling.protect(&group, &host.instance, *on).await,
+                Step::Report => scaling.report_unhealthy(&host.instance).await,
+                Step::Complete(hook, verdict) => {
+                    scaling.complete(&group, hook, &host.instance, *verdict).await
+                }
+                Step::Heartbeat(hook) => scaling.heartbeat(&group, hook, &host.instance).await,
+            }
+        });
+        match sent.await.map_err(|failure| headline(&failure))? {
+            // The lifecycle action ended by itself, or someone else has completed it.
+            Outcome::Ran(Err(error)) if error.is_gone() => info!(action = action(call), "{error}"),
+            // Each hook is told, whatever another one has answered.
+            Outcome::Ran(Err(error)) => failed = Some(error.to_string()),
+            Outcome::Ran(Ok(())) | Outcome::Shown => {}
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// One request to the group.
+enum Step {
+    Protect(bool),
+    Report,
+    Heartbeat(String),
+    Complete(String, HookResult),
+}
+
+/// Returns the requests that a call needs, each with its words.
+fn steps(shared: &Shared, host: &Host, call: Call) -> Vec<(String, Step)> {
+    let (hooks, instance) = (shared.hooks.borrow(), &host.instance);
+    let launch = shared.session.settings.service.launch.as_ref().map(|launch| launch.hook.clone());
+    let beat = |hook: String| (format!("Auto Scaling: heartbeat for {hook}"), Step::Heartbeat(hook));
+    let end = |hook: String, verdict| {
+        (
+            format!("Auto Scaling: complete the lifecycle action of {hook}: {verdict:?}"),
+            Step::Complete(hook, verdict),
+        )
     };
-    let what = match call {
-        Call::Protect(true) => format!("Auto Scaling: protect {} from scale-in", host.instance),
-        Call::Protect(false) => format!("Auto Scaling: end the scale-in protection of {}", host.instance),
+    match call {
+        Call::Protect(true) => {
+            vec![(format!("Auto Scaling: protect {instance} from scale-in"), Step::Protect(true))]
+        }
+        Call::Protect(false) => {
+            vec![(format!("Auto Scaling: end the scale-in protection of {instance}"), Step::Protect(false))]
+        }
+        Call::Unhealthy => vec![(
+            format!("Auto Scaling: report {instance} as unhealthy: BBB has not answered for long"),
+            Step::Report,
+        )],
+        Call::Heartbeat => hooks.iter().map(|hook| beat(hook.name.clone())).collect(),
         Call::Complete(verdict) => {
-            format!("Auto Scaling: complete the lifecycle action of {hook}: {verdict:?}")
+            hooks.iter().filter(|hook| hook.own).map(|hook| end(hook.name.clone(), verdict)).collect()
         }
-        _ => format!("Auto Scaling: heartbeat for {hook}"),
-    };
-    let sent = executor.run(action(call), &what, async {
-        match call {
-            Call::Protect(on) => scaling.protect(&group, &host.instance, on).await,
-            Call::Complete(verdict) => scaling.complete(&group, &hook, &host.instance, verdict).await,
-            _ => scaling.heartbeat(&group, &hook, &host.instance).await,
-        }
-    });
-    match sent.await.map_err(|failure| headline(&failure))? {
-        // The lifecycle action ended by itself, or someone else has completed it.
-        Outcome::Ran(Err(error)) if error.is_gone() => {
-            info!(action = action(call), "{error}");
-            Ok(())
-        }
-        Outcome::Ran(Err(error)) => Err(error.to_string()),
-        Outcome::Ran(Ok(())) | Outcome::Shown => Ok(()),
+        Call::LaunchHeartbeat => launch.map(beat).into_iter().collect(),
+        Call::Launched(verdict) => launch.map(|hook| end(hook, verdict)).into_iter().collect(),
+        Call::Count | Call::Group | Call::Hook | Call::Announce(_) => Vec::new(),
     }
 }
 
 /// Tells every running meeting that it ends. Where BBB cannot do that, the meetings end unannounced.
 async fn announce(shared: &Shared, executor: &Executor, minutes: u64) -> Result<(), String> {
-    let Some((bbb, _)) = bbb(shared).await? else { return Ok(()) };
+    let host = shared.host().map_err(|failure| headline(&failure))?;
+    let Some(local) = shared.installation(host).await else { return Ok(()) };
+    let bbb = work::bbb(&shared.session, &local)?;
     let message = shared.session.settings.drain.message.replace("{minutes}", &minutes.to_string());
     let meetings = bbb.meetings().await.map_err(|error| error.to_string())?;
-    let mut failed = None;
-    for meeting in meetings {
+    let mut failed = meetings.rest;
+    for id in meetings.listed.into_iter().filter_map(|meeting| meeting.id) {
         let what = format!("BBB: tell a meeting that it ends in {minutes} minutes");
-        let sent =
-            executor.run("announce", &what, bbb.send_chat_message(&meeting.id, &message, SPEAKER)).await;
+        let sent = executor.run("announce", &what, bbb.send_chat_message(&id, &message, SPEAKER)).await;
         match sent.map_err(|failure| headline(&failure))? {
             Outcome::Ran(Err(error)) if error.is_unsupported() => {
                 let why = error.to_string();
-                if let Some(why) = shared.news("chat", Some(&why)) {
+                if shared.troubles.is_new("chat", &why) {
                     info!(action = "announce", "meetings are not told that they end: {why}");
                 }
                 return Ok(());

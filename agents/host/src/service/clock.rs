@@ -1,8 +1,9 @@
 //! The clock that the state machine counts by: time since the host's boot.
 
 use plan::lifecycle::Moment;
-use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
+
+use crate::session::since_boot;
 
 /// When the service began. The state machine counts from the host's boot, so that what it has kept of a time means the
 /// same after a restart.
@@ -14,10 +15,7 @@ pub(super) struct Started {
 
 impl Started {
     pub(super) fn now() -> Self {
-        let boot = clock_gettime(ClockId::Monotonic);
-        let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();
-        let nanoseconds = u32::try_from(boot.tv_nsec).unwrap_or_default();
-        Self { at: Instant::now(), moment: Duration::new(seconds, nanoseconds) }
+        Self { at: Instant::now(), moment: since_boot() }
     }
 
     /// The present.

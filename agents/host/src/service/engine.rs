@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use plan::lifecycle::{Action, Call, Event, Job, Machine, Memory, Moment, State, Trouble, Window};
+use plan::lifecycle::{
+    Action, Call, Event, Found, Job, Kept, Machine, Moment, Order, Refusal, State, Trouble, TroubleKind,
+};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
@@ -38,9 +40,9 @@ pub enum Effect {
     /// The host is ready: systemd may start what waits for it.
     Ready,
     /// The memory to keep for the next start of the service.
-    Remember(Memory, Option<Window>),
-    /// The last order is refused, for this reason.
-    Refuse(String),
+    Remember(Kept),
+    /// The last order is refused.
+    Refuse(Refusal),
     /// The event is not allowed in the present state. That is a fault of ours, and no reason to let go of a host.
     Illegal(String),
 }
@@ -142,6 +144,10 @@ impl<W: World + 'static> Engine<W> {
     pub fn feed(&mut self, event: Event) -> Vec<Effect> {
         let (before, job) = (self.machine.state().name(), self.machine.job());
         let stopping = matches!(event, Event::Stop(_));
+        if event == Event::Ordered(Order::Check) {
+            self.world.known().forget();
+            self.world.registration().forget();
+        }
         let actions = match self.machine.step(event, self.now(), fastrand::f64()) {
             Ok(actions) => actions,
             Err(illegal) => return vec![Effect::Illegal(illegal.to_string())],
@@ -165,7 +171,7 @@ impl<W: World + 'static> Engine<W> {
             }
             Action::End(result) => self.end = Some(result),
             Action::Ready => return Some(Effect::Ready),
-            Action::Remember(memory, window) => return Some(Effect::Remember(memory, window)),
+            Action::Remember(kept) => return Some(Effect::Remember(kept)),
             Action::Refuse(why) => return Some(Effect::Refuse(why)),
         }
         None
@@ -180,14 +186,16 @@ impl<W: World + 'static> Engine<W> {
             State::Leaving(leaving) => jobs::LEAVE.min(left(leaving.until)),
             _ => jobs::ATTEMPT,
         };
-        let steady =
-            matches!(self.machine.state(), State::Serving(_) | State::Cordoned(_) | State::Draining(_));
         let world = Rc::clone(&self.world);
         self.work.push(Box::pin(async move {
             let begun = Instant::now();
-            let jobs::Report { found, lasting, lines } =
-                jobs::run(world, job, steady, interrupt, patience).await;
-            let trouble = found.as_ref().err().cloned();
+            let jobs::Report { found, lasting, lines } = jobs::run(world, job, interrupt, patience).await;
+            let trouble = match &found {
+                Ok(Found::Addressless(words)) => {
+                    Some(Trouble { words: words.clone(), kind: TroubleKind::Waiting })
+                }
+                found => found.as_ref().err().cloned(),
+            };
             let finished = Finished { job, took: begun.elapsed(), patience, trouble, lasting, lines };
             Happened { finished: Some(finished), events: vec![Event::Finished(job, found)] }
         }));

@@ -1,29 +1,30 @@
 //! Carries out the state machine's jobs: each is observe, plan, execute, report, once. The loops are the same over the
 //! real services and over those of a simulation: see [`World`].
 
-use std::future::Future;
+mod name;
+
+use std::future::{Future, ready};
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::backoff::Retryable;
-use plan::dns::{self, Desired};
 use plan::instance::Role;
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::registration::Registration;
-use crate::dns::{Propagation, Zone, left_alone};
-use crate::execute::Executor;
+use crate::dns::Zone;
+use crate::execute::{Announced, Executor};
 use crate::identity::Host;
 use crate::interrupt::Interrupt;
-use crate::membership::{Applied, Meetings, Pool};
+use crate::membership::{Applied, Known, Meetings, Note, Pool};
 use crate::report::{Exit, Failure};
-use crate::retry::Queued;
+use crate::retry::{Pace, Patience};
 use crate::session::within;
 use clients::aws::ec2::Instances;
-use clients::aws::route53::{ChangeId, RecordSets};
+use clients::aws::route53::RecordSets;
 use clients::bbb::Installation;
 use clients::dns::authoritative::Authorities;
 use clients::scalelite::Management;
@@ -40,8 +41,27 @@ const HANGS: Duration = Duration::from_millis(500);
 /// The same for all other attempts, which nobody waits for: whatever can give up by itself has done so by then.
 const HANGS_LONG: Duration = Duration::from_secs(30);
 
+/// The shortest time between two tries of one half of leaving.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// The longest time for the metadata service to identify a host that is known already.
 const METADATA: Duration = Duration::from_secs(2);
+
+/// The upkeep of the name, in the words of the log.
+pub const NAME: &str = "looking after the name";
+/// The upkeep of the entry.
+pub const ENTRY: &str = "looking after the Scalelite entry";
+/// What undoes them.
+pub const LEAVING: &str = "leaving";
+
+/// Returns the part of the work that a job belongs to.
+pub fn part(job: Job) -> &'static str {
+    match job {
+        Job::Name => NAME,
+        Job::Join(_) | Job::Keep | Job::Look | Job::Cordon | Job::CordonUnlessLast | Job::Recordon => ENTRY,
+        Job::Withdraw(_) | Job::Leave => LEAVING,
+    }
+}
 
 /// The wishes of the settings for this host.
 #[derive(Clone, Debug)]
@@ -50,8 +70,6 @@ pub struct Wanted {
     pub role: Role,
     /// The time to live of its record sets, in seconds.
     pub ttl: u32,
-    /// Whether records are read through the API alone.
-    pub reads_api: bool,
     /// The desired entry in Scalelite, if the host has one.
     pub entry: Option<membership::Desired>,
 }
@@ -78,11 +96,22 @@ pub trait World {
     /// Who this host is now, by the metadata service.
     fn host(&self, deadline: Instant) -> impl Future<Output = Result<Host, Failure>>;
 
+    /// Begins to open the connections that leaving will use, and does not wait for them.
+    fn connect(&self) -> impl Future<Output = ()> {
+        ready(())
+    }
+
     /// Who it was when that was asked first.
     fn known_host(&self) -> Result<Host, Failure>;
 
     /// The zone that the host's name is in.
     fn zone(&self, host: &Host) -> impl Future<Output = Result<Zone<Self::Api, Self::Servers>, Failure>>;
+
+    /// Compares the servers that are asked with the hosted zone's own: they do not show what Route 53 has. Returns
+    /// what differs, if they are another zone's; then the own ones are asked from now on.
+    fn compare_servers(&self, _host: &Host) -> impl Future<Output = Option<String>> {
+        ready(None)
+    }
 
     /// Scalelite, if one is configured.
     fn scalelite(
@@ -106,8 +135,23 @@ pub trait World {
     /// EC2 in the host's region.
     fn ec2(&self, host: &Host) -> impl Future<Output = Result<Self::Ec2, Failure>>;
 
+    /// The actions of former attempts.
+    fn announced(&self) -> &Announced;
+
     /// The time, in seconds since 1970.
     fn now(&self) -> u64;
+
+    /// Returns the memory of the host's entries.
+    fn known(&self) -> &Known;
+
+    /// Returns the note on the entry that a reboot has taken out, if there is one.
+    fn note(&self, host: &Host) -> Option<Note>;
+
+    /// Keeps the note over a reboot; `None` removes it.
+    fn keep_note(&self, note: Option<&Note>);
+
+    /// The entry was enabled, or is gone.
+    fn enabled(&self, enabled: bool);
 
     /// The entry under the host's name is left alone, for this reason. That is told once.
     fn leaves_alone(&self, words: &str);
@@ -125,21 +169,16 @@ pub struct Report {
 }
 
 /// Carries out one job, within `patience`; the interrupt cancels it.
-///
-/// `steady` says that the name was live before: then a name that cannot be looked at is no reason to ask Route 53.
-pub async fn run<W: World>(
-    world: Rc<W>,
-    job: Job,
-    steady: bool,
-    interrupt: Interrupt,
-    patience: Duration,
-) -> Report {
-    let executor = Executor::new(interrupt.clone(), false);
+pub async fn run<W: World>(world: Rc<W>, job: Job, interrupt: Interrupt, patience: Duration) -> Report {
     let (world, deadline) = (world.as_ref(), within(patience));
-    let mut attempt = Attempt { world, steady, executor, deadline, lines: Vec::new() };
+    let executor = Executor::again_and_again(interrupt.clone(), world.announced(), part(job));
+    let mut attempt = Attempt { world, executor, deadline, lines: Vec::new() };
     let result = interrupt.or_stop(attempt.bounded(job)).await;
     let (found, exit) = match result {
-        Ok(Ok(found)) => (Ok(found), None),
+        Ok(Ok(found)) => {
+            world.announced().done(part(job));
+            (Ok(found), None)
+        }
         Ok(Err(failure)) => {
             if job != Job::Name {
                 world.forget_secret();
@@ -169,7 +208,6 @@ fn trouble(failure: &Failure) -> Trouble {
 
 struct Attempt<'a, W> {
     world: &'a W,
-    steady: bool,
     executor: Executor,
     deadline: Instant,
     lines: Vec<String>,
@@ -184,12 +222,16 @@ impl<W: World> Attempt<'_, W> {
     }
 
     async fn job(&mut self, job: Job) -> Result<Found, Failure> {
+        if job == Job::Leave {
+            self.world.connect().await;
+        }
         let host = self.host(job).await?;
         match job {
             Job::Name => self.name(&host).await,
-            Job::Join | Job::Keep => self.join(&host, job).await,
+            Job::Join(_) | Job::Keep => self.join(&host, job).await,
             Job::Look => self.look(&host).await,
-            Job::Cordon | Job::Recordon | Job::Disable => self.set(&host, job).await,
+            Job::Cordon | Job::CordonUnlessLast | Job::Recordon => self.set(&host, job).await,
+            Job::Withdraw(set) => self.withdraw(&host, set).await,
             Job::Leave => self.leave(&host).await,
         }
     }
@@ -197,7 +239,7 @@ impl<W: World> Attempt<'_, W> {
     /// Who this host is now. What takes it out does not need its present addresses, and must not wait for a metadata
     /// service that does not answer.
     async fn host(&self, job: Job) -> Result<Host, Failure> {
-        if matches!(job, Job::Name | Job::Join | Job::Keep) {
+        if matches!(job, Job::Name | Job::Join(_) | Job::Keep) {
             return self.world.host(self.deadline).await;
         }
         let soon = self.deadline.min(within(METADATA));
@@ -207,100 +249,9 @@ impl<W: World> Attempt<'_, W> {
         }
     }
 
-    async fn name(&mut self, host: &Host) -> Result<Found, Failure> {
-        let (wanted, registration) = (self.world.wanted(), self.world.registration());
-        let desired = host.desired(wanted.role, wanted.ttl, self.world.now())?;
-        let zone = self.world.zone(host).await?;
-        if !registration.is_awaited(&desired) {
-            if self.steady && self.is_live(&zone, &desired).await? {
-                registration.came_up();
-                return Ok(Found::Live);
-            }
-            let change = self.register(&zone, &desired).await?;
-            registration.awaits(desired.clone(), change);
-        }
-        // One look: when to look again is not decided here.
-        Ok(match self.behind(&zone, &desired, registration.change().as_ref()).await? {
-            Some(why) => {
-                Found::Behind(format!("{} is registered, but not live everywhere yet: {why}", desired.name))
-            }
-            None => {
-                registration.awaits_nothing();
-                registration.came_up();
-                Found::Live
-            }
-        })
-    }
-
-    /// Why the name is not live everywhere, in words; none when it is. Where no server can be asked, Route 53 is.
-    async fn behind(
-        &self,
-        zone: &Zone<W::Api, W::Servers>,
-        desired: &Desired,
-        change: Option<&ChangeId>,
-    ) -> Result<Option<String>, Failure> {
-        let not_yet = || Some("Route 53 has not told all its servers yet".to_owned());
-        match (zone.propagation(desired).await, change) {
-            (Propagation::Complete, _) => Ok(None),
-            (Propagation::Behind(why), _) => Ok(Some(why)),
-            // Nobody can be asked, and nothing was changed: what Route 53 has is all that is known.
-            (Propagation::Unknown(_), None) => Ok(None),
-            (Propagation::Unknown(_), Some(_)) if !self.world.registration().may_ask() => Ok(not_yet()),
-            (Propagation::Unknown(_), Some(id)) => match zone.api.is_in_sync(id).await {
-                Ok(true) => Ok(None),
-                Ok(false) => {
-                    self.world.registration().asks_later(Retryable::Passing);
-                    Ok(not_yet())
-                }
-                Err(error) => match error.passing() {
-                    Some(refusal) => {
-                        self.world.registration().asks_later(refusal);
-                        Ok(Some(error.to_string()))
-                    }
-                    None => {
-                        Err(Failure::new(Exit::Failed, format!("DNS name {}", desired.name)).because(error))
-                    }
-                },
-            },
-        }
-    }
-
-    /// Whether nothing has happened to a name that was live. Asks Route 53 nothing.
-    async fn is_live(&self, zone: &Zone<W::Api, W::Servers>, desired: &Desired) -> Result<bool, Failure> {
-        match zone.propagation(desired).await {
-            Propagation::Complete => Ok(true),
-            Propagation::Unknown(why) if !self.world.wanted().reads_api => {
-                Err(Failure::new(Exit::TryAgain, format!("{} cannot be looked at", desired.name))
-                    .because(why))
-            }
-            Propagation::Behind(_) | Propagation::Unknown(_) => Ok(false),
-        }
-    }
-
-    /// Makes the name as desired; the change of it, where Route 53 has told one.
-    async fn register(
-        &mut self,
-        zone: &Zone<W::Api, W::Servers>,
-        desired: &Desired,
-    ) -> Result<Option<ChangeId>, Failure> {
-        let registration = self.world.registration();
-        let mut queued = Queued::again_and_again(self.deadline, registration.queue());
-        let named = zone.register(desired, registration.source(), &self.executor, &mut queued).await;
-        registration.keep_queue(queued.into_queue());
-        // From now on the entry under the name is known to be this host's, or not to be.
-        match &named {
-            Ok(_) => registration.named(true),
-            Err(failure) if failure.exit == Exit::Refused => registration.named(false),
-            Err(_) => {}
-        }
-        let (said, change) = named?;
-        self.lines.extend(said.news());
-        Ok(change)
-    }
-
     async fn join(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
         let Some(wanted) = self.world.wanted().entry else { return Ok(Found::Done) };
-        if self.borne_by_another(host).await?.is_some() {
+        if self.borne_by_another(host, false).await?.is_some() {
             // Whose it is stands in the trouble with the name.
             let what = format!("scalelite: the entry of {} was left untouched", host.name);
             return Err(Failure::new(Exit::Refused, what).because("the name is not this host's"));
@@ -310,11 +261,23 @@ impl<W: World> Attempt<'_, W> {
             return Ok(Found::Done);
         };
         let url = installation.scalelite_url();
+        let note = self.world.note(host);
+        let wanted = Note::completes(note.as_ref(), wanted);
         let pool = self.pool(&scalelite, &url, &installation.secret);
         let applied = match job {
-            Job::Join => pool.join(&wanted, &bbb).await?,
+            Job::Join(state) => {
+                // An operator had cordoned or disabled the entry before the reboot.
+                let set = note.as_ref().and_then(Note::state);
+                pool.join(set.unwrap_or(state), &wanted, &bbb).await?
+            }
             _ => pool.keep(&wanted, &bbb).await?,
         };
+        if note.is_some() {
+            self.world.keep_note(None);
+        }
+        if applied.enabled {
+            self.world.enabled(true);
+        }
         self.world.joined_as(&installation);
         self.report(&url, &applied);
         Ok(state(&applied.entries))
@@ -322,13 +285,14 @@ impl<W: World> Attempt<'_, W> {
 
     async fn look(&mut self, host: &Host) -> Result<Found, Failure> {
         let url = self.world.url(host).await?;
-        if self.left_alone(host).await?.is_some() {
+        if self.left_alone(host, true).await?.is_some() {
             return Ok(Found::Missing);
         }
         let Some(scalelite) = self.world.scalelite(host, self.deadline).await? else {
             return Ok(Found::Done);
         };
-        let entries = scalelite.entries(&url, &SecretString::default()).await.map_err(|error| {
+        let entries = self.world.known().entries(&scalelite, &url, &SecretString::default(), false).await;
+        let entries = entries.map_err(|error| {
             let exit = if error.is_retryable() { Exit::TryAgain } else { Exit::Failed };
             Failure::new(exit, format!("Scalelite entry {url}")).because(error)
         })?;
@@ -337,7 +301,7 @@ impl<W: World> Attempt<'_, W> {
 
     /// Sets the state of the host's entries.
     async fn set(&mut self, host: &Host, job: Job) -> Result<Found, Failure> {
-        if let Some(words) = self.left_alone(host).await? {
+        if let Some(words) = self.left_alone(host, false).await? {
             self.lines.push(words);
             return Ok(Found::Done);
         }
@@ -348,9 +312,13 @@ impl<W: World> Attempt<'_, W> {
         // Only adding or updating an entry needs BBB's secret.
         let secret = SecretString::default();
         let pool = self.pool(&scalelite, &url, &secret);
+        if job == Job::CordonUnlessLast && pool.is_last().await? {
+            let why = "no other server is enabled and online, so this one is not cordoned";
+            self.world.leaves_alone(&format!("scalelite: EC2 recommends replacing this instance, but {why}"));
+            return Ok(Found::LastOne);
+        }
         let applied = match job {
             Job::Recordon => pool.recordon().await?,
-            Job::Disable => pool.disable().await?,
             _ => pool.cordon().await?,
         };
         self.report(&url, &applied);
@@ -359,9 +327,11 @@ impl<W: World> Attempt<'_, W> {
 
     /// Both halves at once: neither a Scalelite nor a Route 53 that does not answer keeps the other from being done.
     async fn leave(&mut self, host: &Host) -> Result<Found, Failure> {
+        // Whether a half is at work.
+        let (pool, name) = (watch::Sender::new(true), watch::Sender::new(true));
         let (left, unnamed) = tokio::join!(
-            self.in_time("Scalelite".to_owned(), self.leave_pool(host)),
-            self.in_time(format!("DNS name {}", host.name), self.unname(host))
+            self.half(&pool, &name, || self.in_time("Scalelite".to_owned(), self.leave_pool(host, |_| {}))),
+            self.half(&name, &pool, || self.in_time(format!("DNS name {}", host.name), self.unname(host)))
         );
         for line in [&left, &unnamed].into_iter().flatten().flatten() {
             self.lines.push(line.clone());
@@ -369,6 +339,34 @@ impl<W: World> Attempt<'_, W> {
         match (left, unnamed) {
             (Err(left), Err(unnamed)) => Err(both(&left, &unnamed)),
             (left, unnamed) => left.and(unnamed).map(|_| Found::Done),
+        }
+    }
+
+    /// Does one half of leaving. Where the other half takes its time, a failure that may pass is tried again meanwhile:
+    /// the next attempt comes only after both.
+    async fn half<T>(
+        &self,
+        own: &watch::Sender<bool>,
+        other: &watch::Sender<bool>,
+        work: impl AsyncFn() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut pace = Pace::remote(Patience::quietly(self.deadline));
+        let mut other = other.subscribe();
+        loop {
+            own.send_replace(true);
+            let result = work().await;
+            own.send_replace(false);
+            let wait = match &result {
+                Err(failure) if failure.exit == Exit::TryAgain => {
+                    failure.turn().unwrap_or_else(|| pace.draw())
+                }
+                _ => return result,
+            };
+            tokio::select! {
+                biased;
+                _ = other.wait_for(|at_work| !at_work) => return result,
+                () = sleep(wait.max(SHORTEST)) => {}
+            }
         }
     }
 
@@ -382,41 +380,22 @@ impl<W: World> Attempt<'_, W> {
         timeout_at(self.deadline + HANGS, work).await.unwrap_or_else(|_| late())
     }
 
-    async fn leave_pool(&self, host: &Host) -> Result<Option<String>, Failure> {
-        if let Some(words) = self.left_alone(host).await? {
+    /// Takes the entry out and keeps the name.
+    async fn withdraw(&mut self, host: &Host, set: Option<membership::State>) -> Result<Found, Failure> {
+        let note = |entry: &Entry| self.world.keep_note(Some(&Note::new(&host.instance, entry, set)));
+        let said = self.leave_pool(host, note).await?;
+        self.lines.extend(said);
+        Ok(Found::Done)
+    }
+
+    async fn leave_pool(&self, host: &Host, notes: impl Fn(&Entry)) -> Result<Option<String>, Failure> {
+        if let Some(words) = self.left_alone(host, false).await? {
             return Ok(Some(words));
         }
         let Some(scalelite) = self.world.scalelite(host, self.deadline).await? else { return Ok(None) };
         let url = self.world.url(host).await?;
-        let said = self.pool(&scalelite, &url, &SecretString::default()).leave().await?;
-        Ok(said.news())
-    }
-
-    /// Whose the entry under the host's name is, if it is another host's. Not asked where this service has had the
-    /// name.
-    async fn borne_by_another(&self, host: &Host) -> Result<Option<dns::Refusal>, Failure> {
-        if self.world.wanted().entry.is_none() || self.world.registration().is_named() {
-            return Ok(None);
-        }
-        self.world.zone(host).await?.borne_by_another(host, self.deadline).await
-    }
-
-    /// The same in words, which are told.
-    async fn left_alone(&self, host: &Host) -> Result<Option<String>, Failure> {
-        let why = self.borne_by_another(host).await?;
-        Ok(why.map(|why| {
-            let words = left_alone(host, &why);
-            self.world.leaves_alone(&words);
-            words
-        }))
-    }
-
-    async fn unname(&self, host: &Host) -> Result<Option<String>, Failure> {
-        self.world.registration().awaits_nothing();
-        let zone = self.world.zone(host).await?;
-        let ec2 = self.world.ec2(host).await?;
-        self.world.registration().doubts_dns();
-        let (said, _) = zone.deregister(host, &ec2, &self.executor, self.deadline).await?;
+        let said = self.pool(&scalelite, &url, &SecretString::default()).leave(notes).await?;
+        self.world.enabled(false);
         Ok(said.news())
     }
 
@@ -426,7 +405,8 @@ impl<W: World> Attempt<'_, W> {
         url: &'b str,
         secret: &'b SecretString,
     ) -> Pool<'b, W::Scalelite> {
-        Pool { scalelite, url, secret, executor: &self.executor, deadline: self.deadline }
+        let (known, patience) = (self.world.known(), Patience::once(self.deadline));
+        Pool { scalelite, url, secret, known, executor: &self.executor, patience }
     }
 
     fn report(&mut self, url: &str, applied: &Applied) {
@@ -442,9 +422,15 @@ fn both(one: &Failure, other: &Failure) -> Failure {
     let cancelled = exits.into_iter().find(|exit| matches!(exit, Exit::Interrupted(_)));
     let passing = exits.into_iter().find(|exit| *exit == Exit::TryAgain);
     let exit = cancelled.or(passing).unwrap_or(one.exit);
-    Failure::new(exit, format!("{}; {}", one.headline(), other.headline()))
+    let both = Failure::new(exit, format!("{}; {}", one.headline(), other.headline()));
+    let turn = one.turn().or(other.turn()).filter(|_| exit == Exit::TryAgain);
+    turn.into_iter().fold(both, Failure::at)
 }
 
 fn state(entries: &[Entry]) -> Found {
-    membership::kept(entries).0.map_or(Found::Missing, |entry| Found::Entry(entry.state))
+    match membership::kept(entries).0 {
+        None => Found::Missing,
+        Some(entry) if entry.state == membership::State::Enabled && !entry.is_polled() => Found::Unpolled,
+        Some(entry) => Found::Entry(entry.state),
+    }
 }

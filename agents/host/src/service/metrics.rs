@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use plan::lifecycle::{Machine, Moment, State};
 use plan::metrics::{Findings, History, Phase, PhaseFigures, data};
+use plan::work::Work;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::calls;
-use super::shared::{Figures, Shared};
+use super::shared::Shared;
+use super::troubles::{Failing, Troubles};
 use crate::config::settings::{self, Certificate, Dimension};
 use crate::control::Delivery;
 use crate::identity::Host;
@@ -154,30 +156,18 @@ impl Metrics {
         Some(if next > now { next } else { now + interval })
     }
 
-    /// One message has been sent, or was dropped: that is told once for each kind of failure.
-    pub(super) fn sent(&mut self, Sent { urgent, result }: Sent) {
+    /// One message has been sent, or was dropped.
+    pub(super) fn sent(&mut self, Sent { urgent, result }: Sent, troubles: &Troubles) {
         if !urgent {
             self.under_way = false;
         }
-        let kind = |dropped: &Dropped| match dropped {
-            Dropped::CloudWatch(error) => (2, Some(std::mem::discriminant(error))),
-            Dropped::Group(_) => (1, None),
-            Dropped::Setup(_) => (0, None),
-        };
-        let former = std::mem::replace(&mut self.failure, result.err());
-        match (&former, &self.failure) {
-            (former, None) => {
-                self.accepted = Some(unix_now());
-                if former.is_some() {
-                    info!(action = "metrics", "CloudWatch takes this host's metrics again");
-                }
-            }
-            (Some(former), Some(dropped)) if kind(former) == kind(dropped) => debug!("{dropped}"),
-            (_, Some(dropped)) => {
-                let why = dropped.to_string();
-                warn!(action = "metrics", reason = why.as_str(), "metrics are dropped: {why}");
-            }
+        let why = result.as_ref().err().map(Dropped::to_string);
+        let failing = why.as_deref().map(|why| Failing::new(why, format!("metrics are dropped: {why}")));
+        troubles.take("sending metrics", "metrics", None, failing.map_or(Ok(()), Err));
+        if result.is_ok() {
+            self.accepted = Some(unix_now());
         }
+        self.failure = result.err();
     }
 
     /// Returns what became of them, for `status`; `None` where none are sent.
@@ -205,10 +195,11 @@ struct Message {
 impl Message {
     /// Collects the findings about the host.
     async fn findings(&self) -> Findings {
-        let (figures, certificate, coturn) = tokio::join!(self.figures(), self.certificate(), self.coturn());
-        let Figures { meetings, recordings } = figures;
-        let silent = self.silence(meetings.is_some());
-        Findings { meetings, recordings, certificate, coturn, silent }
+        let (work, certificate, coturn) = tokio::join!(self.work(), self.certificate(), self.coturn());
+        let answers = work.as_ref().map(|work| &work.meetings);
+        let silent =
+            self.silence(answers.is_some_and(|all| all.unlisted.is_none() || !all.listed.is_empty()));
+        Findings { work, certificate, coturn, silent }
     }
 
     /// For how long BBB has not answered, where Scalelite sends meetings to it.
@@ -219,16 +210,15 @@ impl Message {
         since.get().map(|since| since.elapsed())
     }
 
-    /// Returns the counts of the last interval, and counts now if there are none.
-    async fn figures(&self) -> Figures {
-        let nothing = || Figures { meetings: None, recordings: None };
+    /// Returns the count of the last interval, and counts now if there is none; `None` where nothing is counted.
+    async fn work(&self) -> Option<Work> {
         if !self.counts || self.shared.session.settings.bbb.is_none() {
-            return nothing();
+            return None;
         }
-        if self.shared.figures(self.settings.interval).is_none() {
-            calls::tally(&self.shared).await;
+        match self.shared.work(self.settings.interval) {
+            Some(work) => Some(work),
+            None => Some(calls::tally(&self.shared).await.0),
         }
-        self.shared.figures(self.settings.interval).unwrap_or_else(nothing)
     }
 
     /// For how many seconds the host's certificate is still good.
@@ -275,7 +265,8 @@ impl Message {
     async fn send(&self, findings: Findings, patience: Duration) -> Result<(), Dropped> {
         let session = &self.shared.session;
         let dimensions = self.dimensions().await?;
-        let data = data(session.agent.role, &self.phases, &findings);
+        let rules = &session.settings.drain.rules;
+        let data = data(session.agent.role, &self.phases, &findings, rules);
         let setup = |failure: crate::report::Failure| Dropped::Setup(failure.headline());
         let cloudwatch = session.cloudwatch(&self.host).await.map_err(setup)?;
         cloudwatch.put(&self.settings.namespace, &dimensions, &data, patience).await?;

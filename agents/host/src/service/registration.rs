@@ -1,46 +1,103 @@
-//! The progress of the host's name, as far as one service knows: what it has sent, whose the name is, and when it may
-//! ask Route 53 the next thing.
+//! The progress of the host's name, as far as one service knows: the last word about it, whose the name is, and when it
+//! may ask Route 53 the next thing.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use plan::backoff::{Queue, Retryable};
-use plan::dns::{Desired, Source};
+use plan::dns::{Bearer, Refusal};
 use plan::lifecycle::Memory;
+use plan::observation::{BELIEVED, Shown, Word};
+use plan::record::Name;
 use tokio::time::Instant;
 
+use crate::dns::Propagation;
+use crate::identity::Host;
 use clients::aws::route53::ChangeId;
 
 /// With `dns.spread`, which says that many hosts boot together, nobody asks before a change may be through...
 const ASK_AFTER: Duration = Duration::from_secs(30);
-/// ... and all within this time: until then [`PROPAGATION`] is not over.
+/// ... and all within this time.
 const ASK_WITHIN: Duration = Duration::from_secs(80);
 
-/// The time for which Route 53's servers are waited for, before the name is read as if nothing were known of it. A
-/// change usually takes 60 seconds (facts/aws.md).
+/// The time for which servers may show what this host has removed. A change usually takes 60 seconds (facts/aws.md).
 const PROPAGATION: Duration = Duration::from_secs(120);
+
+/// The time after which servers that do not show a change are no longer taken for slow, but compared with the zone's
+/// own.
+const OVERDUE: Duration = Duration::from_secs(60);
+
+/// The time for which an address has to be missing before the host gives up its name: one odd answer of the metadata
+/// service is no proof.
+const MISSING: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Debug)]
 pub struct Registration {
     spread: Duration,
-    /// The name as Route 53 has it by its own word, while not all of its servers answer so.
-    awaited: RefCell<Option<Awaited>>,
+    heard: RefCell<Option<Heard>>,
     /// Whether the name is this host's, by Route 53's word or that of all its servers.
     named: Cell<bool>,
+    /// What is known of this host's record sets at the name.
+    records: Cell<Records>,
     /// Until when DNS may still show what this host has removed.
     doubt: Cell<Option<Instant>>,
+    /// Since when the host has had no address to register.
+    missing: Cell<Option<(Instant, Missing)>>,
     /// This host among all that want changes in Route 53.
     queue: RefCell<Queue>,
 }
 
-/// The record sets that Route 53's servers are expected to answer with soon.
+/// The knowledge about this host's record sets at its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Records {
+    /// Nobody has looked yet, or a change was begun of which nobody knows what has come.
+    #[default]
+    Unknown,
+    /// Nothing at the name is this host's.
+    None,
+    /// The name has record sets of this host.
+    There,
+}
+
+/// The certainty that the host has no address to register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It may be one odd answer of the metadata service.
+    Perhaps,
+    /// It has none: first it is cordoned...
+    Surely,
+    /// ... and then it gives up its name.
+    Told,
+}
+
+/// The last word about a name.
 #[derive(Debug)]
-struct Awaited {
-    since: Instant,
-    desired: Desired,
+struct Heard {
+    at: Instant,
+    /// The name and the addresses that it was about.
+    about: (Name, BTreeSet<IpAddr>),
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// Route 53 has the record sets, by its own word, and its servers are expected to answer with them soon.
+    OnItsWay(Sent),
+    /// All servers have shown them.
+    Live,
+    /// The name is nobody's, or this host's.
+    Own,
+    /// The name is another host's.
+    Another(Refusal),
+}
+
+#[derive(Debug)]
+struct Sent {
     change: Option<ChangeId>,
-    /// When Route 53 may be asked how far they are, where they do not answer themselves.
+    /// When Route 53 may be asked how far its servers are, where they do not answer themselves.
     ask: Instant,
     /// This host among all that ask that.
     queue: Queue,
@@ -52,9 +109,11 @@ impl Registration {
     pub fn new(spread: Duration, memory: Memory) -> Self {
         let registration = Self {
             spread,
-            awaited: RefCell::default(),
+            heard: RefCell::default(),
             named: Cell::default(),
+            records: Cell::default(),
             doubt: Cell::default(),
+            missing: Cell::default(),
             queue: RefCell::new(Queue::new(spread)),
         };
         if memory == Memory::Joining {
@@ -64,62 +123,134 @@ impl Registration {
         registration
     }
 
-    /// The same host's with another configuration.
-    pub fn after(former: &Self, spread: Duration) -> Self {
+    /// The same host's with another configuration, and its name or another one.
+    pub(super) fn after(former: &Self, spread: Duration, same_name: bool) -> Self {
+        if !same_name {
+            return Self { queue: former.queue.clone(), ..Self::new(spread, Memory::default()) };
+        }
         Self {
             named: former.named.clone(),
+            records: former.records.clone(),
             doubt: former.doubt.clone(),
             queue: former.queue.clone(),
             ..Self::new(spread, Memory::default())
         }
     }
 
-    /// Whether exactly this is on its way to Route 53's servers. To look at them again costs nothing; to register again
-    /// would cost a call, which Route 53 refuses because it has the change already, and another to see that.
-    pub(super) fn is_awaited(&self, desired: &Desired) -> bool {
-        let same = |former: &Desired| {
-            (&former.name, former.ttl, former.addresses())
-                == (&desired.name, desired.ttl, desired.addresses())
+    /// Returns the last word about the host's name, and whether it was about other addresses.
+    pub(super) fn word(&self, host: &Host) -> (Word, bool) {
+        let heard = self.heard.borrow();
+        let Some(Heard { at, about: was_about, what }) = &*heard else { return (Word::None, false) };
+        let age = at.elapsed();
+        let word = match what {
+            What::OnItsWay(_) => Word::OnItsWay(age),
+            What::Live => Word::Live(age),
+            What::Own => Word::None,
+            What::Another(_) => Word::Another(age),
         };
-        let awaited = self.awaited.borrow();
-        awaited
-            .as_ref()
-            .is_some_and(|awaited| awaited.since.elapsed() < PROPAGATION && same(&awaited.desired))
+        (word, *was_about != about(host))
+    }
+
+    /// Returns whose the name is by the last word, as far as that may be acted upon, or with `looks` only looked at.
+    pub(super) fn bearer(&self, host: &Host, looks: bool) -> Bearer {
+        let heard = self.heard.borrow();
+        let valid = |heard: &&Heard| heard.about == about(host) && heard.at.elapsed() < BELIEVED;
+        match heard.as_ref().filter(valid).map(|heard| &heard.what) {
+            Some(What::Another(refusal)) => Bearer::Other(refusal.clone()),
+            Some(What::Own) if looks => Bearer::Me,
+            _ => Bearer::AskRoute53,
+        }
+    }
+
+    fn hears(&self, host: &Host, what: What) {
+        self.heard.replace(Some(Heard { at: Instant::now(), about: about(host), what }));
+    }
+
+    /// Route 53 has the host's record sets now, but not all of its servers.
+    pub(super) fn is_on_its_way(&self, host: &Host, change: Option<ChangeId>) {
+        let now = Instant::now();
+        let spread = self.spread.min(ASK_WITHIN);
+        let ask = match spread.is_zero() {
+            true => now,
+            false => now + ASK_AFTER + spread.mul_f64(fastrand::f64()),
+        };
+        let queue = Queue::new(Duration::ZERO);
+        self.hears(host, What::OnItsWay(Sent { change, ask, queue }));
+    }
+
+    /// The name is live: what has to be changed from now on is changed at once.
+    pub(super) fn is_live(&self, host: &Host) {
+        self.hears(host, What::Live);
+        self.has(Records::There);
+        self.came_up();
+    }
+
+    /// Route 53 has said whose the name is: another host's for this reason, or nobody else's.
+    pub(super) fn is_borne(&self, host: &Host, refusal: Option<&Refusal>) {
+        self.hears(host, refusal.map_or(What::Own, |refusal| What::Another(refusal.clone())));
+    }
+
+    /// Whatever was heard does not count any more. A change that its servers may still be hearing of stays known.
+    pub(super) fn forget(&self) {
+        if self.sent(|at, _| at.elapsed() < PROPAGATION) != Some(true) {
+            self.heard.replace(None);
+        }
+    }
+
+    /// Returns what the servers show, as far as they can be believed: not about what this host has removed a moment
+    /// ago.
+    pub(super) fn believed(&self, propagation: &Propagation) -> Shown {
+        let sent = matches!(&*self.heard.borrow(), Some(Heard { what: What::OnItsWay(_), .. }));
+        let in_doubt = self.doubt.get().is_some_and(|until| Instant::now() < until) && !sent;
+        match propagation {
+            _ if in_doubt => Shown::Nobody,
+            Propagation::Complete => Shown::Live,
+            Propagation::Behind(_) => Shown::Otherwise,
+            Propagation::Unknown(_) => Shown::Nobody,
+        }
     }
 
     /// Returns the change that is on its way, if Route 53 has told one.
     pub(super) fn change(&self) -> Option<ChangeId> {
-        self.awaited.borrow().as_ref()?.change.clone()
+        self.sent(|_, sent| sent.change.clone())?
     }
 
-    /// Route 53 has this now, but not all of its servers.
-    pub(super) fn awaits(&self, desired: Desired, change: Option<ChangeId>) {
-        let since = Instant::now();
-        let spread = self.spread.min(ASK_WITHIN);
-        let ask = match spread.is_zero() {
-            true => since,
-            false => since + ASK_AFTER + spread.mul_f64(fastrand::f64()),
-        };
-        let queue = Queue::new(Duration::ZERO);
-        self.awaited.replace(Some(Awaited { since, desired, change, ask, queue }));
+    /// Whether the servers should have shown the name by now, and Route 53 may be asked whose they are.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.sent(|at, _| at.elapsed() >= OVERDUE) == Some(true) && self.may_ask()
     }
 
     /// Whether Route 53 may be asked now how far its servers are: that comes out of the budget of all hosts.
     pub(super) fn may_ask(&self) -> bool {
-        self.awaited.borrow().as_ref().is_none_or(|awaited| awaited.ask <= Instant::now())
+        self.sent(|_, sent| sent.ask <= Instant::now()).unwrap_or(true)
     }
 
     /// It was asked, and they are not there yet, or it refused to say.
     pub(super) fn asks_later(&self, refusal: Retryable) {
-        if let Some(awaited) = &mut *self.awaited.borrow_mut() {
-            let wait = awaited.queue.after(refusal, Duration::MAX, fastrand::f64());
-            awaited.ask = Instant::now() + wait;
+        self.sent(|_, sent| {
+            let wait = sent.queue.after(refusal, Duration::MAX, fastrand::f64());
+            sent.ask = Instant::now() + wait;
+        });
+    }
+
+    fn sent<T>(&self, of: impl FnOnce(Instant, &mut Sent) -> T) -> Option<T> {
+        match &mut *self.heard.borrow_mut() {
+            Some(Heard { at, what: What::OnItsWay(sent), .. }) => Some(of(*at, sent)),
+            _ => None,
         }
     }
 
-    /// All servers have answered, or something else has happened.
-    pub(super) fn awaits_nothing(&self) {
-        self.awaited.replace(None);
+    /// Notes that the host has no address to register, or has one, and says since when it has none.
+    pub(super) fn misses_address(&self, is_missing: bool) -> Missing {
+        let known = self.missing.get().filter(|_| is_missing);
+        let (since, missing) = match known {
+            None => (Instant::now(), Missing::Perhaps),
+            Some((since, Missing::Perhaps)) if since.elapsed() >= MISSING => (since, Missing::Surely),
+            Some((since, Missing::Surely)) => (since, Missing::Told),
+            Some(known) => known,
+        };
+        self.missing.set(is_missing.then_some((since, missing)));
+        missing
     }
 
     /// Whether what goes by the host's name is known to be its own.
@@ -132,17 +263,26 @@ impl Registration {
         self.named.set(is_own);
     }
 
-    /// The name has been removed, or may have been: its servers show it for a while as if nothing had happened.
-    pub(super) fn doubts_dns(&self) {
-        self.doubt.set(Some(Instant::now() + PROPAGATION));
+    /// Returns what is known of this host's record sets at the name.
+    pub(super) fn records(&self) -> Records {
+        self.records.get()
     }
 
-    /// Whose word counts when the name is registered.
-    pub(super) fn source(&self) -> Source {
-        match self.doubt.get() {
-            Some(until) if Instant::now() < until => Source::Api,
-            _ => Source::Dns,
-        }
+    /// Notes what is known of them now.
+    pub(super) fn has(&self, records: Records) {
+        self.records.set(records);
+    }
+
+    /// The name is about to be removed: whatever was heard of it does not count any more.
+    pub(super) fn is_given_up(&self) {
+        self.heard.replace(None);
+        self.has(Records::Unknown);
+        self.doubts_dns();
+    }
+
+    /// The name has been removed, or may have been: its servers show it for a while as if nothing had happened.
+    fn doubts_dns(&self) {
+        self.doubt.set(Some(Instant::now() + PROPAGATION));
     }
 
     /// Where this host stands among all that want changes in Route 53.
@@ -155,8 +295,13 @@ impl Registration {
         self.queue.replace(queue);
     }
 
-    /// The name is live: what has to be repaired from now on is repaired at once.
+    /// The name is live, or gone: what has to be changed from now on is changed at once.
     pub(super) fn came_up(&self) {
         self.queue.replace(Queue::new(Duration::ZERO));
     }
+}
+
+/// Returns what a word about a host's name is about.
+fn about(host: &Host) -> (Name, BTreeSet<IpAddr>) {
+    (host.name.clone(), host.addresses())
 }

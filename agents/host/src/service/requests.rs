@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use plan::lifecycle::{Machine, Moment, Order, State, TroubleKind, Unregistered};
+use plan::lifecycle::{Hook, Job, Machine, Moment, Order, Refusal, State, TroubleKind, Unregistered};
+use plan::work::{Rules, Work};
 use tokio::time::Instant;
 
 use super::metrics::Metrics;
+use crate::config::settings::Settings;
 use crate::config::table::DRAIN_ORDER;
-use crate::control::{Conversation, Counts, Details, Request, ServiceState};
+use crate::control::{Conversation, Counts, Details, HookFacts, Request, ServiceState, WorkFacts};
 use crate::report::Exit;
 use crate::session::{Session, now as unix_now};
 
@@ -23,9 +25,9 @@ struct Waiting {
     bbb: Instant,
     until: Instant,
     words: String,
-    refused: Option<String>,
-    /// The failure of this order that will come again, with the exit code of the command alone.
-    failed: Option<(Exit, String)>,
+    refused: Option<Refusal>,
+    /// The jobs whose last try has failed in a way that will come again, with the exit code of the command alone.
+    failed: Vec<(Job, Exit, String)>,
 }
 
 /// The end of a wait.
@@ -48,7 +50,7 @@ impl Requests {
         let timeouts = &session.settings.timeouts;
         let (order, patience) = match request {
             Request::Status => {
-                conversation.service(standing(machine, metrics, now));
+                conversation.service(standing(machine, metrics, &session.settings, now));
                 conversation.end(Exit::Done);
                 return None;
             }
@@ -71,23 +73,24 @@ impl Requests {
         };
         let begun = Instant::now();
         let (bbb, until) = (begun + timeouts.bbb, begun + patience);
-        let (words, refused, failed) = (String::new(), None, None);
+        let (words, refused, failed) = (String::new(), None, Vec::new());
         self.0.push(Waiting { conversation, request, bbb, until, words, refused, failed });
         Some(order)
     }
 
     /// The last order cannot be obeyed.
-    pub(super) fn refuse(&mut self, why: &str) {
+    pub(super) fn refuse(&mut self, why: Refusal) {
         if let Some(last) = self.0.last_mut() {
-            last.refused = Some(why.to_owned());
+            last.refused = Some(why);
         }
     }
 
-    /// Notes a failure that will come again. Nobody has to wait for it until the time is over, and the service tries
-    /// again all the same.
-    pub(super) fn failed(&mut self, exit: Exit, words: &str) {
-        for waiting in &mut self.0 {
-            waiting.failed = Some((exit, words.to_owned()));
+    /// Notes the end of a job: a failure that will come again, or anything else, which makes a former one good. Nobody
+    /// has to wait for such a failure until the time is over, and the service tries again all the same.
+    pub(super) fn ended(&mut self, job: Job, failure: Option<(Exit, &str)>) {
+        for waiting in self.0.iter_mut().filter(|waiting| waiting.needs(job)) {
+            waiting.failed.retain(|(former, ..)| *former != job);
+            waiting.failed.extend(failure.map(|(exit, words)| (job, exit, words.to_owned())));
         }
     }
 
@@ -143,8 +146,9 @@ impl Requests {
 
 impl Waiting {
     fn end(&self, machine: &Machine, words: &str) -> Option<End> {
-        if let Some(why) = &self.refused {
-            return Some(End::Badly(Exit::Refused, format!("{}: {why}", self.request.name())));
+        if let Some(why) = self.refused {
+            let exit = if why.passes() { Exit::TryAgain } else { Exit::Refused };
+            return Some(End::Badly(exit, format!("{}: {why}", self.request.name())));
         }
         // People who still wait are told when the service has done what its stop demands.
         if matches!(machine.state(), State::Stopping(_) | State::Ended) {
@@ -161,14 +165,24 @@ impl Waiting {
         end.or_else(|| over.then(|| End::Badly(Exit::TryAgain, format!("the service goes on: {words}"))))
     }
 
+    /// Tells whether the order needs this job.
+    fn needs(&self, job: Job) -> bool {
+        match self.request {
+            Request::Register { .. } => matches!(job, Job::Name | Job::Join(_) | Job::Keep),
+            Request::Deregister { .. } => job == Job::Leave,
+            Request::Drain { .. } => matches!(job, Job::Cordon | Job::Recordon | Job::Leave),
+            Request::Status => false,
+        }
+    }
+
     /// Returns the end of the wait when its order has failed for good.
     fn given_up(&self, machine: &Machine) -> Option<End> {
-        let (exit, words) = self.failed.as_ref()?;
+        let (_, exit, words) = self.failed.last()?;
         let exit = match machine.state() {
             // As after `register` alone: the host has its name, and what stops it has something to undo.
             State::Joining(joining) if joining.named && *exit != Exit::Refused => Exit::Partly,
             State::Joining(_) | State::Leaving(_) => *exit,
-            State::Draining(drain) if drain.cordoned.is_none() => *exit,
+            State::Draining(drain) if drain.cordon.since().is_none() => *exit,
             _ => return None,
         };
         Some(End::Badly(exit, format!("{words}; the service goes on")))
@@ -208,7 +222,7 @@ fn out(machine: &Machine, words: &str) -> Option<End> {
 fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
     match machine.state() {
         State::Draining(drain) => {
-            let begun = drain.cordoned.is_some() || !machine.has_scalelite();
+            let begun = drain.cordon.since().is_some() || !machine.has_scalelite();
             (!wait && begun).then(|| End::Well(words.to_owned()))
         }
         State::Leaving(_) if wait => None,
@@ -218,21 +232,43 @@ fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
 }
 
 /// Returns the service's state for `status`.
-fn standing(machine: &Machine, metrics: &Metrics, now: Moment) -> ServiceState {
+fn standing(machine: &Machine, metrics: &Metrics, settings: &Settings, now: Moment) -> ServiceState {
     let before = |moment: Moment| unix_now().saturating_sub(now.saturating_sub(moment).as_secs());
     let deadline = match machine.state() {
         State::Draining(drain) => Some(unix_now() + drain.deadline.saturating_sub(now).as_secs()),
         _ => None,
     };
-    let work = machine.work().map(|work| Counts {
-        meetings: work.meetings.as_ref().map(|ids| ids.len()),
-        recordings: work.recordings,
-    });
-    let details = Details { deadline, work, metrics: metrics.report() };
+    let rules = &settings.drain.rules;
+    let facts = machine.work().map(|work| WorkFacts::of(work, rules));
+    let hook = |hook: &Hook| HookFacts {
+        name: hook.name.clone(),
+        heartbeat_timeout: hook.heartbeat_timeout.as_secs(),
+        ceiling: hook.ceiling.as_secs(),
+        own: hook.own,
+    };
+    let details = Details {
+        deadline,
+        hooks: machine.hooks().map(|hooks| hooks.iter().map(hook).collect()),
+        work: machine.work().map(|work| counts(work, rules)),
+        facts,
+        metrics: metrics.report(),
+    };
     ServiceState {
         state: machine.state().name().to_owned(),
         words: machine.words(now),
         since: before(machine.since()),
         more: details.into(),
+    }
+}
+
+fn counts(work: &Work, rules: &Rules) -> Counts {
+    let whole = work.meetings.unlisted.is_none();
+    let waits = work.waits(rules);
+    let known = work.recordings.unlisted.is_none() && work.recordings.jobs.known().is_some();
+    let recordings: usize = waits.recordings.values().sum();
+    let jobs = usize::try_from(waits.jobs).unwrap_or(usize::MAX);
+    Counts {
+        meetings: whole.then(|| work.meetings.own().count()),
+        recordings: (known || !rules.recordings).then(|| recordings.saturating_add(jobs)),
     }
 }

@@ -1,28 +1,35 @@
 //! The facts and clients that the service's jobs and calls share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::lifecycle::Memory;
-use plan::metrics;
+use plan::backoff::Retryable;
+use plan::lifecycle::{Hook, Kept};
+use plan::work::Work;
 use secrecy::ExposeSecret;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::clock::Started;
 use super::jobs::{Wanted, World};
+use super::name_servers::Servers;
+use super::policy;
 use super::registration::Registration;
+use super::troubles::Troubles;
 use crate::dns::Zone;
+use crate::dns::delegation::Delegation;
+use crate::execute::Announced;
 use crate::identity::Host;
+use crate::membership::{Known, Note};
 use crate::report::{Exit, Failure};
+use crate::retry::Patience;
 use crate::session::{Session, now, scalelite_url};
 use clients::aws::ec2::Ec2;
-use clients::aws::route53::HostedZone;
+use clients::aws::route53::{Description, HostedZone};
 use clients::bbb::{Bbb, Installation, NotReady};
 use clients::dns::authoritative::NameServers;
 use clients::scalelite::Scalelite;
@@ -37,38 +44,39 @@ pub(super) struct Shared {
     pub(super) host: OnceCell<Host>,
     /// Its Auto Scaling group.
     pub(super) group: RefCell<Option<String>>,
-    /// The lifecycle hook that holds it.
-    pub(super) hook: Rc<RefCell<Option<String>>>,
+    /// Held by who asks for the group: others wait for the same answer.
+    pub(super) asking: Mutex<()>,
+    /// The termination hooks of its group.
+    pub(super) hooks: Rc<RefCell<Vec<Hook>>>,
     /// BBB's settings when the host's entry was last looked after.
     joined: RefCell<Option<Installation>>,
+    /// Whether the host has taken meetings since the boot and has not left since.
+    entered: Cell<bool>,
     /// The URL under which the host was then in Scalelite.
     url: RefCell<Option<String>>,
     /// BBB's settings as read last, with what its files looked like.
     settings: RefCell<Option<(Looks, Installation)>>,
-    /// The zone's authoritative servers: when and what was found.
-    servers: RefCell<Option<(Instant, NameServers)>>,
+    /// The zone's authoritative servers.
+    servers: Servers,
     /// The progress of the host's name.
     pub(super) registration: Registration,
     /// Scalelite with its secret: since when.
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
-    /// The last count of meetings and recordings, with its time.
-    figures: RefCell<Option<(Instant, Figures)>>,
+    /// The memory of the host's entries.
+    entries: Known,
+    /// The last count of the work on the host, with its time.
+    work: RefCell<Option<(Instant, Work)>>,
     /// The facts that the metrics need again and again.
-    pub(super) known: Known,
-    /// Why each kind of call failed last, as it was told.
-    complaints: RefCell<BTreeMap<&'static str, String>>,
-}
-
-/// The counts of meetings and recordings; an unknown one is `None`.
-#[derive(Clone, Debug)]
-pub(super) struct Figures {
-    pub(super) meetings: Option<Vec<metrics::Meeting>>,
-    pub(super) recordings: Option<metrics::Recordings>,
+    pub(super) known: Facts,
+    /// The troubles that were told.
+    pub(super) troubles: Rc<Troubles>,
+    /// The actions that were announced and have not succeeded yet.
+    pub(super) announced: Announced,
 }
 
 /// The facts that the metrics found out once and report again and again.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct Facts {
     /// When the certificate ends, in seconds since 1970, and when it was seen.
     pub(super) certificate: RefCell<Option<(Instant, u64)>>,
     /// When Auto Scaling did not say which group the host is in, and why.
@@ -90,37 +98,49 @@ fn look(path: &Path) -> Option<FileLooks> {
 const FRESH: Duration = Duration::from_secs(3600);
 
 impl Shared {
-    /// What goes on with another configuration: the host and its name are the same. Who still asks for the hook with
-    /// the former one tells both.
+    /// Returns the same host's state under another configuration. An answer about the hooks that still comes under the
+    /// former one counts for both.
     pub(super) fn after(former: &Self, session: Session) -> Self {
-        let registration = Registration::after(&former.registration, session.settings.dns.spread);
-        let hook = Rc::clone(&former.hook);
-        let (url, joined) = (former.url.clone(), former.joined.clone());
-        Self { hook, url, joined, ..Self::with(session, former.started, registration) }
+        let same_name = policy::renamed(&former.session.settings, &session.settings).is_none();
+        let registration = Registration::after(&former.registration, session.settings.dns.spread, same_name);
+        let hooks = Rc::clone(&former.hooks);
+        let (url, joined) = match same_name {
+            true => (former.url.clone(), former.joined.clone()),
+            false => Default::default(),
+        };
+        let entered = former.entered.clone();
+        let troubles = Rc::clone(&former.troubles);
+        Self { hooks, url, joined, entered, ..Self::with(session, former.started, registration, troubles) }
     }
 
-    /// At the start of a service with this memory of the boot.
-    pub(super) fn new(session: Session, started: Started, memory: Memory) -> Self {
-        let registration = Registration::new(session.settings.dns.spread, memory);
-        Self::with(session, started, registration)
+    /// At the start of a service that remembers this of the boot.
+    pub(super) fn new(session: Session, started: Started, kept: &Kept, troubles: Rc<Troubles>) -> Self {
+        let registration = Registration::new(session.settings.dns.spread, kept.memory);
+        let shared = Self::with(session, started, registration, troubles);
+        shared.entered(kept.joined);
+        shared
     }
 
-    fn with(session: Session, started: Started, registration: Registration) -> Self {
+    fn with(session: Session, started: Started, registration: Registration, troubles: Rc<Troubles>) -> Self {
         Self {
             session,
             started,
             registration,
             host: OnceCell::new(),
             group: RefCell::default(),
-            hook: Rc::default(),
+            asking: Mutex::default(),
+            hooks: Rc::default(),
             joined: RefCell::default(),
+            entered: Cell::default(),
             url: RefCell::default(),
             settings: RefCell::default(),
-            servers: RefCell::default(),
+            servers: Servers::default(),
             scalelite: RefCell::default(),
-            figures: RefCell::default(),
-            known: Known::default(),
-            complaints: RefCell::default(),
+            entries: Known::default(),
+            work: RefCell::default(),
+            known: Facts::default(),
+            troubles,
+            announced: Announced::default(),
         }
     }
 
@@ -129,31 +149,25 @@ impl Shared {
         self.host.get().ok_or_else(|| Failure::new(Exit::TryAgain, "who this host is is not known yet"))
     }
 
-    /// Why this kind of call failed, if it did and has not been told so already: what is tried again and again is told
-    /// once.
-    pub(super) fn news<'a>(&self, action: &'static str, why: Option<&'a String>) -> Option<&'a str> {
-        let mut complaints = self.complaints.borrow_mut();
-        let former = match why {
-            Some(why) => complaints.insert(action, why.clone()),
-            None => complaints.remove(action),
-        };
-        why.filter(|why| former.as_ref() != Some(why)).map(String::as_str)
-    }
-
-    /// Keeps a count of meetings and recordings.
-    pub(super) fn counted(&self, figures: Figures) {
-        self.figures.replace(Some((Instant::now(), figures)));
+    /// Keeps a count of the work on the host.
+    pub(super) fn counted(&self, work: Work) {
+        self.work.replace(Some((Instant::now(), work)));
     }
 
     /// Returns the last count if it is not older than this.
-    pub(super) fn figures(&self, age: Duration) -> Option<Figures> {
-        let figures = self.figures.borrow();
-        figures.as_ref().filter(|(at, _)| at.elapsed() <= age).map(|(_, figures)| figures.clone())
+    pub(super) fn work(&self, age: Duration) -> Option<Work> {
+        let work = self.work.borrow();
+        work.as_ref().filter(|(at, _)| at.elapsed() <= age).map(|(_, work)| work.clone())
     }
 
-    /// Whether the host has been in Scalelite since the service began.
+    /// Whether the host has taken meetings since the boot and has not left since.
     pub(super) fn has_joined(&self) -> bool {
-        self.url.borrow().is_some()
+        self.entered.get()
+    }
+
+    /// Notes whether the host has taken meetings and has not left since.
+    pub(super) fn entered(&self, entered: bool) {
+        self.entered.set(entered);
     }
 
     /// Returns BBB's settings on this host. They are read again only when their files look otherwise: where the agent
@@ -200,7 +214,6 @@ impl World for Shared {
         Wanted {
             role: self.session.agent.role,
             ttl: settings.dns.ttl,
-            reads_api: settings.dns.read_through_api,
             entry: settings.scalelite.as_ref().map(|scalelite| scalelite.entry.clone()),
         }
     }
@@ -210,28 +223,44 @@ impl World for Shared {
     }
 
     async fn host(&self, deadline: Instant) -> Result<Host, Failure> {
-        self.session.host(deadline).await
+        self.session.host(Patience::once(deadline)).await
+    }
+
+    async fn connect(&self) {
+        if let Some(host) = self.host.get() {
+            self.session.connect(&host.region, None).await;
+        }
     }
 
     fn known_host(&self) -> Result<Host, Failure> {
         Self::host(self).cloned()
     }
 
-    // Its servers are found once an hour; when that fails, the former ones are asked: without any, Route 53's API would
-    // be, by all hosts at once.
     async fn zone(&self, host: &Host) -> Result<Zone, Failure> {
-        let known = self.servers.borrow().clone();
-        if let Some((_, servers)) = known.as_ref().filter(|(found, _)| found.elapsed() < FRESH) {
-            return self.session.zone_with(host, Ok(servers.clone())).await;
-        }
-        let zone = self.session.zone(host).await?;
-        match (&zone.servers, known) {
-            (Ok(servers), _) => {
-                self.servers.replace(Some((Instant::now(), servers.clone())));
-                Ok(zone)
+        let find = async |own: Option<Delegation>| match own {
+            Some(own) => self.session.servers_of(&own).await,
+            None => self.session.name_servers().await,
+        };
+        let (api, servers) = tokio::join!(self.session.hosted_zone(host), self.servers.get(find));
+        Ok(Zone { api: api?, servers })
+    }
+
+    async fn compare_servers(&self, host: &Host) -> Option<String> {
+        // What keeps the client from being made is told where it is used.
+        let api = self.session.hosted_zone(host).await.ok()?;
+        let compare = async |found: &NameServers, described: &Description| {
+            self.session.other_zone(found, described).await
+        };
+        match self.servers.doubt(async || api.describe().await, compare).await {
+            Ok(differs) => {
+                let words = differs?;
+                warn!("dns: {words}; the zone's own are asked from now on");
+                Some(words)
             }
-            (Err(_), Some((_, former))) => Ok(Zone { servers: Ok(former), ..zone }),
-            (Err(_), None) => Ok(zone),
+            Err(error) => {
+                self.registration.asks_later(error.passing().unwrap_or(Retryable::Passing));
+                Some(format!("whether the name servers are the zone's is not known: {error}"))
+            }
         }
     }
 
@@ -241,7 +270,7 @@ impl World for Shared {
         if let Some((_, scalelite)) = known.filter(|(since, _)| since.elapsed() < FRESH) {
             return Ok(Some(scalelite));
         }
-        let scalelite = self.session.scalelite(host, deadline).await?;
+        let scalelite = self.session.scalelite(host, Patience::once(deadline)).await?;
         self.scalelite.replace(scalelite.clone().map(|scalelite| (Instant::now(), scalelite)));
         Ok(scalelite)
     }
@@ -273,12 +302,32 @@ impl World for Shared {
         self.session.ec2(host).await
     }
 
+    fn announced(&self) -> &Announced {
+        &self.announced
+    }
+
     fn now(&self) -> u64 {
         now()
     }
 
+    fn known(&self) -> &Known {
+        &self.entries
+    }
+
+    fn note(&self, host: &Host) -> Option<Note> {
+        self.session.note(&host.instance)
+    }
+
+    fn keep_note(&self, note: Option<&Note>) {
+        self.session.keep_note(note);
+    }
+
+    fn enabled(&self, enabled: bool) {
+        self.session.enabled(enabled);
+    }
+
     fn leaves_alone(&self, words: &str) {
-        if let Some(words) = self.news("leave alone", Some(&words.to_owned())) {
+        if self.troubles.is_new("leave alone", words) {
             info!("{words}");
         }
     }

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use plan::sweep::{Turn, Turns, falls};
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::shared::Shared;
+use super::troubles::Failing;
 use crate::execute::Executor;
 use crate::interrupt::Interrupt;
 use crate::sweep::{self, Swept};
@@ -52,7 +53,6 @@ async fn take_turn(shared: &Shared, turns: &Cell<Turns>, executor: &Executor, tu
         Err(failure) => Some(failure.headline()),
     };
     turns.set(known);
-    if let Some(why) = shared.news("sweep", trouble.as_ref()) {
-        warn!(action = "sweep", reason = why, "{why}; another sweep will do it");
-    }
+    let failing = trouble.as_deref().map(|why| Failing::new(why, format!("{why}; another sweep will do it")));
+    shared.troubles.take("sweeping", "sweep", None, failing.map_or(Ok(()), Err));
 }

@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::lifecycle::{Intent, Moment, Target};
+use plan::lifecycle::{Heard, Intent, Kept, Moment, Target};
+use plan::time;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use super::clock::Started;
+use super::troubles::{Failing, Troubles};
 use crate::session;
 use clients::imds::{self, Imds};
 
@@ -26,21 +28,32 @@ pub(super) struct Watch {
     started: Started,
     due: Instant,
     slow_due: Instant,
-    /// When they are to begin, in seconds since 1970.
+    /// Why not all of the slow news could be read last: that holds until they are read again.
+    slow_error: Option<String>,
+    /// When they are to begin, in seconds since 1970: the intent has the moments that follow by the present clock.
     spot: Option<u64>,
+    rebalance: Option<u64>,
     maintenance: Option<u64>,
     /// The intent that was read last; a key that cannot be read keeps its last value.
     intent: Intent,
     /// Whether the group's intention was read at all.
     known: bool,
-    /// The intent that was told last.
-    told: Option<Intent>,
+    /// What of it is believed.
+    heard: Heard,
     unknown: Option<String>,
-    failing: bool,
+    troubles: Rc<Troubles>,
 }
 
 impl Watch {
-    pub(super) fn new(imds: Imds, every: Rc<Cell<Duration>>, hurry: Rc<Notify>, started: Started) -> Self {
+    /// Returns the watch of a service that begins, with what the one before it has kept.
+    pub(super) fn new(
+        imds: Imds,
+        every: Rc<Cell<Duration>>,
+        hurry: Rc<Notify>,
+        started: Started,
+        troubles: Rc<Troubles>,
+        kept: &Kept,
+    ) -> Self {
         Self {
             imds,
             every,
@@ -48,13 +61,15 @@ impl Watch {
             started,
             due: Instant::now(),
             slow_due: Instant::now(),
+            slow_error: None,
             spot: None,
+            rebalance: None,
             maintenance: None,
             intent: Intent::default(),
             known: false,
-            told: None,
+            heard: Heard::new(kept),
             unknown: None,
-            failing: false,
+            troubles,
         }
     }
 
@@ -67,10 +82,19 @@ impl Watch {
             }
             let error = self.read().await;
             self.due = Instant::now() + self.every.get();
-            self.complain(error);
-            if self.known && self.told != Some(self.intent) {
-                self.told = Some(self.intent);
-                let intent = self.intent;
+            self.date();
+            let whole = error.is_none();
+            self.complain(
+                error.map(|error| error.to_string()).or_else(|| self.slow_error.clone()).as_deref(),
+            );
+            if !self.known {
+                continue;
+            }
+            let believed = self.heard.hear(self.intent, whole);
+            if self.heard.doubts() {
+                self.slow_due = Instant::now();
+            }
+            if let Some(intent) = believed {
                 return (self, intent);
             }
         }
@@ -86,47 +110,37 @@ impl Watch {
         }
         match spot {
             Ok(notice) => {
-                let time = notice.map(|notice| notice.time);
-                // Not read anew each time: the clocks differ a little, and every difference would be news.
-                if time != self.spot {
-                    (self.spot, self.intent.spot) = (time, self.moment(time));
-                }
+                self.spot = notice.map(|notice| notice.time);
             }
             Err(error) => errors.push(error),
         }
+        let fast = errors.len();
         if self.slow_due <= Instant::now() {
             let (rebalance, events) = tokio::join!(self.imds.rebalance_notice(), self.imds.maintenance());
             match rebalance {
-                Ok(notice) => self.intent.rebalance = notice.is_some(),
+                Ok(notice) => self.rebalance = notice,
                 Err(error) => errors.push(error),
             }
             match events {
                 Ok(events) => {
                     let active = events.into_iter().filter(|event| event.state == "active");
-                    let first = active.map(|event| event.not_before).min();
-                    if first != self.maintenance {
-                        (self.maintenance, self.intent.maintenance) = (first, self.moment(first));
-                    }
+                    self.maintenance = active.map(|event| event.not_before).min();
                 }
                 Err(error) => errors.push(error),
             }
             self.slow_due = Instant::now() + SLOW;
+            self.slow_error = errors.get(fast).map(ToString::to_string);
         }
         errors.into_iter().next()
     }
 
-    /// Says once that it does not answer, and once that it does again.
-    fn complain(&mut self, error: Option<imds::Error>) {
-        let failing = error.is_some();
-        match error {
-            None if self.failing => info!("the instance metadata service answers again"),
-            None => {}
-            Some(error) if self.failing => debug!("{error}"),
-            Some(ref error) => {
-                warn!("not all that is intended with this host is known at the moment: {error}");
-            }
-        }
-        self.failing = failing;
+    /// Has the log told whether it answers.
+    fn complain(&self, why: Option<&str>) {
+        let line =
+            |why: &str| format!("not all that is intended with this host is known at the moment: {why}");
+        let failing = why.map(|why| Failing::new(why, line(why)));
+        let result = failing.map_or(Ok(()), Err);
+        self.troubles.take("asking the metadata service", "metadata", None, result);
     }
 
     fn target(&mut self, text: Option<String>) {
@@ -148,9 +162,13 @@ impl Watch {
         }
     }
 
-    /// A time of day, in seconds since 1970, as the machine counts.
-    fn moment(&self, seconds: Option<u64>) -> Option<Moment> {
-        let left = Duration::from_secs(seconds?.saturating_sub(session::now()));
-        Some(self.started.moment() + left)
+    /// Computes anew when what was announced begins: the clock may have been set since.
+    fn date(&mut self) {
+        let (today, now) = (session::now(), self.started.moment());
+        let moment =
+            |time: Option<u64>, former: Option<Moment>| Some(time::moment(time?, today, now, former));
+        self.intent.spot = moment(self.spot, self.intent.spot);
+        self.intent.rebalance = moment(self.rebalance, self.intent.rebalance);
+        self.intent.maintenance = moment(self.maintenance, self.intent.maintenance);
     }
 }

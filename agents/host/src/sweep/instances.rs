@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use plan::instance::InstanceId;
 use plan::sweep::{self, Conclusion, Evidence, Finding, Look, Reason, Sweeper};
-use tokio::time::Instant;
 
 use super::{Sweep, World};
 use crate::report::{Exit, Failure};
@@ -111,9 +110,9 @@ impl<W: World> Sweep<'_, W> {
         ask: impl AsyncFn() -> Result<T, ec2::Error>,
     ) -> Result<T, Failure> {
         let what = format!("EC2 in {region}");
-        let patience: Instant = match region == self.sweeper.region {
-            true => self.deadline,
-            false => self.deadline.min(within(ELSEWHERE)),
+        let patience = match region == self.sweeper.region {
+            true => self.patience,
+            false => self.patience.until(within(ELSEWHERE)),
         };
         let mut pace = Pace::remote(patience);
         loop {

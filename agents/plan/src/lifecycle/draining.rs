@@ -1,17 +1,14 @@
 //! Draining: what the host waits for, and until when.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::cordon::{Cordon, after_a_poll};
 use super::state::Care;
-use super::{Cause, Moment, Policy, Upkeep, Work};
+use super::{Cause, Moment, Policy, Window};
+use crate::work::Work;
 
 /// The longest interval between two counts of meetings and recordings while draining.
 const COUNT: Duration = Duration::from_secs(10);
-
-/// The most times that a drain makes Scalelite forget a host on which it still places meetings: each time enables the
-/// entry for a moment.
-const RECORDONS: u8 = 5;
 
 /// See [`super::State::Draining`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,17 +25,12 @@ pub struct Drain {
     pub names: bool,
     /// Whether the host is known to have its name.
     pub named: bool,
-    /// The cordon, as long as it has not succeeded.
-    pub cordon: Upkeep,
-    /// Since when new meetings are placed elsewhere.
-    pub cordoned: Option<Moment>,
-    /// Since when there have been no meetings and no recordings.
+    /// The cordon of the entry.
+    pub cordon: Cordon,
+    /// Since when nothing has been waited for.
     pub quiet_since: Option<Moment>,
-    /// The meetings seen since the cordon.
-    seen: Option<BTreeSet<String>>,
-    /// Whether a new meeting was seen since, so that the host has to be cordoned again.
-    leaking: bool,
-    recordons: u8,
+    /// When meetings were last seen or to be expected, if any were.
+    pub met: Option<Moment>,
     announced: usize,
 }
 
@@ -51,12 +43,9 @@ impl Drain {
             care: Care::now(now),
             names: true,
             named: false,
-            cordon: Upkeep::at(now),
-            cordoned: None,
+            cordon: Cordon::due_now(now),
             quiet_since: None,
-            seen: None,
-            leaking: false,
-            recordons: 0,
+            met: None,
             announced: 0,
         }
     }
@@ -66,9 +55,14 @@ impl Drain {
         policy.count.min(COUNT)
     }
 
+    /// Returns the times of this drain, of which a lifecycle action has held the instance since `held`.
+    pub(super) fn window(&self, held: Option<Moment>) -> Window {
+        Window { since: self.since, deadline: self.deadline, held, forced: false }
+    }
+
     /// Notes that the host is cordoned now: the next count shows what is left.
     pub(super) fn note_cordon(&mut self, policy: &Policy, now: Moment) {
-        (self.cordoned, self.leaking) = (Some(now), false);
+        self.cordon.succeeded(now);
         // An earlier count may be out of date.
         self.quiet_since = None;
         self.care.entry.went_well(now + after_a_poll(policy));
@@ -76,44 +70,27 @@ impl Drain {
 
     /// Notes that the entry was enabled, though not by this agent.
     pub(super) fn note_enabling(&mut self, now: Moment) {
-        (self.cordoned, self.seen, self.quiet_since) = (None, None, None);
-        self.cordon = Upkeep::at(now);
+        self.cordon.lifted(now);
+        self.quiet_since = None;
     }
 
-    /// Takes in the meetings and recordings counted after the cordon.
+    /// Takes in the work counted after the cordon.
     pub(super) fn counted(&mut self, work: &Work, policy: &Policy, now: Moment) {
-        let meetings = work.meetings.as_ref();
-        let recordings = if policy.recordings { work.recordings } else { Some(0) };
-        let empty = meetings.is_some_and(BTreeSet::is_empty) && recordings == Some(0);
-        match empty {
+        match work.is_idle(&policy.rules) {
             true => drop(self.quiet_since.get_or_insert(now)),
             false => self.quiet_since = None,
         }
-        if let (Some(meetings), Some(_)) = (meetings, self.cordoned) {
-            match &mut self.seen {
-                None => self.seen = Some(meetings.clone()),
-                Some(seen) => {
-                    let new = !meetings.is_subset(seen);
-                    seen.extend(meetings.iter().cloned());
-                    if new && self.recordons < RECORDONS {
-                        self.recordons += 1;
-                        self.leaking = true;
-                    }
-                }
-            }
+        if work.may_meet(&policy.rules) {
+            self.met = Some(now);
         }
-    }
-
-    /// Tells whether a meeting was placed here in spite of the cordon.
-    pub(super) fn leaks(&self) -> bool {
-        self.leaking
+        self.cordon.counted(&work.meetings, now);
     }
 
     /// Returns when the host counts as empty, unless something begins: not before a poll of Scalelite's has come and
     /// gone since the cordon, because a poll that was under way may have kept the host among those that get meetings.
     pub(super) fn empty_at(&self, policy: &Policy) -> Option<Moment> {
         let quiet = self.quiet_since? + policy.quiet;
-        match (policy.scalelite, self.cordoned) {
+        match (policy.scalelite, self.cordon.since()) {
             (false, _) => Some(quiet),
             (true, Some(since)) => Some(quiet.max(since + after_a_poll(policy))),
             // Without a cordon a meeting can begin at any moment.
@@ -126,6 +103,13 @@ impl Drain {
         (self.deadline, self.announced) = (deadline, 0);
     }
 
+    /// Brings the end of the drain forward to this time, if it is later.
+    pub(super) fn ends_by(&mut self, deadline: Moment) {
+        if deadline < self.deadline {
+            self.ends_at(deadline);
+        }
+    }
+
     /// Returns the minutes left to announce to the running meetings now, if an announcement is due.
     pub(super) fn announcement(&mut self, policy: &Policy, work: Option<&Work>, now: Moment) -> Option<u64> {
         let due = policy.announce.iter().filter(|before| self.deadline <= now + **before).count();
@@ -133,9 +117,9 @@ impl Drain {
             return None;
         }
         self.announced = due;
-        let meetings = work.and_then(|work| work.meetings.as_ref()).is_none_or(|ids| !ids.is_empty());
+        let somebody = work.is_none_or(|work| work.may_meet(&policy.rules));
         let left = self.deadline.saturating_sub(now);
-        (meetings && !left.is_zero()).then(|| left.as_secs().div_ceil(60).max(1))
+        (somebody && !left.is_zero()).then(|| left.as_secs().div_ceil(60).max(1))
     }
 
     /// Returns when the next announcement is due.
@@ -143,9 +127,4 @@ impl Drain {
         let before = policy.announce.get(self.announced)?;
         Some(self.deadline.saturating_sub(*before))
     }
-}
-
-/// Returns the time after which a poll of Scalelite's has surely come and gone.
-pub(super) fn after_a_poll(policy: &Policy) -> Duration {
-    policy.poll + policy.poll / 4
 }

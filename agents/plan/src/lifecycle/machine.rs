@@ -1,40 +1,38 @@
 //! The machine: events change the state, the state decides what is due.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::draining::{Drain, after_a_poll};
+use super::cordon::{Cordon, after_a_poll};
+use super::draining::Drain;
+use super::hooks::Group;
 use super::protection::Protection;
-use super::state::{Care, Cordoned, Joining, Leaving, State, Unregistered};
+use super::silence::Silence;
+use super::state::{
+    Aim, Care, Cordoned, Joining, Leaving, Left, Polled, Serving, State, Undoing, Unregistered,
+};
 use super::upkeep::Upkeep;
 use super::{
-    Action, Call, Cause, Event, Hook, Illegal, Intent, Job, Memory, Moment, OnStop, Policy, Rest, StopCause,
-    Target, Window, Work,
+    Action, Call, Cause, Event, Illegal, Intent, Job, Kept, Memory, Moment, OnStop, Policy, Rest, StopCause,
+    Window, Work,
 };
+use crate::membership;
 
 /// The part of a spot notice that is reserved for leaving.
-const SPOT_RESERVE: Duration = Duration::from_secs(30);
+pub(super) const SPOT_RESERVE: Duration = Duration::from_secs(30);
 
 /// The time for which leaving is tried when only the group waits for it, which heartbeats hold.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(900);
+pub(super) const LEAVE_PATIENCE: Duration = Duration::from_secs(900);
 
-/// The lifecycle action that holds this instance.
+/// The time that the lifecycle action must have left when the drain is over.
+const HOOK_RESERVE: Duration = Duration::from_secs(120);
+
+/// The lifecycle actions that may hold this instance on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
     pub(super) since: Moment,
-    pub(super) hook: Holder,
-    /// The question for the hook, then the heartbeats.
+    /// The heartbeats.
     pub(super) part: Upkeep,
-}
-
-/// The termination hook that may hold this instance, as far as the group has said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holder {
-    /// The group has not answered yet.
-    Unasked,
-    /// The group has no termination hook.
-    Nothing,
-    /// This hook.
-    Held(Hook),
 }
 
 /// The state machine.
@@ -44,17 +42,26 @@ pub struct Machine {
     pub(super) state: State,
     /// When the present state began.
     pub(super) since: Moment,
-    pub(super) work: Option<Work>,
+    /// The last count, with its time.
+    pub(super) work: Option<(Moment, Work)>,
     pub(super) protection: Protection,
     pub(super) hold: Option<Hold>,
+    pub(super) group: Group,
+    pub(super) silence: Silence,
+    /// Until when the host stays in service in spite of a rebalance recommendation, because it is the last one.
+    pub(super) spared: Option<Moment>,
     pub(super) intent: Option<Intent>,
     pub(super) memory: Memory,
     /// The drain that a service before this one began.
-    former: Option<Window>,
-    /// The memory and the drain that the service was last asked to keep.
-    kept: (Memory, Option<Window>),
-    /// Whether an operator wants this host in service although there is a reason to cordon it.
-    pub(super) overruled: bool,
+    pub(super) former: Option<Window>,
+    /// What the service was last asked to keep.
+    kept: Kept,
+    /// The reasons to cordon the host in spite of which an operator wants it in service.
+    pub(super) overruled: BTreeSet<Rest>,
+    /// Whether the host has no address that its name could lead to.
+    pub(super) addressless: bool,
+    /// Whether the host has taken meetings and has not left since.
+    pub(super) joined: bool,
     ready: bool,
     pub(super) job: Option<Running>,
     /// Whether everything has to be looked at again after the running job, which may have looked before the request
@@ -75,29 +82,9 @@ pub(super) struct Running {
     pub(super) cancelled: bool,
 }
 
-/// The machine's conclusion from the metadata service's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    Serve,
-    Rest(Rest),
-    Warm,
-    Drain(Cause, Option<Moment>),
-}
-
-impl Wish {
-    /// Returns the cause for which the group holds the instance until a lifecycle action is completed, if it does.
-    fn held(self) -> Option<Cause> {
-        match self {
-            Self::Drain(Cause::Group, _) => Some(Cause::Group),
-            Self::Warm => Some(Cause::WarmPool),
-            Self::Serve | Self::Rest(_) | Self::Drain(..) => None,
-        }
-    }
-}
-
 impl Machine {
     /// Creates the machine of a service that starts, with its memory of this boot.
-    pub fn new(policy: Policy, memory: Memory, former: Option<Window>) -> Self {
+    pub fn new(policy: Policy, kept: Kept) -> Self {
         Self {
             policy,
             state: State::Starting,
@@ -105,11 +92,16 @@ impl Machine {
             work: None,
             protection: Protection::new(),
             hold: None,
+            group: Group::new(),
+            silence: Silence::default(),
+            spared: None,
             intent: None,
-            memory,
-            former,
-            kept: (memory, former),
-            overruled: false,
+            memory: kept.memory,
+            former: kept.window,
+            overruled: kept.overruled.clone(),
+            addressless: false,
+            joined: kept.joined,
+            kept,
             ready: false,
             job: None,
             again: false,
@@ -141,6 +133,11 @@ impl Machine {
         self.job.map(|running| running.job)
     }
 
+    /// Tells whether the host stays in service in spite of a rebalance recommendation, because it is the last one.
+    pub fn is_spared(&self) -> bool {
+        self.spared.is_some_and(|until| self.now < until)
+    }
+
     /// Tells whether there is a Scalelite in which the host can be cordoned.
     pub fn has_scalelite(&self) -> bool {
         self.policy.scalelite
@@ -153,7 +150,7 @@ impl Machine {
 
     /// Returns the last count.
     pub fn work(&self) -> Option<&Work> {
-        self.work.as_ref()
+        self.work.as_ref().map(|(_, work)| work)
     }
 
     /// Takes in an event and returns the actions to carry out now. `chance`, evenly drawn from `0.0..1.0`, spreads
@@ -181,16 +178,18 @@ impl Machine {
                 if self.intent.is_some_and(|former| former.grouped != intent.grouped) {
                     self.protection.forget();
                 }
-                self.intent = Some(intent);
+                let former = self.intent.replace(intent);
+                self.regrouped(former, intent, now);
+                if let Some((former, spot)) = former.and_then(|former| former.spot).zip(intent.spot) {
+                    self.respite(former, spot);
+                }
             }
             Event::Ordered(order) => self.obey(order, now),
             Event::Stop(cause) => self.stop(cause, now),
             Event::Configured(policy) => {
                 self.policy = *policy;
                 // The new configuration may name another hook.
-                if let Some(hold) = &mut self.hold {
-                    hold.hook = Holder::Unasked;
-                }
+                self.group.ask_again(now);
                 self.hurry(now);
             }
             Event::Finished(job, result) => {
@@ -235,121 +234,16 @@ impl Machine {
         Ok(())
     }
 
-    // ---- the metadata service's answer, and the time
-
-    pub(super) fn wish(&self, intent: &Intent, now: Moment) -> Wish {
-        let spot = intent.spot.map(|end| end.saturating_sub(SPOT_RESERVE));
-        let maintained = intent.maintenance.is_some_and(|begin| begin <= now + self.policy.deadline);
-        match intent.target {
-            Target::Terminate => Wish::Drain(Cause::Group, spot),
-            _ if spot.is_some() => Wish::Drain(Cause::Spot, spot),
-            Target::Warm => Wish::Warm,
-            // Without Scalelite there is nothing to cordon.
-            _ if !self.policy.scalelite => Wish::Serve,
-            Target::Standby => Wish::Rest(Rest::Standby),
-            Target::Serve if intent.rebalance && self.policy.rebalance => Wish::Rest(Rest::Rebalance),
-            Target::Serve if maintained && self.policy.maintenance => Wish::Rest(Rest::Maintenance),
-            Target::Serve => Wish::Serve,
-        }
-    }
-
-    /// Lets the state follow the wish and the time.
-    pub(super) fn follow(&mut self, now: Moment) {
-        if let Some(intent) = self.intent {
-            let wish = self.wish(&intent, now);
-            if wish == Wish::Serve {
-                self.overruled = false;
-            }
-            self.follow_wish(wish, now);
-        }
-        self.follow_time(now);
-    }
-
-    pub(super) fn follow_wish(&mut self, wish: Wish, now: Moment) {
-        match (&mut self.state, wish) {
-            (State::Starting, wish) => self.start(wish, now),
-            (State::Joining(_) | State::Serving(_) | State::Cordoned(_), Wish::Drain(cause, until)) => {
-                self.drain(cause, until, now);
-            }
-            (State::Joining(_) | State::Serving(_) | State::Cordoned(_), Wish::Warm) => {
-                self.drain(Cause::WarmPool, None, now);
-            }
-            (State::Serving(_), Wish::Rest(why)) if !self.overruled => self.rest(why, true, now),
-            (State::Cordoned(Cordoned { why: Rest::Somebody(_), .. }), _) => {}
-            (State::Cordoned(state), Wish::Rest(why)) => state.why = why,
-            (State::Cordoned(_), Wish::Serve) => self.join(true, now),
-            (State::Draining(drain), Wish::Drain(cause, until)) => {
-                drain.deadline = until.map_or(drain.deadline, |until| drain.deadline.min(until));
-                if drain.cause != cause && drain.cause != Cause::Group {
-                    drain.cause = cause;
-                    self.hold_if_held(cause, now);
-                }
-            }
-            // Only the operator's order remains as a reason to drain.
-            (State::Draining(drain), Wish::Serve | Wish::Rest(_)) if self.memory == Memory::Drain => {
-                drain.cause = Cause::Hand;
-                self.hold = None;
-            }
-            (State::Draining(drain), Wish::Warm) if drain.cause != Cause::WarmPool => {
-                drain.cause = Cause::WarmPool;
-                self.hold_if_held(Cause::WarmPool, now);
-            }
-            // The host was meant to end, and no longer is.
-            (State::Draining(_), Wish::Serve | Wish::Rest(_)) => self.join(true, now),
-            (State::Leaving(leaving), wish) => {
-                if let Some(cause) = wish.held().filter(|cause| *cause != leaving.cause) {
-                    leaving.cause = cause;
-                    // The group waits for the host now, and does not wait for ever.
-                    leaving.until = leaving.until.min(now + LEAVE_PATIENCE);
-                    self.hold_if_held(cause, now);
-                }
-            }
-            // The group holds the instance until the lifecycle action is completed; it does not hold a host that has
-            // always been in the warm pool.
-            (State::Unregistered(out), Wish::Drain(Cause::Group, _)) if out.cause != Some(Cause::Group) => {
-                self.leave(Cause::Group, false, now);
-            }
-            (State::Unregistered(out), Wish::Warm)
-                if matches!(out.cause, Some(Cause::Hand | Cause::Spot)) =>
-            {
-                self.leave(Cause::WarmPool, false, now);
-            }
-            (State::Unregistered(out), Wish::Serve | Wish::Rest(_)) if out.cause != Some(Cause::Hand) => {
-                self.join(true, now);
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn start(&mut self, wish: Wish, now: Moment) {
-        match (wish, self.memory) {
-            (Wish::Drain(cause, until), _) => self.drain_on(cause, until, now),
-            (Wish::Warm, Memory::Fresh) => self.out(None, None),
-            (Wish::Warm, _) => self.drain_on(Cause::WarmPool, None, now),
-            // The host may not be out yet: the service may have crashed after the order.
-            (_, Memory::Unregistered) => self.leave(Cause::Hand, false, now),
-            (_, Memory::Drain) => self.drain_on(Cause::Hand, None, now),
-            (_, Memory::Fresh | Memory::Joining) | (Wish::Serve, Memory::Cordoned) => self.join(true, now),
-            (Wish::Rest(_), Memory::Cordoned) | (_, Memory::Joined) => self.join(false, now),
-        }
-    }
-
-    /// Continues to drain a host whose progress is not known: its name is left as it is.
-    fn drain_on(&mut self, cause: Cause, until: Option<Moment>, now: Moment) {
-        self.drain(cause, until, now);
-        let State::Draining(drain) = &mut self.state else { return };
-        drain.names = false;
-        let Some(window) = self.former.take() else { return };
-        drain.since = window.since;
-        drain.deadline = until.map_or(window.deadline, |until| until.min(window.deadline));
-        if let Some(hold) = &mut self.hold {
-            hold.since = window.since;
-        }
-    }
-
     pub(super) fn follow_time(&mut self, now: Moment) {
         let protecting = self.protecting();
         match &mut self.state {
+            State::Serving(Serving { polled, .. }) => {
+                if let (Polled::Awaited(since), Some(missed)) = (*polled, polled.missed_at(&self.policy))
+                    && missed <= now
+                {
+                    *polled = Polled::Offline(since);
+                }
+            }
             State::Draining(drain) => {
                 let empty = drain.empty_at(&self.policy).is_some_and(|at| at <= now);
                 let cause = drain.cause;
@@ -362,21 +256,31 @@ impl Machine {
             State::Leaving(leaving) => {
                 if leaving.left.is_none() && leaving.until <= now && self.job.is_none() {
                     let words = leaving.part.trouble().map(|trouble| trouble.words.clone());
-                    leaving.left = Some(Err(words.unwrap_or_else(|| "there was no time for it".to_owned())));
+                    let words = words.unwrap_or_else(|| "there was no time for it".to_owned());
+                    leaving.left = Some(Left::with(Err(words)));
+                }
+                if let Some(left) = &mut leaving.left
+                    && left.over_at(self.policy.quiet).is_some_and(|at| at <= now)
+                {
+                    left.recordings_until = None;
                 }
                 self.complete_or_be_out(now);
             }
-            State::Stopping(stopping)
-                if self.job.is_none() && undo(stopping.cause, &self.policy).is_none() =>
-            {
-                self.end(Ok(()));
-            }
-            State::Stopping(stopping) if stopping.done && (stopping.until <= now || !protecting) => {
-                self.end(Ok(()));
-            }
-            State::Stopping(stopping) if stopping.until <= now && self.job.is_none() => {
-                let words = stopping.part.trouble().map(|trouble| trouble.words.clone());
-                self.end(Err(words.unwrap_or_else(|| "there was no time for it".to_owned())));
+            State::Stopping(stopping) if self.job.is_none() => {
+                let over = stopping.until <= now;
+                if let Undoing::Cordon(cordon) = &stopping.undoing
+                    && (cordon.is_settled(&self.policy) || over && cordon.job().is_none())
+                {
+                    stopping.undoing = Undoing::Nothing;
+                }
+                match &stopping.undoing {
+                    Undoing::Nothing if over || !protecting => self.end(Ok(())),
+                    Undoing::Job(..) | Undoing::Cordon(_) if over => {
+                        let words = stopping.undoing.trouble().map(|trouble| trouble.words.clone());
+                        self.end(Err(words.unwrap_or_else(|| "there was no time for it".to_owned())));
+                    }
+                    _ => {}
+                }
             }
             _ => {}
         }
@@ -384,14 +288,14 @@ impl Machine {
 
     // ---- transitions
 
-    pub(super) fn join(&mut self, enable: bool, now: Moment) {
+    pub(super) fn join(&mut self, aim: Aim, now: Moment) {
         let named = self.is_named();
         self.hold = None;
-        if enable {
+        if aim != Aim::Keep {
             self.memory = Memory::Joining;
         }
         let care = Care::now(now);
-        self.state = State::Joining(Joining { care, behind_since: None, named, enable, overwritten: false });
+        self.state = State::Joining(Joining { care, behind_since: None, named, aim, overwritten: false });
     }
 
     /// Tells whether the name may be built upon. A host that never got its name, because another host owns it, can be
@@ -400,19 +304,24 @@ impl Machine {
         match &self.state {
             State::Joining(joining) => joining.named,
             State::Draining(drain) => drain.named,
-            state => matches!(state, State::Cordoned(_) | State::Serving(_)),
+            State::Cordoned(state) => state.why != Rest::Address,
+            state => matches!(state, State::Serving(_)),
         }
     }
 
-    pub(super) fn rest(&mut self, why: Rest, cordon: bool, now: Moment) {
+    /// Has the entry cordoned for a reason that holds now.
+    pub(super) fn cordon(&mut self, why: Rest, now: Moment) {
+        self.rest(why, Some(Cordon::due_now(now)), now);
+    }
+
+    /// Takes no new meetings; `cordon` is the agent's own, `None` where an operator has set the entry.
+    pub(super) fn rest(&mut self, why: Rest, cordon: Option<Cordon>, now: Moment) {
         let Some(care) = self.state.care_mut().cloned() else { return };
         let mut care = care;
-        care.entry = Upkeep::at(if cordon { now } else { now + after_a_poll(&self.policy) });
+        care.entry = Upkeep::at(now + after_a_poll(&self.policy));
+        self.joined = true;
+        self.memory = if cordon.is_some() { Memory::Cordoned } else { Memory::Joined };
         self.state = State::Cordoned(Cordoned { care, why, cordon });
-        self.memory = match why {
-            Rest::Somebody(_) => Memory::Joined,
-            Rest::Standby | Rest::Rebalance | Rest::Maintenance => Memory::Cordoned,
-        };
     }
 
     pub(super) fn drain(&mut self, cause: Cause, until: Option<Moment>, now: Moment) {
@@ -437,11 +346,27 @@ impl Machine {
         };
         if cause == Cause::Hand {
             self.memory = Memory::Unregistered;
+            // Whoever has ordered this ends the meetings: nothing is left to protect, even if it cannot be finished.
+            self.protection.end();
         }
+        let held = self.hold.as_ref().map(|hold| hold.since);
+        let (window, met) = match &self.state {
+            State::Draining(drain) => {
+                let empty = drain.empty_at(&self.policy).is_some_and(|at| at <= now);
+                // The last count is as good as one now.
+                let meets = self.work().is_none_or(|work| work.may_meet(&self.policy.rules));
+                let met = if meets { Some(now) } else { drain.met };
+                (Some(Window { forced, ..drain.window(held) }), met.filter(|_| !empty))
+            }
+            State::Leaving(leaving) => (leaving.window, leaving.met),
+            _ => (None, Some(now)),
+        };
         self.state = State::Leaving(Leaving {
             cause,
             forced,
             until,
+            window,
+            met,
             part: Upkeep::at(now),
             left: None,
             complete: Upkeep::at(now),
@@ -453,7 +378,8 @@ impl Machine {
     pub(super) fn out(&mut self, cause: Option<Cause>, trouble: Option<String>) {
         self.hold = None;
         self.work = None;
-        self.protection.idle_for_good();
+        self.protection.end();
+        self.joined &= trouble.is_some();
         if trouble.is_none() && cause != Some(Cause::Hand) {
             self.memory = Memory::Fresh;
         }
@@ -465,20 +391,50 @@ impl Machine {
     /// completed.
     pub(super) fn hold_if_held(&mut self, cause: Cause, now: Moment) {
         if matches!(cause, Cause::Group | Cause::WarmPool) && self.hold.is_none() {
-            self.hold = Some(Hold { since: now, hook: Holder::Unasked, part: Upkeep::at(now) });
+            self.hold = Some(Hold { since: now, part: Upkeep::at(now) });
+            self.group.ask_again(now);
+            self.bound_by_hooks();
         }
     }
 
     pub(super) fn complete_or_be_out(&mut self, now: Moment) {
         let State::Leaving(Leaving { cause, left: Some(left), until, .. }) = &self.state else { return };
-        let waits = match self.hold.as_ref().map(|hold| hold.hook) {
-            Some(Holder::Held(_)) => true,
-            Some(Holder::Unasked) => now < *until,
-            Some(Holder::Nothing) | None => false,
-        };
+        let waits = self.hold.is_some() && self.group.is_ours().unwrap_or(now < *until);
         if !waits {
-            let (cause, trouble) = (*cause, left.clone().err());
+            let (cause, trouble) = (*cause, left.result.clone().err());
             self.out(Some(cause), trouble);
+        }
+    }
+
+    /// Notes that the host has left. The recordings of the last meetings are waited for as long as a lifecycle action
+    /// holds the instance: a deadline or an order has ended them, or they have ended shortly before. Recordings that
+    /// the drain itself has waited for in vain are not waited for once more.
+    pub(super) fn left(&mut self, now: Moment) {
+        let held = self.hold.is_some() && self.policy.meetings && self.policy.rules.recordings;
+        let State::Leaving(leaving) = &mut self.state else { return };
+        let until = leaving.met.map(|met| met + self.policy.after_deadline);
+        let recordings_until = until.filter(|until| held && *until > now);
+        leaving.left = Some(Left { recordings_until, ..Left::with(Ok(())) });
+        self.count_now(now);
+        self.bound_by_hooks();
+    }
+
+    /// Makes a count due now; one that is under way may be out of date.
+    pub(super) fn count_now(&mut self, now: Moment) {
+        self.count_due = now;
+        self.count_is_stale = self.calls.contains(&Call::Count);
+    }
+
+    /// Keeps every wait within the time for which the lifecycle hooks hold the instance at most.
+    pub(super) fn bound_by_hooks(&mut self) {
+        let Some((Hold { since, .. }, ceiling)) = self.hold.as_ref().zip(self.ceiling()) else { return };
+        let ceiling = since.saturating_add(ceiling).saturating_sub(HOOK_RESERVE);
+        match &mut self.state {
+            State::Draining(drain) => drain.ends_by(ceiling),
+            State::Leaving(Leaving { left: Some(left), .. }) => {
+                left.recordings_until = left.recordings_until.map(|until| until.min(ceiling));
+            }
+            _ => {}
         }
     }
 
@@ -496,25 +452,32 @@ impl Machine {
 
     /// Asks the service to keep what a restarted service could not find out.
     fn keep(&mut self) {
+        let held = self.hold.as_ref().map(|hold| hold.since);
         let window = match &self.state {
-            State::Draining(drain) => Some(Window { since: drain.since, deadline: drain.deadline }),
+            State::Draining(drain) => Some(drain.window(held)),
+            State::Leaving(leaving) => leaving.window.map(|window| Window { held, ..window }),
             // A restarted service goes on with its drain.
-            State::Starting | State::Stopping(_) | State::Ended => self.kept.1,
+            State::Starting | State::Stopping(_) | State::Ended => self.kept.window,
             _ => None,
         };
-        if self.kept != (self.memory, window) {
-            self.kept = (self.memory, window);
-            self.actions.push(Action::Remember(self.memory, window));
+        let overruled = self.overruled.clone();
+        let kept = Kept { memory: self.memory, window, overruled, joined: self.joined };
+        if self.kept != kept {
+            self.kept = kept.clone();
+            self.actions.push(Action::Remember(kept));
         }
     }
 }
 
-/// Returns the job that undoes what a stop for this cause has to undo.
-pub(super) fn undo(cause: StopCause, policy: &Policy) -> Option<Job> {
+/// Returns the job that undoes what a stop for this cause has to undo; `set` is the state that an operator has given to
+/// the entry.
+pub(super) fn undo(cause: StopCause, policy: &Policy, set: Option<membership::State>) -> Option<Job> {
     match (cause, policy.on_stop) {
         (StopCause::Restart, _) | (StopCause::Stop, OnStop::Keep) => None,
-        (StopCause::Reboot, _) => policy.scalelite.then_some(Job::Disable),
-        (StopCause::Stop, OnStop::Cordon) => policy.scalelite.then_some(Job::Cordon),
+        (StopCause::Reboot, _) => policy.scalelite.then_some(Job::Withdraw(set)),
+        (StopCause::Stop, OnStop::Cordon) | (StopCause::Unknown, _) => {
+            policy.scalelite.then_some(Job::Cordon)
+        }
         (StopCause::PowerOff, _) | (StopCause::Stop, OnStop::Leave) => Some(Job::Leave),
     }
 }

@@ -1,50 +1,63 @@
 //! Orders by operators, and stops of the service.
 
-use super::machine::{Machine, Wish, undo};
-use super::state::{State, Stopping, Unregistered};
+use std::time::Duration;
+
+use super::cordon::Cordon;
+use super::draining::Drain;
+use super::machine::{Machine, undo};
+use super::state::{Aim, Cordoned, Joining, State, Stopping, Undoing, Unregistered};
 use super::upkeep::Upkeep;
-use super::{Action, Call, Cause, Memory, Moment, Order, StopCause};
+use super::wish::Wish;
+use super::{Action, Call, Cause, Job, Memory, Moment, Order, Refusal, Rest, StopCause};
+use crate::membership;
+
+/// The longest time for a stop before the metadata service has answered: nothing can be undone without the host's name.
+const UNKNOWN_HOST: Duration = Duration::from_secs(10);
 
 impl Machine {
     pub(super) fn obey(&mut self, order: Order, now: Moment) {
-        let wish = self.intent.map(|intent| self.wish(&intent, now));
-        let refuse = |why: &str| Action::Refuse(why.to_owned());
-        match (order, wish) {
-            (Order::Check, _) => self.hurry(now),
-            _ if matches!(self.state, State::Stopping(_)) => {
-                self.actions.push(refuse("the service is stopping"));
-            }
-            (_, None) => {
-                self.actions
-                    .push(refuse("the metadata service has not said yet what is intended with this host"));
-            }
-            (Order::Register, Some(Wish::Drain(Cause::Spot, _))) => {
-                self.actions.push(refuse("EC2 is about to take this spot instance back"));
-            }
-            (Order::Register, Some(Wish::Drain(..))) => {
-                self.actions.push(refuse("its Auto Scaling group is ending this host"));
-            }
-            (Order::Register, Some(Wish::Warm)) => {
-                self.actions.push(refuse("this host is in the warm pool of its Auto Scaling group"));
-            }
-            (Order::Register, Some(wish)) => {
-                self.overruled = wish != Wish::Serve;
-                self.join(true, now);
-            }
-            (Order::Deregister, _) => {
-                let cause = match &self.state {
-                    State::Draining(drain) => drain.cause,
-                    State::Leaving(leaving) => leaving.cause,
-                    State::Unregistered(Unregistered { cause: Some(cause), .. }) => *cause,
-                    _ => Cause::Hand,
-                };
-                self.leave(cause, false, now);
-            }
-            (Order::Drain(within), Some(wish)) => {
-                let until = within.map(|within| now.saturating_add(within));
-                self.drain_by_hand(until, wish, now);
+        if order == Order::Check {
+            return self.hurry(now);
+        }
+        match self.wished(now) {
+            _ if matches!(self.state, State::Stopping(_)) => self.refuse(Refusal::Stopping),
+            None => self.refuse(Refusal::Starting),
+            Some(wish) => match order {
+                Order::Check => {}
+                Order::Register => self.register(wish, now),
+                Order::Deregister => self.deregister(now),
+                Order::Drain(within) => {
+                    let until = within.map(|within| now.saturating_add(within));
+                    self.drain_by_hand(until, wish, now);
+                }
+            },
+        }
+    }
+
+    fn refuse(&mut self, why: Refusal) {
+        self.actions.push(Action::Refuse(why));
+    }
+
+    fn register(&mut self, wish: Wish, now: Moment) {
+        match wish {
+            Wish::Drain(Cause::Spot, _) => self.refuse(Refusal::Spot),
+            Wish::Drain(..) => self.refuse(Refusal::Group),
+            Wish::Warm => self.refuse(Refusal::WarmPool),
+            Wish::Serve | Wish::Rest(_) => {
+                self.overrule(now);
+                self.join(Aim::Serve, now);
             }
         }
+    }
+
+    fn deregister(&mut self, now: Moment) {
+        let cause = match &self.state {
+            State::Draining(drain) => drain.cause,
+            State::Leaving(leaving) => leaving.cause,
+            State::Unregistered(Unregistered { cause: Some(cause), .. }) => *cause,
+            _ => Cause::Hand,
+        };
+        self.leave(cause, false, now);
     }
 
     pub(super) fn drain_by_hand(&mut self, until: Option<Moment>, wish: Wish, now: Moment) {
@@ -71,22 +84,59 @@ impl Machine {
         if matches!(self.state, State::Stopping(_)) {
             return;
         }
-        let undone = undo(cause, &self.policy).is_some();
-        if undone {
-            // At its next start the agent does again what it has undone itself, even without a boot in between.
-            self.memory = Memory::Joining;
-        }
+        let undoes = undo(cause, &self.policy, self.set_by_operator());
+        self.memory = self.memory_of_stop(undoes);
         if !self.protecting() {
             self.unprotect(cause);
         }
         self.hold = None;
         let nothing_left = matches!(self.state, State::Unregistered(Unregistered { trouble: None, .. }));
-        let done = self.job.is_none() && nothing_left;
-        if self.job.is_none() && !undone || done && !self.protecting() {
+        let undoing = match undoes {
+            Some(_) if nothing_left && self.job.is_none() => Undoing::Nothing,
+            Some(Job::Cordon) => Undoing::Cordon(self.present_cordon(now)),
+            Some(job) => Undoing::Job(job, Upkeep::at(now)),
+            None => Undoing::Nothing,
+        };
+        if undoing == Undoing::Nothing && self.job.is_none() && !self.protecting() {
             return self.end(Ok(()));
         }
-        let until = now + self.policy.stop_patience;
-        self.state = State::Stopping(Stopping { cause, until, part: Upkeep::at(now), done });
+        let patience = match self.state {
+            State::Starting => self.policy.stop_patience.min(UNKNOWN_HOST),
+            _ => self.policy.stop_patience,
+        };
+        self.state = State::Stopping(Stopping { cause, until: now + patience, undoing });
+    }
+
+    /// Returns the state that an operator has given to the entry, if one has.
+    fn set_by_operator(&self) -> Option<membership::State> {
+        match &self.state {
+            State::Cordoned(Cordoned { why: Rest::Somebody(state), .. })
+            | State::Joining(Joining { aim: Aim::Rest(Rest::Somebody(state)), .. }) => Some(*state),
+            _ => None,
+        }
+    }
+
+    /// Returns the cordon that the entry has, or one that is due now.
+    fn present_cordon(&self, now: Moment) -> Cordon {
+        match &self.state {
+            State::Cordoned(Cordoned { cordon: Some(cordon), .. }) => cordon.clone(),
+            State::Draining(drain) => drain.cordon.clone(),
+            _ => Cordon::due_now(now),
+        }
+    }
+
+    /// Returns the memory that a stop leaves, which undoes this: at its next start the agent does again what it has
+    /// undone itself, even without a boot in between.
+    fn memory_of_stop(&self, undoes: Option<Job>) -> Memory {
+        let by_operator = matches!(&self.state, State::Cordoned(Cordoned { why: Rest::Somebody(_), .. }));
+        match (undoes, self.memory) {
+            (None, memory) => memory,
+            // A cordon changes nothing about what an operator has set or ordered.
+            (Some(Job::Cordon), Memory::Joined) if by_operator => Memory::Joined,
+            (Some(Job::Cordon), Memory::Joined | Memory::Joining) => Memory::Cordoned,
+            (Some(Job::Cordon), memory) => memory,
+            (Some(_), _) => Memory::Joining,
+        }
     }
 
     /// Tells whether a call that switches the protection on or off is under way.
@@ -94,10 +144,10 @@ impl Machine {
         self.calls.iter().any(|call| matches!(call, Call::Protect(_)))
     }
 
-    /// Ends the protection from scale-in if it is on and a stop for this cause undoes anything: nothing else would
-    /// ever end it.
+    /// Ends the protection from scale-in if it is on and an operator stops the service: nothing else would ever end
+    /// it.
     pub(super) fn unprotect(&mut self, cause: StopCause) {
-        if cause == StopCause::Stop && undo(cause, &self.policy).is_some() && self.protection.is_on() {
+        if cause == StopCause::Stop && self.protection.is_on() {
             self.calls.push(Call::Protect(false));
             self.actions.push(Action::Call(Call::Protect(false)));
         }
@@ -107,6 +157,7 @@ impl Machine {
         self.again = self.job.is_some();
         self.count_due = now;
         self.protection.hurry(now);
+        self.group.ask_again(now);
         if let Some(hold) = &mut self.hold {
             hold.part.hurry(now);
         }
@@ -118,8 +169,10 @@ impl Machine {
             care.name.hurry(now);
             care.entry.hurry(now);
         }
-        if let State::Draining(drain) = &mut self.state {
-            drain.cordon.hurry(now);
+        if let State::Draining(Drain { cordon, .. })
+        | State::Cordoned(Cordoned { cordon: Some(cordon), .. }) = &mut self.state
+        {
+            cordon.hurry(now);
         }
     }
 }

@@ -3,9 +3,14 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::rig::policy;
+use super::rig::{policy, work};
 use super::*;
 use crate::membership::State as EntryState;
+use crate::recordings::Recordings;
+use crate::work::Meetings;
+
+const STOPS: [StopCause; 5] =
+    [StopCause::Restart, StopCause::Reboot, StopCause::PowerOff, StopCause::Stop, StopCause::Unknown];
 
 /// An event in the life of a host.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +25,8 @@ enum Happening {
         effect: bool,
         kind: TroubleKind,
     },
+    /// The host gets an address, or loses it.
+    Address(bool),
     /// An operator sets the entry.
     Somebody(EntryState),
     /// The oldest call ends; `known` says whether BBB tells its meetings.
@@ -38,15 +45,15 @@ enum Happening {
 
 fn happening() -> impl Strategy<Value = Happening> {
     let target = select(vec![Target::Serve, Target::Serve, Target::Standby, Target::Warm, Target::Terminate]);
-    let intent = (target, any::<bool>(), prop::option::weighted(0.1, 0u64..4000), any::<bool>()).prop_map(
-        |(target, grouped, spot, rebalance)| Intent {
-            target,
-            grouped,
-            spot: spot.map(Duration::from_secs),
-            rebalance,
-            maintenance: None,
-        },
-    );
+    let intent =
+        (target, any::<bool>(), prop::option::weighted(0.1, 0u64..4000), prop::option::of(0u64..4000))
+            .prop_map(|(target, grouped, spot, rebalance)| Intent {
+                target,
+                grouped,
+                spot: spot.map(Duration::from_secs),
+                rebalance: rebalance.map(Duration::from_secs),
+                maintenance: None,
+            });
     let order = select(vec![
         Order::Register,
         Order::Register,
@@ -55,7 +62,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         Order::Drain(Some(Duration::from_secs(2000))),
         Order::Check,
     ]);
-    let stop = select(vec![StopCause::Restart, StopCause::Reboot, StopCause::PowerOff, StopCause::Stop]);
+    let stop = select(STOPS.to_vec());
     let kind = prop_oneof![
         3 => select(vec![TroubleKind::Waiting, TroubleKind::Passing, TroubleKind::Lasting]),
         1 => (0u64..300).prop_map(|seconds| TroubleKind::Turn(Duration::from_secs(seconds))),
@@ -68,6 +75,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => order.prop_map(Happening::Order),
         8 => (any::<bool>(), any::<bool>(), kind).prop_map(|(well, effect, kind)| Happening::Job { well, effect, kind }),
         1 => entry.prop_map(Happening::Somebody),
+        1 => any::<bool>().prop_map(Happening::Address),
         8 => (any::<bool>(), prop::bool::weighted(0.9), count)
             .prop_map(|(well, known, recordings)| Happening::Call { well, known, recordings }),
         4 => (0usize..3).prop_map(Happening::Meetings),
@@ -86,7 +94,12 @@ struct World {
     meetings: usize,
     /// Whether the entry was enabled by an operator during a drain.
     meddled: bool,
-    kept: (Memory, Option<Window>),
+    kept: Kept,
+    /// The last answer of the metadata service.
+    intent: Option<Intent>,
+    /// Whether the host has an address, and whether the machine has been told last that it has none.
+    address: bool,
+    told_addressless: bool,
     entry: Option<EntryState>,
     /// Whether anything is left of what this machine may have made.
     registered: bool,
@@ -101,13 +114,16 @@ struct World {
 impl World {
     fn new(scalelite: bool, memory: Memory) -> Self {
         Self {
-            machine: Machine::new(Policy { scalelite, ..policy() }, memory, None),
+            machine: Machine::new(Policy { scalelite, ..policy() }, memory.into()),
             now: Duration::ZERO,
             job: None,
             calls: Vec::new(),
             meetings: 0,
             meddled: false,
-            kept: (memory, None),
+            kept: memory.into(),
+            intent: None,
+            address: true,
+            told_addressless: false,
             entry: (memory != Memory::Fresh).then_some(EntryState::Enabled),
             registered: memory != Memory::Fresh,
             deadline: None,
@@ -131,7 +147,10 @@ impl World {
                 }
                 self.now = end;
             }
-            Happening::Tell(intent) => self.step(Event::Told(intent)),
+            Happening::Tell(intent) => {
+                self.intent = Some(intent);
+                self.step(Event::Told(intent));
+            }
             Happening::Order(order) => {
                 self.at_once |= order == Order::Deregister;
                 self.step(Event::Ordered(order));
@@ -140,6 +159,7 @@ impl World {
                 self.at_once = true;
                 self.step(Event::Stop(cause));
             }
+            Happening::Address(has) => self.address = has,
             Happening::Somebody(state) => {
                 self.entry = self.entry.map(|_| state);
                 self.meddled |= state == EntryState::Enabled;
@@ -154,44 +174,70 @@ impl World {
         }
     }
 
+    /// Kills the service and starts it again: the new one is told the same, and keeps each deadline.
     fn killed(&mut self, effect: bool) {
+        let (before, told) = (self.machine.state().clone(), self.intent);
+        self.restart(effect);
+        if let Some(intent) = told {
+            self.step(Event::Told(intent));
+        }
+        match (before, self.machine.state()) {
+            (State::Draining(former), State::Draining(drain)) => {
+                assert_eq!((former.since, former.deadline), (drain.since, drain.deadline), "after a restart");
+            }
+            (State::Leaving(former), state)
+                if former.forced && told.is_some_and(|intent| intent.target == Target::Terminate) =>
+            {
+                assert!(matches!(state, State::Leaving(Leaving { forced: true, .. })), "{state:?}");
+            }
+            _ => {}
+        }
+    }
+
+    fn restart(&mut self, effect: bool) {
         if let (Some((job, _)), true) = (self.job.take(), effect) {
             self.take_effect(job);
         }
         self.calls.clear();
         self.ready = 0;
-        self.at_once |= self.kept.0 == Memory::Unregistered;
+        self.at_once |= self.kept.memory == Memory::Unregistered;
+        self.told_addressless = false;
         let policy = self.machine.policy.clone();
-        self.machine = Machine::new(policy, self.kept.0, self.kept.1);
+        self.machine = Machine::new(policy, self.kept.clone());
     }
 
     fn job_ends(&mut self, well: bool, effect: bool, kind: TroubleKind) {
         let Some((job, cancelled)) = self.job.take() else { return };
-        if well || effect {
-            self.take_effect(job);
-        }
         let kind = if cancelled { TroubleKind::Cancelled } else { kind };
         let found = match job {
+            Job::Name if !self.address => Found::Addressless("none".to_owned()),
             Job::Name => Found::Live,
-            Job::Join | Job::Keep | Job::Look => self.entry.map_or(Found::Missing, Found::Entry),
-            Job::Cordon | Job::Recordon | Job::Disable | Job::Leave => Found::Done,
+            Job::Join(_) | Job::Keep | Job::Look => self.entry.map_or(Found::Missing, Found::Entry),
+            // Whether the host is the last one is as good as drawn.
+            Job::CordonUnlessLast if !effect => Found::LastOne,
+            Job::Cordon | Job::CordonUnlessLast | Job::Recordon | Job::Withdraw(_) | Job::Leave => {
+                Found::Done
+            }
         };
+        if well && found != Found::LastOne || effect {
+            self.take_effect(job);
+        }
         let trouble = Trouble { words: "no".to_owned(), kind };
+        if job == Job::Name && well && !cancelled {
+            self.told_addressless = !self.address;
+        }
         self.step(Event::Finished(job, if well && !cancelled { Ok(found) } else { Err(trouble) }));
     }
 
     fn take_effect(&mut self, job: Job) {
         match job {
-            Job::Name => self.registered = true,
-            Job::Join => (self.entry, self.registered) = (Some(EntryState::Enabled), true),
-            Job::Cordon | Job::Recordon => {
+            Job::Name => self.registered |= self.address,
+            Job::Join(state) => (self.entry, self.registered) = (Some(state), true),
+            Job::Cordon | Job::CordonUnlessLast | Job::Recordon => {
                 self.entry = self.entry.map(|state| state.max(EntryState::Cordoned));
                 self.meddled = false;
             }
-            Job::Disable => {
-                self.entry = self.entry.map(|_| EntryState::Disabled);
-                self.meetings = 0;
-            }
+            Job::Withdraw(_) => (self.entry, self.meetings) = (None, 0),
             Job::Leave => (self.entry, self.registered, self.meetings) = (None, false, 0),
             Job::Keep | Job::Look => {}
         }
@@ -205,19 +251,32 @@ impl World {
         let (call, meetings) = self.calls.remove(0);
         let event = match call {
             Call::Count => {
-                let meetings = known.then(|| (0..meetings).map(|number| number.to_string()).collect());
-                Event::Counted(Work { meetings, recordings, remark: None })
+                let mut counted = work(meetings, recordings.unwrap_or_default());
+                if !known {
+                    counted.meetings = Meetings::unknown("no answer".to_owned());
+                }
+                if recordings.is_none() {
+                    counted.recordings = Recordings::unknown("no answer".to_owned());
+                }
+                Event::Counted(counted)
             }
             Call::Group => {
                 Event::Grouped(if well { Ok(Some(recordings == Some(1))) } else { no().map(|()| None) })
             }
             Call::Hook => {
-                let hook = Hook {
-                    heartbeat_timeout: Duration::from_secs(300),
-                    ceiling: Duration::from_secs(30_000),
+                let hook = |seconds: u64, own| Hook {
+                    name: seconds.to_string(),
+                    heartbeat_timeout: Duration::from_secs(seconds),
+                    ceiling: Duration::from_secs(100 * seconds),
+                    own,
                 };
-                let hook = known.then_some(hook);
-                Event::Hooked(if well { Ok(hook) } else { no().map(|()| None) })
+                let terminating = if known { vec![hook(300, true), hook(400, false)] } else { Vec::new() };
+                let launching = Some(Duration::from_secs(300)).filter(|_| known);
+                Event::Hooked(if well {
+                    Ok(Hooks { terminating, launching })
+                } else {
+                    no().map(|()| Hooks::default())
+                })
             }
             call => Event::Called(call, if well { Ok(()) } else { no() }),
         };
@@ -238,8 +297,7 @@ impl World {
             State::Draining(drain) => self.deadline = Some(drain.deadline),
             State::Leaving(leaving) if drained && !self.at_once => {
                 let over = self.deadline.is_some_and(|deadline| deadline <= self.now);
-                let work = self.machine.work().cloned().unwrap_or_default();
-                let empty = work.meetings.is_some_and(|ids| ids.is_empty()) && work.recordings == Some(0);
+                let empty = self.machine.work().is_some_and(|work| work.is_idle(&policy().rules));
                 assert!(
                     over || empty,
                     "{shown} ended meetings at {:?}, the deadline is {:?}",
@@ -253,6 +311,12 @@ impl World {
             }
             _ => {}
         }
+        // Meetings on a host without an address would fail. An operator who enables its entry all the same is obeyed.
+        let serves = matches!(self.machine.state(), State::Serving(_));
+        assert!(
+            !serves || !self.told_addressless || !self.machine.overruled.is_empty(),
+            "{shown} has a host serve that has no address"
+        );
         for action in actions {
             self.act(action, &shown);
         }
@@ -262,10 +326,10 @@ impl World {
         match action {
             Action::Start(job) => {
                 assert_eq!(self.job, None, "{shown} began {job:?} beside another job");
-                let ends = matches!(job, Job::Leave | Job::Disable);
+                let ends = matches!(job, Job::Leave | Job::Withdraw(_));
                 let leaving = matches!(self.machine.state(), State::Leaving(_) | State::Stopping(_));
                 assert!(!ends || leaving, "{shown} ended meetings in {:?}", self.machine.state());
-                let adds = matches!(job, Job::Name | Job::Join | Job::Keep | Job::Recordon);
+                let adds = matches!(job, Job::Name | Job::Join(_) | Job::Keep);
                 assert!(!adds || !leaving, "{shown} began {job:?} while leaving");
                 let early = !self.at_once && self.deadline.is_some_and(|deadline| self.now < deadline);
                 let scalelite = self.machine.has_scalelite() && !self.meddled;
@@ -288,7 +352,7 @@ impl World {
                 self.calls.push((call, self.meetings));
             }
             Action::Ready => self.ready += 1,
-            Action::Remember(memory, window) => self.kept = (memory, window),
+            Action::Remember(kept) => self.kept = kept,
             Action::Refuse(_) => {}
             Action::End(result) => self.end = Some(result),
         }
@@ -333,7 +397,7 @@ proptest! {
     fn a_stop_always_ends_and_undoes_what_it_can(
         happenings in prop::collection::vec(happening(), 0..60),
         memory in memory(),
-        cause in select(vec![StopCause::Restart, StopCause::Reboot, StopCause::PowerOff, StopCause::Stop]),
+        cause in select(STOPS.to_vec()),
         fails in any::<bool>(),
     ) {
         let mut world = World::new(true, memory);

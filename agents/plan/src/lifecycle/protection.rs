@@ -2,43 +2,56 @@
 
 use std::time::Duration;
 
-use super::{Moment, Trouble, TroubleKind, Upkeep, Work};
+use super::{Moment, Trouble, TroubleKind, Upkeep};
 
 /// The known and the wanted state of the instance's protection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Protection {
     /// The group's answer; `None` until it was asked.
     known: Option<Known>,
-    idle_since: Option<Moment>,
-    busy: bool,
+    need: Need,
     part: Upkeep,
+}
+
+/// The need for protection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Nothing was counted yet.
+    Uncounted,
+    /// There is work on the host, or there may be.
+    Busy,
+    /// There has been no work since this time.
+    IdleSince(Moment),
+    /// There will be no more work.
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     NoGroup,
     Is(bool),
+    /// The answer to a call that sets it is missing: it may be on or off.
+    Unsure,
 }
 
 impl Protection {
     pub(super) fn new() -> Self {
-        Self { known: None, idle_since: None, busy: false, part: Upkeep::at(Moment::ZERO) }
+        Self { known: None, need: Need::Uncounted, part: Upkeep::at(Moment::ZERO) }
     }
 
-    /// Takes in a count. An unknown number changes nothing.
-    pub(super) fn counted(&mut self, work: &Work, now: Moment) {
-        let (meetings, recordings) = (work.meetings.as_ref(), work.recordings);
-        if meetings.is_some_and(|ids| !ids.is_empty()) || recordings.is_some_and(|count| count > 0) {
-            (self.busy, self.idle_since) = (true, None);
-        } else if meetings.is_some() && recordings.is_some() {
-            self.busy = false;
-            self.idle_since.get_or_insert(now);
-        }
+    /// Takes in whether a count has found the host idle, which it is not as long as anything is unknown.
+    pub(super) fn counted(&mut self, idle: bool, now: Moment) {
+        self.need = match (idle, self.need) {
+            (false, _) => Need::Busy,
+            (true, Need::Uncounted | Need::Busy) => Need::IdleSince(now),
+            (true, Need::IdleSince(since)) => Need::IdleSince(since),
+            (true, Need::Over) => Need::Over,
+        };
     }
 
     /// Notes that no meeting can begin here any more.
-    pub(super) fn idle_for_good(&mut self) {
-        (self.busy, self.idle_since) = (false, Some(Moment::ZERO));
+    pub(super) fn end(&mut self) {
+        self.need = Need::Over;
     }
 
     pub(super) fn grouped(&mut self, answer: Result<Option<bool>, String>, now: Moment, chance: f64) {
@@ -57,7 +70,10 @@ impl Protection {
                 self.known = Some(Known::Is(on));
                 self.part.went_well(now);
             }
-            Err(words) => self.failed(words, now, chance),
+            Err(words) => {
+                self.known = Some(Known::Unsure);
+                self.failed(words, now, chance);
+            }
         }
     }
 
@@ -67,7 +83,7 @@ impl Protection {
 
     /// Tells whether the group has to be asked first.
     pub(super) fn asks(&self) -> bool {
-        self.known.is_none()
+        matches!(self.known, None | Some(Known::Unsure))
     }
 
     /// Forgets the answer of the group: the instance may be in another one now.
@@ -79,27 +95,30 @@ impl Protection {
     /// to be idle. It is due at [`Self::due`].
     pub(super) fn wants(&self, idle: Duration, now: Moment) -> Option<bool> {
         let Some(Known::Is(protected)) = self.known else { return None };
-        let idle = self.idle_since.is_some_and(|since| now >= since + idle);
-        match protected {
-            false => self.busy.then_some(true),
-            true => (!self.busy && idle).then_some(false),
-        }
+        let wanted = match self.need {
+            Need::Uncounted => return None,
+            Need::Busy => true,
+            Need::IdleSince(since) if now < since + idle => return None,
+            Need::IdleSince(_) | Need::Over => false,
+        };
+        (wanted != protected).then_some(wanted)
     }
 
     /// Returns when to look again whether the group has to be asked or told.
     pub(super) fn wake(&self, idle: Duration) -> Option<Moment> {
         let due = self.part.due();
-        match self.known {
-            None => Some(due),
-            Some(Known::NoGroup) => None,
-            Some(Known::Is(false)) => self.busy.then_some(due),
-            Some(Known::Is(true)) => self.idle_since.map(|since| (since + idle).max(due)),
+        match (self.known, self.need) {
+            (None | Some(Known::Unsure), _) => Some(due),
+            (Some(Known::NoGroup), _) | (_, Need::Uncounted) => None,
+            (Some(Known::Is(false)), need) => (need == Need::Busy).then_some(due),
+            (Some(Known::Is(true)), Need::IdleSince(since)) => Some((since + idle).max(due)),
+            (Some(Known::Is(true)), need) => (need == Need::Over).then_some(due),
         }
     }
 
-    /// Tells whether the group has the protection on.
+    /// Tells whether the group has the protection on, or may have.
     pub(super) fn is_on(&self) -> bool {
-        self.known == Some(Known::Is(true))
+        matches!(self.known, Some(Known::Is(true) | Known::Unsure))
     }
 
     /// Makes the next look due now.

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use super::draining::{Drain, after_a_poll};
-use super::machine::Holder;
-use super::machine::{Hold, Machine, Wish, undo};
-use super::state::{Joining, Serving, State};
+use super::cordon::{Cordon, after_a_poll};
+use super::draining::Drain;
+use super::machine::Machine;
+use super::state::{Aim, Cordoned, Joining, Leaving, Left, Polled, Serving, State, Stopping, Undoing};
 use super::upkeep::Upkeep;
-use super::{Call, Cause, Found, Hook, Job, Memory, Moment, Policy, Rest, Trouble, TroubleKind, Work};
+use super::wish::Wish;
+use super::{Call, Cause, Found, Job, Memory, Moment, Policy, Rest, Trouble, TroubleKind, Work};
 use crate::membership;
 
-/// The time that the lifecycle action must have left when the drain is over.
-const HOOK_RESERVE: Duration = Duration::from_secs(120);
-/// The shortest time between two heartbeats, whatever timeout the hook is said to have.
-const SHORTEST_BEAT: Duration = Duration::from_secs(1);
+/// The time for which the last host that takes meetings is spared when EC2 recommends replacing it.
+const SPARED: Duration = Duration::from_secs(600);
 
 impl Machine {
     pub(super) fn finished(&mut self, job: Job, result: Result<Found, Trouble>, now: Moment, chance: f64) {
@@ -22,62 +21,62 @@ impl Machine {
         }
         match (&mut self.state, job) {
             (_, Job::Name) => self.named(result, now, chance),
-            (State::Joining(_), Job::Join | Job::Keep) => self.joined(job, result, now, chance),
+            (State::Joining(_), Job::Join(_) | Job::Keep) => self.joined(job, result, now, chance),
             (State::Serving(_), Job::Keep) => self.kept(result, now, chance),
-            (State::Cordoned(state), Job::Cordon) => match result {
-                Ok(_) => {
-                    state.cordon = false;
-                    state.care.entry.went_well(now + after_a_poll(&self.policy));
-                }
-                Err(trouble) => state.care.entry.failed(trouble, now, chance),
-            },
             (State::Cordoned(_) | State::Draining(_), Job::Look) => self.looked(result, now, chance),
-            (State::Draining(drain), Job::Cordon | Job::Recordon) => match result {
-                Ok(_) => {
-                    drain.note_cordon(&self.policy, now);
-                    self.count_due = now;
-                    self.count_is_stale = self.calls.contains(&Call::Count);
-                }
-                Err(trouble) => drain.cordon.failed(trouble, now, chance),
-            },
-            (State::Leaving(leaving), Job::Leave) => match result {
-                Ok(_) => leaving.left = Some(Ok(())),
-                Err(trouble) => leaving.part.failed(trouble, now, chance),
-            },
-            (State::Stopping(stopping), job) if undo(stopping.cause, &self.policy) == Some(job) => {
-                match result {
-                    Ok(_) => stopping.done = true,
-                    Err(trouble) => stopping.part.failed(trouble, now, chance),
-                }
+            (State::Cordoned(_), Job::CordonUnlessLast) if result == Ok(Found::LastOne) => {
+                self.spared = Some(now + SPARED);
             }
+            (
+                State::Cordoned(_) | State::Draining(_),
+                Job::Cordon | Job::CordonUnlessLast | Job::Recordon,
+            ) => {
+                self.cordoned(result, now, chance);
+            }
+            (State::Leaving(leaving), Job::Leave) => match result {
+                Ok(_) => self.left(now),
+                // Only another order ends what an operator has ordered.
+                Err(trouble) if leaving.cause == Cause::Hand => {
+                    leaving.part.failed_before(leaving.until, trouble, now, chance);
+                }
+                Err(trouble) => leaving.part.failed_at_the_end(&mut leaving.until, trouble, now, chance),
+            },
+            (State::Stopping(_), job) => self.undone(job, result, now, chance),
             // The job no longer fits the state: the next look shows its effect.
+            _ => {}
+        }
+    }
+
+    /// Takes in the result of a stop's job.
+    fn undone(&mut self, job: Job, result: Result<Found, Trouble>, now: Moment, chance: f64) {
+        let State::Stopping(Stopping { undoing, until, .. }) = &mut self.state else { return };
+        match (&mut *undoing, result) {
+            (Undoing::Job(undoes, _), Ok(_)) if *undoes == job => *undoing = Undoing::Nothing,
+            (Undoing::Job(undoes, _), Err(trouble)) if *undoes == job => {
+                undoing.failed(until, trouble, now, chance);
+            }
+            (Undoing::Cordon(cordon), Ok(_)) if matches!(job, Job::Cordon | Job::Recordon) => {
+                cordon.succeeded(now);
+                self.count_now(now);
+            }
+            (Undoing::Cordon(_), Err(trouble)) if matches!(job, Job::Cordon | Job::Recordon) => {
+                undoing.failed(until, trouble, now, chance);
+            }
+            // The job was begun before the stop.
             _ => {}
         }
     }
 
     pub(super) fn named(&mut self, result: Result<Found, Trouble>, now: Moment, chance: f64) {
         let next = now + self.policy.check_name;
-        let patience = self.policy.live_patience;
-        if let State::Joining(joining) = &mut self.state {
-            match &result {
-                Ok(Found::Behind(_)) => {
-                    let since = *joining.behind_since.get_or_insert(now);
-                    joining.named |= now >= since + patience;
-                }
-                Ok(_) => (joining.named, joining.behind_since) = (true, None),
-                Err(_) => {}
-            }
-            if joining.named {
-                self.ready();
-            }
-        }
-        if let (State::Draining(drain), Ok(Found::Live)) = (&mut self.state, &result) {
-            drain.named = true;
-        }
+        self.follow_name(&result, now);
         let joins = matches!(self.state, State::Joining(_));
         let Some(care) = self.state.care_mut() else { return };
         match result {
             Ok(Found::Behind(words)) if joins => {
+                care.name.failed(Trouble { words, kind: TroubleKind::Waiting }, now, chance);
+            }
+            Ok(Found::Addressless(words)) => {
                 care.name.failed(Trouble { words, kind: TroubleKind::Waiting }, now, chance);
             }
             Ok(_) => care.name.went_well(next),
@@ -86,31 +85,81 @@ impl Machine {
         self.serve_without_scalelite(now);
     }
 
+    /// Lets the state follow what was found at the name.
+    fn follow_name(&mut self, result: &Result<Found, Trouble>, now: Moment) {
+        let Ok(found) = result else { return };
+        let patience = self.policy.live_patience;
+        self.addressless = matches!(found, Found::Addressless(_));
+        match (&mut self.state, found) {
+            (State::Joining(joining), Found::Behind(_)) => {
+                let since = *joining.behind_since.get_or_insert(now);
+                joining.named |= now >= since + patience;
+            }
+            (State::Joining(joining), _) => {
+                (joining.named, joining.behind_since) = (!self.addressless, None);
+            }
+            (State::Draining(drain), Found::Live) => drain.named = true,
+            (State::Draining(drain), Found::Addressless(_)) => drain.named = false,
+            // Nothing can be cordoned.
+            (State::Serving(_), Found::Addressless(_)) if !self.policy.scalelite => {
+                self.join(Aim::Serve, now);
+                if let State::Joining(joining) = &mut self.state {
+                    joining.named = false;
+                }
+            }
+            _ => {}
+        }
+        if matches!(&self.state, State::Joining(Joining { named: true, .. })) {
+            self.ready();
+        }
+    }
+
     /// Serves as soon as the host has its name, if there is no Scalelite to join.
     pub(super) fn serve_without_scalelite(&mut self, now: Moment) {
         if let State::Joining(Joining { named: true, .. }) = &self.state
             && !self.policy.scalelite
         {
-            self.serve(None, now);
+            self.serve(None, Polled::Reached, now);
         }
     }
 
-    pub(super) fn serve(&mut self, enabled: Option<Moment>, now: Moment) {
+    pub(super) fn serve(&mut self, enabled: Option<Moment>, polled: Polled, now: Moment) {
         let Some(mut care) = self.state.care_mut().cloned() else { return };
         care.entry.went_well(now + after_a_poll(&self.policy).min(self.policy.check_entry));
-        self.state = State::Serving(Serving { care, enabled });
-        self.memory = Memory::Joined;
+        self.state = State::Serving(Serving { care, enabled, polled });
+        (self.memory, self.joined) = (Memory::Joined, true);
     }
 
-    pub(super) fn joined(&mut self, job: Job, result: Result<Found, Trouble>, now: Moment, chance: f64) {
-        match result {
-            Ok(Found::Entry(state)) if state != membership::State::Enabled => {
-                self.found_out(state, now);
+    /// Takes in the result of a cordon, whatever the host is cordoned for.
+    fn cordoned(&mut self, result: Result<Found, Trouble>, now: Moment, chance: f64) {
+        let next = now + after_a_poll(&self.policy);
+        match (&mut self.state, result) {
+            (State::Draining(drain), Ok(_)) => drain.note_cordon(&self.policy, now),
+            (State::Draining(drain), Err(trouble)) => return drain.cordon.failed(trouble, now, chance),
+            (State::Cordoned(state), result) => {
+                let Some(cordon) = &mut state.cordon else { return };
+                match result {
+                    Ok(_) => {
+                        cordon.succeeded(now);
+                        state.care.entry.went_well(next);
+                    }
+                    Err(trouble) => return cordon.failed(trouble, now, chance),
+                }
             }
+            _ => return,
+        }
+        self.count_now(now);
+    }
+
+    fn joined(&mut self, job: Job, result: Result<Found, Trouble>, now: Moment, chance: f64) {
+        match result {
+            Ok(Found::Entry(state)) if state != membership::State::Enabled => self.found_out(state, now),
             Ok(Found::Missing) => self.rejoin(now),
-            Ok(_) => {
+            Ok(found) => {
                 let overwritten = matches!(&self.state, State::Joining(joining) if joining.overwritten);
-                self.serve((job == Job::Join && !overwritten).then_some(now), now);
+                let enabled = job == Aim::Serve.job();
+                let polled = Polled::Reached.shown(found != Found::Unpolled, now);
+                self.serve((enabled && !overwritten).then_some(now), polled, now);
             }
             Err(trouble) => {
                 if let Some(care) = self.state.care_mut() {
@@ -120,26 +169,36 @@ impl Machine {
         }
     }
 
-    /// Follows the state of an entry that a joining host finds cordoned or disabled, either by this agent before it
-    /// was restarted, or by an operator.
+    /// Follows the state of an entry that is cordoned or disabled when the host has joined, either by this agent or by
+    /// an operator.
     fn found_out(&mut self, state: membership::State, now: Moment) {
-        let wish = self.intent.map(|intent| self.wish(&intent, now));
-        match (self.memory, wish) {
-            (Memory::Cordoned, Some(Wish::Rest(why))) => self.rest(why, false, now),
-            _ => self.rest(Rest::Somebody(state), false, now),
+        let aim = match &self.state {
+            State::Joining(joining) => joining.aim,
+            _ => Aim::Keep,
+        };
+        match (aim, self.memory, self.wished(now)) {
+            (Aim::Rest(why), ..) | (_, Memory::Cordoned, Some(Wish::Rest(why))) => {
+                self.rest(why, Some(Cordon::found(now)), now);
+                self.count_now(now);
+            }
+            _ => self.rest(Rest::Somebody(state), None, now),
         }
     }
 
     /// Joins again because the entry is gone. An added entry is disabled at first; until the agent has enabled it,
     /// that must not be taken for an operator's decision.
     fn rejoin(&mut self, now: Moment) {
-        self.enable_again(false, now);
+        self.join_again(false, now);
     }
 
-    /// Joins again, with the name as it is.
-    fn enable_again(&mut self, overwritten: bool, now: Moment) {
+    /// Joins again as it is wished, with the name as it is.
+    fn join_again(&mut self, overwritten: bool, now: Moment) {
         let name = self.state.care_mut().map(|care| care.name.clone());
-        self.join(true, now);
+        let aim = match self.wished(now) {
+            Some(Wish::Rest(why)) => Aim::Rest(why),
+            _ => Aim::Serve,
+        };
+        self.join(aim, now);
         if let (State::Joining(joining), Some(name)) = (&mut self.state, name) {
             joining.care.name = name;
             joining.overwritten = overwritten;
@@ -150,29 +209,39 @@ impl Machine {
         let State::Serving(serving) = &mut self.state else { return };
         let overwritten = serving.enabled.is_some_and(|at| now <= at + 2 * after_a_poll(&self.policy));
         match result {
-            Ok(Found::Entry(membership::State::Disabled)) if overwritten => self.enable_again(true, now),
+            Ok(Found::Entry(membership::State::Disabled)) if overwritten => self.join_again(true, now),
             Ok(Found::Missing) => self.rejoin(now),
             Ok(Found::Entry(state)) if state != membership::State::Enabled => {
-                self.rest(Rest::Somebody(state), false, now);
+                self.rest(Rest::Somebody(state), None, now);
             }
-            Ok(_) => serving.care.entry.went_well(now + self.policy.check_entry),
+            Ok(found) => {
+                serving.polled = serving.polled.shown(found != Found::Unpolled, now);
+                let next = match serving.polled {
+                    Polled::Reached => self.policy.check_entry,
+                    Polled::Awaited(_) | Polled::Offline(_) => {
+                        after_a_poll(&self.policy).min(self.policy.check_entry)
+                    }
+                };
+                serving.care.entry.went_well(now + next);
+            }
             Err(trouble) => serving.care.entry.failed(trouble, now, chance),
         }
     }
 
     pub(super) fn looked(&mut self, result: Result<Found, Trouble>, now: Moment, chance: f64) {
-        let enabled = result == Ok(Found::Entry(membership::State::Enabled));
+        let enabled = matches!(result, Ok(Found::Entry(membership::State::Enabled) | Found::Unpolled));
+        let polled = Polled::Reached.shown(result != Ok(Found::Unpolled), now);
         match &mut self.state {
-            State::Cordoned(resting) if enabled => {
+            State::Cordoned(_) if enabled => {
                 // An operator wants the host enabled, even where the agent had cordoned it.
-                self.overruled = !matches!(resting.why, Rest::Somebody(_));
-                self.serve(None, now);
+                self.overrule(now);
+                self.serve(None, polled, now);
             }
             State::Draining(Drain { cause: Cause::Hand, named: true, .. }) if enabled => {
-                self.serve(None, now);
+                self.serve(None, polled, now);
             }
             // It is not known yet whether the host has its name.
-            State::Draining(Drain { cause: Cause::Hand, .. }) if enabled => self.join(true, now),
+            State::Draining(Drain { cause: Cause::Hand, .. }) if enabled => self.join(Aim::Serve, now),
             State::Draining(drain) if enabled => drain.note_enabling(now),
             State::Cordoned(_) if result == Ok(Found::Missing) => self.rejoin(now),
             State::Cordoned(resting) => {
@@ -188,36 +257,36 @@ impl Machine {
         }
     }
 
-    pub(super) fn counted(&mut self, work: Work, now: Moment) {
+    pub(super) fn counted(&mut self, mut work: Work, now: Moment) {
         let interval = match &self.state {
-            State::Draining(_) => Drain::interval(&self.policy),
+            State::Draining(_) | State::Leaving(_) | State::Stopping(_) => Drain::interval(&self.policy),
             _ => self.policy.count,
         };
         self.count_due = now + interval;
-        self.protection.counted(&work, now);
+        if let Some((then, former)) = &self.work {
+            work.follow(former, now.saturating_sub(*then));
+        }
+        self.protection.counted(work.is_idle(&self.policy.rules), now);
+        self.silence.counted(&work.meetings, now);
         match &mut self.state {
-            State::Draining(_) if self.count_is_stale => self.count_due = now,
+            State::Draining(_) | State::Leaving(_) | State::Cordoned(_) | State::Stopping(_)
+                if self.count_is_stale =>
+            {
+                self.count_due = now;
+            }
             State::Draining(drain) => drain.counted(&work, &self.policy, now),
+            State::Cordoned(Cordoned { cordon: Some(cordon), .. })
+            | State::Stopping(Stopping { undoing: Undoing::Cordon(cordon), .. }) => {
+                cordon.counted(&work.meetings, now);
+            }
+            State::Leaving(Leaving { left: Some(left), .. }) => {
+                let idle = work.has_no_recordings(&self.policy.rules);
+                left.quiet_since = idle.then(|| left.quiet_since.unwrap_or(now));
+            }
             _ => {}
         }
         self.count_is_stale = false;
-        self.work = Some(work);
-    }
-
-    pub(super) fn hooked(&mut self, answer: Result<Option<Hook>, String>, now: Moment, chance: f64) {
-        let Some(hold) = &mut self.hold else { return };
-        match answer {
-            Ok(hook) => {
-                hold.hook = hook.map_or(Holder::Nothing, Holder::Held);
-                hold.part.went_well(now);
-                let ceiling =
-                    hook.map(|hook| hold.since.saturating_add(hook.ceiling).saturating_sub(HOOK_RESERVE));
-                if let (State::Draining(drain), Some(ceiling)) = (&mut self.state, ceiling) {
-                    drain.deadline = drain.deadline.min(ceiling);
-                }
-            }
-            Err(words) => hold.part.failed(Trouble { words, kind: TroubleKind::Passing }, now, chance),
-        }
+        self.work = Some((now, work));
     }
 
     pub(super) fn called(&mut self, call: Call, answer: Result<(), String>, now: Moment, chance: f64) {
@@ -231,14 +300,9 @@ impl Machine {
                     self.unprotect(stopping.cause);
                 }
             }
-            Call::Heartbeat => {
-                if let Some(Hold { hook: Holder::Held(hook), part, .. }) = &mut self.hold {
-                    match answer {
-                        Ok(()) => part.went_well(now + (hook.heartbeat_timeout / 3).max(SHORTEST_BEAT)),
-                        Err(words) => part.failed(trouble(words), now, chance),
-                    }
-                }
-            }
+            Call::Heartbeat => self.beaten(answer, now, chance),
+            Call::LaunchHeartbeat | Call::Launched(_) => self.launched(call, answer, now, chance),
+            Call::Unhealthy => self.silence.reported(answer, now, chance),
             Call::Complete(_) => {
                 // The answer may belong to a drain that is over.
                 if let State::Leaving(leaving) = &mut self.state
@@ -247,7 +311,7 @@ impl Machine {
                     match answer {
                         Ok(()) => {
                             let (cause, left) = (leaving.cause, leaving.left.take());
-                            self.out(Some(cause), left.and_then(Result::err));
+                            self.out(Some(cause), left.and_then(|Left { result, .. }| result.err()));
                         }
                         Err(words) => leaving.complete.failed(trouble(words), now, chance),
                     }

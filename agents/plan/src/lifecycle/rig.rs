@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::membership::State as EntryState;
+use crate::recordings::{Part, Pending, Recordings, Stage};
+use crate::work::{Figure, Meeting, Meetings, Room};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const JOIN: Job = Job::Join(EntryState::Enabled);
 
 pub(super) fn policy() -> Policy {
     Policy {
@@ -17,13 +20,17 @@ pub(super) fn policy() -> Policy {
         live_patience: 3 * MINUTE,
         stop_patience: MINUTE,
         deadline: 60 * MINUTE,
-        recordings: true,
+        rules: Rules { recordings: true, empty_meeting: 30 * MINUTE, stuck: 120 * MINUTE },
+        after_deadline: 20 * MINUTE,
         quiet: MINUTE / 2,
         at_deadline: HookResult::Abandon,
         rebalance: true,
+        rebalance_for: 120 * MINUTE,
         maintenance: true,
         announce: vec![30 * MINUTE, 5 * MINUTE],
         protection: Some(5 * MINUTE),
+        launch: None,
+        unhealthy_after: None,
     }
 }
 
@@ -37,14 +44,34 @@ pub(super) struct Rig {
     pub(super) calls: Vec<Call>,
 }
 
+/// Returns a meeting with this many people.
+pub(super) fn meeting(id: &str, people: u32) -> Meeting {
+    Meeting {
+        id: id.to_owned(),
+        internal: None,
+        room: Room::Main,
+        people: Figure::Known(people),
+        voices: None,
+        videos: None,
+        ended: false,
+        empty_for: None,
+    }
+}
+
 pub(super) fn work(meetings: usize, recordings: usize) -> Work {
-    let meetings = (0..meetings).map(|number| number.to_string()).collect();
-    Work { meetings: Some(meetings), recordings: Some(recordings), remark: None }
+    let listed = (0..meetings).map(|number| meeting(&number.to_string(), 3)).collect();
+    let pending = |number: usize| {
+        let part = Part { id: number.to_string(), format: None };
+        (part, Pending { stage: Stage::Publish, age: Duration::ZERO })
+    };
+    let pending = (0..recordings).map(pending).collect();
+    let recordings = Recordings { pending, ..Recordings::default() };
+    Work { meetings: Meetings { listed, unlisted: None }, recordings }
 }
 
 impl Rig {
-    pub(super) fn new(policy: Policy, memory: Memory) -> Self {
-        let machine = Machine::new(policy, memory, None);
+    pub(super) fn new(policy: Policy, kept: impl Into<Kept>) -> Self {
+        let machine = Machine::new(policy, kept.into());
         Self { machine, now: MINUTE, entry: EntryState::Enabled, log: Vec::new(), calls: Vec::new() }
     }
 
@@ -63,16 +90,16 @@ impl Rig {
         let job = self.machine.job().expect("a job");
         let found = match job {
             Job::Name => Found::Live,
-            Job::Join => {
-                self.entry = EntryState::Enabled;
-                Found::Entry(self.entry)
+            Job::Join(state) => {
+                self.entry = state;
+                Found::Entry(state)
             }
             Job::Keep | Job::Look => Found::Entry(self.entry),
-            Job::Cordon | Job::Recordon => {
+            Job::Cordon | Job::CordonUnlessLast | Job::Recordon => {
                 self.entry = EntryState::Cordoned;
                 Found::Done
             }
-            Job::Disable | Job::Leave => Found::Done,
+            Job::Withdraw(_) | Job::Leave => Found::Done,
         };
         self.step(Event::Finished(job, Ok(found)))
     }
@@ -86,12 +113,28 @@ impl Rig {
     }
 
     pub(super) fn told(mut self, intent: Intent) -> Self {
+        let first = self.machine.intent.is_none();
         self.step(Event::Told(intent));
-        self
+        match first && self.calls.contains(&Call::Hook) && self.machine.hold.is_none() {
+            true => self.hooked(hook()),
+            false => self,
+        }
+    }
+
+    /// Returns the hooks that the group has told before, or the usual one.
+    fn hooks(&self) -> Hooks {
+        self.machine.hooks().map_or_else(|| hooks([hook()]), |known| hooks(known.iter().cloned()))
     }
 
     pub(super) fn ordered(mut self, order: Order) -> Self {
         self.step(Event::Ordered(order));
+        self
+    }
+
+    /// Answers the question for the hooks.
+    pub(super) fn hooked(mut self, hook: Hook) -> Self {
+        self.calls.retain(|call| *call != Call::Hook);
+        self.step(Event::Hooked(Ok(hooks([hook]))));
         self
     }
 
@@ -137,15 +180,22 @@ impl Rig {
                 match call {
                     Call::Count => drop(self.step(Event::Counted(work.clone()))),
                     Call::Group => drop(self.step(Event::Grouped(Ok(Some(false))))),
-                    Call::Hook => drop(self.step(Event::Hooked(Ok(Some(hook()))))),
+                    Call::Hook => drop(self.step(Event::Hooked(Ok(self.hooks())))),
                     call => {
                         let answer = on(self.now, call);
                         self.step(Event::Called(call, answer));
                     }
                 }
             }
-            self.pass();
+            if self.machine.state().name() != state {
+                self.pass();
+            }
         }
+    }
+
+    /// Lets the service come to the end of its stop, while a meeting goes on.
+    pub(super) fn ends(&mut self) {
+        self.live(self.now + 10 * MINUTE, "ended", &work(1, 0), |_, _| Ok(()));
     }
 
     /// Lets time pass until this job runs, and answers the others.
@@ -168,7 +218,7 @@ pub(super) fn intent(words: &str) -> Intent {
         "terminate" => target(Target::Terminate),
         "warm pool" => target(Target::Warm),
         "standby" => target(Target::Standby),
-        "rebalance" => Intent { rebalance: true, ..serve() },
+        "rebalance" => Intent { rebalance: Some(MINUTE), ..serve() },
         "spot notice" => Intent { spot: Some(24 * 60 * MINUTE), ..serve() },
         "maintenance soon" => Intent { maintenance: Some(30 * MINUTE), ..serve() },
         "maintenance in a week" => Intent { maintenance: Some(7 * 24 * 60 * MINUTE), ..serve() },
@@ -203,15 +253,58 @@ pub(super) fn rig(cell: &str) -> Rig {
         "joining, cordoned by this agent before" => {
             remembering(Memory::Cordoned).told(intent("standby")).until(Job::Keep)
         }
+        "starting, forced to leave before" => {
+            let window =
+                Window { since: Moment::ZERO, deadline: MINUTE, held: Some(MINUTE / 2), forced: true };
+            Rig::new(policy(), Kept { memory: Memory::Joined, window: Some(window), ..Kept::default() })
+        }
         "joining" => fresh().told(serve()),
+        "joining for standby, named" => {
+            fresh().told(intent("standby")).until(Job::Join(EntryState::Cordoned))
+        }
         "joining, joined before" => remembering(Memory::Joined).told(serve()),
-        "joining, named" => fresh().told(serve()).until(Job::Join),
+        "joining, named" => fresh().told(serve()).until(JOIN),
         "joining, joined before, named" => remembering(Memory::Joined).told(serve()).until(Job::Keep),
         "joining without Scalelite" => without_scalelite().told(serve()),
         "serving" => serving(),
+        "serving, looking after the name" => serving().until(Job::Name),
+        "serving without Scalelite, looking after the name" => {
+            without_scalelite().told(serve()).settle().until(Job::Name)
+        }
+        "cordoned: address" => {
+            let mut rig = serving().until(Job::Name);
+            rig.step(Event::Finished(Job::Name, Ok(Found::Addressless("none".to_owned()))));
+            rig.answer();
+            rig
+        }
+        "cordoned: address, looking after the name" => {
+            let mut rig = rig("cordoned: address");
+            while rig.machine.job() != Some(Job::Name) {
+                rig.pass();
+            }
+            rig
+        }
+        "draining: terminate, looking after the name" => {
+            serving().told(intent("terminate")).settle().until(Job::Name)
+        }
         "serving, looking after the entry" => {
             let mut rig = serving().until(Job::Keep);
             rig.answer();
+            rig.until(Job::Keep)
+        }
+        "serving, not polled yet" => {
+            let mut rig = fresh().told(serve()).until(JOIN);
+            rig.step(Event::Finished(JOIN, Ok(Found::Unpolled)));
+            rig
+        }
+        "offline, looking after the entry" => {
+            let mut rig = rig("serving, not polled yet");
+            while rig.machine.state().name() != "offline" {
+                match rig.machine.job() {
+                    Some(job) => drop(rig.step(Event::Finished(job, Ok(Found::Unpolled)))),
+                    None => rig.pass(),
+                }
+            }
             rig.until(Job::Keep)
         }
         "serving, just enabled" => serving().until(Job::Keep),
@@ -220,9 +313,23 @@ pub(super) fn rig(cell: &str) -> Rig {
             rig.entry = EntryState::Disabled;
             rig.settle().until(Job::Keep)
         }
+        "serving, rebalance overruled" => {
+            serving().told(intent("rebalance")).settle().ordered(Order::Register).settle()
+        }
         "serving without Scalelite" => without_scalelite().told(serve()).settle(),
         "cordoned: somebody" => found(serving(), EntryState::Cordoned),
         "cordoned: rebalance" => serving().told(intent("rebalance")).settle(),
+        "cordoned: rebalance, not yet" => serving().told(intent("rebalance")),
+        "cordoned: rebalance, counted once" => serving()
+            .told(intent("rebalance"))
+            .settle()
+            .counted(work(0, 0))
+            .counted(work(1, 0))
+            .count_begins(),
+        "cordoned: somebody, counted once" => {
+            let rig = found(serving(), EntryState::Cordoned);
+            rig.counted(work(0, 0)).counted(work(1, 0)).count_begins()
+        }
         "cordoned: rebalance, looking at the entry" => {
             serving().told(intent("rebalance")).settle().until(Job::Look)
         }
@@ -251,12 +358,18 @@ pub(super) fn rig(cell: &str) -> Rig {
             serving().told(intent("terminate")).settle().counted(work(0, 0)).counted(work(0, 0))
         }
         "leaving: terminate" => {
-            let mut rig = rig("draining: terminate, empty");
-            rig.step(Event::Hooked(Ok(Some(hook()))));
+            let mut rig = rig("draining: terminate, empty").hooked(hook());
             rig.now += 2 * MINUTE;
             rig.step(Event::Tick);
             rig
         }
+        "leaving: terminate, by force" => {
+            let mut rig = rig("draining: terminate").hooked(hook()).counted(work(1, 0));
+            rig.now += policy().deadline;
+            rig.step(Event::Tick);
+            rig
+        }
+        "leaving: terminate, by force, left" => rig("leaving: terminate, by force").settle(),
         "leaving: terminate, left" => rig("leaving: terminate").settle(),
         "leaving: by hand" => serving().ordered(Order::Deregister),
         "unregistered: by hand" => serving().ordered(Order::Deregister).settle(),
@@ -276,7 +389,11 @@ pub(super) fn rig(cell: &str) -> Rig {
 }
 
 pub(super) fn hook() -> Hook {
-    Hook { heartbeat_timeout: 15 * MINUTE, ceiling: 1500 * MINUTE }
+    Hook { name: "drain".to_owned(), heartbeat_timeout: 15 * MINUTE, ceiling: 1500 * MINUTE, own: true }
+}
+
+pub(super) fn hooks(hooks: impl IntoIterator<Item = Hook>) -> Hooks {
+    Hooks { terminating: hooks.into_iter().collect(), launching: None }
 }
 
 pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
@@ -295,6 +412,7 @@ pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
         "SIGUSR1" => Event::Ordered(Order::Check),
         "the name is live" => finished(rig, Found::Live),
         "the name is behind" => finished(rig, Found::Behind("1 of 4".to_owned())),
+        "there is no address" => finished(rig, Found::Addressless("none".to_owned())),
         "the entry is enabled" => finished(rig, Found::Entry(EntryState::Enabled)),
         "the entry is cordoned" => finished(rig, Found::Entry(EntryState::Cordoned)),
         "the entry is disabled" => finished(rig, Found::Entry(EntryState::Disabled)),
@@ -306,6 +424,15 @@ pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
         "another meeting counted" => Event::Counted(work(3, 0)),
         "quiet for long enough" => {
             rig.now += 2 * MINUTE;
+            Event::Tick
+        }
+        "it is the last one" => finished(rig, Found::LastOne),
+        "two hours pass" => {
+            rig.now += 120 * MINUTE;
+            Event::Tick
+        }
+        "three polls pass" => {
+            rig.now += 3 * policy().poll;
             Event::Tick
         }
         "deadline" => {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::machine::Holder;
-use super::machine::{Machine, Running, undo};
-use super::state::{Care, State};
-use super::{Action, Call, Cause, HookResult, Job, Moment};
+use super::cordon::Cordon;
+use super::machine::{Machine, Running};
+use super::state::{Care, State, Undoing};
+use super::{Action, Call, Cause, Job, Moment, Rest};
 
 /// The time for which a job that should have given up is still waited for, since it knows the reason for its failure.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -52,29 +52,25 @@ impl Machine {
         let entry = |care: &Care, job| scalelite.then_some((job, care.entry.due()));
         match &self.state {
             State::Joining(state) => {
-                let job = if state.enable { Job::Join } else { Job::Keep };
-                [name(&state.care), entry(&state.care, job).filter(|_| state.named), None]
+                [name(&state.care), entry(&state.care, state.aim.job()).filter(|_| state.named), None]
             }
             State::Serving(state) => [name(&state.care), entry(&state.care, Job::Keep), None],
             State::Cordoned(state) => {
-                let job = if state.cordon { Job::Cordon } else { Job::Look };
-                [entry(&state.care, job), name(&state.care), None]
+                let cordon = state.cordon.as_ref().and_then(Cordon::job);
+                let cordon = cordon.map(|(job, due)| match (job, state.why) {
+                    (Job::Cordon, Rest::Rebalance) => (Job::CordonUnlessLast, due),
+                    (job, _) => (job, due),
+                });
+                [cordon.or_else(|| entry(&state.care, Job::Look)), name(&state.care), None]
             }
             State::Draining(drain) => {
-                let (job, due) = match (drain.cordoned, drain.leaks()) {
-                    (None, _) => (Job::Cordon, drain.cordon.due()),
-                    (Some(_), true) => (Job::Recordon, drain.cordon.due()),
-                    (Some(_), false) => (Job::Look, drain.care.entry.due()),
-                };
-                [scalelite.then_some((job, due)), name(&drain.care).filter(|_| drain.names), None]
+                let cordon = drain.cordon.job().unwrap_or((Job::Look, drain.care.entry.due()));
+                [scalelite.then_some(cordon), name(&drain.care).filter(|_| drain.names), None]
             }
             State::Leaving(state) if state.left.is_none() => {
                 [Some((Job::Leave, state.part.due())), None, None]
             }
-            State::Stopping(state) => {
-                let job = undo(state.cause, &self.policy).filter(|_| !state.done);
-                [job.map(|job| (job, state.part.due())), None, None]
-            }
+            State::Stopping(state) => [state.undoing.job(), None, None],
             State::Starting | State::Leaving(_) | State::Unregistered(_) | State::Ended => [None, None, None],
         }
     }
@@ -100,32 +96,16 @@ impl Machine {
         if self.counts() && self.count_due <= now {
             calls.push(Call::Count);
         }
-        let work = self.work.as_ref();
+        let work = self.work.as_ref().map(|(_, work)| work);
         if let State::Draining(drain) = &mut self.state
             && let Some(minutes) = drain.announcement(&self.policy, work, now)
         {
             calls.push(Call::Announce(minutes));
         }
-        let has_left = matches!(&self.state, State::Leaving(leaving) if leaving.left.is_some());
-        if let Some(hold) = self.hold.as_ref().filter(|hold| hold.part.is_due(now)) {
-            match hold.hook {
-                Holder::Unasked => calls.push(Call::Hook),
-                // When the host has left, there is no more reason to hold the instance: if the agent may not complete
-                // the lifecycle action, the action expires.
-                Holder::Held(_) if !has_left => calls.push(Call::Heartbeat),
-                Holder::Held(_) | Holder::Nothing => {}
-            }
-        }
-        calls.extend(self.due_completion(now));
         calls.extend(self.due_protection(now));
+        calls.extend(self.due_for_hooks(now));
+        calls.extend(self.due_report(now));
         calls
-    }
-
-    fn due_completion(&self, now: Moment) -> Option<Call> {
-        let State::Leaving(leaving) = &self.state else { return None };
-        let held = self.hold.as_ref().is_some_and(|hold| matches!(hold.hook, Holder::Held(_)));
-        let verdict = if leaving.forced { self.policy.at_deadline } else { HookResult::Continue };
-        (held && leaving.left.is_some() && leaving.complete.is_due(now)).then_some(Call::Complete(verdict))
     }
 
     fn due_protection(&self, now: Moment) -> Option<Call> {
@@ -144,19 +124,26 @@ impl Machine {
     /// Returns how long the host has to be idle before its protection ends, if it can be protected in this state.
     pub(super) fn protects(&self) -> Option<Duration> {
         let grouped = self.intent.is_some_and(|intent| intent.grouped);
-        let ending =
-            matches!(self.state, State::Starting | State::Leaving(_) | State::Stopping(_) | State::Ended)
-                || matches!(&self.state, State::Draining(drain) if drain.cause == Cause::Group)
-                || matches!(&self.state, State::Unregistered(out) if out.cause != Some(Cause::Hand));
+        let ending = match &self.state {
+            State::Starting | State::Stopping(_) | State::Ended => true,
+            State::Leaving(leaving) => leaving.cause != Cause::Hand,
+            State::Draining(drain) => drain.cause == Cause::Group,
+            State::Unregistered(out) => out.cause != Some(Cause::Hand),
+            State::Joining(_) | State::Serving(_) | State::Cordoned(_) => false,
+        };
         self.policy.protection.filter(|_| grouped && !ending)
     }
 
     fn counts(&self) -> bool {
-        let registered = matches!(
-            self.state,
-            State::Joining(_) | State::Serving(_) | State::Cordoned(_) | State::Draining(_)
-        );
-        self.policy.meetings && registered
+        let counts = match &self.state {
+            State::Joining(_) | State::Serving(_) | State::Cordoned(_) | State::Draining(_) => true,
+            State::Leaving(leaving) => {
+                leaving.left.as_ref().is_some_and(|left| left.recordings_until.is_some())
+            }
+            State::Stopping(state) => matches!(state.undoing, Undoing::Cordon(_)),
+            State::Starting | State::Unregistered(_) | State::Ended => false,
+        };
+        self.policy.meetings && counts
     }
 
     /// Returns when the next [`super::Event::Tick`] is due. Work that was due before has begun, or waits for another
@@ -164,9 +151,10 @@ impl Machine {
     pub fn wake(&self) -> Option<Moment> {
         let jobs = self.jobs().into_iter().flatten().map(|(_, due)| due);
         let count = self.counts().then_some(self.count_due);
-        let hold = self.hold.as_ref().map(|hold| hold.part.due());
+        let hooks = self.wake_for_hooks();
+        let report = self.report_at();
         let protection = self.protects().and_then(|idle| self.protection.wake(idle));
-        let all = jobs.chain(count).chain(hold).chain(protection).chain(self.bounds());
+        let all = jobs.chain(count).chain(hooks).chain(report).chain(protection).chain(self.bounds());
         all.filter(|due| *due > self.now()).min()
     }
 
@@ -178,13 +166,22 @@ impl Machine {
                 times.into_iter().flatten().chain([drain.deadline]).collect()
             }
             State::Leaving(leaving) => {
-                vec![leaving.until, leaving.until.saturating_add(LAST_WORDS), leaving.complete.due()]
+                let recordings = leaving.left.as_ref().and_then(|left| left.over_at(self.policy.quiet));
+                let times = [leaving.until, leaving.until.saturating_add(LAST_WORDS), leaving.complete.due()];
+                times.into_iter().chain(recordings).collect()
             }
             State::Stopping(stopping) => vec![stopping.until, stopping.until.saturating_add(LAST_WORDS)],
             // A maintenance comes near without a new answer from the metadata service.
             State::Serving(_) | State::Cordoned(_) | State::Joining(_) => {
                 let begin = self.intent.and_then(|intent| intent.maintenance);
-                begin.map(|begin| begin.saturating_sub(self.policy.deadline)).into_iter().collect()
+                let cordon = begin.map(|begin| begin.saturating_sub(self.policy.deadline));
+                let over = self.intent.and_then(|intent| intent.rebalance);
+                let over = over.map(|since| since.saturating_add(self.policy.rebalance_for));
+                let missed = match &self.state {
+                    State::Serving(serving) => serving.polled.missed_at(&self.policy),
+                    _ => None,
+                };
+                cordon.into_iter().chain(over).chain(self.spared).chain(missed).collect()
             }
             State::Starting | State::Unregistered(_) | State::Ended => Vec::new(),
         }

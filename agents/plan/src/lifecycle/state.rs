@@ -1,6 +1,8 @@
 //! The states of the machine, each with the facts to remember in it.
 
-use super::{Cause, Drain, Moment, Rest, StopCause, Upkeep};
+use super::cordon::Cordon;
+use super::{Cause, Drain, Job, Moment, Policy, Rest, StopCause, Trouble, Upkeep, Window};
+use crate::membership;
 
 /// The state of the host in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +11,7 @@ pub enum State {
     Starting,
     /// The host gets its name, then joins Scalelite.
     Joining(Joining),
-    /// The host is registered as it should be.
+    /// The host is registered as it should be, though Scalelite may not reach it: see [`Polled`].
     Serving(Serving),
     /// The host has its name and its entry, and takes no new meetings.
     Cordoned(Cordoned),
@@ -41,6 +43,28 @@ impl Care {
     }
 }
 
+/// The state that a joining host wants for its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// The entry takes meetings.
+    Serve,
+    /// The entry takes no new meetings, for this reason.
+    Rest(Rest),
+    /// The entry keeps the state that it has.
+    Keep,
+}
+
+impl Aim {
+    /// Returns the job that reaches it.
+    pub(super) fn job(self) -> Job {
+        match self {
+            Self::Serve => Job::Join(membership::State::Enabled),
+            Self::Rest(_) => Job::Join(membership::State::Cordoned),
+            Self::Keep => Job::Keep,
+        }
+    }
+}
+
 /// See [`State::Joining`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joining {
@@ -50,8 +74,8 @@ pub struct Joining {
     pub behind_since: Option<Moment>,
     /// Whether the name may be built upon.
     pub named: bool,
-    /// Whether to enable an entry that is cordoned or disabled.
-    pub enable: bool,
+    /// What the host joins for.
+    pub aim: Aim,
     /// Whether Scalelite's poller has overwritten such an enabling already: an entry that is found disabled again is
     /// then taken for an operator's decision.
     pub overwritten: bool,
@@ -64,6 +88,39 @@ pub struct Serving {
     pub care: Care,
     /// When the agent enabled the entry; `None` again after Scalelite's poller has disabled it once.
     pub enabled: Option<Moment>,
+    /// Whether Scalelite's polls reach the host: without them no meeting is placed on it.
+    pub polled: Polled,
+}
+
+/// The polls of Scalelite's, as the entry shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// They reach the host.
+    Reached,
+    /// The entry has shown no poll since this time; one may still come.
+    Awaited(Moment),
+    /// The entry has shown no poll for so long that something is wrong, since this time.
+    Offline(Moment),
+}
+
+impl Polled {
+    /// Returns what an entry that is enabled shows, after it has shown this before.
+    pub(super) fn shown(self, reached: bool, now: Moment) -> Self {
+        match self {
+            _ if reached => Self::Reached,
+            Self::Reached => Self::Awaited(now),
+            Self::Awaited(_) | Self::Offline(_) => self,
+        }
+    }
+
+    /// Returns when polls that have not come are a reason to look at the host. Scalelite needs two failed polls to call
+    /// a server offline (observed on 1.8.5).
+    pub(super) fn missed_at(self, policy: &Policy) -> Option<Moment> {
+        match self {
+            Self::Awaited(since) => Some(since + 3 * policy.poll),
+            Self::Reached | Self::Offline(_) => None,
+        }
+    }
 }
 
 /// See [`State::Cordoned`].
@@ -73,8 +130,8 @@ pub struct Cordoned {
     pub care: Care,
     /// The reason for taking no new meetings.
     pub why: Rest,
-    /// Whether the agent still has to cordon the entry.
-    pub cordon: bool,
+    /// The cordon; `None` for one that an operator has made, which is not watched.
+    pub cordon: Option<Cordon>,
 }
 
 /// See [`State::Leaving`].
@@ -88,10 +145,40 @@ pub struct Leaving {
     pub until: Moment,
     /// The upkeep of the job that undoes the registration.
     pub part: Upkeep,
-    /// The result of the job once it is done or given up; only the end of the lifecycle action is left then.
-    pub left: Option<Result<(), String>>,
+    /// The times of the drain before it, if there was one.
+    pub window: Option<Window>,
+    /// When meetings were last seen or were to be expected, unless the drain before has seen the last one go: their
+    /// recordings have not been waited for.
+    pub met: Option<Moment>,
+    /// Set once the job is done or given up; only the end of the lifecycle action is left then.
+    pub left: Option<Left>,
     /// The upkeep of the lifecycle action's completion.
     pub complete: Upkeep,
+}
+
+/// The host has left, or has given up trying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The result.
+    pub result: Result<(), String>,
+    /// Until when the recordings of the last meetings are waited for; `None` without any wait.
+    pub recordings_until: Option<Moment>,
+    /// Since when no recording has been waited for.
+    pub quiet_since: Option<Moment>,
+}
+
+impl Left {
+    /// Returns the end of leaving with nothing more to wait for.
+    pub(super) fn with(result: Result<(), String>) -> Self {
+        Self { result, recordings_until: None, quiet_since: None }
+    }
+
+    /// Returns when the wait for recordings is over as far as is known, if there still is one. Before a host counts as
+    /// empty, nothing has been waited for during `quiet`.
+    pub(super) fn over_at(&self, quiet: std::time::Duration) -> Option<Moment> {
+        let until = self.recordings_until?;
+        Some(self.quiet_since.map_or(until, |since| until.min(since + quiet)))
+    }
 }
 
 /// See [`State::Unregistered`].
@@ -110,10 +197,49 @@ pub struct Stopping {
     pub cause: StopCause,
     /// When to give up.
     pub until: Moment,
-    /// The upkeep of the job that undoes the registration.
-    pub part: Upkeep,
-    /// Whether the job is done; only the end of the protection from scale-in is left then.
-    pub done: bool,
+    /// The work that undoes what the cause demands.
+    pub undoing: Undoing,
+}
+
+/// The work of a stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undoing {
+    /// This job has to be done.
+    Job(Job, Upkeep),
+    /// The entry has to be cordoned, which needs a look after the next poll.
+    Cordon(Cordon),
+    /// Nothing is left but the end of the protection from scale-in.
+    Nothing,
+}
+
+impl Undoing {
+    /// Returns the job that is needed now, and when it is due.
+    pub(super) fn job(&self) -> Option<(Job, Moment)> {
+        match self {
+            Self::Job(job, part) => Some((*job, part.due())),
+            Self::Cordon(cordon) => cordon.job(),
+            Self::Nothing => None,
+        }
+    }
+
+    /// Returns why the last try has failed, if it has.
+    pub(super) fn trouble(&self) -> Option<&Trouble> {
+        match self {
+            Self::Job(_, part) => part.trouble(),
+            Self::Cordon(cordon) => cordon.trouble(),
+            Self::Nothing => None,
+        }
+    }
+
+    /// Notes a failure.
+    pub(super) fn failed(&mut self, until: &mut Moment, trouble: Trouble, now: Moment, chance: f64) {
+        let part = match self {
+            Self::Job(_, part) => part,
+            Self::Cordon(cordon) => cordon.upkeep(),
+            Self::Nothing => return,
+        };
+        part.failed_at_the_end(until, trouble, now, chance);
+    }
 }
 
 impl State {
@@ -122,6 +248,7 @@ impl State {
         match self {
             Self::Starting => "starting",
             Self::Joining(_) => "joining",
+            Self::Serving(Serving { polled: Polled::Offline(_), .. }) => "offline",
             Self::Serving(_) => "serving",
             Self::Cordoned(_) => "cordoned",
             Self::Draining(_) => "draining",

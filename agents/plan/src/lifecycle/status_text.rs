@@ -1,10 +1,10 @@
 //! One-line descriptions of what the service does and waits for, for systemd's status line and for `status`.
 
-use std::time::Duration;
-
 use super::machine::Machine;
-use super::state::{Leaving, State, Stopping, Unregistered};
-use super::{Cause, Drain, Moment, Rest, StopCause, Upkeep, Work};
+use super::state::{Aim, Care, Cordoned, Leaving, Polled, Serving, State, Stopping, Undoing, Unregistered};
+use super::{Cause, Drain, Moment, Policy, Rest, StopCause, Upkeep};
+use crate::time::duration;
+use crate::work::Work;
 
 impl Machine {
     /// Describes in one line what the service does and what it waits for.
@@ -13,16 +13,18 @@ impl Machine {
             State::Starting => "waiting for the instance metadata service".to_owned(),
             State::Joining(state) if !state.named => with("registering the name", &state.care.name, now),
             State::Joining(state) => {
-                with("the name is registered; joining Scalelite", &state.care.entry, now)
+                let words = match state.aim {
+                    Aim::Serve | Aim::Keep => "the name is registered; joining Scalelite".to_owned(),
+                    Aim::Rest(why) => {
+                        format!("the name is registered; joining Scalelite, cordoned: {}", reason(why))
+                    }
+                };
+                with(&words, &state.care.entry, now)
             }
-            State::Serving(state) => {
-                let care =
-                    if state.care.name.trouble().is_some() { &state.care.name } else { &state.care.entry };
-                with("registered", care, now)
-            }
-            State::Cordoned(state) => with(&resting(state.why, state.cordon), &state.care.entry, now),
-            State::Draining(drain) => draining(drain, self.work.as_ref(), now),
-            State::Leaving(state) => leaving(state, self.work.as_ref(), now),
+            State::Serving(state) => serving(state, &self.policy, now),
+            State::Cordoned(state) => cordoned(state, now),
+            State::Draining(drain) => draining(drain, &self.policy, self.work(), now),
+            State::Leaving(state) => leaving(state, &self.policy, self.work(), now),
             State::Unregistered(out) => out_of(out),
             State::Stopping(state) => stopping(state, now),
             State::Ended => "ended".to_owned(),
@@ -42,19 +44,56 @@ fn with(words: &str, part: &Upkeep, now: Moment) -> String {
     }
 }
 
-fn resting(why: Rest, cordon: bool) -> String {
-    let why = match why {
-        Rest::Somebody(state) => {
-            return format!(
-                "registered, but somebody has it {state} in Scalelite: it stays so until it is enabled there, or register is called"
-            );
+fn serving(state: &Serving, policy: &Policy, now: Moment) -> String {
+    let care = troubled(&state.care);
+    let words = match state.polled {
+        Polled::Reached => "registered".to_owned(),
+        Polled::Awaited(_) => {
+            format!("registered; waiting for a poll of Scalelite's (every {})", duration(policy.poll))
         }
-        Rest::Standby => "its Auto Scaling group has it in standby",
-        Rest::Rebalance => "EC2 recommends to replace this instance",
-        Rest::Maintenance => "EC2 will maintain this instance",
+        Polled::Offline(_) => format!(
+            "offline: the entry is enabled, but three polls of Scalelite's in a row have not reached this host, so no \
+             meeting is placed here; {}",
+            crate::health::UNREACHED
+        ),
     };
-    let state = if cordon { "cordoning" } else { "registered, but cordoned" };
-    format!("{state}: {why}")
+    with(&words, care, now)
+}
+
+/// Returns the upkeep that does not succeed, the name's first.
+fn troubled(care: &Care) -> &Upkeep {
+    if care.name.trouble().is_some() { &care.name } else { &care.entry }
+}
+
+fn cordoned(state: &Cordoned, now: Moment) -> String {
+    let (why, care) = (reason(state.why), troubled(&state.care));
+    let Some(cordon) = &state.cordon else {
+        let words = format!("registered, but {why}; enable it there, or call register");
+        return with(&words, care, now);
+    };
+    match (cordon.since(), cordon.trouble()) {
+        (None, Some(trouble)) => format!("cordoning: {why}; not cordoned yet: {}", trouble.words),
+        (None, None) => format!("cordoning: {why}"),
+        (Some(_), Some(trouble)) => {
+            format!(
+                "registered, but cordoned: {why}; Scalelite still places meetings here: {}",
+                trouble.words
+            )
+        }
+        (Some(_), None) if state.why == Rest::Address => with(&format!("cordoned: {why}"), care, now),
+        (Some(_), None) => with(&format!("registered, but cordoned: {why}"), care, now),
+    }
+}
+
+/// Describes why a host takes no new meetings.
+fn reason(why: Rest) -> String {
+    match why {
+        Rest::Somebody(state) => format!("an operator has {state} its entry in Scalelite"),
+        Rest::Standby => "its Auto Scaling group has it in standby".to_owned(),
+        Rest::Rebalance => "EC2 recommends replacing this instance".to_owned(),
+        Rest::Maintenance => "EC2 will maintain this instance".to_owned(),
+        Rest::Address => "this host has no address to register".to_owned(),
+    }
 }
 
 /// Describes why a host is drained or out.
@@ -67,42 +106,47 @@ fn because(cause: Cause) -> &'static str {
     }
 }
 
-fn draining(drain: &Drain, work: Option<&Work>, now: Moment) -> String {
+fn draining(drain: &Drain, policy: &Policy, work: Option<&Work>, now: Moment) -> String {
     let left = duration(drain.deadline.saturating_sub(now));
-    let waits = work
-        .map_or_else(|| "counting what goes on".to_owned(), |work| format!("waiting for {}", going_on(work)));
+    let waits = match work {
+        None => "counting meetings and recordings".to_owned(),
+        Some(work) => waiting(work, policy),
+    };
     let words = format!("draining ({}): {waits}; at most {left} more", because(drain.cause));
-    match drain.cordon.trouble() {
-        Some(trouble) => format!("{words}; not cordoned yet: {}", trouble.words),
-        None => words,
+    match (drain.cordon.trouble(), drain.care.name.trouble()) {
+        (Some(trouble), _) => format!("{words}; not cordoned yet: {}", trouble.words),
+        (None, Some(trouble)) => format!("{words}; {}", trouble.words),
+        (None, None) => words,
     }
 }
 
-/// Describes the meetings and recordings of a count.
-fn going_on(work: &Work) -> String {
-    let meetings = match work.meetings.as_ref().map(|ids| ids.len()) {
-        None => "meetings that cannot be counted".to_owned(),
-        Some(1) => "1 meeting".to_owned(),
-        Some(count) => format!("{count} meetings"),
-    };
-    let recordings = match work.recordings {
-        None => "recordings that cannot be seen".to_owned(),
-        Some(1) => "1 recording".to_owned(),
-        Some(count) => format!("{count} recordings"),
-    };
-    let words = format!("{meetings} and {recordings}");
-    work.remark.as_ref().map_or(words.clone(), |remark| format!("{words} ({remark})"))
+/// Describes what is waited for, and what is not.
+fn waiting(work: &Work, policy: &Policy) -> String {
+    let (waits, reported) = (work.waits(&policy.rules), work.reported(&policy.rules));
+    let waits = format!("waiting for {waits}");
+    if reported.is_nothing() { waits } else { format!("{waits}, not for {reported}") }
 }
 
-fn leaving(state: &Leaving, work: Option<&Work>, now: Moment) -> String {
+fn leaving(state: &Leaving, policy: &Policy, work: Option<&Work>, now: Moment) -> String {
     let mut words = format!("leaving ({})", because(state.cause));
+    let Some(left) = &state.left else {
+        if state.forced {
+            let waits = work.map(|work| work.waits(&policy.rules).to_string());
+            let waits = waits.unwrap_or_else(|| "work that was not counted".to_owned());
+            words = format!("{words}, as its time is over, with {waits}");
+        }
+        return with(&words, &state.part, now);
+    };
     if state.forced {
-        let left = work.map_or_else(|| "nobody knows what".to_owned(), going_on);
-        words = format!("{words}, as its time is over, with {left}");
+        words = format!("{words}, as its time is over");
     }
-    match &state.left {
-        None => with(&words, &state.part, now),
-        Some(_) => with(&format!("{words}: completing the lifecycle action"), &state.complete, now),
+    match left.recordings_until {
+        Some(until) => {
+            let waits = work.map_or_else(|| "counting recordings".to_owned(), |work| waiting(work, policy));
+            let left = duration(until.saturating_sub(now));
+            format!("{words}; its meetings have ended, {waits}; at most {left} more")
+        }
+        None => with(&format!("{words}: completing the lifecycle action"), &state.complete, now),
     }
 }
 
@@ -124,16 +168,17 @@ fn stopping(state: &Stopping, now: Moment) -> String {
         StopCause::Reboot => "the host reboots",
         StopCause::PowerOff => "the host powers off",
         StopCause::Stop => "the service is stopped",
+        StopCause::Unknown => "nobody says why: the name is kept, and the entry is only cordoned",
     };
-    with(&format!("stopping ({why})"), &state.part, now)
-}
-
-/// Formats a time as `2 h 5 min`, `5 min` or `40 s`.
-fn duration(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{seconds} s"),
-        (0, minutes) => format!("{minutes} min"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
+    match &state.undoing {
+        Undoing::Job(_, part) => with(&format!("stopping ({why})"), part, now),
+        Undoing::Cordon(cordon) => match cordon.trouble() {
+            Some(trouble) => format!("stopping ({why}): not cordoned yet: {}", trouble.words),
+            None if cordon.since().is_none() => format!("stopping ({why})"),
+            None => {
+                format!("stopping ({why}): cordoned; waiting for a poll of Scalelite's, which may undo that")
+            }
+        },
+        Undoing::Nothing => format!("stopping ({why})"),
     }
 }

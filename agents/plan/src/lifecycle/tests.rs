@@ -1,16 +1,23 @@
 use super::rig::*;
 use super::*;
 use crate::membership::State as EntryState;
+use crate::recordings::Recordings;
 use crate::table;
+use crate::work::Meetings;
 
 fn words(action: &Action) -> String {
     match action {
+        Action::Start(JOIN) => "start Join".to_owned(),
+        Action::Start(Job::Join(state)) => format!("start Join {state}"),
         Action::Start(job) => format!("start {job:?}"),
         Action::Cancel => "cancel".to_owned(),
         Action::Call(call) => format!("call {call:?}"),
         Action::Ready => "ready".to_owned(),
-        Action::Remember(memory, None) => format!("remember {memory:?}"),
-        Action::Remember(memory, Some(_)) => format!("remember {memory:?} and the drain"),
+        Action::Remember(Kept { memory, window, overruled, joined: _ }) => {
+            let drain = if window.is_some() { " and the drain" } else { "" };
+            let overruled: Vec<String> = overruled.iter().map(|why| format!(" without {why:?}")).collect();
+            format!("remember {memory:?}{drain}{}", overruled.concat())
+        }
         Action::Refuse(_) => "refuse".to_owned(),
         Action::End(result) => format!("end {result:?}"),
     }
@@ -49,13 +56,17 @@ fn what_each_stop_undoes() {
             "reboot" => StopCause::Reboot,
             "power off" => StopCause::PowerOff,
             "stop" => StopCause::Stop,
+            "unknown" => StopCause::Unknown,
             other => panic!("{other}"),
         };
         let job = match undone.as_str() {
             "nothing" => None,
             "everything" => Some(Job::Leave),
             "cordon, the entry and the name stay" => Some(Job::Cordon),
-            "disable and panic, the entry and the name stay" => Some(Job::Disable),
+            "disable, panic and delete, the name stays" => Some(Job::Withdraw(None)),
+            "disable, panic and delete, the name stays; cordoned again after the boot" => {
+                Some(Job::Withdraw(Some(EntryState::Cordoned)))
+            }
             other => panic!("{other}"),
         };
         for on_stop in choices {
@@ -75,10 +86,14 @@ fn what_each_stop_undoes() {
                 let trouble = Trouble { words: "cancelled".to_owned(), kind: TroubleKind::Cancelled };
                 rig.step(Event::Finished(running, Err(trouble)));
             }
-            assert_eq!(rig.machine.job(), job, "{state}, {cause:?}, {on_stop:?}");
-            if job.is_some() {
-                rig.answer();
-            }
+            // Nothing has to be done again for an entry that is cordoned.
+            let cordoned = job == Some(Job::Cordon) && rig.entry == EntryState::Cordoned;
+            let running = rig.machine.job();
+            assert!(
+                running == job || cordoned && running.is_none(),
+                "{state}, {cause:?}, {on_stop:?}: {running:?}, where the table says {undone:?}"
+            );
+            rig.ends();
             assert_eq!(rig.machine.state(), &State::Ended, "{state}, {cause:?}, {on_stop:?}");
             assert!(rig.log.contains(&Action::End(Ok(()))));
         }
@@ -127,12 +142,12 @@ fn a_host_that_never_got_its_name_does_not_join_after_a_drain() {
         Err(Trouble { words: "another's".to_owned(), kind: TroubleKind::Lasting }),
     ));
     let actions = rig.step(Event::Ordered(Order::Register));
-    assert!(!actions.contains(&Action::Start(Job::Join)), "{actions:?}");
+    assert!(!actions.contains(&Action::Start(JOIN)), "{actions:?}");
     assert!(matches!(rig.machine.state(), State::Joining(joining) if !joining.named));
 
     let mut rig = super::rig::rig("draining: by hand").ordered(Order::Register);
     assert!(matches!(rig.machine.state(), State::Joining(joining) if joining.named));
-    assert_eq!(rig.answer(), [Action::Start(Job::Join)]);
+    assert_eq!(rig.answer(), [Action::Start(JOIN)]);
 }
 
 #[test]
@@ -214,7 +229,7 @@ fn heartbeats_come_well_inside_the_timeout() {
 fn the_hooks_ceiling_bounds_the_drain() {
     let mut rig = rig("draining: terminate");
     let ceiling = 20 * MINUTE;
-    rig.step(Event::Hooked(Ok(Some(Hook { heartbeat_timeout: MINUTE, ceiling }))));
+    rig.step(Event::Hooked(Ok(hooks([Hook { ceiling, ..hook() }]))));
     let State::Draining(drain) = rig.machine.state() else { panic!() };
     assert!(drain.deadline < drain.since + ceiling);
 }
@@ -236,6 +251,14 @@ fn a_group_does_not_wait_for_ever_for_what_somebody_has_ordered() {
     let fails = |rig: &mut Rig, end: Moment| {
         while rig.now < end && rig.machine.state().name() == "leaving" {
             let trouble = Trouble { words: "it does not answer".into(), kind: TroubleKind::Passing };
+            for call in std::mem::take(&mut rig.calls) {
+                if matches!(call, Call::Heartbeat | Call::Complete(_)) {
+                    rig.step(Event::Called(call, Ok(())));
+                }
+            }
+            if rig.machine.state().name() != "leaving" {
+                return;
+            }
             match rig.machine.job() {
                 Some(job) => drop(rig.step(Event::Finished(job, Err(trouble)))),
                 None => rig.pass(),
@@ -274,7 +297,7 @@ fn nobody_is_told_where_nobody_is() {
     });
     assert!(matches!(rig.machine.state(), State::Leaving(Leaving { forced: true, .. })));
     let words = rig.machine.words(rig.now);
-    assert!(words.contains("as its time is over, with 0 meetings and 1 recording"), "{words}");
+    assert!(words.contains("as its time is over, with 1 recording (1 to publish)"), "{words}");
 }
 
 #[test]
@@ -301,9 +324,10 @@ fn protection_follows_the_work_with_hysteresis() {
 
 #[test]
 fn what_nobody_can_count_is_neither_empty_nor_idle() {
+    let why = || "no answer".to_owned();
     for unknown in [
-        Work { meetings: None, recordings: Some(0), remark: None },
-        Work { meetings: Some(BTreeSet::new()), recordings: None, remark: None },
+        Work { meetings: Meetings::unknown(why()), ..Work::default() },
+        Work { recordings: Recordings::unknown(why()), ..Work::default() },
     ] {
         let mut rig = rig("draining: by hand");
         let deadline = rig.now + policy().deadline;
@@ -360,10 +384,10 @@ fn words_for_every_state() {
         "registering the name",
         "the name is registered; joining Scalelite",
         "registered",
-        "registered, but somebody has it cordoned in Scalelite: it stays so until it is enabled there, or register is called",
-        "registered, but cordoned: EC2 recommends to replace this instance",
-        "draining (by hand): counting what goes on; at most 1 h 0 min more",
-        "draining (its Auto Scaling group ends this host): counting what goes on; at most 1 h 0 min more",
+        "registered, but an operator has cordoned its entry in Scalelite; enable it there, or call register",
+        "registered, but cordoned: EC2 recommends replacing this instance",
+        "draining (by hand): counting meetings and recordings; at most 1 h 0 min more",
+        "draining (its Auto Scaling group ends this host): counting meetings and recordings; at most 1 h 0 min more",
         "leaving (its Auto Scaling group ends this host)",
         "leaving (its Auto Scaling group ends this host): completing the lifecycle action",
         "not registered: taken out by hand; register brings it back",

@@ -131,6 +131,9 @@ fn instances_by_the_table() {
         owner.since = match written.as_str() {
             "long ago" => NOW - 3600,
             "just now" => NOW - 3599,
+            "four minutes from now" => NOW + 240,
+            "next year" => NOW + 365 * 86_400,
+            "not said" => 0,
             unknown => panic!("unknown cell {unknown}"),
         };
         let zone =
@@ -546,6 +549,17 @@ proptest! {
         let before = now.clone();
         carry_out(&mut now, &mut BTreeSet::new(), &findings);
         prop_assert_eq!(now, before);
+    }
+
+    /// Whatever time a label tells, it keeps a dead host's records for a bounded time only.
+    #[test]
+    fn no_label_is_young_for_ever(since in prop_oneof![any::<u64>(), NOW - 7200..NOW + 7200], later in 4200u64..10_000) {
+        let owner = Owner { since, ..owner(OTHER) };
+        let name = name_of(OTHER);
+        let zone = Zone::from([(name.clone(), observed(&name, Some(ADDRESS), None, Some(owner.to_string())))]);
+        let evidence = said(OTHER, "absent", "absent");
+        let is_gone = |now| sweeper().hosts(&zone, &evidence, now)[0].verdict.is_gone();
+        prop_assert!(is_gone(NOW) || is_gone(NOW + later));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use bench::storm::{self, Error, Figures, Options, crowd};
 use clap::Parser;
 use sandbox::route53::BucketSize;
 
-/// Lets many hosts boot at once, and leave at once, on an account with a quota of Route 53 calls, and says what that came to.
-/// The exit code is 1 when an aim is missed.
+/// Lets many hosts boot at once, and leave at once, on an account with a quota of Route 53 calls, and says what that
+/// came to. The exit code is 1 when an aim is missed.
 #[derive(Debug, Parser)]
 #[command(name = "storm")]
 struct Arguments {
@@ -28,8 +28,8 @@ struct Arguments {
     /// dns.spread in seconds; by default what docs/install.md recommends for so many hosts
     #[arg(long)]
     spread: Option<u64>,
-    /// How many of the hosts are processes of `bbb-agent register --wait`, which waits for no turn (default: 8, but no more
-    /// than a twentieth)
+    /// How many of the hosts are processes of `bbb-agent register --wait`, which waits for no turn (default: 8, but
+    /// no more than a twentieth)
     #[arg(long)]
     processes: Option<u16>,
     /// timeouts.register in seconds
@@ -41,6 +41,12 @@ struct Arguments {
     /// timeouts.deregister in seconds
     #[arg(long, default_value_t = 80)]
     leave_timeout: u64,
+    /// The seed of what Scalelite leaves to chance
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Scalelite has no conflicts but those of adds that meet, loses no polls and answers at once
+    #[arg(long, conflicts_with = "seed")]
+    kind: bool,
     /// Print the figures as a line of JSON too
     #[arg(long)]
     json: bool,
@@ -85,6 +91,7 @@ fn options(arguments: &Arguments) -> Options {
         processes: arguments.processes.unwrap_or(8.min(arguments.hosts / 20)).min(arguments.hosts),
         propagation: Duration::from_secs(1),
         patience: Duration::from_secs(arguments.timeout),
+        unkind: (!arguments.kind).then_some(arguments.seed),
         leave: arguments.leave.then(|| Duration::from_secs(arguments.leave_timeout)),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use sandbox::route53::Call;
+use sandbox::scalelite::{Served, Traffic, total};
 use serde_json::{Value, json};
 
 use super::Options;
@@ -33,6 +34,8 @@ pub struct Figures {
     pub joined: Duration,
     /// The calls of Route 53 meanwhile.
     pub boot: Phase,
+    /// What Scalelite has served meanwhile.
+    pub scalelite: Traffic,
     /// How they left, if they did.
     pub left: Option<Left>,
 }
@@ -46,6 +49,8 @@ pub struct Left {
     pub names: usize,
     /// How many entries in Scalelite are.
     pub entries: usize,
+    /// What Scalelite has served meanwhile.
+    pub scalelite: Traffic,
 }
 
 /// The calls of Route 53 in some time.
@@ -121,8 +126,8 @@ impl Figures {
         if self.least.is_zero() { 0.0 } else { self.boot.time.as_secs_f64() / self.least.as_secs_f64() }
     }
 
-    /// The time may be this many times the least one. Each host draws its moment by itself, so the last one comes late by
-    /// chance, which weighs more the fewer there are.
+    /// The time may be this many times the least one. Each host draws its moment by itself, so the last one comes
+    /// late by chance, which weighs more the fewer there are.
     fn tolerance(&self) -> f64 {
         if self.options.hosts >= 500 { 1.15 } else { 1.5 }
     }
@@ -154,6 +159,7 @@ impl Figures {
             Aim::new("of these throttled", percent(throttled), "< 20 %", throttled < 0.2),
             Aim::none("of these in the middle of another change", percent(boot.share(BUSY))),
             Aim::none("until the last takes meetings", format!("{:.1} s", self.joined.as_secs_f64())),
+            self.served("Scalelite's calls for each host", &self.scalelite),
         ];
         if let Some(left) = &self.left {
             aims.extend(self.leaving(left));
@@ -161,9 +167,18 @@ impl Figures {
         aims
     }
 
-    fn leaving(&self, left: &Left) -> [Aim; 5] {
+    /// What the hosts have asked of Scalelite. Nothing is aimed at here: tests of the agents count it exactly.
+    fn served(&self, name: &'static str, traffic: &Traffic) -> Aim {
+        let Served { calls, rows, bytes } = total(traffic);
+        let kilobytes = bytes / 1000;
+        let calls = calls as f64 / self.hosts() as f64;
+        Aim::none(name, format!("{calls:.1}, {rows} rows, {kilobytes} kB in all"))
+    }
+
+    fn leaving(&self, left: &Left) -> [Aim; 6] {
         let patience = self.options.leave.unwrap_or_default().as_secs_f64();
-        // What does not pass in the time that the hosts have is left to the sweep; a fifth of what could pass may be, too.
+        // What does not pass in the time that the hosts have is left to the sweep; a fifth of what could pass may be,
+        // too.
         let pass = f64::from(self.options.quota.capacity) + self.options.quota.per_second * patience;
         let most = (self.hosts() as f64 - 0.8 * pass).max(0.0).floor() as usize;
         let calls = left.phase.total() as f64 / self.hosts() as f64;
@@ -178,15 +193,21 @@ impl Figures {
             Aim::equal("leaving: entries left to the sweep", left.entries, 0),
             Aim::none("leaving: Route 53 calls for each host", format!("{calls:.2}")),
             Aim::none("leaving: of these throttled", percent(left.phase.share(THROTTLED))),
+            self.served("leaving: Scalelite's calls for each host", &left.scalelite),
         ]
     }
 
     /// For people.
     pub fn table(&self) -> String {
-        let Options { hosts, quota, spread, processes, .. } = &self.options;
+        let Options { hosts, quota, spread, processes, unkind, .. } = &self.options;
         let mut text = format!(
-            "{hosts} hosts at once, {processes} of them processes of their own; {} Route 53 calls a second and {} saved up; dns.spread {spread} s\n",
-            quota.per_second, quota.capacity
+            "{hosts} hosts at once, {processes} of them processes of their own; {} Route 53 calls a second and {} saved up; dns.spread {spread} s; {}\n",
+            quota.per_second,
+            quota.capacity,
+            match unkind {
+                Some(seed) => format!("Scalelite as observed, seed {seed}"),
+                None => "a kind Scalelite".to_owned(),
+            }
         );
         for Aim { name, value, aim, met } in self.aims() {
             let verdict = if met { "" } else { "   MISSED" };
@@ -225,8 +246,14 @@ impl Figures {
             "ratio": self.ratio(),
             "joined_seconds": self.joined.as_secs_f64(),
             "boot": phase(&self.boot),
+            "scalelite": self.scalelite,
             "left": self.left.as_ref().map(|left| {
-                json!({"calls": phase(&left.phase), "names": left.names, "entries": left.entries})
+                json!({
+                    "calls": phase(&left.phase),
+                    "names": left.names,
+                    "entries": left.entries,
+                    "scalelite": left.scalelite,
+                })
             }),
             "aims_met": self.aims().iter().all(|aim| aim.met),
         })

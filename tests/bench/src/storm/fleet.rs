@@ -14,6 +14,7 @@ use sandbox::cloud::{self, Cloud, HostOptions};
 use sandbox::dns::Propagation;
 use sandbox::fleet::InstanceFacts;
 use sandbox::route53::Throttle;
+use sandbox::scalelite::Polling;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -24,10 +25,13 @@ use super::{Error, Options};
 const TOGETHER: usize = 250;
 /// How long a process may take to read what its hosts are.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The time between two polls of Scalelite's: what the agents' settings say.
+const POLL: Duration = Duration::from_secs(5);
 
 /// Everything that a storm needs.
 pub(crate) struct Fleet {
     pub(crate) cloud: Arc<Cloud>,
+    _polling: Polling,
     /// The hosts that are a process each, and what runs there.
     single: Vec<(Agent, Option<Child>)>,
     crowds: Vec<Child>,
@@ -56,7 +60,7 @@ impl Fleet {
         }
         let crowds = places.chunks(TOGETHER).map(|places| assemble(&cloud, crowd, places));
         let crowds = try_join_all(crowds).await?;
-        Ok(Self { cloud, single, crowds })
+        Ok(Self { _polling: cloud.scalelite.keep_polling(POLL), cloud, single, crowds })
     }
 
     /// All hosts boot.
@@ -113,6 +117,9 @@ fn cloud_options(options: &Options) -> cloud::Options {
     cloud.route53.throttle = Some(Throttle { requests: options.quota, ..Throttle::default() });
     cloud.route53.processing = options.processing;
     cloud.dns.propagation = Propagation::After(options.propagation);
+    if let Some(seed) = options.unkind {
+        cloud.scalelite = cloud.scalelite.as_observed(seed);
+    }
     cloud
 }
 
@@ -129,8 +136,8 @@ fn host(number: u16) -> HostOptions {
     HostOptions { facts, group: None, ..HostOptions::default() }
 }
 
-/// What differs from a host that is alone on its machine: it is not asked every two seconds what is intended with it, and
-/// sends no metrics.
+/// What differs from a host that is alone on its machine: it is not asked every two seconds what is intended with it,
+/// and sends no metrics.
 fn settings(options: &Options) -> String {
     let mut text = format!(
         "[checks]\nmetadata = 60\n[metrics]\nenabled = false\n[sweep]\nenabled = false\n[timeouts]\nregister = {}\n",

@@ -1,11 +1,15 @@
 //! `check` and `hostname`: what they need, what they say, and that they change nothing.
 
+use std::time::Duration;
+
 use e2e::{Rig, Run};
 use sandbox::bbb::Mode;
 use sandbox::cloud::Options;
 use sandbox::faults::Fault;
 use sandbox::http::ServiceName::{self, Imds, Route53, Scalelite};
 use sandbox::route53::RecordType;
+
+const RECORDING: &str = "183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000";
 
 /// Every line of a check, by what was checked.
 fn line<'a>(run: &'a Run, what: &str) -> &'a str {
@@ -43,6 +47,8 @@ async fn all_is_well_and_nothing_is_changed() {
         ("name servers", "all 2 answer"),
         ("ec2", "in the group bbb-fleet"),
         ("bbb", "answers, 0 meetings"),
+        ("recordings", "can be read"),
+        ("sender", "a program sends recordings to Scalelite"),
         ("scalelite", "accepts the load balancer's secret"),
     ] {
         assert!(line(&run, what).starts_with("ok "), "{run}");
@@ -52,6 +58,22 @@ async fn all_is_well_and_nothing_is_changed() {
     let before = rig.state();
     rig.expect(0, &["check"]).await;
     assert_eq!(rig.state(), before, "on a registered host neither");
+}
+
+#[tokio::test]
+async fn recordings_that_cannot_be_seen_or_are_never_sent() {
+    let rig = Rig::bbb().await;
+    let recordings = &rig.host.recordings;
+    recordings.redis().set_password(Some("not the agent's"));
+    fails(&rig, &[], "recordings", &["Redis at ", "wants a password"]).await;
+    recordings.redis().set_password(None);
+    std::fs::remove_file(recordings.sender()).unwrap();
+    let run = rig.expect(0, &["check"]).await;
+    assert!(line(&run, "sender").starts_with("note "), "nothing is lost yet: {run}");
+    recordings.put(RECORDING, "sanity/R.done published/R-presentation.done", Duration::ZERO).unwrap();
+    fails(&rig, &[], "sender", &["no sender", "recordings.sender"]).await;
+    let run = rig.expect(0, &["check", "--set", "recordings.sender=none"]).await;
+    assert!(!run.stdout.contains("sender"), "{run}");
 }
 
 #[tokio::test]
@@ -115,7 +137,8 @@ async fn a_dead_name_server() {
 async fn no_address_to_register() {
     let rig = Rig::bbb().await;
     rig.host.imds.update(|facts| (facts.public_ipv4, facts.ipv6) = (None, None)).unwrap();
-    fails(&rig, &[], "addresses", &["no address"]).await;
+    fails(&rig, &[], "addresses", &["reports no public IPv4 address"]).await;
+    fails(&rig, &["--set", "dns.ipv4=public-if-any"], "addresses", &["reports no address of the kind"]).await;
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ async fn two_registers_at_once_write_once() {
     let (first, second) = tokio::join!(first.end(), second.end());
     assert_eq!((first.code, second.code), (0, 0), "{first}\n{second}");
     assert_eq!(second.stdout.matches("waiting for another").count(), 1, "it is told once:\n{second}");
-    second.says(&["is registered already, nothing to do", "takes meetings already, nothing to do"]);
+    second.says(&["is registered already, nothing to do", "is enabled already, nothing to do"]);
     assert_eq!(rig.batches().len(), 1);
     assert_eq!(rig.cloud.journal.count(Scalelite, "addServer"), 1);
     registered(&rig);

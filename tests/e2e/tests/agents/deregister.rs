@@ -20,7 +20,7 @@ async fn the_host_leaves_scalelite_first_then_gives_up_its_name() {
     run.says(&["removed: disable entry", "(panic)", &format!("dns: {} removed", rig.fqdn())]);
     assert_eq!(
         rig.calls(Scalelite),
-        ["getServers", "updateServer", "panicServer", "deleteServer", "getServers"]
+        ["getServers", "updateServer", "panicServer", "deleteServer", "getServerInfo"]
     );
     assert_eq!(rig.calls(Route53), ["ChangeResourceRecordSets"]);
     assert_eq!(rig.batches()[1..], [["DELETE A", "DELETE AAAA", "DELETE TXT"]]);
@@ -149,7 +149,7 @@ async fn panic_answers_400_three_times_and_goes_on_until_200_then_deletes() {
     assert!(before.len() >= 3 && before.iter().all(|status| *status == Some(400)), "{panics:?}");
     assert_eq!(calls[..2], ["getServers", "updateServer"]);
     assert!(calls[2..2 + panics.len()].iter().all(|call| call == "panicServer"), "{calls:?}");
-    assert_eq!(calls[2 + panics.len()..], ["deleteServer", "getServers"]);
+    assert_eq!(calls[2 + panics.len()..], ["deleteServer", "getServerInfo"]);
     assert_eq!(rig.cloud.scalelite.servers(), []);
     assert!(rig.cloud.scalelite.meetings().is_empty(), "no room is left stuck on a server that is gone");
 }

@@ -6,27 +6,15 @@
 
 use std::path::Path;
 use std::process::Output;
-use std::sync::Arc;
 
 use sandbox::binaries;
-use sandbox::cloud::{AWS_NAME, Cloud, SCALELITE_NAME};
+use sandbox::cloud::{AWS_NAME, SCALELITE_NAME};
 use sandbox::http::ServiceName;
 use sandbox::tls::Authority;
 
 use crate::jail::{self, Jail};
 
 const NAME: &str = "vc-0123456789abcdef0.example.org";
-
-/// A cloud with a jail in it, or nothing where that is impossible: then the reason was printed.
-async fn jailed() -> Option<(Arc<Cloud>, Jail)> {
-    if let Some(why) = jail::impossible() {
-        e2e::skipped(why);
-        return None;
-    }
-    let cloud = Cloud::start(jail::options()).await.unwrap();
-    let jail = Jail::new(&cloud);
-    Some((cloud, jail))
-}
 
 async fn run(jail: &Jail, arguments: &[&str], code: i32) -> (String, String) {
     let Output { status, stdout, stderr } = jail.command(arguments).output().await.unwrap();
@@ -37,7 +25,7 @@ async fn run(jail: &Jail, arguments: &[&str], code: i32) -> (String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_registers_shows_itself_and_leaves_from_an_empty_root() {
-    let Some((cloud, jail)) = jailed().await else { return };
+    let Some((cloud, jail)) = jail::jailed().await else { return };
     let before = jail.files();
     assert_eq!(
         before.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>(),
@@ -90,7 +78,7 @@ async fn a_host_registers_shows_itself_and_leaves_from_an_empty_root() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_another_authority_is_refused_in_clear_words() {
-    let Some((cloud, jail)) = jailed().await else { return };
+    let Some((cloud, jail)) = jail::jailed().await else { return };
     jail.trust(Authority::new().unwrap().pem());
     let limits = ["--set", "timeouts.register=10", "--set", "timeouts.status=10"];
 
@@ -110,7 +98,7 @@ async fn a_certificate_of_another_authority_is_refused_in_clear_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_root_without_any_authority_says_what_to_install() {
-    let Some((cloud, jail)) = jailed().await else { return };
+    let Some((cloud, jail)) = jail::jailed().await else { return };
     std::fs::remove_dir_all(jail.root().join("etc/ssl")).unwrap();
     let (_, stderr) = run(&jail, &["register"], 1).await;
     assert!(stderr.contains("no certificate authority to trust was found"), "{stderr}");
@@ -172,7 +160,8 @@ impl Elf {
 
 #[test]
 fn the_reader_sees_an_interpreter_and_needed_libraries() {
-    // A header, two program headers (PT_INTERP, PT_DYNAMIC), a dynamic section: NEEDED, SONAME, NEEDED, the end, beyond.
+    // A header, two program headers (PT_INTERP, PT_DYNAMIC), a dynamic section: NEEDED, SONAME, NEEDED, the end,
+    // beyond.
     let mut file = vec![0; 64 + 2 * 56];
     file[..6].copy_from_slice(b"\x7fELF\x02\x01");
     file[32] = 64;

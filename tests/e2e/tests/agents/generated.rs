@@ -195,7 +195,11 @@ fn metrics() -> String {
 }
 
 fn status() -> String {
-    let sources = ["agents/host/src/commands/status/facts.rs", "agents/host/src/control/message.rs"];
+    let sources = [
+        "agents/host/src/commands/status/facts.rs",
+        "agents/host/src/control/message.rs",
+        "agents/host/src/control/work.rs",
+    ];
     let source = sources.map(read).concat();
     let mut rows = String::new();
     fields(&source, "Status", "", &mut rows);

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod check;
+mod clocks;
 mod config;
 mod control;
+mod credentials;
 mod deregister;
 mod dns;
 mod empty_root;
@@ -14,11 +16,15 @@ mod identity;
 mod jail;
 mod leaks;
 mod logs;
+mod names;
 mod pool;
 mod reader;
 mod register;
+mod resolved;
 mod secrets;
 mod signals;
 mod status;
 mod sweep;
+mod trips;
 mod turn;
+mod zone_role;

@@ -40,7 +40,7 @@ async fn an_entry_that_is_disabled_cordoned_or_has_an_old_secret_is_repaired() {
         let changes = rig.calls(Scalelite).len() - 2;
         assert_eq!(changes, actions.len(), "one call an action, between two readings");
         assert_eq!(rig.calls(Route53), [""; 0]);
-        rig.expect(0, &["register"]).await.says(&["takes meetings already, nothing to do"]);
+        rig.expect(0, &["register"]).await.says(&["is enabled already, nothing to do"]);
     })
     .await;
 }
@@ -145,9 +145,25 @@ async fn the_first_scalelite_with_an_api_has_no_tags() {
     let rig = Rig::start(Options { scalelite, ..Options::with_tls() }).await;
     rig.drop_in("tag", "scalelite.tag = \"big\"\n");
     rig.expect(0, &["register"]).await;
-    rig.expect(0, &["register"]).await.says(&["takes meetings already, nothing to do"]);
+    rig.expect(0, &["register"]).await.says(&["is enabled already, nothing to do"]);
     rig.cloud.scalelite.poll().await;
     assert_eq!(rig.status(0).await["scalelite"]["entries"][0]["tag"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn a_multiplier_follows_the_hosts_cpus() {
+    let cpus = std::thread::available_parallelism().unwrap().get() as u64;
+    for reference in [cpus, 2 * cpus] {
+        let rig = Rig::bbb().await;
+        let reference_cpus = format!("scalelite.reference_cpus={reference}");
+        let auto = ["--set", "scalelite.load_multiplier=auto", "--set", &reference_cpus];
+        rig.expect(0, &[&["register"], &auto[..]].concat()).await;
+        assert_eq!(rig.entry().load_multiplier, (reference / cpus) as f64);
+        rig.expect(0, &[&["status"], &auto[..]].concat()).await;
+    }
+    let rig = Rig::bbb().await;
+    let run = rig.expect(2, &["register", "--set", "scalelite.load_multiplier=automatic"]).await;
+    run.says(&["scalelite.load_multiplier: must be a number or its word in quotes"]);
 }
 
 #[tokio::test]
@@ -306,7 +322,7 @@ async fn two_runs_on_one_host_at_once_end_with_one_entry() {
 
 #[tokio::test]
 async fn meetings_are_placed_after_a_join_and_the_next_poll() {
-    let rig = Rig::bbb().await;
+    let rig = Rig::start(Options::with_tls().polled_by_hand()).await;
     let run = rig.expect(0, &["register"]).await;
     run.says(&["the first meeting is placed here once a poll of Scalelite's"]);
     assert!(rig.cloud.scalelite.create_meeting("too early").await.is_err());

@@ -42,7 +42,8 @@ struct Unprivileged {
 impl Unprivileged {
     async fn new(installed: bool) -> Self {
         let host = HostOptions { installed, secret: BBB.to_owned(), ..HostOptions::default() };
-        let options = Options { host, scalelite: scalelite::Config::new(SCALELITE), ..Options::with_tls() };
+        let config = scalelite::Config { polled_at_once: true, ..scalelite::Config::new(SCALELITE) };
+        let options = Options { host, scalelite: config, ..Options::with_tls() };
         let rig = Rig::start(options).await;
         let directory = tempfile::tempdir().unwrap();
         open(directory.path());
@@ -152,7 +153,7 @@ async fn an_agent_without_powers_joins_shows_and_leaves() {
     }
     let agent = Unprivileged::new(true).await;
     agent.serve(&[]);
-    agent.expect(0, &["register", "--wait"]).await.says(&["takes meetings now"]);
+    agent.expect(0, &["register", "--wait"]).await.says(&["is enabled: "]);
     assert!(agent.rig.entry().state == ServerState::Enabled);
     let status = agent.expect(0, &["status", "--json"]).await;
     assert!(status.stdout.contains("\"secret_matches\": true"), "{status}");

@@ -4,21 +4,21 @@ use e2e::{Rig, at_once};
 use sandbox::bbb::Mode;
 use sandbox::dns::Propagation;
 use sandbox::faults::Fault;
-use sandbox::http::ServiceName::{Bbb, Ec2, Route53, Scalelite, SecretsManager};
+use sandbox::http::ServiceName::{Bbb, Ec2, Imds, Route53, Scalelite, SecretsManager};
 use sandbox::scalelite::ServerState;
 
 #[tokio::test]
-async fn a_clean_boot_costs_one_route_53_call_and_a_join_four_scalelite_calls() {
+async fn a_clean_boot_costs_one_route_53_call_and_a_join_one_list_of_scalelites() {
     let rig = Rig::bbb().await;
     let run = rig.expect(0, &["register"]).await;
     run.says(&[
         &format!("dns: {} registered: A 203.0.113.10, AAAA 2001:db8::10 (Route 53 calls: 1)", rig.fqdn()),
-        &format!("scalelite: {} takes meetings now: add an entry, enable", rig.host.scalelite_entry_url()),
+        &format!("scalelite: {} is enabled: add an entry, enable", rig.host.scalelite_entry_url()),
     ]);
 
     assert_eq!(rig.calls(Route53), ["ChangeResourceRecordSets"]);
     assert_eq!(rig.batches(), [["CREATE A", "CREATE AAAA", "CREATE TXT"]]);
-    assert_eq!(rig.calls(Scalelite), ["getServers", "addServer", "updateServer", "getServers"]);
+    assert_eq!(rig.calls(Scalelite), ["getServers", "addServer", "updateServer", "getServerInfo"]);
     assert_eq!(rig.calls(SecretsManager), ["GetSecretValue"]);
     assert_eq!(rig.calls(Ec2), [""; 0]);
 
@@ -39,7 +39,7 @@ async fn register_twice_the_second_does_nothing_and_says_so() {
     let run = rig.expect(0, &["register", "--wait"]).await;
     run.says(&[
         &format!("dns: {} is registered already, nothing to do (Route 53 calls: 0)", rig.fqdn()),
-        "takes meetings already, nothing to do",
+        "is enabled already, nothing to do",
     ]);
     assert_eq!(rig.calls(Route53), [""; 0]);
     assert_eq!(rig.calls(Scalelite), ["getServers"]);
@@ -61,11 +61,14 @@ async fn the_public_address_changed_and_is_replaced_in_one_batch() {
     assert_eq!(rig.calls(Scalelite), ["getServers"], "the entry stays as it is");
 }
 
+/// Has IPv6 do where there is no public IPv4 address.
+const IF_ANY: [&str; 3] = ["register", "--set", "dns.ipv4=public-if-any"];
+
 #[tokio::test]
-async fn no_public_ipv4_gives_an_aaaa_only() {
+async fn no_public_ipv4_gives_an_aaaa_only_where_that_is_enough() {
     let rig = Rig::bbb().await;
     rig.host.imds.update(|facts| facts.public_ipv4 = None).unwrap();
-    rig.expect(0, &["register"]).await.says(&["registered: AAAA 2001:db8::10 ("]);
+    rig.expect(0, &IF_ANY).await.says(&["registered: AAAA 2001:db8::10 ("]);
     assert_eq!(rig.records(), rig.registered(None, Some("2001:db8::10")));
     rig.entry();
 }
@@ -75,25 +78,49 @@ async fn a_public_ipv4_that_is_lost_later_takes_the_a_with_it() {
     let rig = Rig::bbb().await;
     rig.expect(0, &["register"]).await;
     rig.host.imds.update(|facts| facts.public_ipv4 = None).unwrap();
-    rig.expect(0, &["register"]).await;
+    rig.expect(0, &IF_ANY).await;
     assert_eq!(rig.batches()[1..], [["DELETE A", "DELETE TXT", "CREATE TXT"]]);
     assert_eq!(rig.records(), rig.registered(None, Some("2001:db8::10")));
 }
 
 #[tokio::test]
-async fn no_address_at_all_is_refused_and_nothing_is_half_done() {
+async fn without_the_address_that_is_required_nothing_is_half_done() {
+    let rows = [
+        (
+            "public",
+            Some("2001:db8::10"),
+            "reports no public IPv4 address, which dns.ipv4 = \"public\" requires",
+        ),
+        ("public", None, "reports no public IPv4 address"),
+        ("public-if-any", None, "reports no address of the kind that dns.ipv4 and dns.ipv6 ask for"),
+    ];
+    for (choice, ipv6, words) in rows {
+        let rig = Rig::bbb().await;
+        let ipv6 = ipv6.map(|address| address.parse().unwrap());
+        rig.host.imds.update(|facts| (facts.public_ipv4, facts.ipv6) = (None, ipv6)).unwrap();
+        let before = rig.state();
+        let run = rig.expect(8, &["register", "--set", &format!("dns.ipv4={choice}")]).await;
+        run.says(&[
+            &format!("{} cannot be registered", rig.fqdn()),
+            words,
+            "what to do: give the instance a public address",
+        ]);
+        assert_eq!(rig.state(), before);
+        assert_eq!(rig.calls(Route53), [""; 0]);
+        assert_eq!(rig.calls(Scalelite), [""; 0], "a host without a name joins nothing");
+    }
+}
+
+#[tokio::test]
+async fn register_waits_for_an_address_that_is_associated_late() {
     let rig = Rig::bbb().await;
-    rig.host.imds.update(|facts| (facts.public_ipv4, facts.ipv6) = (None, None)).unwrap();
-    let before = rig.state();
-    let run = rig.expect(1, &["register"]).await;
-    run.says(&[
-        &format!("{} cannot be registered", rig.fqdn()),
-        "no address",
-        "what to do: give the instance a public address",
-    ]);
-    assert_eq!(rig.state(), before);
-    assert_eq!(rig.calls(Route53), [""; 0]);
-    assert_eq!(rig.calls(Scalelite), [""; 0], "a host without a name joins nothing");
+    rig.host.imds.update(|facts| facts.public_ipv4 = None).unwrap();
+    let running = rig.begin(&["register", "--wait"]);
+    rig.cloud.journal.reached(Imds, "public-ipv4", 2).await;
+    rig.host.imds.update(|facts| facts.public_ipv4 = Some([203, 0, 113, 10].into())).unwrap();
+    let run = running.end().await;
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(rig.records(), rig.registered_now());
 }
 
 #[tokio::test]
@@ -262,7 +289,7 @@ async fn a_reboot_finds_everything_in_place() {
     rig.cloud.journal.clear();
     rig.expect(0, &["register", "--wait"]).await;
     assert_eq!(rig.calls(Route53), [""; 0]);
-    assert_eq!(rig.calls(Scalelite), ["getServers", "updateServer", "getServers"]);
+    assert_eq!(rig.calls(Scalelite), ["getServers", "updateServer", "getServerInfo"]);
     assert_eq!((rig.entry().id, rig.entry().state), (id, ServerState::Enabled));
 }
 

@@ -27,8 +27,8 @@ use crate::jail::{self, Jail};
 use crate::leaks::{BBB, OTHER, PROXY, ROLE_KEY, ROLE_TOKEN, SCALELITE, WRONG, search};
 
 const ROLE: &str = "bbb-fleet-host";
-/// Everything that an agent can be asked, but for what it prints of itself, and for `settings`, which is there to hand a
-/// secret on: see `reader.rs`.
+/// Everything that an agent can be asked, but for what it prints of itself, and for `settings`, which is there to
+/// hand a secret on: see `reader.rs`.
 const COMMANDS: [&[&str]; 7] = [
     &["register", "--wait"],
     &["register", "--dry-run"],
@@ -58,7 +58,7 @@ fn options() -> Options {
 }
 
 fn plant(mut options: Options) -> Options {
-    options.scalelite = scalelite::Config::new(SCALELITE);
+    options.scalelite = scalelite::Config { polled_at_once: true, ..scalelite::Config::new(SCALELITE) };
     options.host.secret = BBB.to_owned();
     options
 }
@@ -124,6 +124,13 @@ impl Watched {
         assert!(!run.stderr.contains("panicked"), "{what}:\n{run}");
         assert_eq!(std::fs::read_dir(home).unwrap().count(), 0, "{what}: a file was written");
         let mut left = self::files(&self.rig.host.root);
+        // The time at which the entry was enabled is kept until the host leaves.
+        let enabled = self.rig.agent.directory().join("enabled");
+        let mut files = files;
+        for files in [&mut left, &mut files] {
+            let text = files.remove(&enabled).unwrap_or_default();
+            assert!(text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n'), "{what}: {text:?}");
+        }
         // The lock may be made, and stays empty: it says all by being held.
         let lock = self.rig.agent.directory().join("lock");
         if !files.contains_key(&lock) {
@@ -307,8 +314,8 @@ impl Service for Constant {
     }
 }
 
-/// A service in front of a part of the cloud that gives one answer where secrets are handed out: its address, and what it
-/// lives by.
+/// A service in front of a part of the cloud that gives one answer where secrets are handed out: its address, and
+/// what it lives by.
 async fn distort(cloud: &Arc<Cloud>, service: ServiceName, constant: Constant) -> (String, Gate) {
     let constant: Arc<dyn Service> = Arc::new(constant);
     let (aws, imds) = (cloud.aws.route(), Arc::clone(&cloud.imds));
@@ -347,11 +354,15 @@ impl Watched {
                 std::fs::write(&path, Authority::new().unwrap().pem()).unwrap();
                 self.environment.push(variable("SSL_CERT_FILE", path.to_str().unwrap()));
             }
-            Spoil::UnknownCredentials => self.environment.extend([
-                variable("AWS_ACCESS_KEY_ID", "ASIAUNKNOWN"),
-                variable("AWS_SECRET_ACCESS_KEY", ROLE_KEY),
-                variable("AWS_SESSION_TOKEN", ROLE_TOKEN),
-            ]),
+            Spoil::UnknownCredentials => {
+                // The environment counts only where the instance has no role.
+                self.rig.host.imds.update(|facts| facts.role = None).unwrap();
+                self.environment.extend([
+                    variable("AWS_ACCESS_KEY_ID", "ASIAUNKNOWN"),
+                    variable("AWS_SECRET_ACCESS_KEY", ROLE_KEY),
+                    variable("AWS_SESSION_TOKEN", ROLE_TOKEN),
+                ]);
+            }
             Spoil::Proxy => {
                 let proxy = format!("http://user:{PROXY}@127.0.0.1:1");
                 self.environment.push(variable("HTTPS_PROXY", &proxy));

@@ -63,7 +63,7 @@ async fn registered() {
         "owned by i-0123456789abcdef0 since 20",
         "Route 53 calls: 0",
         "enabled, online, load ",
-        "1 meetings with 7 people",
+        "1 meeting with 7 people",
         "3.0.4",
         "group bbb-fleet, target state InService",
         "verdict      registered\n",
@@ -93,9 +93,10 @@ async fn the_shape_of_the_json() {
         scalelite.url scalelite.server_url scalelite.entries[].id scalelite.entries[].state \
         scalelite.entries[].online scalelite.entries[].load scalelite.entries[].load_multiplier \
         scalelite.entries[].tag scalelite.entries[].secret_matches scalelite.entries[].url_matches scalelite.blocked scalelite.error \
-        bbb.answers bbb.version bbb.meetings bbb.participants bbb.error bbb.recordings.summary \
-        bbb.recordings.pending[].id bbb.recordings.pending[].stage bbb.recordings.failed bbb.recordings.jobs \
-        bbb.recordings.error \
+        bbb.answers bbb.version bbb.meetings bbb.participants bbb.meetings_unknown bbb.empty_meetings bbb.waits_for \
+        bbb.error bbb.recordings.summary bbb.recordings.pending[].id bbb.recordings.pending[].format \
+        bbb.recordings.pending[].stage bbb.recordings.pending[].minutes bbb.recordings.stuck \
+        bbb.recordings.failed bbb.recordings.jobs bbb.recordings.unsent bbb.recordings.error \
         auto_scaling.group auto_scaling.target_state auto_scaling.spot_notice auto_scaling.error \
         service.running service.error";
     let golden: BTreeSet<String> = golden.split_whitespace().map(str::to_owned).collect();
@@ -148,7 +149,13 @@ async fn not_registered_without_an_entry() {
 async fn not_registered_without_any_address() {
     let rig = serving().await;
     rig.host.imds.update(|facts| (facts.public_ipv4, facts.ipv6) = (None, None)).unwrap();
-    verdict(&rig, 3, "not-registered", "cannot be registered: the metadata service reports no address").await;
+    verdict(
+        &rig,
+        3,
+        "not-registered",
+        "cannot be registered: the metadata service reports no public IPv4 address",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -187,19 +194,16 @@ async fn drift_of_the_entry() {
 }
 
 #[tokio::test]
-async fn drift_when_offline_long_after_registering() {
+async fn drift_when_offline_long_after_enabling() {
     let rig = serving().await;
-    // Registered long ago, by the time in the ownership TXT.
-    let old = format!(
-        "\"heritage=bbb-agents,role=bbb,instance={},region=eu-central-1,since=1767225600\"",
-        rig.host.id()
-    );
-    rig.put(sandbox::route53::RecordType::Txt, &rig.ownership(), &[&old]);
+    // Enabled at the boot: more than three polls ago.
+    std::fs::write(rig.agent.directory().join("enabled"), "0\n").unwrap();
     rig.host.close(sandbox::http::ServiceName::Bbb).await;
     rig.cloud.scalelite.poll().await;
     rig.cloud.scalelite.poll().await;
     let status =
-        verdict(&rig, 4, "drift", "offline in Scalelite: its polls do not reach this host's BBB").await;
+        verdict(&rig, 4, "drift", "offline in Scalelite: its polls (every 5 s) do not reach this host's BBB")
+            .await;
     assert_eq!(status["scalelite"]["entries"][0]["online"], false);
     assert_eq!(status["bbb"]["answers"], false);
     rig.expect(4, &["status"]).await.says(&["offline, load not known yet", "does not answer"]);
@@ -207,9 +211,19 @@ async fn drift_when_offline_long_after_registering() {
 
 #[tokio::test]
 async fn registered_but_waiting_for_the_first_poll() {
-    let rig = Rig::bbb().await;
-    rig.expect(0, &["register"]).await;
-    let status = verdict(&rig, 0, "registered", "before Scalelite's next poll").await;
+    let rig = Rig::start(Options::with_tls().polled_by_hand()).await;
+    // The name is registered long before: BBB's installation takes half an hour.
+    let old = format!(
+        "\"heritage=bbb-agents,role=bbb,instance={},region=eu-central-1,since=1767225600\"",
+        rig.host.id()
+    );
+    rig.expect(0, &["register", "--only", "dns"]).await;
+    rig.put(sandbox::route53::RecordType::Txt, &rig.ownership(), &[&old]);
+    let run = rig.expect(0, &["register"]).await;
+    run.says(&[
+        "the first meeting is placed here once a poll of Scalelite's (every 5 s) has reached this host",
+    ]);
+    let status = verdict(&rig, 0, "registered", "before Scalelite's next poll (every 5 s)").await;
     assert_eq!(status["scalelite"]["entries"][0]["load"], Value::Null);
     rig.expect(0, &["status"]).await.says(&["verdict      registered, but no meeting is placed here before"]);
 }
@@ -254,22 +268,24 @@ async fn recordings_are_shown_and_change_no_verdict() {
     recordings.reach(&failed, Stage::Archiving).unwrap();
     recordings.fail(&failed).unwrap();
     recordings.redis().set_queue("rap:process", 1);
-    let words = "1 recording pending (1 to publish), 1 job under way, 1 failed";
+    let words = "1 recording (1 to publish) and 1 recording job, 1 failed recording";
     rig.expect(0, &["status"]).await.says(&[&format!("recordings   {words}\n")]);
     let status = rig.status(0).await;
     let expected = serde_json::json!({
         "summary": words,
-        "pending": [{ "id": RECORDING, "stage": "publish" }],
+        "pending": [{ "id": RECORDING, "format": null, "stage": "publish", "minutes": 0 }],
+        "stuck": [],
         "failed": [failed],
         "jobs": 1,
+        "unsent": false,
         "error": null,
     });
     assert_eq!(status["bbb"]["recordings"], expected);
 
     recordings.redis().set_manner(Manner::Locked);
     rig.expect(0, &["status"]).await.says(&[
-        "recordings   1 recording pending (1 to publish), 1 failed\n",
-        "! BBB's queued jobs are not counted: ",
+        "recordings   1 recording (1 to publish), 1 failed recording\n",
+        "! BBB's recording jobs were not counted: ",
         "it wants a password",
     ]);
 }

@@ -97,7 +97,8 @@ impl MiniStack {
         let imds = clients::imds::Imds::new(&self.url()).expect("an address");
         let names = clients::dns::system::SystemResolver::new();
         let tls = clients::http::Tls::new(None);
-        let config = clients::aws::sdk_config(&tls, &names, &imds, &self.region).await.expect("settings");
+        let config =
+            clients::aws::sdk_config(&tls, &names, &imds, &self.region, None).await.expect("settings");
         let keys = Credentials::new(id, secret, None, None, "conformance");
         config
             .into_builder()

@@ -37,7 +37,10 @@ struct World {
 
 impl World {
     async fn of(agent: &'static str) -> Self {
-        let cloud = Cloud::start(Options::default()).await.expect("a cloud");
+        let mut options = Options::default();
+        // MiniStack's keys are in the environment, which counts where the instance has no role.
+        options.host.facts.role = None;
+        let cloud = Cloud::start(options).await.expect("a cloud");
         let host = cloud.hosts().into_iter().next().expect("a host");
         let region = host.imds.facts().expect("facts").region;
         let aws = MiniStack::start(&region).await;
@@ -243,7 +246,8 @@ async fn auto_scaling_is_allowed_for_the_own_group_only() {
         assert_eq!(refused_actions(&world, "another-fleet").await, changing, "{agent}");
 
         let granted = actions(&world.policy).into_iter().filter(|action| action.starts_with("autoscaling:"));
-        for action in granted {
+        // This call names the instance alone: AWS looks for its group, MiniStack does not.
+        for action in granted.filter(|action| action != "autoscaling:SetInstanceHealth") {
             world.aws.permit(&world.user, &without(&world.policy, &action)).await;
             let refused = refused_actions(&world, &world.cloud.group).await;
             assert!(refused.contains(&action) && refused.len() == not_granted.len() + 1, "{refused:?}");
@@ -257,7 +261,7 @@ async fn refused_actions(world: &World, group: &str) -> Vec<String> {
     let instance = InstanceId::parse(world.host.id()).expect("an id");
     let answers = [
         client.membership(&instance).await.map(drop),
-        client.termination_hooks(group).await.map(drop),
+        client.hooks(group).await.map(drop),
         client.heartbeat(group, "drain", &instance).await,
         client.complete(group, "drain", &instance, HookResult::Continue).await,
         client.protect(group, &instance, true).await,

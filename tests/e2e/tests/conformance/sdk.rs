@@ -32,7 +32,7 @@ async fn start() -> (Arc<Cloud>, SdkConfig) {
     let names = SystemResolver::asking(vec![cloud.resolver.address()]);
     let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
     let tls = Tls::new(cloud.ca_file().map(Into::into));
-    let config = clients::aws::sdk_config(&tls, &names, &imds, "eu-central-1").await.unwrap();
+    let config = clients::aws::sdk_config(&tls, &names, &imds, "eu-central-1", None).await.unwrap();
     let keys = cloud.vault.role("bbb-fleet-host");
     let keys = Credentials::new(keys.access_key, keys.secret_key, keys.session_token, None, "sandbox");
     let config = config

@@ -1,5 +1,5 @@
-//! A service whose neighbours turn hostile while it serves, or while it waits for the last meeting: it gives nothing up and
-//! ends nobody's meeting, outlives them, and goes on once they answer as they should.
+//! A service whose neighbours turn hostile while it serves, or while it waits for the last meeting: it gives nothing
+//! up and ends nobody's meeting, outlives them, and goes on once they answer as they should.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ const NEIGHBOURS: &[Neighbour] = &[
     Neighbour { service: "imds", request: "GET /latest/meta-data/autoscaling", draining: false },
     Neighbour { service: "imds", request: "GET /latest/meta-data/autoscaling", draining: true },
     Neighbour { service: "imds", request: "GET /latest/meta-data/public-ipv4", draining: false },
-    Neighbour { service: "scalelite", request: "getServers", draining: false },
+    Neighbour { service: "scalelite", request: "getServer", draining: false },
     Neighbour { service: "bbb", request: "getMeetings", draining: false },
     Neighbour { service: "bbb", request: "getMeetings", draining: true },
     Neighbour { service: "aws", request: "/autoscaling/aws4_request", draining: false },

@@ -1,5 +1,5 @@
-//! Commands by hand beside the running service, which does the work and answers as the command alone would; and what the
-//! service remembers of them when it is restarted.
+//! Commands by hand beside the running service, which does the work and answers as the command alone would; and what
+//! the service remembers of them when it is restarted.
 
 use e2e::{Rig, Running, Service, at_once};
 use sandbox::bbb::Mode;
@@ -7,6 +7,8 @@ use sandbox::cloud::SCALELITE_SECRET_ID;
 use sandbox::dns::Propagation;
 use sandbox::http::ServiceName::{Route53, Scalelite};
 use sandbox::scalelite::ServerState;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 
 const OTHER: &str = "i-0fedcba9876543210";
 const UNIT: &str = "bbb-agent.service";
@@ -26,20 +28,6 @@ fn registered(rig: &Rig) {
     assert_eq!(rig.records(), rig.registered_now());
     assert_eq!(rig.entry().state, ServerState::Enabled);
     assert_eq!(rig.cloud.scalelite.servers().len(), 1);
-}
-
-fn gone(rig: &Rig) {
-    assert_eq!(rig.records(), [""; 0]);
-    assert_eq!(rig.cloud.scalelite.servers(), []);
-    assert_eq!(rig.meetings(), [""; 0]);
-}
-
-/// `status --json`, whatever its exit code.
-async fn standing(rig: &Rig) -> serde_json::Value {
-    let run = rig.run(&["status", "--json"]).await;
-    let status: serde_json::Value =
-        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}:\n{run}"));
-    status["service"].clone()
 }
 
 #[tokio::test]
@@ -129,17 +117,17 @@ async fn deregister_beside_the_service_takes_the_host_out_and_it_stays_out() {
     let (rig, mut service) = busy().await;
     let run = rig.expect(0, &["deregister"]).await;
     run.says(&["dns: ", " removed (Route 53 calls: 1)", "scalelite: ", &format!("bbb-agent: {OUT}")]);
-    gone(&rig);
+    rig.is_gone();
     service.systemd.shows_exactly(OUT).await;
     let calls = (rig.calls(Route53), rig.calls(Scalelite));
     service.running.signal("USR1").await;
     service.running.said("looking at everything again", 1).await;
     rig.ticked(3).await;
     assert_eq!((rig.calls(Route53), rig.calls(Scalelite)), calls);
-    gone(&rig);
+    rig.is_gone();
     rig.expect(0, &["deregister"]).await.says(&[OUT]);
     rig.expect(0, &["drain"]).await.says(&[OUT]);
-    assert_eq!(standing(&rig).await["state"], "unregistered");
+    assert_eq!(rig.standing().await["service"]["state"], "unregistered");
     rig.expect(0, &["register"]).await.says(&["dns: ", "scalelite: ", "bbb-agent: registered"]);
     registered(&rig);
     service.comes_to("serving", 2).await;
@@ -167,11 +155,11 @@ async fn deregister_that_fails_says_so_and_goes_on() {
     rig.cloud.aws.deny("route53:*");
     rig.expect(1, &["deregister"]).await.says(&["AccessDenied", "; the service goes on"]);
     assert_eq!(rig.cloud.scalelite.servers(), [], "the other half is done");
-    assert_eq!(standing(&rig).await["state"], "leaving");
+    assert_eq!(rig.standing().await["service"]["state"], "leaving");
     rig.cloud.aws.allow("route53:*");
     // A second one makes it try again at once.
     rig.expect(0, &["deregister"]).await.says(&[OUT]);
-    gone(&rig);
+    rig.is_gone();
     service.end(&[]).await;
 }
 
@@ -184,16 +172,14 @@ async fn drain_returns_when_new_meetings_go_elsewhere_and_with_wait_when_the_hos
     assert_eq!(rig.meetings(), ["room"]);
     service
         .systemd
-        .shows(&["draining (by hand): waiting for 1 meeting and 0 recordings; at most 5 h 59 min"])
+        .shows(&["draining (by hand): waiting for 1 meeting with 3 people; at most 5 h 59 min"])
         .await;
-    let service_now = standing(&rig).await;
+    let service_now = rig.standing().await["service"].clone();
     assert_eq!(service_now["state"], "draining");
     assert_eq!((&service_now["meetings"], &service_now["recordings"]), (&1.into(), &0.into()));
     assert!(service_now["deadline"].as_u64() > service_now["since"].as_u64(), "{service_now}");
     let screen = rig.run(&["status"]).await;
-    screen.says(&[
-        "service      running, draining: draining (by hand): waiting for 1 meeting and 0 recordings",
-    ]);
+    screen.says(&["service      running, draining: draining (by hand): waiting for 1 meeting with 3 people"]);
     let waiting = rig.begin(&["drain", "--wait"]);
     rig.ticked(2).await;
     assert_eq!(rig.meetings(), ["room"]);
@@ -201,7 +187,7 @@ async fn drain_returns_when_new_meetings_go_elsewhere_and_with_wait_when_the_hos
     let run = waiting.end().await;
     assert_eq!(run.code, 0, "{run}");
     run.says(&["dns: ", "scalelite: ", OUT]);
-    gone(&rig);
+    rig.is_gone();
     service.end(&[]).await;
 }
 
@@ -210,9 +196,33 @@ async fn a_drain_ends_the_meetings_at_its_deadline() {
     let (rig, service) = busy().await;
     let run = rig.expect(0, &["drain", "--wait", "--deadline", "2"]).await;
     run.says(&[OUT]);
-    gone(&rig);
+    rig.is_gone();
     assert_eq!(rig.cloud.journal.count(Scalelite, "panicServer"), 1);
     service.end(&[]).await;
+}
+
+#[tokio::test]
+async fn a_deadline_beyond_all_bounds_is_the_longest_there_is() {
+    // The command refuses such a number; another program at the socket may not.
+    at_once([false, true], async |wait| {
+        let (rig, service) = busy().await;
+        let request = serde_json::json!({"drain": {"deadline": u64::MAX, "wait": wait}});
+        let line = format!("{}\n", serde_json::json!({"protocol": 1, "body": request}));
+        let mut socket = UnixStream::connect(rig.agent.directory().join("control.sock")).await.unwrap();
+        socket.write_all(line.as_bytes()).await.unwrap();
+        let longest = "waiting for 1 meeting with 3 people; at most 47 h 59 min more";
+        service.systemd.shows(&["draining (by hand): ", longest]).await;
+        let stands = rig.standing().await["service"].clone();
+        let left = stands["deadline"].as_u64().zip(stands["since"].as_u64()).map(|(end, begin)| end - begin);
+        assert!(left.is_some_and(|left| (172_000..=172_801).contains(&left)), "{stands}");
+        // The next service takes the drain over with its deadline.
+        service.restart(UNIT).await;
+        let service = rig.service(&PLAIN);
+        service.systemd.shows(&["draining (by hand): ", longest]).await;
+        assert_eq!(rig.meetings(), ["room"], "{wait}");
+        service.restart(UNIT).await;
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -220,7 +230,7 @@ async fn a_drain_of_an_idle_host_is_soon_over() {
     let rig = Rig::bbb().await;
     let service = rig.serving(&PLAIN).await;
     rig.expect(0, &["drain", "--wait"]).await.says(&[OUT]);
-    gone(&rig);
+    rig.is_gone();
     rig.expect(0, &["register"]).await;
     registered(&rig);
     service.end(&[]).await;
@@ -269,7 +279,7 @@ async fn clients_at_once_are_all_answered() {
         assert_eq!(run.code, 0, "{run}");
         run.says(&[OUT]);
     }
-    gone(&rig);
+    rig.is_gone();
     let registers: Vec<Running> = (0..3).map(|_| rig.begin(&["register", "--wait"])).collect();
     for running in registers {
         let run = running.end().await;
@@ -290,7 +300,7 @@ async fn a_client_that_goes_away_takes_nothing_with_it() {
     assert_eq!(waiting.end().await.code, 143);
     rig.host.bbb.end_meeting("room");
     service.systemd.shows_exactly(OUT).await;
-    gone(&rig);
+    rig.is_gone();
     service.end(&[]).await;
 }
 
@@ -336,8 +346,8 @@ async fn a_second_service_on_the_host_waits_for_the_first() {
 /// What somebody has done before the service is restarted, and how it stands after that.
 const REMEMBERED: [(&str, &str); 6] = [
     ("nothing", "registered"),
-    ("cordoned", "somebody has it cordoned in Scalelite"),
-    ("disabled", "somebody has it disabled in Scalelite"),
+    ("cordoned", "an operator has cordoned its entry in Scalelite"),
+    ("disabled", "an operator has disabled its entry in Scalelite"),
     ("drain", "draining (by hand): waiting for 1 meeting"),
     ("deregister", OUT),
     ("entry removed", "registered"),
@@ -419,7 +429,7 @@ async fn a_crash_of_the_service_changes_nothing_that_was_decided() {
 }
 
 #[tokio::test]
-async fn a_stop_or_a_boot_ends_what_somebody_has_decided() {
+async fn a_stop_ends_what_somebody_has_decided_and_a_boot_all_but_a_cordon() {
     let mut rows = Vec::new();
     for (what, _) in REMEMBERED {
         for end in ["stopped", "boot"] {
@@ -432,6 +442,13 @@ async fn a_stop_or_a_boot_ends_what_somebody_has_decided() {
             service.end(&["reboot.target start", "bbb-agent.service stop"]).await;
             // What is in /run is gone.
             std::fs::remove_dir_all(rig.agent.directory()).unwrap();
+            assert_eq!(rig.cloud.scalelite.servers(), []);
+            if matches!(what, "cordoned" | "disabled") {
+                let service = rig.service(&PLAIN);
+                stands_as(&service, "an operator has disabled its entry in Scalelite").await;
+                service.restart(UNIT).await;
+                return;
+            }
         } else {
             service.end(&["bbb-agent.service stop"]).await;
             assert_eq!(rig.records(), [""; 0]);

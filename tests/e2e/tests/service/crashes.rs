@@ -1,5 +1,5 @@
-//! The service is killed right after a change took effect, before it has heard so; then it is started again. Wherever that
-//! happens, everything ends as it does without, and nothing of anybody else's is touched.
+//! The service is killed right after a change took effect, before it has heard so; then it is started again. Wherever
+//! that happens, everything ends as it does without, and nothing of anybody else's is touched.
 
 use std::time::Duration;
 
@@ -134,7 +134,10 @@ impl Stage {
         let entries = self.rig.entries();
         End {
             records: self.rig.records().into_iter().filter(|record| record.contains(&own)).collect(),
-            is_kept: !entries.is_empty() && entries.iter().all(|entry| self.ids.contains(&entry.id)),
+            // A reboot takes the entry out; one that is killed may leave it, and it joins again.
+            is_kept: self.life != Life::Reboot
+                && !entries.is_empty()
+                && entries.iter().all(|entry| self.ids.contains(&entry.id)),
             servers: self.rig.cloud.scalelite.servers().len(),
             entries: entries
                 .into_iter()

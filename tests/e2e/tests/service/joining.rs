@@ -15,7 +15,7 @@ use sandbox::scalelite::ServerState;
 const OTHER: &str = "i-0fedcba9876543210";
 
 /// What a new host calls Scalelite for.
-const NEW: [&str; 4] = ["getServers", "addServer", "updateServer", "getServers"];
+const NEW: [&str; 4] = ["getServers", "addServer", "updateServer", "getServerInfo"];
 
 fn hold(rig: &Rig) {
     (0..2).for_each(|server| rig.cloud.dns.set_propagation(server, Propagation::Held));
@@ -178,7 +178,7 @@ async fn what_fails_at_the_start_is_said_and_waited_for() {
         row("IMDS silent", "service is not reachable", NO_IMDS),
         row("IMDS off", "refuses to answer (403): it is disabled", NO_IMDS),
         row("IMDS without identity", "answered 500 to dynamic/instance-identity/document", NO_IMDS),
-        row("no address", "reports no address of the kind that dns.ipv4", NO_NAME),
+        row("no address", "reports no public IPv4 address, which dns.ipv4", NO_NAME),
         row("Route 53 busy", "Throttling", NO_NAME),
         row("Route 53 closed", "connection refused", NO_NAME),
         row("Route 53 denied", "AccessDenied", NO_NAME),
@@ -224,7 +224,7 @@ async fn what_lasts_is_told_to_systemd_with_its_cause() {
     let rows = [
         ("Route 53 denied", NO_NAME, "AccessDenied"),
         ("another's name", NO_NAME, OTHER),
-        ("no address", NO_NAME, "reports no address"),
+        ("no address", NO_NAME, "reports no public IPv4 address"),
         ("Route 53 busy", NO_NAME, "Throttling"),
         // These are tried again at once, so that it takes some tries before they count as trouble.
         ("Scalelite closed", NAMED, "connection refused"),
@@ -324,7 +324,7 @@ async fn a_host_that_goes_back_to_the_warm_pool_is_drained_and_leaves() {
     rig.cloud.fleet.set_lifecycle_state(rig.host.id(), LifecycleState::WarmedPending).unwrap();
     service
         .systemd
-        .shows(&["draining (its Auto Scaling group puts this host into the warm pool)", "for 1 meeting and"])
+        .shows(&["draining (its Auto Scaling group puts this host into the warm pool)", "for 1 meeting with"])
         .await;
     service.running.said("Scalelite: cordon", 1).await;
     rig.ticked(2).await;

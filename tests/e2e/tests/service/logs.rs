@@ -1,121 +1,16 @@
 //! What the service writes into the journal: a line for each decision, with the fields that people filter by, and none
 //! while nothing happens.
 
-use std::collections::BTreeMap;
-use std::process::Stdio;
-
-use e2e::{Rig, Running, Service, Systemd, skipped};
+use e2e::{Rig, Service, at_once};
 use sandbox::bbb::Mode;
-use sandbox::http::ServiceName::Bbb;
+use sandbox::http::ServiceName::{Bbb, Imds, Route53, Scalelite};
 use sandbox::scalelite::ServerState;
-use tempfile::TempDir;
-use tokio::net::UnixDatagram;
-use tokio::process::Command;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+
+use crate::journal::Journal;
 
 const PLAIN: [&str; 1] = ["protection.enabled=false"];
+const LOOKING: &str = "SIGUSR1: looking at everything again";
 const OTHER: &str = "i-0fedcba9876543210";
-
-/// Puts the test's own journal where the real one is, for this process only, and says that standard error leads there.
-const BELOW_A_JOURNAL: &str = "
-    mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal || exit 98
-    mount --bind \"$JOURNAL\" /run/systemd/journal || exit 99
-    JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2)
-    export JOURNAL_STREAM
-    exec \"$0\" \"$@\"";
-
-type Line = BTreeMap<String, String>;
-
-/// A journald that keeps what it gets.
-struct Journal {
-    directory: TempDir,
-    lines: watch::Receiver<Vec<Line>>,
-    reader: JoinHandle<()>,
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        self.reader.abort();
-    }
-}
-
-impl Journal {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = UnixDatagram::bind(directory.path().join("socket")).unwrap();
-        let (sender, lines) = watch::channel(Vec::new());
-        let reader = tokio::spawn(async move {
-            let mut part = vec![0; 256 * 1024];
-            while let Ok(length) = socket.recv(&mut part).await {
-                let line = fields(&part[..length]);
-                // The first one is empty: the logging library tries whether anybody listens.
-                sender.send_modify(|lines| lines.extend((!line.is_empty()).then_some(line)));
-            }
-        });
-        Self { directory, lines, reader }
-    }
-
-    /// A command of this rig's agent that writes into this journal.
-    fn command(&self, rig: &Rig, systemd: &Systemd, script: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", script]);
-        command.arg(rig.agent.binary()).args(arguments).env_clear().envs(rig.agent.environment());
-        systemd.starts(&mut command);
-        command.env("JOURNAL", self.directory.path()).kill_on_drop(true);
-        command
-    }
-
-    /// The service; `None`, with a word about it, where this process may not mount.
-    async fn service(&self, rig: &Rig, settings: &[&str]) -> Option<Service> {
-        let systemd = Systemd::start();
-        let script = BELOW_A_JOURNAL.replace("exec \"$0\" \"$@\"", "exit 0");
-        let mut allowed = self.command(rig, &systemd, &script, &[]);
-        let allowed = allowed.stdin(Stdio::null()).stderr(Stdio::null()).status().await;
-        if !allowed.is_ok_and(|status| status.success()) {
-            skipped("a journal of the test's own needs root, who may mount");
-            return None;
-        }
-        let soon = ["checks.metadata=1", "checks.work=1", "drain.quiet=0", "scalelite.poll_interval=5"];
-        let settings = soon.iter().chain(settings).flat_map(|setting| ["--set", setting]);
-        let arguments: Vec<&str> = std::iter::once("run").chain(settings).collect();
-        let running = Running::start(self.command(rig, &systemd, BELOW_A_JOURNAL, &arguments));
-        Some(Service { running, systemd })
-    }
-
-    fn lines(&self) -> Vec<Line> {
-        self.lines.borrow().clone()
-    }
-
-    /// Returns once a line has come in whose message has this text.
-    async fn says(&self, text: &str) {
-        let said = |lines: &Vec<Line>| lines.iter().any(|line| line["MESSAGE"].contains(text));
-        self.lines.clone().wait_for(said).await.unwrap();
-    }
-
-    /// The lines with this field.
-    fn with(&self, field: &str, value: &str) -> Vec<Line> {
-        self.lines().into_iter().filter(|line| line.get(field).is_some_and(|it| it == value)).collect()
-    }
-}
-
-/// Reads an entry of journald's native protocol: `KEY=value`, or `KEY`, the length as eight bytes and the value.
-fn fields(mut entry: &[u8]) -> Line {
-    let mut line = Line::new();
-    while let Some(end) = entry.iter().position(|byte| *byte == b'\n') {
-        let (head, rest) = (&entry[..end], &entry[end + 1..]);
-        let head = String::from_utf8(head.to_vec()).unwrap();
-        if let Some((key, value)) = head.split_once('=') {
-            line.insert(key.to_owned(), value.to_owned());
-            entry = rest;
-        } else {
-            let length = usize::try_from(u64::from_le_bytes(rest[..8].try_into().unwrap())).unwrap();
-            line.insert(head, String::from_utf8(rest[8..8 + length].to_vec()).unwrap());
-            entry = &rest[8 + length + 1..];
-        }
-    }
-    line
-}
 
 #[tokio::test]
 async fn what_people_filter_by_is_in_the_journal() {
@@ -129,7 +24,7 @@ async fn what_people_filter_by_is_in_the_journal() {
     rig.meet("room");
     rig.cloud.scalelite.set_state(&rig.entry().id, ServerState::Cordoned);
     rig.checked(&service).await;
-    service.systemd.shows(&["somebody has it cordoned"]).await;
+    service.systemd.shows(&["an operator has cordoned its entry"]).await;
     rig.expect(0, &["register"]).await;
     rig.expect(0, &["drain"]).await;
     rig.host.bbb.end_meeting("room");
@@ -209,15 +104,16 @@ fn lines(service: &Service) -> usize {
 #[tokio::test]
 async fn a_host_that_is_as_it_should_be_says_nothing() {
     let rig = Rig::bbb().await;
-    let service = rig.serving(&["checks.name=5", "checks.scalelite=5"]).await;
+    let mut service = rig.serving(&["checks.name=5", "checks.scalelite=5"]).await;
     rig.meet("room");
     // Until its protection has begun, which is said.
     rig.cloud.journal.reached(sandbox::http::ServiceName::AutoScaling, "SetInstanceProtection", 1).await;
     rig.checked(&service).await;
+    service.running.said(LOOKING, 1).await;
     let before = lines(&service);
     rig.cloud.journal.clear();
     // The name, the entry, the work and what is intended with the host are looked at again, some of it often.
-    rig.cloud.journal.reached(sandbox::http::ServiceName::Scalelite, "getServers", 1).await;
+    rig.cloud.journal.reached(sandbox::http::ServiceName::Scalelite, "getServer", 1).await;
     rig.looked_at().await;
     rig.cloud.journal.reached(Bbb, "getMeetings", 5).await;
     rig.ticked(5).await;
@@ -226,10 +122,11 @@ async fn a_host_that_is_as_it_should_be_says_nothing() {
     for _ in 0..10 {
         rig.checked(&service).await;
     }
+    service.running.said(LOOKING, 11).await;
     let complaints = service.running.complaints();
     let new: Vec<&str> = complaints.lines().skip(before).collect();
     assert!(new.len() >= 10, "{complaints}");
-    assert!(new.iter().all(|line| line.contains("SIGUSR1: looking at everything again")), "{complaints}");
+    assert!(new.iter().all(|line| line.contains(LOOKING)), "{complaints}");
     service.restart("bbb-agent.service").await;
 }
 
@@ -260,4 +157,43 @@ async fn what_stays_wrong_is_said_once() {
         assert_eq!(rig.records(), records);
     }
     service.end(&[]).await;
+}
+
+/// What has one wait, not one inside another one: each attempt makes one call, and what comes of it is said once.
+#[tokio::test]
+async fn what_fails_again_and_again_is_tried_once_an_attempt_and_said_once() {
+    let rows = [
+        (Route53, "Change", "ServiceUnavailable", "looking after the name works again after "),
+        (Route53, "Change", "Throttling", ""),
+        (Scalelite, "getServers", "", "looking after the Scalelite entry works again after "),
+        (Scalelite, "addServer", "", "looking after the Scalelite entry works again after "),
+        (Imds, "identity", "", "finding out who this host is works again after "),
+        (Imds, "events/maintenance", "", "asking the metadata service works again after "),
+    ];
+    at_once(rows, async |(service_name, action, code, over)| {
+        let rig = Rig::bbb().await;
+        let status = if code == "Throttling" { 400 } else { 503 };
+        rig.refuse(service_name, action, status, code, None);
+        let mut service = rig.service(&PLAIN);
+        rig.cloud.journal.reached(service_name, action, 1).await;
+        rig.until(&service, rig.cloud.journal.reached(service_name, action, 4)).await;
+        rig.heal();
+        rig.until(&service, service.systemd.shows_exactly("registered")).await;
+        if !over.is_empty() {
+            service.running.said(over, 1).await;
+        }
+        let text = service.running.complaints();
+        // On a busy machine the metadata service may be late, too.
+        let others = |line: &str| service_name != Imds && line.contains("instance metadata service");
+        let about = |line: &&str| (line.contains("WARN") || line.contains("next try in")) && !others(line);
+        let about: Vec<&str> = text.lines().filter(about).collect();
+        assert_eq!(about.len(), 1, "{action}: {text}");
+        // Nor is what is done announced each time.
+        for line in text.lines().filter(|line| !line.contains("SIGUSR1")) {
+            assert_eq!(text.matches(line).count(), 1, "{line:?} stands there again: {text}");
+        }
+        assert!(!text.contains("trying again"), "{text}");
+        service.end(&[]).await;
+    })
+    .await;
 }

@@ -4,12 +4,24 @@
 
 mod by_hand;
 mod collisions;
+mod cordoned;
+mod counting;
 mod crashes;
 mod draining;
 mod joining;
+mod journal;
+mod launching;
 mod logs;
 mod metrics;
 mod protection;
+mod reload;
+mod restarts;
+mod scalelite;
+mod spool;
 mod spot;
 mod staying;
 mod stopping;
+mod unknown;
+mod unread;
+mod unseen;
+mod waiting;

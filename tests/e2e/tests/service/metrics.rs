@@ -4,17 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use e2e::{Rig, Running, Service, at_once};
 use plan::instance::Role;
 use plan::metrics::{Metric, Unit};
-use sandbox::bbb::{NewMeeting, Participants};
+use sandbox::bbb::{NewMeeting, Participants, cases};
 use sandbox::cloud::{HostOptions, Options};
 use sandbox::cloudwatch::Datum;
 use sandbox::faults::Fault;
 use sandbox::fleet::LifecycleState;
 use sandbox::http::ServiceName::{AutoScaling, Bbb, CloudWatch, Scalelite};
 use sandbox::recordings::Stage;
+use sandbox::redis::Manner;
 use serde_json::Value;
 use tokio::net::UdpSocket;
 
@@ -76,7 +78,8 @@ fn values(message: &Message) -> Vec<(&str, f64)> {
 async fn a_host_with_meetings_and_recordings() {
     let (rig, _service) = serving(Options::with_tls(), &[ON, OFTEN]).await;
     let start = |id: &str, breakout, participants| {
-        rig.host.bbb.start(NewMeeting { id: id.to_owned(), breakout, participants, ..NewMeeting::default() });
+        let (id, parent) = (id.to_owned(), if breakout { "a" } else { "" }.to_owned());
+        rig.host.bbb.start(NewMeeting { id, breakout, parent, participants, ..NewMeeting::default() });
     };
     start("a", false, Participants { moderators: 2, viewers: 5, listeners: 3, voices: 4, videos: 1 });
     start("b", false, Participants { moderators: 1, viewers: 1, listeners: 0, voices: 2, videos: 2 });
@@ -96,6 +99,7 @@ async fn a_host_with_meetings_and_recordings() {
         ("Participants", 9.0),
         ("RecordingsFailed", 1.0),
         ("RecordingsPending", 1.0),
+        ("RecordingsStuck", 0.0),
         ("Registered", 1.0),
         ("UnregisteredSeconds", 0.0),
         ("VideoStreams", 6.0),
@@ -115,6 +119,40 @@ async fn a_host_with_meetings_and_recordings() {
     assert_eq!(asked, 1, "the group is known from what the service has asked for itself");
     let run = rig.expect(0, &["status"]).await;
     assert!(run.stdout.contains("\nmetrics      CloudWatch took them at 20"), "{run}");
+}
+
+#[tokio::test]
+async fn a_list_that_one_meeting_spoils_is_measured_as_far_as_it_is_known() {
+    let rows = [
+        (cases::ORPHAN_BREAKOUTS, Some(3.0), Some(18.0)),
+        (cases::ELEMENT_NAME, Some(1.0), Some(1.0)),
+        (cases::THOUSAND, Some(1.0), Some(1000.0)),
+        // There may be more.
+        (cases::CUT_OFF, None, None),
+    ];
+    at_once(rows, async |(list, meetings, people)| {
+        let (rig, _service) = serving(Options::with_tls(), &[ON, OFTEN]).await;
+        rig.host.bbb.set_listing(Some(list));
+        let message = told(&rig).await;
+        let value = |name| message.get(name).copied();
+        assert_eq!((value("Meetings"), value("Participants")), (meetings, people), "{list}");
+        assert_eq!(value("Registered"), Some(1.0), "BBB answers: {list}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn recordings_that_nobody_works_on_are_measured_apart() {
+    let rig = Rig::bbb().await;
+    let month = Duration::from_secs(30 * 86_400);
+    rig.host.recordings.put(RECORDING, "raw/R archived/R.done sanity/R.done", month).unwrap();
+    rig.host.recordings.reach(FAILED, Stage::Archived).unwrap();
+    let _service = rig.serving(&[ON, OFTEN]).await;
+    let message = told(&rig).await;
+    assert_eq!((message["RecordingsStuck"], message["RecordingsPending"]), (1.0, 1.0));
+    rig.host.recordings.redis().set_manner(Manner::Locked);
+    let message = told(&rig).await;
+    assert!(!message.contains_key("RecordingsStuck"), "perhaps somebody works on it: {message:?}");
 }
 
 #[tokio::test]
@@ -151,6 +189,20 @@ async fn a_host_that_cannot_register_says_for_how_long() {
 }
 
 #[tokio::test]
+async fn a_host_that_no_poll_of_scalelites_reaches_is_not_registered() {
+    let rig = Rig::start(Options::with_tls().polled_by_hand()).await;
+    let mut service = rig.service(&[ON, OFTEN]);
+    service.comes_to("offline", 1).await;
+    let offline = told(&rig).await;
+    assert_eq!(offline["Registered"], 0.0);
+    assert!(offline["UnregisteredSeconds"] > 0.0, "{offline:?}");
+    rig.cloud.scalelite.poll().await;
+    service.comes_to("serving", 2).await;
+    let polled = told(&rig).await;
+    assert_eq!((polled["Registered"], polled["UnregisteredSeconds"]), (1.0, 0.0));
+}
+
+#[tokio::test]
 async fn what_hosts_are_kept_apart_by() {
     let group = ("AutoScalingGroupName", "bbb-fleet");
     let instance = ("InstanceId", "i-0123456789abcdef0");
@@ -175,10 +227,27 @@ async fn what_hosts_are_kept_apart_by() {
         assert!(told.iter().all(|messages| *messages == told[0]), "{dimension}: {told:?}");
         let count: usize = told.iter().flatten().map(BTreeMap::len).sum();
         assert_eq!((count, data.is_empty()), (data.len(), false), "{dimension}: there is nothing else");
-        let asked = usize::from(grouped && dimension != "instance");
+        // The service asks for its group's hooks.
+        let asked = usize::from(grouped);
         assert_eq!(rig.cloud.journal.count(AutoScaling, "DescribeAuto"), asked, "{dimension}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_group_that_cannot_be_asked_for_is_not_taken_for_none() {
+    let rig = Rig::bbb().await;
+    rig.cloud.aws.deny("autoscaling:DescribeAutoScalingInstances");
+    let mut service = rig.serving(&[ON, OFTEN, "protection.enabled=false"]).await;
+    service.running.said("metrics are dropped: the group of this host is not known: ", 1).await;
+    assert_eq!(rig.cloud.cloudwatch.data(), []);
+    rig.cloud.aws.allow("autoscaling:DescribeAutoScalingInstances");
+    // It is not asked again for a while, unless somebody wants that.
+    service.running.signal("HUP").await;
+    sent(&rig, 1).await;
+    let messages = by_group(&rig);
+    let count: usize = messages.iter().map(BTreeMap::len).sum();
+    assert_eq!((messages.len(), count), (1, rig.cloud.cloudwatch.data().len()), "there is nothing else");
 }
 
 #[tokio::test]
@@ -210,7 +279,7 @@ async fn nothing_suffers_when_cloudwatch_does_not_listen() {
 
         rig.heal();
         rig.cloud.aws.allow("cloudwatch:PutMetricData");
-        service.running.said("CloudWatch takes this host's metrics again", 1).await;
+        service.running.said("sending metrics works again after", 1).await;
         assert_eq!(by_group(&rig).len(), 1, "what was dropped is not sent again");
         let said = service.running.complaints();
         let complaints: Vec<&str> =
@@ -281,6 +350,20 @@ async fn a_host_that_has_left_in_time_says_so_once() {
         told.iter().filter(|message| !message.contains_key("CertificateDaysLeft")).collect();
     assert_eq!(urgent.len(), 1, "{told:?}");
     assert_eq!((urgent[0]["Registered"], urgent[0]["DrainOverDeadline"]), (0.0, 0.0), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_has_left_does_not_count_what_it_has_no_part_in() {
+    let (rig, mut service) = serving(Options::with_tls(), &[ON, OFTEN]).await;
+    rig.expect(0, &["deregister"]).await;
+    service.said("-> unregistered:", 1).await;
+    // Nothing is missing here, and nothing is known to be zero: a BBB that still runs may have anything on it.
+    rig.host.bbb.start_meeting("somebody's", 3);
+    let mut message = told(&rig).await;
+    message.remove("CertificateDaysLeft");
+    let expected =
+        [("DrainOverDeadline", 0.0), ("Draining", 0.0), ("Registered", 0.0), ("UnregisteredSeconds", 0.0)];
+    assert_eq!(values(&message), expected);
 }
 
 #[tokio::test]

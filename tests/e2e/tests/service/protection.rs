@@ -16,33 +16,27 @@ async fn serving(options: Options, settings: &[&str]) -> (Rig, Running) {
     (rig, service)
 }
 
-fn protected(rig: &Rig) -> bool {
-    rig.cloud.fleet.membership(rig.host.id()).expect("a member of the group").1.protected
-}
-
-async fn counted(rig: &Rig, times: usize) {
-    let before = rig.cloud.journal.count(Bbb, "getMeetings");
-    rig.cloud.journal.reached(Bbb, "getMeetings", before + times).await;
-}
+/// The questions of a service that starts: which group the host is in, and which hooks that has.
+const ASKED: [&str; 2] = ["DescribeAutoScalingInstances", "DescribeLifecycleHooks"];
 
 #[tokio::test]
 async fn a_busy_host_is_protected_with_one_call_each_way() {
     let (rig, _service) = serving(Options::with_tls(), &["protection.idle=1"]).await;
-    counted(&rig, 2).await;
-    assert_eq!(rig.calls(AutoScaling), ["DescribeAutoScalingInstances"], "nothing goes on yet");
+    rig.counted(2).await;
+    assert_eq!(rig.calls(AutoScaling), ASKED, "nothing goes on yet");
     rig.cloud.journal.clear();
     rig.meet("room");
     rig.cloud.journal.reached(AutoScaling, SET, 1).await;
-    assert!(protected(&rig));
+    assert!(rig.member().protected);
     assert_eq!(rig.cloud.fleet.scale_in(&rig.cloud.group).unwrap(), None, "it cannot be chosen");
-    counted(&rig, 4).await;
+    rig.counted(4).await;
     rig.meet("another");
-    counted(&rig, 2).await;
+    rig.counted(2).await;
     assert_eq!(rig.calls(AutoScaling), [SET], "not repeated while it runs");
     rig.host.bbb.end_all();
     rig.cloud.journal.reached(AutoScaling, SET, 2).await;
-    assert!(!protected(&rig));
-    counted(&rig, 3).await;
+    assert!(!rig.member().protected);
+    rig.counted(3).await;
     assert_eq!(rig.calls(AutoScaling), [SET, SET]);
 }
 
@@ -52,10 +46,10 @@ async fn a_break_between_two_meetings_does_not_count_as_idle() {
     rig.meet("room");
     rig.cloud.journal.reached(AutoScaling, SET, 1).await;
     rig.host.bbb.end_all();
-    counted(&rig, 3).await;
+    rig.counted(3).await;
     rig.meet("room");
-    counted(&rig, 3).await;
-    assert!(protected(&rig));
+    rig.counted(3).await;
+    assert!(rig.member().protected);
     assert_eq!(rig.cloud.journal.count(AutoScaling, SET), 1);
 }
 
@@ -66,11 +60,11 @@ async fn a_recording_that_has_not_left_keeps_it() {
     rig.cloud.journal.reached(AutoScaling, SET, 1).await;
     rig.host.recordings.reach(RECORDING, Stage::Archived).unwrap();
     rig.host.bbb.end_all();
-    counted(&rig, 3).await;
-    assert!(protected(&rig));
-    rig.host.recordings.reach(RECORDING, Stage::Published).unwrap();
+    rig.counted(3).await;
+    assert!(rig.member().protected);
+    rig.host.recordings.reach(RECORDING, Stage::Sent).unwrap();
     rig.cloud.journal.reached(AutoScaling, SET, 2).await;
-    assert!(!protected(&rig));
+    assert!(!rig.member().protected);
 }
 
 #[tokio::test]
@@ -79,35 +73,35 @@ async fn what_cannot_be_counted_is_not_idle() {
     rig.meet("room");
     rig.cloud.journal.reached(AutoScaling, SET, 1).await;
     rig.refuse(Bbb, "getMeetings", 504, "", None);
-    counted(&rig, 3).await;
-    assert!(protected(&rig));
+    rig.counted(3).await;
+    assert!(rig.member().protected);
     assert_eq!(rig.cloud.journal.count(AutoScaling, SET), 1);
 }
 
 #[tokio::test]
 async fn a_restart_finds_what_the_group_has() {
-    let (rig, service) = serving(Options::with_tls(), &["service.on_stop=keep", "protection.idle=0"]).await;
+    let rig = Rig::bbb().await;
+    let service = rig.serving(&["protection.idle=0"]).await;
     rig.meet("room");
     rig.cloud.journal.reached(AutoScaling, SET, 1).await;
-    service.signal("TERM").await;
-    service.end().await;
-    assert!(protected(&rig), "a service that stops changes nothing about it");
+    service.restart("bbb-agent.service").await;
+    assert!(rig.member().protected, "a service that is restarted changes nothing about it");
     rig.cloud.journal.clear();
     let mut service = rig.serve(None, &["protection.idle=0"]);
     service.said(SERVING, 1).await;
-    counted(&rig, 3).await;
-    assert_eq!(rig.calls(AutoScaling), ["DescribeAutoScalingInstances"]);
+    rig.counted(3).await;
+    assert_eq!(rig.calls(AutoScaling), ASKED);
     rig.host.bbb.end_all();
     rig.cloud.journal.reached(AutoScaling, SET, 1).await;
-    assert!(!protected(&rig));
+    assert!(!rig.member().protected);
 }
 
 #[tokio::test]
-async fn switched_off_nobody_is_asked() {
+async fn switched_off_nothing_is_set() {
     let (rig, _service) = serving(Options::with_tls(), &["protection.enabled=false"]).await;
     rig.meet("room");
-    counted(&rig, 3).await;
-    assert_eq!(rig.calls(AutoScaling), [""; 0]);
+    rig.counted(3).await;
+    assert_eq!(rig.calls(AutoScaling), ASKED);
 }
 
 #[tokio::test]
@@ -115,21 +109,21 @@ async fn outside_a_group_nobody_is_asked() {
     let host = HostOptions { group: None, ..HostOptions::default() };
     let (rig, _service) = serving(Options { host, ..Options::with_tls() }, &[]).await;
     rig.meet("room");
-    counted(&rig, 3).await;
+    rig.counted(3).await;
     assert_eq!(rig.calls(AutoScaling), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_permission_that_is_missing_is_said_once_and_disturbs_nothing() {
     let (rig, mut service) = serving(Options::with_tls(), &[]).await;
-    counted(&rig, 2).await;
+    rig.counted(2).await;
     rig.refuse(AutoScaling, SET, 403, "AccessDenied", None);
     rig.meet("room");
     service.said("protect: Auto Scaling SetInstanceProtection of ", 1).await;
     let words = rig.status(0).await["service"]["words"].as_str().unwrap_or_default().to_owned();
     assert!(words.starts_with("registered; scale-in protection: "), "{words}");
     rig.cloud.journal.reached(AutoScaling, SET, 2).await;
-    counted(&rig, 1).await;
+    rig.counted(1).await;
     service.signal("TERM").await;
     let run = service.end().await;
     assert_eq!(run.stderr.matches("SetInstanceProtection of ").count(), 1, "{run}");
@@ -142,6 +136,6 @@ async fn throttling_is_survived() {
     rig.meet("room");
     service.said("protect: Auto Scaling SetInstanceProtection of ", 1).await;
     rig.cloud.journal.reached(AutoScaling, SET, 2).await;
-    counted(&rig, 1).await;
-    assert!(protected(&rig));
+    rig.counted(1).await;
+    assert!(rig.member().protected);
 }

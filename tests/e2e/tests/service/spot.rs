@@ -2,12 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use e2e::{Rig, Running, Systemd, at_once};
+use e2e::{Rig, Running, Systemd, at_once, maintained};
 use sandbox::clock::iso8601;
 use sandbox::fleet::InstanceFacts;
 use sandbox::http::ServiceName::{Imds, Route53, Scalelite};
 use sandbox::scalelite::ServerState;
-use serde_json::json;
 
 const SERVING: &str = "-> serving:";
 const CORDONED: &str = "-> cordoned:";
@@ -35,12 +34,6 @@ async fn announced(rig: &Rig, service: &mut Running, change: impl FnOnce(&mut In
     service.signal("USR1").await;
 }
 
-fn gone(rig: &Rig) {
-    assert_eq!(rig.records(), [""; 0]);
-    assert_eq!(rig.cloud.scalelite.servers(), []);
-    assert_eq!(rig.meetings(), [""; 0]);
-}
-
 #[tokio::test]
 async fn everything_fits_into_a_spot_notice() {
     at_once(["terminate", "stop"], async |action| {
@@ -49,7 +42,7 @@ async fn everything_fits_into_a_spot_notice() {
         rig.cloud.interrupt(rig.host.id(), action, Duration::from_secs(32)).unwrap();
         service.said("-> draining:", 1).await;
         service.said("-> unregistered:", 1).await;
-        gone(&rig);
+        rig.is_gone();
         assert_eq!(
             rig.changes_in_scalelite(),
             ["updateServer", "updateServer", "panicServer", "deleteServer"],
@@ -67,7 +60,7 @@ async fn a_host_that_is_empty_leaves_as_soon_as_the_notice_comes() {
     let latest = now() + Duration::from_secs(90);
     service.said("-> unregistered:", 1).await;
     assert!(now() < latest, "it did not wait for the last moment");
-    gone(&rig);
+    rig.is_gone();
 }
 
 #[tokio::test]
@@ -86,23 +79,10 @@ fn recommended(facts: &mut InstanceFacts) {
     facts.rebalance = Some(iso8601(now().as_secs()));
 }
 
-/// As the metadata service words it (EC2 user guide, "View scheduled events").
-fn maintained(facts: &mut InstanceFacts, ahead: Duration) {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let time = iso8601((now() + ahead).as_secs());
-    let (date, clock) = time.trim_end_matches('Z').split_once('T').unwrap();
-    let parts: Vec<&str> = date.split('-').collect();
-    let month = MONTHS[parts[1].parse::<usize>().unwrap() - 1];
-    let time = format!("{} {month} {} {clock} GMT", parts[2].trim_start_matches('0'), parts[0]);
-    facts.maintenance = vec![json!({
-        "Code": "system-reboot",
-        "Description": "scheduled reboot",
-        "EventId": "instance-event-0d59937288b749b32",
-        "NotBefore": time,
-        "NotAfter": time,
-        "State": "active",
-    })];
+/// The same in another state than "active".
+fn maintained_in(facts: &mut InstanceFacts, ahead: Duration, state: &str) {
+    maintained(facts, ahead);
+    facts.maintenance[0]["State"] = state.into();
 }
 
 /// Cordoned, and nothing else.
@@ -118,6 +98,7 @@ fn rests(rig: &Rig) {
 async fn what_comes_with_long_notice_cordons_until_it_is_withdrawn() {
     at_once([true, false], async |rebalance| {
         let (rig, mut service) = serving(&[]).await;
+        rig.neighbour();
         let change = |facts: &mut InstanceFacts| match rebalance {
             true => recommended(facts),
             false => maintained(facts, Duration::from_secs(3600)),
@@ -138,25 +119,31 @@ async fn what_comes_with_long_notice_cordons_until_it_is_withdrawn() {
 }
 
 #[tokio::test]
-async fn what_is_ignored_or_far_away_changes_nothing() {
-    at_once([0, 1, 2], async |row| {
-        let settings = [&["drain.rebalance=ignore"][..], &["drain.maintenance=ignore"], &[]][row];
+async fn what_is_ignored_far_away_or_over_changes_nothing() {
+    let soon = Duration::from_secs(3600);
+    let rows: [(&str, &[&str], Duration, &str); 5] = [
+        ("rebalance", &["drain.rebalance=ignore"], soon, ""),
+        ("maintenance", &["drain.maintenance=ignore"], soon, "active"),
+        ("maintenance", &[], Duration::from_secs(7 * 86_400), "active"),
+        ("maintenance", &[], soon, "completed"),
+        ("maintenance", &[], soon, "canceled"),
+    ];
+    at_once(rows, async |row| {
+        let (key, settings, ahead, state) = row;
         let (rig, mut service) = serving(settings).await;
-        announced(&rig, &mut service, |facts| match row {
-            0 => recommended(facts),
-            1 => maintained(facts, Duration::from_secs(3600)),
-            _ => maintained(facts, Duration::from_secs(7 * 86_400)),
+        announced(&rig, &mut service, |facts| match key {
+            "rebalance" => recommended(facts),
+            _ => maintained_in(facts, ahead, state),
         })
         .await;
         // Read, and the entry looked at since.
-        let key = if row == 0 { "rebalance" } else { "maintenance" };
         rig.cloud.journal.reached(Imds, key, 1).await;
         rig.cloud.journal.reached(Scalelite, "getServers", 1).await;
         service.signal("USR1").await;
         rig.cloud.journal.reached(Imds, key, 2).await;
         rig.cloud.journal.reached(Scalelite, "getServers", 2).await;
-        assert_eq!(rig.entry().state, ServerState::Enabled, "row {row}");
-        assert_eq!(rig.changes_in_scalelite(), [""; 0], "row {row}");
+        assert_eq!(rig.entry().state, ServerState::Enabled, "{row:?}");
+        assert_eq!(rig.changes_in_scalelite(), [""; 0], "{row:?}");
     })
     .await;
 }
@@ -165,9 +152,10 @@ async fn what_is_ignored_or_far_away_changes_nothing() {
 async fn somebody_who_enables_the_host_all_the_same_is_respected() {
     let systemd = Systemd::start();
     let (rig, mut service) = serving_under(Some(&systemd), &[]).await;
+    rig.neighbour();
     announced(&rig, &mut service, recommended).await;
     // The cordon has been read back, so whoever changes it is somebody else.
-    systemd.hears("STATUS=registered, but cordoned: EC2 recommends to replace this instance").await;
+    systemd.hears("STATUS=registered, but cordoned: EC2 recommends replacing this instance").await;
     rests(&rig);
     rig.cloud.scalelite.set_state(&rig.entry().id, ServerState::Enabled);
     service.signal("USR1").await;
@@ -183,10 +171,36 @@ async fn somebody_who_enables_the_host_all_the_same_is_respected() {
 #[tokio::test]
 async fn a_spot_notice_goes_before_a_recommendation() {
     let (rig, mut service) = serving(&[]).await;
+    rig.neighbour();
     announced(&rig, &mut service, recommended).await;
     service.said(CORDONED, 1).await;
     rig.host.bbb.end_all();
     rig.cloud.interrupt(rig.host.id(), "terminate", Duration::from_secs(120)).unwrap();
     service.said("-> unregistered:", 1).await;
-    gone(&rig);
+    assert_eq!((rig.records(), rig.entries(), rig.meetings()), (vec![], vec![], vec![]));
+}
+
+#[tokio::test]
+async fn the_last_server_of_a_pool_serves_on_in_spite_of_a_recommendation() {
+    let (rig, mut service) = serving(&[]).await;
+    announced(&rig, &mut service, recommended).await;
+    service.said("no other server is enabled and online, so this one is not cordoned", 1).await;
+    service.said(SERVING, 2).await;
+    assert_eq!(rig.entry().state, ServerState::Enabled);
+    assert_eq!(rig.changes_in_scalelite(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_recommendation_that_nothing_follows_is_over_after_a_while() {
+    let (rig, mut service) = serving(&["drain.rebalance_for=60"]).await;
+    rig.neighbour();
+    let begun = now().as_secs() - 55;
+    announced(&rig, &mut service, |facts| facts.rebalance = Some(iso8601(begun))).await;
+    service.said(CORDONED, 1).await;
+    service.said(SERVING, 2).await;
+    assert_eq!(rig.entry().state, ServerState::Enabled);
+    // It is still there, and does not begin anew.
+    service.signal("USR1").await;
+    rig.cloud.journal.reached(Imds, "rebalance", 3).await;
+    assert_eq!(rig.entry().state, ServerState::Enabled);
 }

@@ -1,7 +1,7 @@
-//! The host stays in its fleet: what happens to its name and to its entry is repaired, what people decide is respected, and
-//! a host that is as it should be asks nobody for anything that costs.
+//! The host stays in its fleet: what happens to its name and to its entry is repaired, what people decide is
+//! respected, and a host that is as it should be asks nobody for anything that costs.
 
-use e2e::{Rig, Service, at_once};
+use e2e::{Rig, Running, Service, Systemd, at_once};
 use sandbox::dns::Propagation;
 use sandbox::faults::Fault;
 use sandbox::http::ServiceName::{Bbb, Route53, Scalelite, SecretsManager};
@@ -15,11 +15,15 @@ const UNIT: &str = "bbb-agent.service";
 /// Sets protection aside: it is a change of its own.
 const PLAIN: [&str; 1] = ["protection.enabled=false"];
 
-/// A host that was registered some time ago, and a service that has just been restarted: what is found disabled now cannot be
-/// the work of Scalelite's poller.
+/// A host that was registered some time ago, and a service that has just been restarted: what is found disabled now
+/// cannot be the work of Scalelite's poller.
 async fn steady(rig: &Rig) -> Service {
-    rig.serving(&PLAIN).await.restart(UNIT).await;
-    let service = rig.serving(&PLAIN).await;
+    steady_with(rig, &PLAIN).await
+}
+
+async fn steady_with(rig: &Rig, settings: &[&str]) -> Service {
+    rig.serving(settings).await.restart(UNIT).await;
+    let service = rig.serving(settings).await;
     rig.cloud.journal.clear();
     service
 }
@@ -55,25 +59,6 @@ async fn a_public_address_that_changes_costs_one_call() {
     assert_eq!(rig.records(), rig.registered(Some("203.0.113.77"), Some("2001:db8::10")));
     registered(&rig);
     service.end(&[]).await;
-}
-
-#[tokio::test]
-async fn an_address_that_goes_away_is_no_reason_to_give_up_the_name() {
-    let rig = Rig::bbb().await;
-    let service = steady(&rig).await;
-    let before = rig.records();
-    rig.host.imds.update(|facts| (facts.public_ipv4, facts.ipv6) = (None, None)).unwrap();
-    service.running.signal("USR1").await;
-    service
-        .systemd
-        .shows(&["registered: ", "cannot be registered: the metadata service reports no address"])
-        .await;
-    assert_eq!(rig.records(), before);
-    rig.host.imds.update(|facts| facts.public_ipv4 = Some([203, 0, 113, 10].into())).unwrap();
-    until_called(&rig, &service).await;
-    service.systemd.shows_exactly("registered").await;
-    assert_eq!(rig.records(), rig.registered(Some("203.0.113.10"), None));
-    assert_eq!(rig.calls(Route53), ["ChangeResourceRecordSets"]);
 }
 
 #[tokio::test]
@@ -183,7 +168,10 @@ async fn who_takes_the_host_out_in_scalelite_is_respected() {
         rig.cloud.scalelite.set_state(&entry.id, state);
         service.running.signal("USR1").await;
         service.comes_to("cordoned", 1).await;
-        let said = format!("registered, but somebody has it {} in Scalelite: it stays so until", word(state));
+        let said = format!(
+            "registered, but an operator has {} its entry in Scalelite; enable it there",
+            word(state)
+        );
         service.systemd.shows(&[&said]).await;
         for _ in 0..3 {
             rig.checked(&service).await;
@@ -195,7 +183,7 @@ async fn who_takes_the_host_out_in_scalelite_is_respected() {
             if state == ServerState::Cordoned { ServerState::Disabled } else { ServerState::Cordoned };
         rig.cloud.scalelite.set_state(&entry.id, other);
         rig.checked(&service).await;
-        service.systemd.shows(&[&format!("somebody has it {}", word(other))]).await;
+        service.systemd.shows(&[&format!("an operator has {} its entry", word(other))]).await;
         if way_back == "register" {
             rig.expect(0, &["register"]).await.says(&["enable entry", "bbb-agent: registered"]);
         } else {
@@ -246,10 +234,15 @@ async fn a_poll_of_scalelites_that_overwrites_the_enabling_is_outdone_and_a_pers
 #[tokio::test]
 async fn a_secret_that_changes_on_the_host_reaches_scalelite_by_itself() {
     let rig = Rig::bbb().await;
-    let service = steady(&rig).await;
+    // Nobody tells the service, and nothing makes it look at the entry for the next day: it counts meetings, and reads
+    // the secret for that.
+    let settings = ["protection.enabled=false", "checks.scalelite=86400", "checks.name=86400"];
+    let mut service = steady_with(&rig, &settings).await;
+    // The look that a poll of Scalelite's makes necessary after the start is over.
+    rig.cloud.journal.reached(Scalelite, "getServer", 1).await;
     let before = rig.entry();
     rig.host.install("second").unwrap();
-    // Nobody tells the service: it counts meetings, and reads the secret for that.
+    service.running.said("BBB's settings on this host have changed: looking at everything again", 1).await;
     rig.cloud.journal.reached(Scalelite, "updateServer", 1).await;
     rig.checked(&service).await;
     let entry = rig.entry();
@@ -279,7 +272,8 @@ async fn a_secret_that_changes_in_scalelite_is_set_right() {
 async fn the_load_balancers_secret_is_fetched_again_when_it_is_refused() {
     let rig = Rig::bbb().await;
     let service = steady(&rig).await;
-    rig.refuse(Scalelite, "getServers", 200, "checksumError", Some(1));
+    // With each of the three algorithms.
+    rig.refuse(Scalelite, "getServers", 200, "checksumError", Some(3));
     rig.checked(&service).await;
     service.systemd.shows(&["registered: ", "checksum"]).await;
     assert_eq!(rig.calls(SecretsManager), [""; 0], "until then it was known");
@@ -397,6 +391,25 @@ async fn sighup_takes_up_a_good_configuration_and_refuses_a_bad_one() {
 }
 
 #[tokio::test]
+async fn sighup_changes_how_often_the_metadata_service_is_asked() {
+    let rig = Rig::bbb().await;
+    rig.drop_in("interval", "checks.metadata = 60\n");
+    // A setting on the command line would go before the file.
+    let systemd = Systemd::start();
+    let mut command = rig.command(&["run", "--set", "sweep.enabled=false"]);
+    systemd.starts(&mut command);
+    let mut service = Service { running: Running::start(command), systemd };
+    service.systemd.shows_exactly("registered").await;
+    rig.drop_in("interval", "checks.metadata = 1\n");
+    service.running.signal("HUP").await;
+    service.running.said("SIGHUP: the configuration was read again", 1).await;
+    // Asked now, and then more often than the former interval allows within the patience of a test.
+    service.running.signal("USR1").await;
+    rig.ticked(5).await;
+    service.end(&[]).await;
+}
+
+#[tokio::test]
 async fn a_host_that_is_out_comes_back_under_its_new_name() {
     let rig = Rig::bbb().await;
     let mut service = steady(&rig).await;
@@ -431,7 +444,7 @@ async fn sighup_before_the_host_is_registered_is_no_readiness() {
 
 #[tokio::test]
 async fn an_outage_while_serving_changes_nothing_but_words() {
-    let rows = ["Scalelite gone", "Scalelite broken", "Secrets Manager away", "no name server", "BBB away"];
+    let rows = ["Scalelite gone", "Scalelite broken", "Secrets Manager away", "BBB away"];
     at_once(rows, async |what| {
         let rig = Rig::bbb().await;
         let mut service = steady(&rig).await;
@@ -449,13 +462,9 @@ async fn an_outage_while_serving_changes_nothing_but_words() {
                 "404"
             }
             "Secrets Manager away" => {
-                rig.refuse(Scalelite, "", 200, "checksumError", Some(1));
+                rig.refuse(Scalelite, "", 200, "checksumError", None);
                 rig.cloud.aws.deny("secretsmanager:GetSecretValue");
                 "AccessDenied"
-            }
-            "no name server" => {
-                (0..2).for_each(|server| rig.cloud.dns.down(server));
-                "cannot be looked at: no authoritative server answers"
             }
             _ => {
                 rig.cloud.close(Bbb).await;
@@ -472,7 +481,6 @@ async fn an_outage_while_serving_changes_nothing_but_words() {
             "Scalelite gone" => rig.cloud.open(Scalelite).await,
             "Scalelite broken" => rig.cloud.scalelite.set_recordings_only(false),
             "Secrets Manager away" => rig.cloud.aws.allow("secretsmanager:GetSecretValue"),
-            "no name server" => (0..2).for_each(|server| rig.cloud.dns.up(server)),
             "BBB away" => rig.cloud.open(Bbb).await,
             _ => {}
         }

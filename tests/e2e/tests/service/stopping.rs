@@ -22,7 +22,8 @@ struct Stage {
 }
 
 impl Stage {
-    /// Brings the service there; a meeting that was created through Scalelite runs on the host wherever there is an entry.
+    /// Brings the service there; a meeting that was created through Scalelite runs on the host wherever there is an
+    /// entry.
     async fn set(state: &str, settings: &[&str]) -> Self {
         let systemd = Systemd::start();
         let (rig, service) = match state {
@@ -109,7 +110,8 @@ fn causes(cause: &str, unit: &str) -> Vec<Vec<String>> {
         "restart" => vec![vec![own("restart")]],
         "reboot" => ["reboot", "kexec", "soft-reboot"].map(end).to_vec(),
         "power off" => ["poweroff", "halt"].map(end).to_vec(),
-        "stop" => vec![vec![own("stop")], vec![]],
+        "stop" => vec![vec![own("stop")]],
+        "unknown" => vec![vec![], vec!["nginx.service restart".to_owned()]],
         other => panic!("no cause of the table: {other}"),
     }
 }
@@ -126,15 +128,18 @@ fn check(row: &[String; 4], before: &serde_json::Value, rig: &Rig) {
             assert_eq!(rig.cloud.scalelite.servers(), [], "{row:?}");
             assert_eq!(rig.meetings(), [""; 0], "{row:?}");
         }
-        "disable and panic, the entry and the name stay" => {
-            assert_eq!(rig.entry().state, ServerState::Disabled, "{row:?}");
+        "disable, panic and delete, the name stays"
+        | "disable, panic and delete, the name stays; cordoned again after the boot" => {
+            assert_eq!(rig.cloud.scalelite.servers(), [], "{row:?}");
             assert_eq!(rig.meetings(), [""; 0], "{row:?}");
             assert!(rig.cloud.scalelite.meetings().is_empty(), "{row:?}: nobody is sent here any more");
             assert_eq!(rig.records(), rig.registered_now(), "{row:?}");
         }
         "cordon, the entry and the name stay" => {
-            assert_eq!(rig.entry().state, ServerState::Cordoned, "{row:?}");
-            assert_eq!(rig.meetings(), [ROOM], "{row:?}");
+            let states: Vec<ServerState> = rig.entries().into_iter().map(|entry| entry.state).collect();
+            let rooms = if is_there { vec![ROOM.to_owned()] } else { Vec::new() };
+            assert_eq!(states, vec![ServerState::Cordoned; rooms.len()], "{row:?}");
+            assert_eq!(rig.meetings(), rooms, "{row:?}");
             assert_eq!(rig.records(), rig.registered_now(), "{row:?}");
         }
         other => panic!("no undoing of the table: {other}"),
@@ -206,6 +211,44 @@ async fn systemd_is_told_how_long_it_takes() {
 }
 
 #[tokio::test]
+async fn systemd_is_told_again_and_again_while_it_takes_long() {
+    let (rig, systemd) = (Rig::bbb().await, Systemd::start());
+    let mut command =
+        rig.command(&["run", "--set", "sweep.enabled=false", "--set", "timeouts.deregister=60"]);
+    systemd.starts(&mut command);
+    command.env("WATCHDOG_USEC", "100000");
+    let mut service = Running::start(command);
+    service.said(SERVING, 1).await;
+    rig.cloud.scalelite.hold();
+    service.signal("TERM").await;
+    rig.cloud.scalelite.held(1).await;
+    // The first one is for finding out why it stops.
+    systemd.hears_again("EXTEND_TIMEOUT_USEC=", 4).await;
+    let told = systemd.told();
+    let times = told.iter().filter_map(|one| one.strip_prefix("EXTEND_TIMEOUT_USEC="));
+    let times: Vec<u64> = times.map(|time| time.parse().unwrap()).collect();
+    // What is left of its patience, and something to end with: each asks for the same end, not for a later one.
+    assert!(times.is_sorted_by(|earlier, later| earlier > later), "{times:?}");
+    assert!((70_000_000..=75_000_000).contains(&times[3]), "{times:?}");
+    rig.cloud.scalelite.release();
+    let run = service.end().await;
+    assert_eq!(run.code, 0, "{run}");
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_does_not_say_who_the_host_is_keeps_nothing() {
+    let broken = Fault::Error { status: 500, code: String::new() };
+    at_once([broken, Fault::Hang], async |fault| {
+        let stage = Stage::set("serving", &[]).await;
+        stage.rig.fault(Imds, "identity/document", fault.clone(), None);
+        let (rig, _, run) = stage.stop(&["poweroff.target start"]).await;
+        assert_eq!(run.code, 0, "{fault:?}: {run}");
+        rig.is_gone();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_second_sigterm_changes_nothing() {
     let Stage { rig, mut service, systemd, .. } = Stage::set("serving", &[]).await;
     rig.cloud.scalelite.hold();
@@ -222,13 +265,7 @@ async fn a_second_sigterm_changes_nothing() {
     assert_eq!(run.stderr.matches("-> stopping:").count(), 1, "{run}");
     systemd.hears("STATUS=ended").await;
     assert_eq!(systemd.told().iter().filter(|one| *one == "STOPPING=1").count(), 1);
-    gone(&rig);
-}
-
-fn gone(rig: &Rig) {
-    assert_eq!(rig.records(), [""; 0]);
-    assert_eq!(rig.cloud.scalelite.servers(), []);
-    assert_eq!(rig.meetings(), [""; 0]);
+    rig.is_gone();
 }
 
 #[tokio::test]
@@ -240,7 +277,7 @@ async fn sigterm_while_the_name_is_being_registered() {
     service.signal("TERM").await;
     let run = service.end().await;
     assert_eq!(run.code, 0, "{run}");
-    gone(&rig);
+    rig.is_gone();
     assert_eq!(rig.changes_in_scalelite(), [""; 0], "no further step was begun");
 }
 
@@ -251,11 +288,11 @@ async fn sigterm_while_the_name_is_being_registered_and_the_answer_is_lost() {
     // The next try has to wait for this.
     rig.fault(Route53, "List", Fault::Hang, Some(1));
     let mut service = rig.serve(Some(&systemd), &[]);
-    service.said("trying again in", 1).await;
+    service.said("it is tried again", 1).await;
     service.signal("TERM").await;
     let run = service.end().await;
     assert_eq!(run.code, 0, "{run}");
-    gone(&rig);
+    rig.is_gone();
 }
 
 #[tokio::test]
@@ -270,7 +307,7 @@ async fn sigterm_while_the_host_joins() {
     rig.cloud.scalelite.release();
     let run = service.end().await;
     assert_eq!(run.code, 0, "{run}");
-    gone(&rig);
+    rig.is_gone();
 }
 
 #[tokio::test]
@@ -285,7 +322,7 @@ async fn sigterm_while_the_host_is_cordoned() {
     rig.cloud.scalelite.release();
     let run = service.end().await;
     assert_eq!(run.code, 0, "{run}");
-    gone(&rig);
+    rig.is_gone();
     // Whoever waits is told.
     let drain = drain.end().await;
     assert_eq!(drain.code, 8, "{drain}");
@@ -302,7 +339,7 @@ async fn a_scalelite_that_is_dead_does_not_keep_the_name() {
     assert_eq!(rig.records(), [""; 0]);
     rig.heal();
     rig.expect(0, &["deregister"]).await;
-    gone(&rig);
+    rig.is_gone();
 }
 
 #[tokio::test]
@@ -316,7 +353,7 @@ async fn a_route_53_that_is_dead_does_not_keep_the_entry() {
     assert_eq!(rig.meetings(), [""; 0]);
     rig.heal();
     rig.expect(0, &["deregister"]).await;
-    gone(&rig);
+    rig.is_gone();
 }
 
 #[tokio::test]
@@ -372,16 +409,14 @@ async fn after_a_reboot_the_host_takes_meetings_again() {
     let stage = Stage::set("serving", &["service.on_stop=leave"]).await;
     let (rig, systemd, run) = stage.stop(&["reboot.target start", "bbb-agent.service stop"]).await;
     assert_eq!(run.code, 0, "{run}");
-    let id = rig.entry().id;
-    assert_eq!(rig.entry().state, ServerState::Disabled);
+    assert_eq!(rig.cloud.scalelite.servers(), []);
     rig.cloud.journal.clear();
     // A boot empties /run.
     std::fs::remove_dir_all(rig.agent.directory()).unwrap();
     systemd.does(&[]);
     let mut service = rig.serve(Some(&systemd), &[]);
     service.said(SERVING, 1).await;
-    let entry = rig.entry();
-    assert_eq!((entry.state, &entry.id), (ServerState::Enabled, &id), "the same entry");
+    assert_eq!(rig.entry().state, ServerState::Enabled);
     assert_eq!(rig.calls(Route53), [""; 0], "the name is still there");
 }
 
@@ -402,17 +437,6 @@ async fn a_service_that_cordoned_when_it_was_stopped_enables_when_it_starts() {
 }
 
 #[tokio::test]
-async fn a_systemd_that_does_not_answer_means_a_stop() {
-    let Stage { rig, systemd, service, .. } = Stage::set("serving", &["service.on_stop=cordon"]).await;
-    std::fs::remove_file(systemd.systemctl()).unwrap();
-    service.signal("TERM").await;
-    let run = service.end().await;
-    assert_eq!(run.code, 0, "{run}");
-    run.says(&["systemd does not say why it stops bbb-agent.service, which counts as a stop by hand"]);
-    assert_eq!(rig.entry().state, ServerState::Cordoned);
-}
-
-#[tokio::test]
 async fn outside_systemd_sigterm_and_sigint_are_a_stop() {
     for signal in ["TERM", "INT"] {
         let rig = Rig::bbb().await;
@@ -421,6 +445,6 @@ async fn outside_systemd_sigterm_and_sigint_are_a_stop() {
         service.signal(signal).await;
         let run = service.end().await;
         assert_eq!(run.code, 0, "{signal}: {run}");
-        gone(&rig);
+        rig.is_gone();
     }
 }

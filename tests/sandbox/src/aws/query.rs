@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::aws::xml::{Xml, request_id};
 use crate::fleet::Refusal;
-use crate::http::Request;
+use crate::http::{Request, Response, reply};
 
 /// The decoded parameters of a request.
 #[derive(Clone, Debug, Default)]
@@ -140,4 +141,16 @@ pub fn page<'a, T>(
     let end = all.len().min(start + size);
     let next = (end < all.len()).then(|| format!("page-{end}"));
     Ok((all.get(start..end).unwrap_or_default(), next))
+}
+
+/// Returns the refusal of a service of AWS's query protocol, with its namespace.
+pub(crate) fn failure(namespace: &str, status: u16, code: &str, message: &str) -> Response {
+    let body = Xml::document("ErrorResponse", namespace, |xml| {
+        xml.element("Error", |xml| {
+            xml.text("Type", if status < 500 { "Sender" } else { "Receiver" });
+            xml.text("Code", code).text("Message", message);
+        });
+        xml.text("RequestId", request_id());
+    });
+    reply(status, "text/xml", body)
 }

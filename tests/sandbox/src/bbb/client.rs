@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use roxmltree::Document;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -17,9 +18,22 @@ use tokio_rustls::TlsConnector;
 
 use super::checksum::{Algorithm, form, sign};
 
-/// Scalelite's default limits for connecting and for the answer (observed on 1.8.5).
-const CONNECT: Duration = Duration::from_secs(5);
-const RESPONSE: Duration = Duration::from_secs(10);
+/// How long Scalelite waits for a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The time for connecting (`CONNECT_TIMEOUT`).
+    pub connect: Duration,
+    /// The time for the answer (`RESPONSE_TIMEOUT`). Ruby's client repeats a GET once when it has passed, so that a
+    /// host that accepts and never answers costs twice this time.
+    pub response: Duration,
+}
+
+impl Default for Limits {
+    /// Returns Scalelite's defaults, as observed on 1.8.5.
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), response: Duration::from_secs(10) }
+    }
+}
 
 /// The addresses of host names, and the authority that TLS trusts. Clones share one table.
 ///
@@ -29,6 +43,7 @@ const RESPONSE: Duration = Duration::from_secs(10);
 pub struct Network {
     routes: Arc<Mutex<BTreeMap<String, SocketAddr>>>,
     tls: Option<TlsConnector>,
+    limits: Limits,
 }
 
 impl std::fmt::Debug for Network {
@@ -66,6 +81,12 @@ impl Network {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), ..Self::default() })
+    }
+
+    /// Returns the same network for a client with these limits.
+    #[must_use]
+    pub fn within(&self, limits: Limits) -> Self {
+        Self { limits, ..self.clone() }
     }
 
     /// Leads connections for `host` (as in a URL, with or without a port) to this address: one on loopback, or in a
@@ -122,17 +143,39 @@ impl Network {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
-        let stream = timeout(CONNECT, TcpStream::connect(address)).await??;
-        let raw = match tls {
-            None => timeout(RESPONSE, exchange(stream, &request)).await??,
+        let name = match tls {
+            None => None,
             Some(tls) => {
                 let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-                let name = ServerName::try_from(host).map_err(|_| ErrorKind::InvalidInput)?;
-                let stream = timeout(CONNECT, tls.connect(name, stream)).await??;
-                timeout(RESPONSE, exchange(stream, &request)).await??
+                Some((tls, ServerName::try_from(host).map_err(|_| ErrorKind::InvalidInput)?))
             }
         };
-        body(&raw)
+        match self.once(address, name.clone(), &request).await? {
+            Some(raw) => body(&raw),
+            None => {
+                let raw = self.once(address, name, &request).await?;
+                body(&raw.ok_or(ErrorKind::TimedOut)?)
+            }
+        }
+    }
+
+    /// Sends a request and returns the answer; none when it does not come in time.
+    async fn once(
+        &self,
+        address: SocketAddr,
+        tls: Option<(&TlsConnector, ServerName<'static>)>,
+        request: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        let Limits { connect, response } = self.limits;
+        let stream = timeout(connect, TcpStream::connect(address)).await??;
+        let answer = match tls {
+            None => timeout(response, exchange(stream, request)).await,
+            Some((tls, name)) => {
+                let stream = timeout(connect, tls.connect(name, stream)).await??;
+                timeout(response, exchange(stream, request)).await
+            }
+        };
+        answer.ok().transpose()
     }
 }
 
@@ -157,22 +200,55 @@ fn body(raw: &[u8]) -> Result<String> {
 }
 
 fn judge(body: String) -> std::result::Result<String, CallError> {
-    let refusal = {
-        let document = roxmltree::Document::parse(&body).map_err(|_| not_bbb())?;
-        let text = |name| {
-            let mut children = document.root_element().children();
-            children
-                .find(|child| child.has_tag_name(name))
-                .map(|child| child.text().unwrap_or_default().to_owned())
-        };
-        match text("returncode").ok_or_else(not_bbb)?.as_str() {
-            "SUCCESS" => None,
-            _ => Some((text("messageKey").unwrap_or_default(), text("message").unwrap_or_default())),
-        }
+    let (code, key, message) = {
+        let texts = Texts::read(&body);
+        let text = |name| texts.first(name).unwrap_or_default();
+        (texts.first("returncode").ok_or_else(not_bbb)?, text("messageKey"), text("message"))
     };
-    match refusal {
-        None => Ok(body),
-        Some((key, message)) => Err(CallError::Refused { key, message }),
+    match code.as_str() {
+        "SUCCESS" => Ok(body),
+        _ => Err(CallError::Refused { key, message }),
+    }
+}
+
+/// An answer of BBB's as Scalelite reads it: its XML parser (Nokogiri's) makes what it can of a text that is cut off or
+/// not well-formed.
+pub(crate) enum Texts<'a> {
+    /// A well-formed text.
+    Whole(Document<'a>),
+    /// Any other text.
+    Parts(&'a str),
+}
+
+impl<'a> Texts<'a> {
+    pub(crate) fn read(text: &'a str) -> Self {
+        Document::parse(text).map_or(Self::Parts(text), Self::Whole)
+    }
+
+    /// Returns the text of the first element with this name.
+    pub(crate) fn first(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Whole(document) => {
+                let node = document.descendants().find(|node| node.has_tag_name(name))?;
+                Some(node.text().unwrap_or_default().to_owned())
+            }
+            Self::Parts(text) => {
+                let (_, rest) = text.split_once(&format!("<{name}>"))?;
+                rest.split_once('<').map(|(text, _)| text.to_owned())
+            }
+        }
+    }
+
+    /// Returns the texts of all elements with this name.
+    pub(crate) fn all(&self, name: &str) -> Vec<Texts<'_>> {
+        match self {
+            Self::Whole(document) => {
+                let nodes = document.descendants().filter(|node| node.has_tag_name(name));
+                let source = document.input_text();
+                nodes.filter_map(|node| source.get(node.range())).map(Texts::Parts).collect()
+            }
+            Self::Parts(text) => text.split(&format!("<{name}>")).skip(1).map(Texts::Parts).collect(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A meeting on the host.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -74,8 +75,31 @@ pub struct NewMeeting {
     pub recording: bool,
     /// Whether it is a breakout room.
     pub breakout: bool,
+    /// The external id of a breakout room's parent. The parent need not be listed (any more): BBB 2.6.14 ended a parent
+    /// without a moderator and left its rooms alone (its issue 18876). A breakout room whose parent is not named at all
+    /// breaks the list off in its middle (issue 15696).
+    pub parent: String,
+    /// Whether BBB has ended it and lists it nevertheless.
+    pub forcibly_ended: bool,
+    /// Whether `end` leaves it in the list, without people: nothing but a restart of BBB removes it.
+    pub lingers: bool,
+    /// The names of the first people, as they were sent; the others have numbers.
+    pub names: Vec<String>,
+    /// The `userdata-*` parameters with which everyone joined. BBB makes each name an element, unchecked.
+    pub userdata: BTreeMap<String, String>,
     /// The password that `end` must have, if it has one at all; random when empty.
     pub moderator_password: String,
+}
+
+/// The parent of a breakout room, under both of its ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parent {
+    /// The external id.
+    pub external: String,
+    /// The internal id.
+    pub internal: String,
+    /// The room's number among its parent's.
+    pub sequence: usize,
 }
 
 /// A meeting on the host.
@@ -99,33 +123,74 @@ pub struct Meeting {
     pub participants: Participants,
     /// Whether it is being recorded.
     pub recording: bool,
+    /// Whether somebody has ever been in it.
+    pub joined: bool,
     /// Whether it is a breakout room.
     pub breakout: bool,
+    /// The parent of a breakout room.
+    pub parent: Option<Parent>,
+    /// When BBB ended it, in milliseconds since 1970, although it is still listed.
+    pub ended: Option<u64>,
+    /// Whether `end` leaves it in the list.
+    pub lingers: bool,
+    /// The names of the first people.
+    pub names: Vec<String>,
+    /// What everyone brought along.
+    pub userdata: BTreeMap<String, String>,
     /// The chat messages of `sendChatMessage`, oldest first.
     pub chat: Vec<String>,
 }
 
 impl Meeting {
-    pub(super) fn start(new: NewMeeting) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    pub(super) fn start(new: NewMeeting, parent: Option<Parent>) -> Self {
         let age = Duration::from_secs(new.age_seconds);
-        let created = u64::try_from(now.saturating_sub(age).as_millis()).unwrap_or(u64::MAX);
+        let created = milliseconds(now().saturating_sub(age));
         let moderator_password =
             if new.moderator_password.is_empty() { random_password() } else { new.moderator_password };
         Self {
             name: if new.name.is_empty() { new.id.clone() } else { new.name },
-            internal_id: format!("{:040x}-{created}", fastrand::u128(..)),
+            internal_id: internal_id(created),
             id: new.id,
             created,
             voice_bridge: fastrand::u32(70_000..80_000),
             attendee_password: Secret::new(random_password()),
             moderator_password: Secret::new(moderator_password),
+            joined: new.forcibly_ended || new.participants.total() > 0,
             participants: new.participants,
             recording: new.recording,
             breakout: new.breakout,
+            parent,
+            ended: new.forcibly_ended.then_some(created),
+            lingers: new.lingers,
+            names: new.names,
+            userdata: new.userdata,
             chat: Vec::new(),
         }
     }
+
+    pub(super) fn set_participants(&mut self, participants: Participants) {
+        self.participants = participants;
+        self.joined |= participants.total() > 0;
+    }
+
+    /// Ends the meeting, which stays in the list.
+    pub(super) fn end(&mut self) {
+        self.participants = Participants::default();
+        self.ended = Some(milliseconds(now()));
+    }
+}
+
+/// Returns an internal id of BBB's for a meeting that was created at this time.
+pub(super) fn internal_id(created: u64) -> String {
+    format!("{:040x}-{created}", fastrand::u128(..))
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn random_password() -> String {

@@ -4,12 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Error;
 use super::listener::{Listener, Net};
+use super::{Delays, Error};
 use crate::aws::Vault;
 use crate::bbb::{BbbHost, HostFiles, Mode, Network};
 use crate::fleet::{Fleet, InstanceFacts};
-use crate::http::{Gate, Service, ServiceName};
+use crate::http::{Delay, Gate, Service, ServiceName};
 use crate::imds::Imds;
 use crate::recordings::Recordings;
 
@@ -94,6 +94,7 @@ pub(super) struct World<'a> {
     pub(super) network: &'a Network,
     pub(super) net: &'a Net,
     pub(super) zone: &'a str,
+    pub(super) delays: Delays,
 }
 
 impl Host {
@@ -116,12 +117,16 @@ impl Host {
         let open = |service| !closed.contains(&service);
         let service = Arc::clone(&imds) as Arc<dyn Service>;
         // Real IMDS never has TLS.
-        let imds_listener =
-            world.net.serve(options.imds, open(ServiceName::Imds), false, &[], service).await?;
+        let imds_listener = world
+            .net
+            .serve(options.imds, open(ServiceName::Imds), false, &[], service, world.delays.imds)
+            .await?;
         let service = Arc::clone(&bbb) as Arc<dyn Service>;
         let names = [name.clone()];
-        let bbb_listener =
-            world.net.serve(options.bbb, open(ServiceName::Bbb), true, &names, service).await?;
+        let bbb_listener = world
+            .net
+            .serve(options.bbb, open(ServiceName::Bbb), true, &names, service, Delay::default())
+            .await?;
         world.network.route(&name, bbb_listener.address);
         let bbb_url = bbb_listener.url_as(&name);
         let root = directory.join(&id);
@@ -146,11 +151,12 @@ impl Host {
         format!("{}/bigbluebutton/api", self.bbb_url)
     }
 
-    /// Finishes the installation of BBB: property files with this secret, and an API that is ready.
+    /// Finishes the installation of BBB: property files with this secret, Scalelite's sender, and an API that is ready.
     pub fn install(&self, secret: &str) -> std::io::Result<()> {
         self.bbb.set_secret(secret);
         self.files.write_defaults()?;
         self.files.write_overrides(&self.bbb_url, secret)?;
+        self.recordings.install_sender()?;
         self.bbb.set_mode(Mode::Ready);
         Ok(())
     }

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::{Error, Options};
 use crate::bbb::Network;
 use crate::faults::Faults;
-use crate::http::{Gate, Route, Service};
+use crate::http::{Delay, Gate, Route, Service};
 use crate::journal::Journal;
 use crate::tls::Authority;
 
@@ -65,8 +65,9 @@ impl Net {
         may_use_tls: bool,
         names: &[String],
         service: Arc<dyn Service>,
+        delay: Delay,
     ) -> Result<Listener, Error> {
-        self.listen(address, open, may_use_tls, names, Arc::new(move |_| Arc::clone(&service))).await
+        self.listen(address, open, may_use_tls, names, Arc::new(move |_| Arc::clone(&service)), delay).await
     }
 
     /// Starts a listener with a certificate for these names, its address and `localhost`.
@@ -77,6 +78,7 @@ impl Net {
         may_use_tls: bool,
         names: &[String],
         route: Route,
+        delay: Delay,
     ) -> Result<Listener, Error> {
         let mut names = names.to_vec();
         names.extend([address.ip().to_string(), "localhost".to_owned()]);
@@ -84,7 +86,8 @@ impl Net {
         let acceptor = authority.map(|authority| authority.acceptor(&names)).transpose()?;
         let tls = acceptor.is_some();
         let (faults, journal) = (self.faults.clone(), self.journal.clone());
-        let (address, gate) = Gate::listen(address, open, acceptor, route, faults, journal).await?;
+        let (address, gate) =
+            Gate::listen_far_away(address, open, acceptor, route, faults, journal, delay).await?;
         let listener = Listener { address, gate, tls };
         if !open {
             listener.close().await;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::{AWS_NAME, HostOptions, SCALELITE_NAME};
+use crate::bbb::checksum::Algorithm;
 use crate::dns::{self, NameServers, ResolverOptions};
 use crate::fleet::{Hook, HookResult, Transition};
-use crate::http::ServiceName;
+use crate::http::{Delay, ServiceName};
 use crate::route53::{self, ZoneOptions};
 use crate::scalelite;
 
@@ -54,6 +56,19 @@ impl Default for GroupOptions {
     }
 }
 
+/// The distances of the services. BBB is on the host itself; the name servers' distance is in their own options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delays {
+    /// Route 53's API, which has a listener of its own where this is not zero.
+    pub route53: Delay,
+    /// The other AWS services.
+    pub aws: Delay,
+    /// The metadata service.
+    pub imds: Delay,
+    /// Scalelite.
+    pub scalelite: Delay,
+}
+
 /// The options of a cloud. By default it has plain HTTP and one BBB host that is ready, in a group, in the zone
 /// `example.org`.
 #[derive(Clone, Debug)]
@@ -78,6 +93,8 @@ pub struct Options {
     pub addresses: Addresses,
     /// The services that refuse connections at first; `Route53` stands for all AWS services.
     pub closed: Vec<ServiceName>,
+    /// The distances of the services.
+    pub delays: Delays,
 }
 
 impl Default for Options {
@@ -89,10 +106,14 @@ impl Default for Options {
             route53: route53::Options::zones([ZoneOptions::public("Z0123456789EXAMPLE", "example.org")]),
             dns: dns::Options::default(),
             names: BTreeMap::new(),
-            scalelite: scalelite::Config::new("sandbox-loadbalancer-secret"),
+            scalelite: scalelite::Config {
+                polled_at_once: true,
+                ..scalelite::Config::new("sandbox-loadbalancer-secret")
+            },
             secrets: Vec::new(),
             addresses: Addresses::default(),
             closed: Vec::new(),
+            delays: Delays::default(),
         }
     }
 }
@@ -102,16 +123,52 @@ impl Options {
     pub fn with_tls() -> Self {
         Self { tls: true, ..Self::default() }
     }
+
+    /// Returns these options with Route 53's API at this distance, and all else outside the host at the other one.
+    #[must_use]
+    pub fn at_distance(mut self, route53: Duration, others: Duration) -> Self {
+        let (route53, others_delay) = (Delay::round_trip(route53), Delay::round_trip(others));
+        self.delays = Delays { route53, aws: others_delay, imds: others_delay, scalelite: others_delay };
+        self.dns.delay = others;
+        self
+    }
+
+    /// Returns the options for a Scalelite that polls only when it is told to.
+    #[must_use]
+    pub fn polled_by_hand(mut self) -> Self {
+        self.scalelite.polled_at_once = false;
+        self
+    }
+
+    /// Returns the default options with a Scalelite that is as unkind as the real one was observed to be.
+    pub fn unkind(seed: u64) -> Self {
+        let scalelite = Self::default().scalelite.as_observed(seed);
+        Self { scalelite, ..Self::default() }
+    }
+
+    /// Returns these options with `SERVER_ID_IS_HOSTNAME=true`.
+    #[must_use]
+    pub fn with_hostname_ids(mut self) -> Self {
+        self.scalelite.ids = scalelite::ServerIds::Hostname;
+        self
+    }
+
+    /// Returns these options with these in `LOADBALANCER_CHECKSUM_ALGORITHM`.
+    #[must_use]
+    pub fn with_algorithms(mut self, algorithms: &[Algorithm]) -> Self {
+        self.scalelite.algorithms = algorithms.to_vec();
+        self
+    }
 }
 
 /// Returns the names in the AWS front's certificate. A star is one label, so a bucket needs names of its own.
-pub(super) fn aws_names(region: &str) -> [String; 5] {
+pub(super) fn aws_names(region: &str, domain: &str) -> [String; 5] {
     [
         AWS_NAME.to_owned(),
-        "*.amazonaws.com".to_owned(),
-        format!("*.{region}.amazonaws.com"),
-        "*.s3.amazonaws.com".to_owned(),
-        format!("*.s3.{region}.amazonaws.com"),
+        format!("*.{domain}"),
+        format!("*.{region}.{domain}"),
+        format!("*.s3.{domain}"),
+        format!("*.s3.{region}.{domain}"),
     ]
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Call, Outcome, Problem, done};
-use crate::bbb::{Mode, NewMeeting};
+use crate::bbb::{Mode, NewMeeting, ParentIds};
 use crate::scalelite::{Refusal, ServerState};
 
 #[derive(Deserialize)]
@@ -122,6 +122,18 @@ fn bbb(call: &Call<'_>) -> Option<Outcome> {
             host.bbb.set_mode(mode);
             done()
         }),
+        ("PUT", ["bbb", "parent-ids"]) => call.body::<ParentIds>().and_then(|ids| {
+            host.bbb.set_parent_ids(ids);
+            done()
+        }),
+        ("PUT", ["bbb", "listing"]) => call.text().and_then(|text| {
+            host.bbb.set_listing(Some(text));
+            done()
+        }),
+        ("DELETE", ["bbb", "listing"]) => {
+            host.bbb.set_listing(None);
+            done()
+        }
         ("POST", ["bbb", "install"]) => call
             .body::<Install>()
             .and_then(|install| {

@@ -21,6 +21,22 @@ struct Role {
     role: String,
 }
 
+/// A role that hosts may assume.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trusted {
+    arn: String,
+    external_id: Option<String>,
+    /// The service that takes only this role's keys.
+    reserves: Option<ServiceName>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ahead {
+    seconds: i64,
+}
+
 pub(super) async fn call(call: &Call<'_>) -> Option<Outcome> {
     let cloud = call.cloud;
     let (method, path) = call.parts();
@@ -40,7 +56,12 @@ pub(super) async fn call(call: &Call<'_>) -> Option<Outcome> {
         ("DELETE", ["faults"]) => clear_faults(call),
         ("POST", ["gate", name, action @ ("open" | "close")]) => gate(call, name, action).await,
         ("POST", ["clock", "advance"]) => advance(call),
-        ("POST", ["credentials", action @ ("expire" | "rotate")]) => credentials(call, action),
+        ("POST", ["credentials", action @ ("expire" | "rotate" | "attach")]) => credentials(call, action),
+        ("PUT", ["assumable"]) => assumable(call),
+        ("PUT", ["aws-clock"]) => call.body().and_then(|Ahead { seconds }| {
+            cloud.aws.set_clock(seconds);
+            done()
+        }),
         ("GET", ["denied"]) => Ok(json!(cloud.aws.denied())),
         ("PUT", ["denied", action]) => {
             cloud.aws.deny(action);
@@ -140,10 +161,19 @@ fn advance(call: &Call<'_>) -> Outcome {
 
 fn credentials(call: &Call<'_>, action: &str) -> Outcome {
     let Role { role } = call.body()?;
-    if action == "expire" {
-        call.cloud.vault.expire(&role);
-    } else {
-        call.cloud.vault.rotate(&role);
+    match action {
+        "expire" => call.cloud.vault.expire(&role),
+        "attach" => drop(call.cloud.vault.attach(&role, 0)),
+        _ => drop(call.cloud.vault.rotate(&role)),
+    }
+    done()
+}
+
+fn assumable(call: &Call<'_>) -> Outcome {
+    let Trusted { arn, external_id, reserves } = call.body()?;
+    call.cloud.sts.trust(&arn, external_id.as_deref());
+    if let Some(service) = reserves {
+        call.cloud.aws.reserve(service, Some(&arn));
     }
     done()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -17,12 +18,31 @@ struct Recording {
     stage: Stage,
 }
 
+/// Files of a recording: see [`Recordings::put`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Files {
+    id: String,
+    files: String,
+    #[serde(default)]
+    age_seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+struct Sender {
+    /// The script's name; none means upstream's.
+    name: Option<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 struct Queues {
     queues: BTreeMap<String, u64>,
     manner: Manner,
+    password: Option<String>,
 }
 
 pub(super) fn call(call: &Call<'_>) -> Option<Outcome> {
@@ -42,10 +62,23 @@ pub(super) fn call(call: &Call<'_>) -> Option<Outcome> {
             .and_then(|recording| changed(recordings.reach(&recording.id, recording.stage), recordings)),
         ("POST", ["recordings", id, "advance"]) => changed(recordings.advance(id), recordings),
         ("POST", ["recordings", id, "fail"]) => changed(recordings.fail(id), recordings),
-        ("POST", ["recordings", "sender"]) => changed(recordings.install_sender(), recordings),
+        ("POST", ["recordings", "sender"]) => call.body::<Sender>().and_then(|sender| {
+            let installed = match sender.name {
+                Some(name) if name.contains('/') => Err(ErrorKind::InvalidInput.into()),
+                Some(name) => recordings.install_sender_as(&name),
+                None => recordings.install_sender(),
+            };
+            changed(installed, recordings)
+        }),
+        ("POST", ["recordings", "files"]) => {
+            call.body::<Files>().and_then(|Files { id, files, age_seconds }| {
+                changed(recordings.put(&id, &files, Duration::from_secs(age_seconds)), recordings)
+            })
+        }
         ("PUT", ["redis"]) => call.body::<Queues>().and_then(|wanted| {
             wanted.queues.iter().for_each(|(name, jobs)| recordings.redis().set_queue(name, *jobs));
             recordings.redis().set_manner(wanted.manner);
+            recordings.redis().set_password(wanted.password.as_deref());
             done()
         }),
         _ => return None,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
@@ -48,6 +49,10 @@ struct State {
     hosts: BTreeMap<DnsName, Vec<IpAddr>>,
     /// Absent names (without a type) and absent types, each with the SOA of the answer.
     absent: BTreeMap<(DnsName, Option<RecordType>), Vec<Record>>,
+    /// Names for which the answer is SERVFAIL.
+    failing: BTreeSet<DnsName>,
+    /// Whether negative answers come without the SOA.
+    hides_soa: bool,
     queries: Vec<Query>,
 }
 
@@ -65,7 +70,7 @@ impl Resolver {
                 Some(Reply { found, recursion_available: true })
             })
         };
-        let socket = Socket::bind(options.address, respond).await?;
+        let socket = Socket::bind(options.address, respond, Duration::ZERO).await?;
         let resolver = Self { socket, state };
         for (name, addresses) in options.hosts {
             resolver.add_host(&name, addresses).map_err(io::Error::other)?;
@@ -85,6 +90,26 @@ impl Resolver {
     pub fn add_host(&self, name: &str, addresses: Vec<IpAddr>) -> Result<(), String> {
         let name = DnsName::parse(name)?;
         lock(&self.state).hosts.insert(name, addresses);
+        Ok(())
+    }
+
+    /// Leaves the SOA out of negative answers from now on, as systemd-resolved does before version 248.
+    pub fn hide_soa(&self) {
+        lock(&self.state).hides_soa = true;
+    }
+
+    /// Answers SERVFAIL for this name from now on, or no longer.
+    ///
+    /// # Errors
+    /// Fails when the name is not valid.
+    pub fn fail(&self, name: &str, fails: bool) -> Result<(), String> {
+        let name = DnsName::parse(name)?;
+        let failing = &mut lock(&self.state).failing;
+        if fails {
+            failing.insert(name)
+        } else {
+            failing.remove(&name)
+        };
         Ok(())
     }
 
@@ -117,6 +142,9 @@ impl State {
         let mut found = self.find(servers, question);
         // The resolver is not authoritative for the data.
         found.authoritative = false;
+        if self.hides_soa && found.answers.is_empty() {
+            found.authorities.clear();
+        }
         self.queries.push(Query {
             server: 0,
             name: question.name.to_string(),
@@ -129,6 +157,9 @@ impl State {
 
     fn find(&mut self, servers: &NameServers, question: &Question) -> Found {
         let (name, of) = (&question.name, question.record_type);
+        if self.failing.contains(name) {
+            return Found::only(ResponseCode::ServFail);
+        }
         if let Some(addresses) = self.hosts.get(name) {
             return host(name, addresses, of);
         }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::lookup::Found;
+use crate::http::pause;
 use crate::route53::DnsName;
 
 /// The time for which an idle TCP connection stays open.
@@ -64,10 +65,10 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Binds both sockets on the same port (0 chooses one), and answers questions.
-    pub(crate) async fn bind(address: SocketAddr, respond: Respond) -> io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr, respond: Respond, delay: Duration) -> io::Result<Self> {
         let (udp, tcp) = bind_both(address).await?;
         let address = udp.local_addr()?;
-        let mut server = Server::new(Handler(respond));
+        let mut server = Server::new(Handler { respond, delay });
         server.register_socket(udp);
         server.register_listener(tcp, TCP_IDLE, TCP_ANSWERS);
         Ok(Self { address, _server: server })
@@ -87,7 +88,10 @@ async fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> 
     }
 }
 
-pub(crate) struct Handler(Respond);
+pub(crate) struct Handler {
+    respond: Respond,
+    delay: Duration,
+}
 
 // `RequestHandler` is declared with async_trait; this is the code that the macro would write.
 impl RequestHandler for Handler {
@@ -111,7 +115,7 @@ impl Handler {
     async fn handle(&self, request: &Request, mut response_handle: impl ResponseHandler) -> ResponseInfo {
         let mut metadata = Metadata::response_from_request(&request.metadata);
         let reply = match question(request) {
-            Ok(question) => (self.0)(&question),
+            Ok(question) => (self.respond)(&question),
             Err(code) => Some(Reply { found: Found::only(code), recursion_available: false }),
         };
         let Some(Reply { found, recursion_available }) = reply else { return nothing_sent(request) };
@@ -128,6 +132,7 @@ impl Handler {
             builder.edns(edns);
         }
         let response = builder.build(metadata, &found.answers, &found.authorities, [], []);
+        pause(self.delay).await;
         // A client that has gone away is not an error of the server's.
         response_handle.send_response(response).await.unwrap_or_else(|_| nothing_sent(request))
     }

@@ -69,8 +69,8 @@ fn meta_data(facts: &InstanceFacts, group: Option<&str>) -> Vec<(String, String)
         ("instance-type", facts.instance_type.clone()),
         ("placement/availability-zone", facts.availability_zone.clone()),
         ("placement/region", facts.region.clone()),
-        ("services/domain", "amazonaws.com".to_owned()),
-        ("services/partition", "aws".to_owned()),
+        ("services/domain", facts.domain.clone()),
+        ("services/partition", facts.partition.clone()),
     ];
     let mut some = |key, value: Option<String>| values.extend(value.map(|value| (key, value)));
     some("instance-life-cycle", facts.life_cycle.clone());
@@ -149,7 +149,7 @@ fn profile(facts: &InstanceFacts, role: &str) -> String {
 fn credentials(keys: &Keys) -> String {
     let credentials = json!({
         "Code": "Success",
-        "LastUpdated": iso8601(real_time().as_secs()),
+        "LastUpdated": iso8601(keys.issued()),
         "Type": "AWS-HMAC",
         "AccessKeyId": keys.access_key,
         "SecretAccessKey": keys.secret_key,

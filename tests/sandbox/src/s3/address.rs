@@ -1,6 +1,7 @@
 //! The bucket, the object and the action of a request.
 
 use crate::aws::query::{Params, percent_decode};
+use crate::aws::{PARTITIONS, Partition};
 use crate::http::Request;
 
 /// The parsed target of a request.
@@ -43,9 +44,12 @@ impl Target {
     }
 }
 
-/// Returns the bucket in `BUCKET.s3.REGION.amazonaws.com` or `BUCKET.s3.amazonaws.com`; no other host names a bucket.
+/// Returns the bucket in `BUCKET.s3.REGION.DOMAIN` or `BUCKET.s3.DOMAIN`, with the domain of any partition; no other
+/// host names a bucket.
 fn bucket_of_host(host: &str) -> Option<&str> {
-    let name = host.split_once(':').map_or(host, |(name, _)| name).strip_suffix(".amazonaws.com")?;
+    let host = host.split_once(':').map_or(host, |(name, _)| name);
+    let below = |partition: &Partition| host.strip_suffix(partition.domain)?.strip_suffix('.');
+    let name = PARTITIONS.iter().find_map(below)?;
     let (bucket, region) = name.split_once(".s3").filter(|(bucket, _)| !bucket.is_empty())?;
     let valid = region.is_empty() || region.strip_prefix('.').is_some_and(|region| !region.contains('.'));
     valid.then_some(bucket)
@@ -75,6 +79,7 @@ mod tests {
             ("sources.s3.eu-central-1.amazonaws.com", Some("sources")),
             ("sources.s3.eu-central-1.amazonaws.com:8443", Some("sources")),
             ("sources.s3.amazonaws.com", Some("sources")),
+            ("sources.s3.cn-north-1.amazonaws.com.cn", Some("sources")),
             ("s3.eu-central-1.amazonaws.com", None),
             ("s3.amazonaws.com", None),
             ("127.0.0.1:4566", None),

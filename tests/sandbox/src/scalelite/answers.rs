@@ -1,8 +1,9 @@
 //! Scalelite's answers, as observed on 1.8.5.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::params::Fields;
 use super::store::{Loaded, ServerState};
 use crate::http::{Request, Response, reply};
 use crate::xml::escape;
@@ -64,10 +65,10 @@ pub(super) fn page(status: u16) -> Response {
 #[derive(Serialize)]
 pub(super) struct ServerBody {
     id: String,
-    url: String,
-    secret: String,
+    url: Value,
+    secret: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tag: Option<String>,
+    tag: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bbb_version: Option<String>,
     state: ServerState,
@@ -90,44 +91,37 @@ impl ServerBody {
         let server = &copy.server;
         Self {
             id: server.id.clone(),
-            url: server.url.clone(),
-            secret: server.secret.expose().to_owned(),
-            tag: with_tag.then(|| server.tag.clone().unwrap_or_default()),
+            url: server.url.clone().into(),
+            secret: server.secret.expose().into(),
+            tag: with_tag.then(|| server.tag.clone().unwrap_or_default().into()),
             bbb_version: with_tag.then(|| server.bbb_version.clone().unwrap_or_default()),
             state: server.state.unwrap_or(ServerState::Disabled),
             load: copy.load.map_or(Load::Unavailable("unavailable"), Load::Known),
-            load_multiplier: decimal(server.multiplier),
+            load_multiplier: server.multiplier.shown(),
             online: if server.online { "online" } else { "offline" },
         }
     }
-}
 
-/// Formats a decimal as Ruby does in JSON: a string with a fraction, or null when there is no such number.
-pub(super) fn decimal(number: f64) -> Option<String> {
-    if !number.is_finite() {
-        return None;
+    /// Shows what was sent as a number as a number, as the answer to that request does. What is read from Redis is
+    /// text.
+    pub(super) fn with_numbers_as_sent(mut self, fields: Fields<'_>) -> Self {
+        let Self { url, secret, tag, .. } = &mut self;
+        for (name, shown) in [("url", Some(url)), ("secret", Some(secret)), ("tag", tag.as_mut())] {
+            if let (Some(shown), Some(number)) = (shown, fields.number(name)) {
+                // A URL in an update is ignored.
+                let text = number.to_string();
+                if shown.as_str() == Some(&text) {
+                    *shown = number.clone();
+                }
+            }
+        }
+        self
     }
-    let text = number.to_string();
-    Some(if text.contains('.') { text } else { text + ".0" })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{accepts_json, decimal};
-
-    #[test]
-    fn decimals() {
-        for (number, text) in [
-            (1.0, Some("1.0")),
-            (-3.0, Some("-3.0")),
-            (2.5, Some("2.5")),
-            (1e20, Some("100000000000000000000.0")),
-        ] {
-            assert_eq!(decimal(number).as_deref(), text);
-        }
-        assert_eq!(decimal(f64::NAN), None);
-        assert_eq!(decimal(f64::INFINITY), None);
-    }
+    use super::accepts_json;
 
     #[test]
     fn who_gets_json() {

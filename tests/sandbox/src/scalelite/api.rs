@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::answers::{ServerBody, empty, error, json_reply, page, refused, success, uncaught, unsupported};
+use super::decimal::Decimal;
+use super::load::Rows;
 use super::params::{Fields, Nested, body, server};
 use super::store::{Edit, Loaded, Server, ServerState};
 use super::{Scalelite, ServerIds};
@@ -16,9 +18,11 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// Rails' message for a missing `server`.
 const NO_SERVER: &str = "param is missing or the value is empty: server";
 
-/// Returns the last segment of a path of the API.
+/// Returns the last segment of a path of the API, without the format that Rails lets stand there: the checksum does
+/// not cover it.
 pub(super) fn operation(path: &str) -> Option<&str> {
-    path.strip_prefix(BASE).map(|rest| rest.trim_end_matches('/'))
+    let rest = path.strip_prefix(BASE)?.trim_end_matches('/');
+    Some(rest.strip_suffix(".json").unwrap_or(rest))
 }
 
 pub(super) async fn answer(scalelite: &Scalelite, request: &Request) -> Response {
@@ -28,7 +32,7 @@ pub(super) async fn answer(scalelite: &Scalelite, request: &Request) -> Response
     if matches!(request.path.as_str(), "/health_check" | "/") {
         return health_check(scalelite);
     }
-    let Some(operation) = operation(&request.path).filter(|_| scalelite.config.has_api()) else {
+    let Some(operation) = operation(&request.path).filter(|_| scalelite.config().has_api()) else {
         return unsupported();
     };
     match (request.method.as_str(), operation) {
@@ -43,6 +47,7 @@ pub(super) async fn answer(scalelite: &Scalelite, request: &Request) -> Response
     if scalelite.state().redis_down {
         return uncaught(500, request);
     }
+    scalelite.charge(operation).await;
     match operation {
         "getServers" => list(scalelite),
         "addServer" => add(scalelite, request, &body).await,
@@ -60,8 +65,8 @@ fn before_rails(scalelite: &Scalelite, request: &Request) -> Option<Response> {
     }
     let host = request.header("host");
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let wanted = scalelite.config.url_host.as_deref()?;
-    (!name.eq_ignore_ascii_case(wanted)).then(|| empty(403))
+    let wanted = scalelite.config().url_host?;
+    (!name.eq_ignore_ascii_case(&wanted)).then(|| empty(403))
 }
 
 /// Answers a health check, always with 200.
@@ -91,15 +96,26 @@ fn check(
         }
         parameters = body(&request.body).map_err(|()| Box::new(uncaught(400, request)))?;
     }
-    let config = &scalelite.config;
+    let config = scalelite.config();
     if !verify(operation, &request.query, config.secret.expose(), &config.algorithms) {
         return Err(Box::new(refused("checksumError", "You did not pass the checksum security check")));
     }
     Ok(parameters)
 }
 
-fn show(scalelite: &Scalelite, status: u16, server: &Loaded) -> Response {
-    json_reply(status, &ServerBody::new(server, scalelite.config.has_tags()))
+/// Shows a server; `sent` are the fields of the request.
+fn show(scalelite: &Scalelite, status: u16, server: &Loaded, sent: Option<Fields<'_>>) -> Response {
+    let body = ServerBody::new(server, scalelite.config().has_tags());
+    let body = match sent {
+        Some(fields) => body.with_numbers_as_sent(fields),
+        None => body,
+    };
+    with_rows(1, json_reply(status, &body))
+}
+
+fn with_rows(rows: usize, mut response: Response) -> Response {
+    response.extensions_mut().insert(Rows(rows as u64));
+    response
 }
 
 fn list(scalelite: &Scalelite) -> Response {
@@ -107,8 +123,9 @@ fn list(scalelite: &Scalelite) -> Response {
     if servers.is_empty() {
         return error(404, "No servers are configured");
     }
-    let with_tags = scalelite.config.has_tags();
-    json_reply(200, &servers.iter().map(|server| ServerBody::new(server, with_tags)).collect::<Vec<_>>())
+    let with_tags = scalelite.config().has_tags();
+    let bodies: Vec<_> = servers.iter().map(|server| ServerBody::new(server, with_tags)).collect();
+    with_rows(bodies.len(), json_reply(200, &bodies))
 }
 
 async fn add(scalelite: &Scalelite, request: &Request, body: &Map<String, Value>) -> Response {
@@ -121,7 +138,8 @@ async fn add(scalelite: &Scalelite, request: &Request, body: &Map<String, Value>
         return error(400, "Server needs a URL and a secret");
     };
     let Ok(multiplier) = fields.decimal("load_multiplier") else { return uncaught(500, request) };
-    let id = match scalelite.config.ids {
+    let config = scalelite.config();
+    let id = match config.ids {
         ServerIds::Uuid => uuid(),
         ServerIds::Hostname => match host(&url) {
             Some(host) => host,
@@ -130,18 +148,19 @@ async fn add(scalelite: &Scalelite, request: &Request, body: &Map<String, Value>
     };
     let server = Server {
         id,
+        number: 0,
         url,
         secret: Secret::new(secret),
-        tag: fields.present("tag").filter(|_| scalelite.config.has_tags()),
+        tag: fields.present("tag").filter(|_| config.has_tags()),
         bbb_version: None,
         state: None,
         online: false,
-        multiplier: multiplier.filter(|multiplier| *multiplier != 0.0).unwrap_or(1.0),
+        multiplier: multiplier.filter(|given| !given.is_zero()).unwrap_or_else(|| Decimal::of(1.0)),
     };
     let version = scalelite.state().store.version();
-    scalelite.pace.gap().await;
-    let added = scalelite.state().store.add(server, version);
-    added.map_or_else(|_| uncaught(500, request), |added| show(scalelite, 201, &added))
+    scalelite.gap().await;
+    let added = scalelite.state().add(server, version);
+    added.map_or_else(|_| uncaught(500, request), |added| show(scalelite, 201, &added, Some(fields)))
 }
 
 async fn with_server(
@@ -150,40 +169,46 @@ async fn with_server(
     operation: &str,
     body: &Map<String, Value>,
 ) -> Response {
-    let id = match body.get("id") {
+    // Rails merges the query over the body.
+    let id = parameter(&request.query, "id").unwrap_or_else(|| match body.get("id") {
         Some(Value::String(id)) => id.clone(),
-        Some(Value::Null) => String::new(),
+        None | Some(Value::Null) => String::new(),
         Some(other) => other.to_string(),
-        None => parameter(&request.query, "id").unwrap_or_default(),
-    };
+    });
     let found = scalelite.state().store.find(&id);
     let Some(found) = found else { return error(404, &format!("Couldn't find server with id={id}")) };
     match operation {
         "updateServer" => update(scalelite, found, body).await,
         "deleteServer" => {
-            scalelite.pace.gap().await;
-            scalelite.state().store.delete(&id);
+            scalelite.gap().await;
+            scalelite.state().delete(&id);
             success(&format!("Server id={id} was destroyed"))
         }
         "panicServer" => panic(scalelite, found, body).await,
-        _ => show(scalelite, 200, &found),
+        _ => show(scalelite, 200, &found, None),
     }
 }
 
 async fn update(scalelite: &Scalelite, found: Loaded, body: &Map<String, Value>) -> Response {
-    let edit = match server(body) {
-        Nested::Missing => Err(NO_SERVER.to_owned()),
-        Nested::Wrong => Err("undefined method 'permit'".to_owned()),
-        Nested::Found(fields) => edit(fields, scalelite.config.has_tags()),
+    let fields = match server(body) {
+        Nested::Missing => return error(400, NO_SERVER),
+        Nested::Wrong => return error(400, "undefined method 'permit'"),
+        Nested::Found(fields) => fields,
     };
-    let edit = match edit {
+    let edit = match edit(fields, scalelite.config().has_tags()) {
         Ok(edit) => edit,
         Err(message) => return error(400, &message),
     };
     let version = found.version;
-    scalelite.pace.gap().await;
-    let saved = scalelite.state().store.save(found, edit, version);
-    saved.map_or_else(|failure| error(400, &failure.to_string()), |saved| show(scalelite, 200, &saved))
+    scalelite.gap().await;
+    let saved = scalelite.state().save(found, edit, version);
+    match saved {
+        Ok(saved) => {
+            scalelite.polled_at_once(&saved.server.id);
+            show(scalelite, 200, &saved, Some(fields))
+        }
+        Err(failure) => error(400, &failure.to_string()),
+    }
 }
 
 /// Reads the changes of an update; a changed URL is silently ignored.
@@ -197,7 +222,7 @@ fn edit(fields: Fields<'_>, with_tags: bool) -> Result<Edit, String> {
     };
     let multiplier =
         fields.decimal("load_multiplier").map_err(|()| "undefined method 'to_d' for true".to_owned())?;
-    if multiplier == Some(0.0) {
+    if multiplier.as_ref().is_some_and(Decimal::is_zero) {
         return Err("Load-multiplier must be a non-zero number".to_owned());
     }
     let tag = (with_tags && fields.given("tag")).then(|| fields.present("tag"));
@@ -220,9 +245,9 @@ async fn panic(scalelite: &Scalelite, found: Loaded, body: &Map<String, Value>) 
         }
     }
     let version = scalelite.state().store.version();
-    scalelite.pace.gap().await;
+    scalelite.gap().await;
     let state = (!keep_state).then_some(ServerState::Disabled);
-    let saved = scalelite.state().store.save(found, Edit { state, ..Edit::default() }, version);
+    let saved = scalelite.state().save(found, Edit { state, ..Edit::default() }, version);
     match saved {
         Ok(_) => success(&format!("Server id={id} has been disabled and the meetings have been destroyed")),
         Err(_) => refusal(),

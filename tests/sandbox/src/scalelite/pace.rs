@@ -1,15 +1,13 @@
 //! The time between reading Redis and committing to it, in which other requests get ahead.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::patience::awaited;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pace {
-    delay: Mutex<Duration>,
     held: watch::Sender<bool>,
     waiting: watch::Sender<usize>,
 }
@@ -24,14 +22,6 @@ impl Drop for Waiting<'_> {
 }
 
 impl Pace {
-    pub(super) fn new(delay: Duration) -> Self {
-        Self { delay: Mutex::new(delay), held: watch::Sender::new(false), waiting: watch::Sender::new(0) }
-    }
-
-    pub(super) fn set_delay(&self, delay: Duration) {
-        *self.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
-    }
-
     pub(super) fn hold(&self, held: bool) {
         self.held.send_replace(held);
     }
@@ -44,14 +34,13 @@ impl Pace {
         let _ = awaited(what, came, waiting.wait_for(|waiting| *waiting >= times)).await;
     }
 
-    pub(super) async fn gap(&self) {
+    pub(super) async fn gap(&self, delay: Duration) {
         if *self.held.borrow() {
             self.waiting.send_modify(|waiting| *waiting += 1);
             let _counted = Waiting(&self.waiting);
             let _ = self.held.subscribe().wait_for(|held| !held).await;
             return;
         }
-        let delay = *self.delay.lock().unwrap_or_else(PoisonError::into_inner);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }

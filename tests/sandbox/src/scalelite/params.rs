@@ -1,6 +1,8 @@
-//! Parameters as Rails understands them: which values count as blank, and how loosely Ruby reads a number.
+//! Parameters as Rails understands them: which values count as blank, and what it wraps into `server`.
 
 use serde_json::{Map, Value};
+
+use super::decimal::Decimal;
 
 /// Parses a JSON body; fails when it is not JSON.
 pub(super) fn body(bytes: &[u8]) -> Result<Map<String, Value>, ()> {
@@ -10,7 +12,7 @@ pub(super) fn body(bytes: &[u8]) -> Result<Map<String, Value>, ()> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),
         // Rails keeps any other value under a name that Scalelite never reads.
-        Ok(_) => Ok(Map::new()),
+        Ok(other) => Ok([("_json".to_owned(), other)].into_iter().collect()),
         Err(_) => Err(()),
     }
 }
@@ -24,9 +26,13 @@ pub(super) enum Nested<'a> {
     Found(Fields<'a>),
 }
 
+/// Returns what is below `server`. Rails wraps a body without that name into it as a whole (`ParamsWrapper`), which is
+/// why `{"id": ...}` alone updates nothing successfully, and `[1]` is an entry without a URL (observed on 1.8.5).
 pub(super) fn server(body: &Map<String, Value>) -> Nested<'_> {
     match body.get("server") {
-        None | Some(Value::Null | Value::Bool(false)) => Nested::Missing,
+        None if body.is_empty() => Nested::Missing,
+        None => Nested::Found(Fields(body)),
+        Some(Value::Null | Value::Bool(false)) => Nested::Missing,
         Some(Value::Object(map)) if map.is_empty() => Nested::Missing,
         Some(Value::Array(list)) if list.is_empty() => Nested::Missing,
         Some(Value::String(text)) if text.trim().is_empty() => Nested::Missing,
@@ -58,55 +64,16 @@ impl<'a> Fields<'a> {
         self.scalar(name).is_some_and(|value| !value.is_null())
     }
 
+    /// Returns the field if it was sent as a number.
+    pub(super) fn number(self, name: &str) -> Option<&'a Value> {
+        self.scalar(name).filter(|value| value.is_number())
+    }
+
     /// Returns the field as a decimal: none when it is blank, an error when Ruby has no such conversion.
-    pub(super) fn decimal(self, name: &str) -> Result<Option<f64>, ()> {
+    pub(super) fn decimal(self, name: &str) -> Result<Option<Decimal>, ()> {
         match self.scalar(name) {
             Some(Value::Bool(true)) => Err(()),
-            Some(Value::Number(number)) => Ok(number.as_f64()),
-            _ => Ok(self.present(name).map(|text| loose_decimal(&text))),
+            _ => Ok(self.present(name).map(|text| Decimal::read(&text))),
         }
-    }
-}
-
-/// Reads a number like `String#to_d`: the longest prefix that is a number, or 0 when there is none.
-fn loose_decimal(text: &str) -> f64 {
-    let text = text.trim_start();
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if digits.starts_with("Infinity") {
-        return sign * f64::INFINITY;
-    }
-    if digits.starts_with("NaN") {
-        return f64::NAN;
-    }
-    // Rust alone would also accept `inf`, `nan` and a leading point.
-    if !digits.starts_with(|first: char| first.is_ascii_digit()) {
-        return 0.0;
-    }
-    let ends = digits.char_indices().map(|(at, character)| at + character.len_utf8()).rev();
-    ends.filter_map(|end| digits.get(..end)?.parse::<f64>().ok()).next().unwrap_or_default() * sign
-}
-
-#[cfg(test)]
-mod tests {
-    use super::loose_decimal;
-
-    #[test]
-    fn numbers_are_read_loosely() {
-        for (text, number) in [
-            ("2.5", 2.5),
-            (" -3 ", -3.0),
-            ("2abc", 2.0),
-            ("abc", 0.0),
-            ("1e2x", 100.0),
-            ("inf", 0.0),
-            ("-", 0.0),
-        ] {
-            assert!((loose_decimal(text) - number).abs() < f64::EPSILON, "{text}");
-        }
-        assert!(loose_decimal("NaN").is_nan());
-        assert!(loose_decimal("Infinity").is_infinite());
     }
 }

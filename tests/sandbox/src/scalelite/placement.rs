@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Scalelite;
-use super::store::{MappedMeeting, Server};
+use super::store::{MappedMeeting, Server, ServerState};
 use crate::bbb::{CallError, Secret, random_password};
 
 /// The refusal to create or join a meeting.
@@ -36,9 +36,12 @@ impl Scalelite {
     ///
     /// `tag` is the client's `meta_server-tag`: `x` prefers servers with that tag, `x!` insists on one.
     pub async fn create_meeting_tagged(&self, id: &str, tag: Option<&str>) -> Result<String, Refusal> {
-        let (server, password) = self.place(id, tag)?;
+        let (server, password) = match self.mapped(id).await? {
+            Some(mapped) => mapped,
+            None => self.place(id, tag)?,
+        };
         let parameters = [("meetingID", id), ("name", id), ("moderatorPW", password.expose())];
-        let call = self.network.call(&server.url, server.secret.expose(), "create", &parameters);
+        let call = self.call(&server, "create", &parameters);
         match call.await {
             Ok(_) => Ok(server.url),
             Err(CallError::Refused { key, message }) => Err(Refusal { key, message }),
@@ -46,29 +49,48 @@ impl Scalelite {
         }
     }
 
+    /// Returns the server of a mapped meeting, whose state does not matter. One that is cordoned is asked first whether
+    /// the meeting runs, since 1.8.4; if nobody has joined yet, Scalelite forgets the meeting.
+    async fn mapped(&self, id: &str) -> Result<Option<(Server, Secret)>, Refusal> {
+        let (server, password) = {
+            let state = self.state();
+            if state.redis_down {
+                return Err(Refusal::internal("Internal Server Error"));
+            }
+            let Some(mapped) = state.store.meetings.get(id).cloned() else { return Ok(None) };
+            let Some(server) = state.store.servers.get(&mapped.server_id).cloned() else {
+                // The meeting is stuck: its record stays although its server was deleted.
+                let message = format!("Couldn't find Server with id={}", mapped.server_id);
+                return Err(Refusal::internal(&message));
+            };
+            (server, mapped.moderator_password)
+        };
+        if server.state == Some(ServerState::Cordoned) && self.config().version >= (1, 8, 4) {
+            let parameters = [("meetingID", id)];
+            let asked = self.call(&server, "isMeetingRunning", &parameters);
+            if asked.await.is_ok_and(|answer| !answer.contains("<running>true</running>")) {
+                self.state().store.meetings.remove(id);
+                return Ok(None);
+            }
+        }
+        Ok(Some((server, password)))
+    }
+
     fn place(&self, id: &str, tag: Option<&str>) -> Result<(Server, Secret), Refusal> {
         let mut state = self.state();
-        if state.redis_down {
-            return Err(Refusal::internal("Internal Server Error"));
-        }
-        // This is checked first, even for a meeting that is already mapped.
-        let Some(available) = state.store.available(tag) else {
+        let Some(server) = state.store.available(tag) else {
             return Err(Refusal::internal("Could not find any available servers."));
         };
-        let fresh = || MappedMeeting {
-            server_id: available.id.clone(),
+        let mapped = MappedMeeting {
+            server_id: server.id.clone(),
             moderator_password: Secret::new(random_password()),
         };
-        let mapped = state.store.meetings.entry(id.to_owned()).or_insert_with(fresh).clone();
-        let Some(server) = state.store.servers.get(&mapped.server_id).cloned() else {
-            // The meeting is stuck: its record stays although its server was deleted.
-            let message = format!("Couldn't find Server with id={}", mapped.server_id);
-            return Err(Refusal::internal(&message));
-        };
+        let password = mapped.moderator_password.clone();
+        state.store.meetings.insert(id.to_owned(), mapped);
         if let Some(load) = state.store.placement.get_mut(&server.id) {
-            *load += server.multiplier;
+            *load += server.multiplier.value;
         }
-        Ok((server, mapped.moderator_password))
+        Ok((server, password))
     }
 
     /// Joins a meeting and returns the URL of the server to which the client is sent.
@@ -100,6 +122,6 @@ impl Scalelite {
         // Another request may have forgotten it meanwhile; the call below is made all the same.
         let password = mapped.map(|mapped| mapped.moderator_password).unwrap_or_default();
         let parameters = [("meetingID", meeting), ("password", password.expose())];
-        self.network.call(&server.url, server.secret.expose(), "end", &parameters).await.is_ok()
+        self.call(server, "end", &parameters).await.is_ok()
     }
 }

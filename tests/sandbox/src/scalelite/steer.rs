@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::api::uuid;
+use super::connections::Connections;
+use super::decimal::Decimal;
 use super::store::{Edit, MappedMeeting, Server, ServerState};
-use super::{Scalelite, ServerIds};
+use super::{Config, Scalelite, ServerIds, Traffic};
 use crate::bbb::Secret;
 
 /// A server as it is stored.
@@ -52,7 +54,7 @@ impl Scalelite {
         let state = self.state();
         let servers = state.store.all().into_iter().map(|loaded| {
             let in_placement = state.store.placement.contains_key(&loaded.server.id);
-            let Server { id, url, secret, tag, bbb_version, state, online, multiplier } = loaded.server;
+            let Server { id, url, secret, tag, bbb_version, state, online, multiplier, .. } = loaded.server;
             ServerSnapshot {
                 id,
                 url,
@@ -61,7 +63,7 @@ impl Scalelite {
                 bbb_version,
                 state: state.unwrap_or(ServerState::Disabled),
                 load: loaded.load,
-                load_multiplier: multiplier,
+                load_multiplier: multiplier.value,
                 online,
                 in_placement,
             }
@@ -83,29 +85,38 @@ impl Scalelite {
         self.servers().into_iter().filter(|server| server.url == url).collect()
     }
 
+    /// Returns the states that servers have come into by calls, by polls and by operators, with their ids, oldest
+    /// first. A server that is added begins `disabled`, which is not in this list.
+    pub fn history(&self) -> Vec<(String, ServerState)> {
+        self.state().store.history.clone()
+    }
+
     /// Adds a server in this state, as if an operator had done so before; returns its id. With hostname ids an
     /// existing server is replaced.
     pub fn add_server(&self, url: &str, secret: &str, state: ServerState) -> String {
         let host = || url.parse().ok().and_then(|uri: hyper::Uri| uri.host().map(str::to_ascii_lowercase));
-        let id = match self.config.ids {
+        let id = match self.config().ids {
             ServerIds::Uuid => uuid(),
             ServerIds::Hostname => host().unwrap_or_else(uuid),
         };
         let server = Server {
             id: id.clone(),
+            number: 0,
             url: url.to_owned(),
             secret: Secret::new(secret),
             tag: None,
             bbb_version: None,
             state: Some(state),
             online: false,
-            multiplier: 1.0,
+            multiplier: Decimal::of(1.0),
         };
         let mut guard = self.state();
         guard.store.delete(&id);
         let version = guard.store.version();
         // The checks above have removed every reason for a failure.
         let _ = guard.store.add(server, version);
+        drop(guard);
+        self.polled_at_once(&id);
         id
     }
 
@@ -123,7 +134,23 @@ impl Scalelite {
         let mut guard = self.state();
         let Some(loaded) = guard.store.find(id) else { return false };
         let version = loaded.version;
-        guard.store.save(loaded, edit, version).is_ok()
+        let saved = guard.store.save(loaded, edit, version).is_ok();
+        drop(guard);
+        self.polled_at_once(id);
+        saved
+    }
+
+    /// Lets a poll reach a server that was enabled, if the configuration says so.
+    pub(super) fn polled_at_once(&self, id: &str) {
+        let mut guard = self.state();
+        let polled_at_once = guard.config.polled_at_once;
+        let Some(loaded) = guard.store.find(id).filter(|_| polled_at_once) else { return };
+        if loaded.server.state == Some(ServerState::Enabled) && loaded.load.is_none() {
+            let version = loaded.version;
+            let poll = Edit { load: Some(Some(0.0)), online: Some(true), ..Edit::default() };
+            // It was read a moment ago.
+            let _ = guard.store.save(loaded, poll, version);
+        }
     }
 
     /// Sets the `bbb_version` that the API shows. Returns false when there is no such server.
@@ -171,9 +198,44 @@ impl Scalelite {
         self.state().recordings_only = recordings_only;
     }
 
+    /// Loses all data, as Redis does when it is flushed: the pool is simply empty.
+    pub fn lose_data(&self) {
+        self.state().store.flush();
+    }
+
+    /// Lets the next `times` polls lose all their results: their changes are not saved ("Servers list concurrently
+    /// modified"), while meetings that were cleared stay cleared.
+    pub fn lose_polls(&self, times: u32) {
+        self.state().polls_to_lose = times;
+    }
+
+    /// Returns the configuration.
+    pub fn configuration(&self) -> Config {
+        self.config()
+    }
+
+    /// Changes the configuration, as if Scalelite had been started with another one. What is left to chance begins
+    /// again from the seed.
+    pub fn configure(&self, change: impl FnOnce(&mut Config)) {
+        let mut state = self.state();
+        change(&mut state.config);
+        state.connections = Connections::new(state.config.stray_watches, state.config.seed);
+        state.rng = fastrand::Rng::with_seed(state.config.seed);
+    }
+
     /// Changes [`super::Config::processing`].
     pub fn set_processing(&self, delay: Duration) {
-        self.pace.set_delay(delay);
+        self.configure(|config| config.processing = delay);
+    }
+
+    /// Returns what the API has served so far, by operation.
+    pub fn traffic(&self) -> Traffic {
+        self.state().traffic.clone()
+    }
+
+    /// Counts from nothing again; returns what was served so far.
+    pub fn take_traffic(&self) -> Traffic {
+        std::mem::take(&mut self.state().traffic)
     }
 
     /// Stops every further add, update, delete and panic between reading and committing, until [`Scalelite::release`].

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::decimal::Decimal;
 use crate::bbb::Secret;
 
 /// The administrative state of a server.
@@ -23,6 +24,8 @@ pub enum ServerState {
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     pub(super) id: String,
+    /// Its place in the order in which servers were added.
+    pub(super) number: u64,
     pub(super) url: String,
     pub(super) secret: Secret,
     pub(super) tag: Option<String>,
@@ -30,7 +33,7 @@ pub(super) struct Server {
     /// The state; none until the first update, and then shown as `disabled`.
     pub(super) state: Option<ServerState>,
     pub(super) online: bool,
-    pub(super) multiplier: f64,
+    pub(super) multiplier: Decimal,
 }
 
 impl Server {
@@ -61,11 +64,27 @@ pub(super) struct Loaded {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Edit {
     pub(super) state: Option<ServerState>,
-    pub(super) multiplier: Option<f64>,
+    pub(super) multiplier: Option<Decimal>,
     pub(super) secret: Option<String>,
     pub(super) tag: Option<Option<String>>,
     pub(super) load: Option<Option<f64>>,
     pub(super) online: Option<bool>,
+}
+
+impl Edit {
+    /// Tells whether there is nothing to write when this copy is saved: then Redis is sent no transaction. A
+    /// multiplier is always written.
+    pub(super) fn is_empty_for(&self, copy: &Loaded) -> bool {
+        let server = &copy.server;
+        let state = self.state.or(server.state);
+        let has_load = matches!(state, Some(ServerState::Enabled | ServerState::Cordoned));
+        state == server.state
+            && self.online.is_none_or(|online| online == server.online)
+            && self.multiplier.is_none()
+            && self.secret.as_deref().is_none_or(|secret| secret == server.secret.expose())
+            && self.tag.as_ref().is_none_or(|tag| *tag == server.tag)
+            && (!has_load || self.load.is_none_or(|load| load == copy.load))
+    }
 }
 
 /// The reason why a record was not saved.
@@ -93,6 +112,8 @@ impl std::fmt::Display for SaveError {
 pub(super) struct Store {
     /// A number that changes whenever a server is added to or removed from the set.
     version: u64,
+    /// The number of servers that were ever added.
+    added: u64,
     pub(super) servers: BTreeMap<String, Server>,
     /// The placement set (`server_load`).
     pub(super) placement: BTreeMap<String, f64>,
@@ -100,6 +121,8 @@ pub(super) struct Store {
     pub(super) meetings: BTreeMap<String, MappedMeeting>,
     /// The number of failed polls in a row, by server; it outlives the server's record.
     pub(super) unhealthy: BTreeMap<String, u32>,
+    /// The states that servers have come into, with their ids, oldest first.
+    pub(super) history: Vec<(String, ServerState)>,
 }
 
 impl Store {
@@ -121,7 +144,7 @@ impl Store {
         self.servers.keys().filter_map(|id| self.find(id)).collect()
     }
 
-    pub(super) fn add(&mut self, server: Server, version: u64) -> Result<Loaded, SaveError> {
+    pub(super) fn add(&mut self, mut server: Server, version: u64) -> Result<Loaded, SaveError> {
         if self.servers.contains_key(&server.id) {
             return Err(SaveError::Exists(server.id));
         }
@@ -129,6 +152,8 @@ impl Store {
             return Err(SaveError::Conflict);
         }
         self.version += 1;
+        self.added += 1;
+        server.number = self.added;
         let copy = Loaded { server: server.clone(), load: None, version: self.version };
         self.servers.insert(server.id.clone(), server);
         Ok(copy)
@@ -136,23 +161,27 @@ impl Store {
 
     /// Writes the changes of an edit to a copy, and returns the copy as the caller now sees it.
     pub(super) fn save(&mut self, copy: Loaded, edit: Edit, version: u64) -> Result<Loaded, SaveError> {
-        let Loaded { mut server, load: old_load, .. } = copy;
-        let id = server.id.clone();
+        let id = copy.server.id.clone();
         let Some(stored) = self.servers.get_mut(&id) else { return Err(SaveError::Deleted(id)) };
+        if edit.is_empty_for(&copy) {
+            return Ok(copy);
+        }
         if version != self.version {
             return Err(SaveError::Conflict);
         }
+        let Loaded { mut server, load: old_load, .. } = copy;
         let state_changed = edit.state.is_some() && edit.state != server.state;
         if state_changed {
             server.state = edit.state;
             stored.state = edit.state;
+            self.history.extend(edit.state.map(|state| (id.clone(), state)));
         }
         if let Some(online) = edit.online.filter(|online| *online != server.online) {
             server.online = online;
             stored.online = online;
         }
         if let Some(multiplier) = edit.multiplier {
-            server.multiplier = multiplier;
+            server.multiplier = multiplier.clone();
             stored.multiplier = multiplier;
         }
         if let Some(secret) = edit.secret {
@@ -219,6 +248,12 @@ impl Store {
         }
         self.placement.remove(id);
         self.cordoned.remove(id);
+    }
+
+    /// Forgets everything, as Redis does when its data are lost.
+    pub(super) fn flush(&mut self) {
+        let history = std::mem::take(&mut self.history);
+        *self = Self { version: self.version + 1, history, ..Self::default() };
     }
 
     /// Returns the server with the lowest load for this tag: `x` prefers servers with that tag, `x!` insists; without

@@ -7,3 +7,4 @@ mod ec2;
 mod front;
 mod s3;
 mod secrets;
+mod sts;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sandbox::bbb::checksum::{Algorithm, form, sign};
-use sandbox::bbb::{BbbHost, CallError, HostFiles, Mode, Network, NewMeeting, Participants};
+use sandbox::bbb::{
+    BbbHost, CallError, HostFiles, Mode, Network, NewMeeting, ParentIds, Participants, cases,
+};
 use sandbox::faults::{Fault, Faults, Planned};
 use sandbox::http::{Gate, Request, Service, ServiceName};
 use sandbox::journal::Journal;
@@ -108,13 +110,14 @@ async fn meetings_are_listed_with_their_counts() {
     let none = host.call("getMeetings", &[]).await;
     assert_eq!(none[..3], ["returncode=SUCCESS", "meetings=", "messageKey=noMeetings"]);
 
-    let name = "<b>\"Wörk\" & 'play'</b> ]]> 😀\u{1}";
+    let name = "<b>\"Wörk\" & 'play'</b> ]]> 😀";
     host.bbb.start(NewMeeting {
         id: "room/1 &2".to_owned(),
         name: name.to_owned(),
         participants: Participants { moderators: 2, viewers: 5, listeners: 3, voices: 4, videos: 1 },
         recording: true,
         breakout: true,
+        parent: "room".to_owned(),
         ..NewMeeting::default()
     });
     let wanted = [
@@ -127,6 +130,9 @@ async fn meetings_are_listed_with_their_counts() {
         "videoCount=1",
         "moderatorCount=2",
         "isBreakout=true",
+        "sequence=1",
+        "hasUserJoined=true",
+        "hasBeenForciblyEnded=false",
         "recording=true",
         "running=true",
     ];
@@ -135,10 +141,83 @@ async fn meetings_are_listed_with_their_counts() {
 
     assert!(host.bbb.set_participants("room/1 &2", 0));
     let empty = host.call("getMeetings", &[]).await;
-    has(&empty, &["participantCount=0", "running=false"]);
+    has(&empty, &["participantCount=0", "running=false", "hasUserJoined=true"]);
     assert!(host.bbb.end_meeting("room/1 &2"));
     assert!(!host.bbb.end_meeting("room/1 &2"));
     has(&host.call("getMeetings", &[]).await, &["messageKey=noMeetings"]);
+}
+
+#[tokio::test]
+async fn breakout_rooms_name_their_parent_by_either_id_and_outlive_it() {
+    let host = host("3.0.4").await;
+    host.bbb.start_meeting("class", 2);
+    let parent = host.bbb.meeting("class").unwrap().internal_id;
+    host.bbb.start_breakout("class-1", "class", 3);
+    host.bbb.start_breakout("class-2", "class", 0);
+    let room = host.bbb.meeting("class-2").unwrap().internal_id;
+    let named = format!("parentMeetingID={parent}");
+    has(
+        &host.call("getMeetings", &[]).await,
+        &[&named, "sequence=2", "freeJoin=false", &format!("breakout={room}")],
+    );
+    host.bbb.set_parent_ids(ParentIds::External);
+    has(&host.call("getMeetings", &[]).await, &["parentMeetingID=class"]);
+    host.bbb.set_parent_ids(ParentIds::Internal);
+    assert!(host.bbb.end_meeting("class"));
+    host.bbb.start_breakout("class-3", "class", 1);
+    let list = host.call("getMeetings", &[]).await;
+    assert_eq!(list.iter().filter(|element| **element == named).count(), 3, "{list:?}");
+    has(&list, &["sequence=3"]);
+    assert!(!list.contains(&"meetingID=class".to_owned()));
+    let alone = [("meetingID", "x"), ("name", "x"), ("isBreakout", "true")];
+    has(&host.call("create", &alone).await, &["messageKey=parentMeetingIdMissing"]);
+}
+
+#[tokio::test]
+async fn a_list_may_be_spoiled_by_one_meeting() {
+    let host = host("2.5.5").await;
+    let list = async || {
+        let query = sign(Algorithm::Sha256, "getMeetings", "", SECRET);
+        host.raw("GET", &format!("/getMeetings?{query}")).await.1
+    };
+    host.bbb.start(NewMeeting {
+        id: "a".into(),
+        participants: 1500.into(),
+        names: vec!["bell\u{7}".into()],
+        userdata: [("1st".to_owned(), "<x>".to_owned()), ("lms:course".to_owned(), "1".to_owned())].into(),
+        ..NewMeeting::default()
+    });
+    let text = list().await;
+    for part in [
+        "<participantCount>1,500</participantCount>",
+        "<voiceParticipantCount>1,500</voiceParticipantCount>",
+        "<moderatorCount>1</moderatorCount>",
+        "<fullName>bell\u{7}</fullName>",
+        "<customdata><1st>&lt;x&gt;</1st><lms:course>1</lms:course></customdata>",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
+    assert!(roxmltree::Document::parse(&text).is_err());
+    host.bbb.start_breakout("b", "", 3);
+    host.bbb.start_meeting("c", 2);
+    let text = list().await;
+    assert!(text.ends_with("<isBreakout>true</isBreakout><parentMeetingID>"), "{text}");
+    host.bbb.set_listing(Some(cases::THOUSAND));
+    assert_eq!(list().await, cases::THOUSAND);
+    host.bbb.set_listing(None);
+    assert!(list().await.ends_with("<parentMeetingID>"));
+}
+
+#[tokio::test]
+async fn a_meeting_may_stay_in_the_list() {
+    let host = host("3.0.4").await;
+    host.bbb.start(NewMeeting { id: "r".into(), lingers: true, age_seconds: 7200, ..NewMeeting::default() });
+    let listed = ["meetingID=r", "hasUserJoined=false", "startTime=0", "hasBeenForciblyEnded=false"];
+    has(&host.call("getMeetings", &[]).await, &listed);
+    has(&host.call("end", &[("meetingID", "r")]).await, &["messageKey=sentEndMeetingRequest"]);
+    has(&host.call("getMeetings", &[]).await, &["meetingID=r", "hasBeenForciblyEnded=true"]);
+    host.bbb.start(NewMeeting { id: "s".into(), forcibly_ended: true, ..NewMeeting::default() });
+    has(&host.call("getMeetings", &[]).await, &["hasUserJoined=true"]);
 }
 
 #[tokio::test]
@@ -233,6 +312,15 @@ async fn planned_faults_look_like_bbb_or_nginx() {
     }
     has(&elements(&host.raw("GET", "").await.1), &["returncode=FAILED", "messageKey=internalError"]);
     assert_eq!(host.raw("GET", "").await.0, 503);
+    for status in [301, 401, 403, 429] {
+        let fault = Fault::Error { status, code: String::new() };
+        host.faults.plan(Planned { service: ServiceName::Bbb, action: None, fault, times: Some(1) });
+        let url = format!("http://{}/bigbluebutton/api", host.address);
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers().contains_key("location"), status == 301);
+    }
 }
 
 #[tokio::test]

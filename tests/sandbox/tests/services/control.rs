@@ -125,6 +125,9 @@ async fn bad_calls_are_refused_with_a_reason() {
         ("POST", "/scalelite/poll-end", "", 409, "no poll was begun"),
         ("POST", "/scalelite/meetings", r#"{"id":"room"}"#, 409, "Could not find any available servers."),
         ("PUT", "/scalelite/servers/none/state", r#""enabled""#, 404, "no server none"),
+        ("PATCH", "/scalelite/settings", r#"{"colour":"red"}"#, 400, "unknown field `colour`"),
+        ("PATCH", "/scalelite/settings", r#"{"ids":"random"}"#, 400, "random"),
+        ("PATCH", "/scalelite/settings", r#"{"response":-1}"#, 400, "response"),
         ("POST", "/bbb/meetings", "{}", 400, "needs an id"),
         ("DELETE", "/bbb/meetings/none", "", 404, "no meeting none"),
         ("POST", "/recordings", r#"{"id":"../x","stage":"recorded"}"#, 400, "is no id of BBB's"),
@@ -234,6 +237,35 @@ async fn meetings_are_placed_on_the_host() {
     assert!(api.cloud.bbb.meeting("room <1>").is_some());
     api.ok("DELETE", "/bbb/meetings/room%20%3C1%3E", &Value::Null).await;
     assert!(api.cloud.bbb.meeting("room <1>").is_none());
+}
+
+#[tokio::test]
+async fn scalelite_is_made_unkind_and_counts_what_it_serves() {
+    let api = Api::start().await;
+    let before = api.ok("GET", "/scalelite/settings", &Value::Null).await;
+    let patch = json!({ "ids": "hostname", "algorithms": ["sha512"], "stray_watches": { "workers": 2 } });
+    let mut expected = before.clone();
+    expected.as_object_mut().unwrap().extend(patch.as_object().unwrap().clone());
+    expected["stray_watches"]["lost_deletes"] = json!(false);
+    assert_eq!(api.ok("PATCH", "/scalelite/settings", &patch).await, expected);
+    assert_eq!(api.cloud.scalelite.add_server("http://VC/x", "s", ServerState::Enabled), "vc");
+    assert_eq!(api.ok("PATCH", "/scalelite/settings", &before).await, before);
+
+    let url = format!("{}/scalelite/api/getServers", api.cloud.scalelite_url());
+    api.client.get(&url).send().await.unwrap();
+    let traffic = api.ok("GET", "/scalelite/traffic", &Value::Null).await;
+    assert_eq!((&traffic["getServers"]["calls"], &traffic["getServers"]["rows"]), (&json!(1), &json!(0)));
+    api.ok("DELETE", "/scalelite/traffic", &Value::Null).await;
+    assert_eq!(api.ok("GET", "/scalelite/traffic", &Value::Null).await, json!({}));
+
+    api.joined().await;
+    assert!(api.cloud.scalelite.servers().iter().any(|server| server.online));
+    api.ok("POST", "/scalelite/lose-data", &Value::Null).await;
+    assert_eq!(api.cloud.scalelite.servers(), []);
+    api.ok("PATCH", "/scalelite/settings", &json!({ "polled_at_once": false })).await;
+    api.ok("PUT", "/scalelite/lose-polls", &json!(1)).await;
+    api.joined().await;
+    assert!(!api.cloud.scalelite.servers()[0].online, "the poll was lost");
 }
 
 #[tokio::test]

@@ -470,7 +470,8 @@ async fn addresses_can_be_chosen() {
     assert!(tokio::net::TcpListener::bind(rig.address(0)).await.is_err());
     let taken = Options { addresses: vec![rig.address(0)], ..Options::default() };
     assert!(NameServers::start(Arc::clone(&rig.route53), taken).await.is_err());
-    let other = Options { addresses: vec![([127, 0, 0, 77], 0).into()], propagation: Propagation::Held };
+    let addresses = vec![([127, 0, 0, 77], 0).into()];
+    let other = Options { addresses, propagation: Propagation::Held, ..Options::default() };
     let servers = NameServers::start(Arc::clone(&rig.route53), other).await.unwrap();
     let message = ask(servers.addresses()[0], Transport::Udp, "example.org.", Wire::SOA).await;
     assert_eq!((kind(&message), servers.addresses()[0].ip()), ("data", IpAddr::from([127, 0, 0, 77])));

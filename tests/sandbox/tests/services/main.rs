@@ -5,6 +5,7 @@
 mod aws;
 mod bbb;
 mod control;
+mod distance;
 mod dns;
 mod imds;
 mod recordings;

@@ -1,6 +1,7 @@
 //! The spool of recordings and the Redis beside it: what they refuse.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use sandbox::recordings::{Recordings, Stage};
 use sandbox::redis::{Manner, Redis};
@@ -49,6 +50,65 @@ async fn redis_answers_two_commands_and_refuses_the_others() {
     assert_eq!(ask(&redis, "GET / HTTP/1.1\r\n\r\n").await, "-ERR Protocol error\r\n");
     redis.set_manner(Manner::Locked);
     assert!(ask(&redis, &command("SMEMBERS resque:queues")).await.starts_with("-NOAUTH "));
+}
+
+#[tokio::test]
+async fn redis_may_want_a_password() {
+    let redis = Redis::start().await.unwrap();
+    let with = |words: &str| format!("{}{}", command(words), command("LLEN resque:queues"));
+    assert!(ask(&redis, &command("AUTH x")).await.starts_with("-ERR AUTH <password> called without"));
+    redis.set_password(Some("s3cret"));
+    for (words, answer) in [
+        ("LLEN resque:queues", "-NOAUTH Authentication required.\r\n-NOAUTH "),
+        ("AUTH wrong", "-WRONGPASS invalid username-password pair or user is disabled.\r\n-NOAUTH "),
+        ("AUTH other s3cret", "-WRONGPASS "),
+        ("AUTH s3cret", "+OK\r\n-WRONGTYPE "),
+        ("auth default s3cret", "+OK\r\n-WRONGTYPE "),
+    ] {
+        let got = ask(&redis, &with(words)).await;
+        assert!(got.starts_with(answer), "{words}: {got:?}");
+    }
+    assert!(redis.asked().iter().all(|command| !command.contains("s3cret")), "{:?}", redis.asked());
+    redis.set_password(None);
+    assert!(ask(&redis, &command("LLEN resque:queues")).await.starts_with("-WRONGTYPE"));
+}
+
+#[tokio::test]
+async fn redis_may_not_run() {
+    let redis = Redis::start().await.unwrap();
+    redis.set_queue("rap:archive", 2);
+    let mut open = TcpStream::connect(redis.address()).await.unwrap();
+    redis.close().await;
+    redis.close().await;
+    let refused = TcpStream::connect(redis.address()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(open.write_all(b"x").await.is_err() || !matches!(open.read(&mut [0]).await, Ok(1..)));
+    redis.open().await.unwrap();
+    redis.open().await.unwrap();
+    assert!(ask(&redis, &command("LLEN resque:queue:rap:archive")).await.starts_with(":2\r\n"));
+}
+
+#[tokio::test]
+async fn files_may_be_of_any_age() {
+    let root = TempDir::new().unwrap();
+    let recordings = Recordings::start(root.path()).await.unwrap();
+    let day = Duration::from_secs(86_400);
+    let age = |name: &str| {
+        let path = recordings.directory().join(name.replace('R', ID));
+        path.metadata().unwrap().modified().unwrap().elapsed().unwrap()
+    };
+    let files = "raw/R archived/R.done processed/R-video.fail scalelite/R-presentation.tar";
+    recordings.put(ID, files, 20 * day).unwrap();
+    let paths = ["raw/R", "raw/R/events.xml", "status/archived/R.done", "status/processed/R-video.fail"];
+    for path in paths.into_iter().chain(["scalelite/R-presentation.tar"]) {
+        assert!((20 * day..21 * day).contains(&age(path)), "{path}: {:?}", age(path));
+    }
+    recordings.grow_old(ID, day).unwrap();
+    for path in paths {
+        assert!((day..2 * day).contains(&age(path)), "{path}: {:?}", age(path));
+    }
+    let refused = recordings.put(ID, "../../R", day).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
 }
 
 #[tokio::test]

@@ -67,6 +67,45 @@ async fn bad_arguments_are_refused_before_anything_is_done() {
     assert_eq!(host.changes(), [""; 0]);
 }
 
+/// A domain with which the default name has this many characters.
+fn domain_for(length: usize) -> String {
+    let rest = length - "vc-0123456789abcdef0..example.org".len();
+    format!("{}.example.org", "x".repeat(rest))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_linux_does_not_take_is_refused_with_the_arithmetic() {
+    let Some(host) = Host::new(With::Busybox).await else { return };
+    host.release("0.1.0", Service::Ready);
+    let long = domain_for(65);
+    for role in ["bbb", "turn"] {
+        let run = host.expect(2, &["--hostname", "--role", role, "--domain", &long]).await;
+        run.says(&[
+            &long,
+            "has 65 characters (20 before the first dot, the dot, 44 after it)",
+            "Linux allows 64 in the name of a host",
+            "Nothing was changed",
+        ]);
+    }
+    assert_eq!(host.cloud.journal.count(ServiceName::S3, ""), 0, "nothing was fetched");
+
+    // Another template: only the agent knows the name.
+    let template = ["--hostname", "--domain", &long, "--set", "dns.hostname=server-{instance}"];
+    let run = host.expect(1, &template).await;
+    run.says(&["has 69 characters (24 before the first dot, the dot, 44 after it)", "Nothing was changed"]);
+    assert_eq!(host.changes(), [""; 0]);
+    host.expect(0, &["--domain", &long]).await;
+    let short = ["--hostname", "--domain", &long, "--set", "dns.hostname=s-{instance}"];
+    host.expect(0, &short).await.says(&["this host is called s-0123456789abcdef0."]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_name_is_taken() {
+    let Some(host) = Host::new(With::Curl).await else { return };
+    host.release("0.1.0", Service::Ready);
+    host.expect(0, &["--hostname", "--domain", &domain_for(64)]).await.says(&["this host is called vc-"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn help_is_the_scripts_own_head() {
     let Some(host) = Host::new(With::Busybox).await else { return };

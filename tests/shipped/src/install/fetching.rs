@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use e2e::Running;
-use sandbox::cloud::BUCKET;
+use sandbox::aws::{PARTITIONS, Partition};
+use sandbox::cloud::{BUCKET, Options};
 use sandbox::http::ServiceName;
 
 use super::host::{Host, Service, With, sha256};
@@ -54,6 +55,63 @@ async fn curl_asks_the_host_that_has_the_buckets_name() {
     let run = Running::start(command).end().await;
     assert_eq!(run.code, 0, "{run}");
     assert_eq!(host.installed(), "0.1.0");
+}
+
+/// A host of a partition, on which curl finds this S3 endpoint in the embedded cloud, and no other.
+async fn host_in(partition: Partition, endpoint: &str) -> Option<Host> {
+    let mut options = Options::with_tls();
+    let Partition { name, region, domain } = partition;
+    options.host.facts.partition = name.to_owned();
+    options.host.facts.region = region.to_owned();
+    options.host.facts.domain = domain.to_owned();
+    let host = Host::in_cloud(With::Curl, options).await?;
+    host.release("0.1.0", Service::Ready);
+    let lead = format!("{endpoint}:443:{}", host.cloud.aws_address());
+    host.program("curl", &format!("exec /usr/bin/curl \"$@\" --connect-to {lead}\n"));
+    Some(host)
+}
+
+/// Each partition has a domain of its own. That the SDK uses the same is compared in the clients' tests.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_partition_has_its_own_domain() {
+    e2e::at_once(PARTITIONS, |partition| async move {
+        let endpoint = format!("{BUCKET}.s3.{}.{}", partition.region, partition.domain);
+        let Some(host) = host_in(partition, &endpoint).await else { return };
+        let mut command = host.command(&[]);
+        command.env_remove("AWS_ENDPOINT_URL");
+        let run = Running::start(command).end().await;
+        assert_eq!(run.code, 0, "{partition:?}: {run}");
+        assert_eq!(host.installed(), "0.1.0");
+    })
+    .await;
+}
+
+/// Requests are signed with the role's keys, so they go nowhere but to a domain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_is_none_is_not_used() {
+    let domains = [
+        "amazonaws.com/",
+        "evil.example@x",
+        "a b.c",
+        "-.com",
+        "com",
+        "a..b",
+        "[::1]",
+        "x.y:443",
+        "x.y\"",
+        "",
+    ];
+    e2e::at_once(domains, |domain| async move {
+        let Some(host) = host_in(Partition { domain, ..PARTITIONS[0] }, "nowhere").await else { return };
+        let mut command = host.command(&["--wait", "2"]);
+        command.env_remove("AWS_ENDPOINT_URL");
+        let run = Running::start(command).end().await;
+        assert_eq!(run.code, 1, "{domain}: {run}");
+        run.says(&["services/domain", "Nothing was changed"]);
+        assert_eq!(host.cloud.journal.count(ServiceName::S3, ""), 0, "{domain}");
+        untouched(&host);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -113,11 +113,16 @@ static UNSHARE: LazyLock<Option<Vec<&str>>> = LazyLock::new(|| {
 impl Host {
     /// A host; `None`, with a word about it, where the kernel refuses mount namespaces.
     pub(crate) async fn new(with: With) -> Option<Self> {
+        Self::in_cloud(with, Options::with_tls()).await
+    }
+
+    /// A host of a cloud that is set up like this, with TLS.
+    pub(crate) async fn in_cloud(with: With, options: Options) -> Option<Self> {
         if UNSHARE.is_none() {
             skipped("no mount namespace is allowed here");
             return None;
         }
-        let cloud = Cloud::start(Options::with_tls()).await.unwrap();
+        let cloud = Cloud::start(options).await.unwrap();
         let root = tempfile::Builder::new().prefix("install-").tempdir().unwrap();
         let host = Self { cloud, root, with };
         for directory in ["bin", "etc", "var/cache", "run", "state", "host-etc", "packages"] {

@@ -207,7 +207,7 @@ impl<'a> Sides<'a> {
             let (address, gate) = serve(Arc::clone(&route53) as _).await;
             let url = format!("http://{address}");
             let imds = Imds::new(&url).unwrap();
-            let config = sdk_config(&tls(), &SystemResolver::new(), &imds, "eu-west-1").await.unwrap();
+            let config = sdk_config(&tls(), &SystemResolver::new(), &imds, "eu-west-1", None).await.unwrap();
             let keys = Credentials::new("id", "key", None, None, "test");
             let keys = SharedCredentialsProvider::new(keys);
             let config = config.into_builder().endpoint_url(url).credentials_provider(keys).build();

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sandbox::bbb::{BbbHost, Mode, Network};
 use sandbox::http::Gate;
-use sandbox::scalelite::{Config, Scalelite as Sandbox, ServerState};
+use sandbox::scalelite::{Config, Scalelite as Sandbox, ServerState, StrayWatches};
 use secrecy::SecretString;
 use simulation::{Services, Stored};
 
@@ -69,6 +69,8 @@ enum Step {
     /// The two halves of a poll, with others' doings in between.
     BeginPoll,
     EndPoll,
+    /// A poll whose results are lost.
+    LostPoll,
 }
 
 /// What the agents learn from an answer.
@@ -90,6 +92,8 @@ impl Learnt {
             Error::Http { status, message, .. } => ("http", Some(*status), message.as_str()),
             Error::Unexpected { what, .. } => ("unexpected", None, what.as_str()),
             Error::PanicIncomplete { message, .. } => ("panic incomplete", None, message.as_str()),
+            // The words for a 500 are the client's own.
+            Error::Conflict { status: 500, .. } => ("conflict", Some(500), ""),
             Error::Conflict { status, message, .. } => ("conflict", Some(*status), message.as_str()),
         };
         let words = id.map_or_else(|| words.to_owned(), |id| words.replace(id, "ID"));
@@ -148,6 +152,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Poll),
         2 => Just(Step::BeginPoll),
         2 => Just(Step::EndPoll),
+        1 => Just(Step::LostPoll),
     ]
 }
 
@@ -200,8 +205,10 @@ impl<'a> Sides<'a> {
         let simulated = runtimes.paused.block_on(async { Services::new(HOSTS) });
         let names: Vec<Name> = simulated.names();
         let network = Network::plain();
-        let sandbox =
-            Sandbox::new(Config { processing: Duration::ZERO, ..Config::new(SECRET) }, network.clone());
+        // Both sides draw alike.
+        let stray_watches = Some(StrayWatches::default());
+        let config = Config { processing: Duration::ZERO, stray_watches, seed: 0, ..Config::new(SECRET) };
+        let sandbox = Sandbox::new(config, network.clone());
         let hosts: Vec<Arc<BbbHost>> =
             names.iter().map(|_| BbbHost::new(Services::BBB_SECRET, "3.0.4")).collect();
         let (client, gates) = runtimes.real.block_on(async {
@@ -292,6 +299,12 @@ impl<'a> Sides<'a> {
                 self.runtimes.real.block_on(self.sandbox.poll_end());
                 self.runtimes.paused.block_on(async { self.simulated.end_poll() });
             }
+            Step::LostPoll => {
+                self.sandbox.lose_polls(1);
+                self.happen(&Step::BeginPoll);
+                self.runtimes.real.block_on(self.sandbox.poll_end());
+                self.runtimes.paused.block_on(async { self.simulated.lose_poll() });
+            }
             _ => {}
         }
     }
@@ -353,8 +366,8 @@ impl<'a> Sides<'a> {
         let management = self.simulated.management();
         let secret = SecretString::from(Services::BBB_SECRET);
         for url in self.urls.iter().filter_map(|url| normalise_url(url)).collect::<BTreeSet<String>>() {
-            let there = self.runtimes.real.block_on(self.client.entries(&url, &secret)).unwrap();
-            let simulated = self.runtimes.paused.block_on(management.entries(&url, &secret)).unwrap();
+            let there = self.runtimes.real.block_on(self.client.entries(&url, &secret)).unwrap().entries;
+            let simulated = self.runtimes.paused.block_on(management.entries(&url, &secret)).unwrap().entries;
             let (there, simulated) = (self.renamed(by_id(there)), self.renamed(by_id(simulated)));
             prop_assert_eq!(simulated, there, "entries of {}, simulated and in the sandbox", url);
         }
@@ -442,7 +455,7 @@ async fn make(call: Call, management: &impl Management, id: &str) -> Result<(), 
 fn scalelite_answers_the_same() {
     let seen = Seen::default();
     check(CASES, &steps(), |steps| Sides::new(&seen).run(steps));
-    for (variant, times) in [("done", 500), ("http", 50), ("panic incomplete", 5)] {
+    for (variant, times) in [("done", 500), ("http", 50), ("panic incomplete", 5), ("conflict", 4)] {
         seen.has(variant, times);
     }
     // The states with which a poll that was raced leaves a server where new meetings are placed.
@@ -476,6 +489,14 @@ fn found_before() {
         ("a load is carried through a cordon", after(&[last(Call::Cordon), last(Call::Enable)])),
         ("a first failed poll changes nothing", after(&[Step::Bbb(0, false), Step::Poll])),
         ("a second takes the host offline", after(&[Step::Bbb(0, false), Step::Poll, Step::Poll])),
+        (
+            "a lost poll clears the meetings and leaves the host online",
+            after(&[Step::Bbb(0, false), Step::Poll, Step::LostPoll, Step::Poll]),
+        ),
+        (
+            "to disable a new entry is a change",
+            vec![add(None, None, Services::BBB_SECRET), last(Call::Panic)],
+        ),
         (
             "a poll puts a server back only with another load",
             after(&[Step::Poll, Step::BeginPoll, last(Call::Disable), Step::EndPoll]),

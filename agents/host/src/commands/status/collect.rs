@@ -1,29 +1,34 @@
 //! Collects the parts of the status: asks all sources at once, each with its own time limit, and combines the answers.
 
+use std::time::Duration;
+
 use plan::dns::{self, Desired, Holder, Liveness, Observed};
 use plan::health::{self, Part, Verdict};
 use plan::membership;
 use plan::record::RecordSet;
-use plan::recordings::Stage;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use super::facts::{
-    AutoScaling, BbbHost, Dns, Entry, Identity, Recording, Recordings, Scalelite, Server, Service, Status,
-};
+use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status};
 use crate::cli::VERSION;
 use crate::config::settings;
-use crate::control;
+use crate::control::{self, WorkFacts};
 use crate::dns::{Zone, words_of};
 use crate::identity::Host;
 use crate::report::Failure;
 use crate::session::{Session, now, within};
+use crate::work;
 use clients::aws::ec2::GroupName;
 use clients::aws::route53::RecordSets;
 use clients::aws::utc;
-use clients::bbb::{self, Bbb, Installation, Meeting, NotReady, Version};
+use clients::bbb::{Installation, NotReady};
 use clients::dns::authoritative::Authorities;
 use clients::scalelite::Management;
+
+const LATE: &str = "no answer in time";
+
+const UNSENT: &str = "published recordings exist on this host only, because no program sends them to Scalelite: install its \
+                      sender, or set recordings.sender to \"none\"";
 
 /// The result of reading BBB's settings on this host; `None` on a TURN host.
 type Local = Option<Result<Installation, NotReady>>;
@@ -34,7 +39,9 @@ type Weighed<T> = (T, Part);
 pub(super) async fn collect(session: &Session) -> Status {
     let service = service(session).await;
     let on_purpose = service.state.as_ref().filter(|state| keeps_out(&state.state)).map(|state| &state.words);
-    let status = without_service(session, on_purpose.map(String::as_str)).await;
+    let counted = service.state.as_ref().and_then(|state| state.more.get("work"));
+    let counted = counted.and_then(|work| serde_json::from_value(work.clone()).ok());
+    let status = without_service(session, on_purpose.map(String::as_str), counted).await;
     Status { service, ..status }
 }
 
@@ -43,34 +50,35 @@ fn keeps_out(state: &str) -> bool {
     matches!(state, "cordoned" | "draining" | "leaving" | "unregistered" | "stopping")
 }
 
-/// Collects everything but the service; `on_purpose` is the service's reason when it keeps the host out itself.
-async fn without_service(session: &Session, on_purpose: Option<&str>) -> Status {
+/// Collects everything but the service; `on_purpose` is the service's reason when it keeps the host out itself, and
+/// `counted` the work as it has counted it: a second count might contradict it.
+async fn without_service(session: &Session, on_purpose: Option<&str>, counted: Option<WorkFacts>) -> Status {
     let host = match session.host(within(session.settings.timeouts.status)).await {
         Ok(host) => host,
         Err(failure) => return unknown_host(session, &failure),
     };
     let local = session.installation(&host).await;
-    let (named, bbb, recordings, auto_scaling) = tokio::join!(
+    let (named, bbb, auto_scaling) = tokio::join!(
         names(session, &host),
-        bbb_host(session, &local),
-        recordings(session),
+        bbb_host(session, &host, &local, counted),
         auto_scaling(session, &host)
     );
     let (dns, dns_part) = named;
-    let own = dns.owner.as_deref() == Some(host.instance.as_str());
-    let age = dns.since.filter(|_| own).map(|since| now().saturating_sub(since));
     let explained = |part: Part| on_purpose.map_or(part.clone(), |words| part.explained(words));
     let dns_part = explained(dns_part);
-    let (mut scalelite, scalelite_part) = scalelite(session, &host, &local, age).await;
+    let (mut scalelite, scalelite_part) = scalelite(session, &host, &local).await;
     let scalelite_part = explained(scalelite_part);
     if let (Some(found), Part::Missing(why) | Part::Drift(why) | Part::Settling(why)) =
         (&mut scalelite, &scalelite_part)
     {
         found.blocked = Some(why.clone());
     }
-    let (bbb, bbb_part) =
-        bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(BbbHost { recordings, ..bbb }), part));
-    let (verdict, reasons) = health::verdict(&[dns_part, scalelite_part, bbb_part]);
+    let (bbb, bbb_part) = bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(bbb), part));
+    let recordings_part = match &bbb {
+        Some(bbb) if bbb.work.recordings.unsent => Part::Drift(UNSENT.to_owned()),
+        _ => Part::InOrder,
+    };
+    let (verdict, reasons) = health::verdict(&[dns_part, scalelite_part, bbb_part, recordings_part]);
     Status {
         verdict,
         reasons,
@@ -131,7 +139,7 @@ async fn names(session: &Session, host: &Host) -> Weighed<Dns> {
         }
     };
     let mut dns = Dns { desired: words_of(&desired.addresses()), ..Dns::default() };
-    let zone = match session.zone(host).await {
+    let mut zone = match session.zone(host).await {
         Ok(zone) => zone,
         Err(failure) => {
             dns.error = Some(failure.headline());
@@ -139,6 +147,15 @@ async fn names(session: &Session, host: &Host) -> Weighed<Dns> {
         }
     };
     let mut seen = ask_servers(&mut dns, &zone, &desired).await;
+    if !seen.is_empty()
+        && !seen.contains(&Liveness::Live)
+        && let Ok(Some(other)) = timeout(session.settings.timeouts.status, session.doubt(&zone)).await
+    {
+        // What the other zone shows says nothing about the host.
+        dns = Dns { desired: dns.desired, error: Some(other.words), ..Dns::default() };
+        zone.servers = other.servers;
+        seen = ask_servers(&mut dns, &zone, &desired).await;
+    }
     // A record of another host may come from a wildcard, or from a former owner whose records are about to disappear.
     let foreign = seen.iter().any(|liveness| matches!(liveness, Liveness::Foreign(_)));
     if seen.is_empty() || foreign && !seen.contains(&Liveness::Live) {
@@ -242,83 +259,64 @@ fn dns_part(desired: &Desired, dns: &Dns, seen: &[Liveness]) -> Part {
     }
 }
 
-async fn bbb_host(session: &Session, local: &Local) -> Option<Weighed<BbbHost>> {
-    let failed = |error: String| BbbHost { error: Some(error), ..BbbHost::default() };
-    let installation = match local.as_ref()? {
-        Ok(installation) => installation,
-        Err(error) if error.may_come() => {
-            return Some((failed(error.to_string()), Part::Drift(error.to_string())));
+async fn bbb_host(
+    session: &Session,
+    host: &Host,
+    local: &Local,
+    counted: Option<WorkFacts>,
+) -> Option<Weighed<BbbHost>> {
+    let local = local.as_ref()?;
+    let patience = session.settings.timeouts.status;
+    let work = async {
+        match counted {
+            Some(work) => work,
+            None => {
+                // Nobody knows whether the host has taken meetings before.
+                let count = work::count(session, host, Some(local), true);
+                match timeout(patience, count).await {
+                    Ok(work) => WorkFacts::of(&work, &session.settings.drain.rules),
+                    Err(_) => WorkFacts { meetings_unknown: Some(LATE.to_owned()), ..WorkFacts::default() },
+                }
+            }
         }
-        Err(error) => return Some((failed(error.to_string()), Part::Unknown(error.to_string()))),
     };
-    let client = match session.local_client(&installation.server_url) {
-        Ok(client) => client,
-        Err(failure) => return Some((failed(failure.headline()), Part::Unknown(failure.headline()))),
+    let version = async {
+        let bbb = work::bbb(session, local)?;
+        let version = timeout(patience, bbb.version()).await.map_err(|_| LATE.to_owned())?;
+        version.map_err(|error| error.to_string())
     };
-    let bbb = Bbb::of(client, installation);
-    let both = async { tokio::join!(bbb.version(), bbb.meetings()) };
-    let found = match timeout(session.settings.timeouts.status, both).await {
-        Ok((version, meetings)) => bbb_answers(version, meetings),
-        Err(_) => failed("no answer in time".to_owned()),
-    };
-    let part = match &found.error {
-        Some(error) if found.answers => Part::Drift(format!("BBB does not tell its meetings: {error}")),
-        Some(error) => Part::Drift(format!("BBB does not answer on this host: {error}")),
-        None => Part::InOrder,
+    let (work, version) = tokio::join!(work, version);
+    let mut found = BbbHost { work, ..BbbHost::default() };
+    let part = match (version, local) {
+        (Err(error), Err(reading)) if !reading.may_come() => {
+            found.error = Some(error.clone());
+            Part::Unknown(error)
+        }
+        (Err(error), _) => {
+            found.error = Some(error.clone());
+            Part::Drift(format!("BBB does not answer on this host: {error}"))
+        }
+        (Ok(version), _) => {
+            found.answers = true;
+            found.version = Some(version.bbb.unwrap_or_else(|| format!("API {}", version.api)));
+            found.error = found.work.meetings_unknown.clone();
+            match &found.error {
+                Some(error) => Part::Drift(format!("BBB does not tell its meetings: {error}")),
+                None => Part::InOrder,
+            }
+        }
     };
     Some((found, part))
 }
 
-fn bbb_answers(version: Result<Version, bbb::Error>, meetings: Result<Vec<Meeting>, bbb::Error>) -> BbbHost {
-    let mut found = BbbHost { answers: version.is_ok(), ..BbbHost::default() };
-    match version {
-        Ok(version) => found.version = Some(version.bbb.unwrap_or_else(|| format!("API {}", version.api))),
-        Err(error) => found.error = Some(error.to_string()),
-    }
-    match meetings {
-        Ok(meetings) => {
-            found.meetings = Some(meetings.len());
-            found.participants = Some(meetings.iter().map(|meeting| u64::from(meeting.participants)).sum());
-        }
-        Err(error) => found.error = found.error.or(Some(error.to_string())),
-    }
-    found
-}
-
-/// Collects the recordings that have not left the host. They do not affect the verdict: a host with recordings is
-/// registered all the same.
-async fn recordings(session: &Session) -> Recordings {
-    let failed = |error: String| Recordings { error: Some(error), ..Recordings::default() };
-    let Some(spool) = session.spool() else { return Recordings::default() };
-    let found = match timeout(session.settings.timeouts.status, spool.look()).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(error)) => return failed(error.to_string()),
-        Err(_) => return failed("the recordings were not listed in time".to_owned()),
-    };
-    let summary = Some(found.to_string());
-    let show = |(id, stage): (String, Stage)| Recording { id, stage: stage.as_str().to_owned() };
-    Recordings {
-        summary,
-        pending: Some(found.pending.into_iter().map(show).collect()),
-        failed: Some(found.failed.into_iter().collect()),
-        jobs: Some(found.jobs),
-        error: found.remark,
-    }
-}
-
-async fn scalelite(
-    session: &Session,
-    host: &Host,
-    local: &Local,
-    age: Option<u64>,
-) -> Weighed<Option<Scalelite>> {
+async fn scalelite(session: &Session, host: &Host, local: &Local) -> Weighed<Option<Scalelite>> {
     let Some(configured) = &session.settings.scalelite else { return (None, Part::NotUsed) };
     let mut found = Scalelite { url: configured.url.clone(), ..Scalelite::default() };
     let part = match entries(session, host, local, &mut found).await {
         Ok(entries) => {
             let known = matches!(local, Some(Ok(_)));
             found.entries = entries.iter().map(|entry| show(entry, known)).collect();
-            standing(configured, entries, known, age)
+            standing(configured, entries, known, session.since_enabled())
         }
         Err(error) => {
             found.error = Some(error.clone());
@@ -332,13 +330,13 @@ fn standing(
     configured: &settings::Scalelite,
     mut entries: Vec<membership::Entry>,
     settings_known: bool,
-    age: Option<u64>,
+    enabled: Option<Duration>,
 ) -> Part {
     if !settings_known {
         // BBB's own part reports that its settings cannot be read; without them, URL and secret cannot be compared.
         entries.iter_mut().for_each(|entry| (entry.url_matches, entry.secret_matches) = (true, true));
     }
-    health::scalelite(&configured.entry, &entries, age)
+    health::scalelite(&configured.entry, &entries, enabled, configured.poll_interval)
 }
 
 async fn entries(
@@ -358,7 +356,7 @@ async fn entries(
     let ask = async {
         let client = session.scalelite(host, deadline).await.map_err(|failure| failure.headline())?;
         let Some(client) = client else { return Ok(Vec::new()) };
-        client.entries(&url, &secret).await.map_err(|error| error.to_string())
+        client.entries(&url, &secret).await.map(|own| own.entries).map_err(|error| error.to_string())
     };
     timeout(session.settings.timeouts.status, ask)
         .await

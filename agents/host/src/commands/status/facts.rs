@@ -3,7 +3,7 @@
 use plan::health::Verdict;
 use serde::{Serialize, Serializer};
 
-use crate::control::ServiceState;
+use crate::control::{ServiceState, WorkFacts};
 use crate::report::Exit;
 
 /// The answer of `status`. A part that could not be determined has the reason in `error`.
@@ -128,38 +128,11 @@ pub struct BbbHost {
     pub answers: bool,
     /// BBB's version, where BBB tells it.
     pub version: Option<String>,
-    /// Running meetings, breakout rooms included.
-    pub meetings: Option<usize>,
-    /// People in these meetings.
-    pub participants: Option<u64>,
-    /// Recordings that have not left the host.
-    pub recordings: Recordings,
+    /// The meetings and recordings on it: as the service has counted them last, or counted now where none runs.
+    #[serde(flatten)]
+    pub work: WorkFacts,
     /// Why this part is not known.
     pub error: Option<String>,
-}
-
-/// Recordings that have not left the host. Those to wait for are null, not empty, while they are not known.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Recordings {
-    /// A summary in words.
-    pub summary: Option<String>,
-    /// Recordings that draining waits for.
-    pub pending: Option<Vec<Recording>>,
-    /// Ids of the recordings that BBB has given up; nothing waits for them.
-    pub failed: Option<Vec<String>>,
-    /// Number of jobs in BBB's queues; draining waits for them, too.
-    pub jobs: Option<u64>,
-    /// Why something in this part is not known.
-    pub error: Option<String>,
-}
-
-/// One recording to wait for.
-#[derive(Clone, Debug, Serialize)]
-pub struct Recording {
-    /// The recording's id in BBB.
-    pub id: String,
-    /// The step that comes next: `archive`, `check`, `publish` or `send`.
-    pub stage: String,
 }
 
 /// The host's place in its Auto Scaling group.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use clients::aws::utc;
 use plan::health::Verdict;
+use plan::work::counted;
 use serde_json::Value;
 
 use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status};
@@ -92,7 +93,12 @@ fn scalelite(screen: &mut Screen, scalelite: &Scalelite) {
 }
 
 fn entry_line(entry: &Entry) -> String {
-    let load = entry.load.map_or_else(|| "not known yet".to_owned(), |load| load.to_string());
+    // An entry that gets no meetings has no load.
+    let load = match (entry.load, entry.state.as_str()) {
+        (Some(load), _) => format!(", load {load}"),
+        (None, "enabled") => ", load not known yet".to_owned(),
+        (None, _) => String::new(),
+    };
     let online = if entry.online { "online" } else { "offline" };
     let tag = entry
         .tag
@@ -108,22 +114,49 @@ fn entry_line(entry: &Entry) -> String {
         Some(false) => ", another URL than BBB's",
         Some(true) | None => "",
     };
-    format!("{}, {online}, load {load}{tag}{url}{secret} (entry {})", entry.state, entry.id)
+    format!("{}, {online}{load}{tag}{url}{secret} (entry {})", entry.state, entry.id)
 }
 
 fn bbb(screen: &mut Screen, bbb: &BbbHost) {
     let version = bbb.version.as_deref().unwrap_or("version not known");
-    let line = match (bbb.answers, bbb.meetings, bbb.participants) {
-        (true, Some(meetings), Some(people)) => {
-            format!("{version}, {meetings} meetings with {people} people")
+    let work = &bbb.work;
+    let people = work.participants.map_or_else(
+        || "an unknown number of people".to_owned(),
+        |people| counted(people, "person", "people"),
+    );
+    let line = match (bbb.answers, work.meetings) {
+        (true, Some(meetings)) => {
+            format!("{version}, {} with {people}", counted(meetings as u64, "meeting", "meetings"))
         }
-        (true, ..) => format!("{version}, meetings not known"),
-        (false, ..) => "does not answer".to_owned(),
+        (true, None) => format!("{version}, meetings not known"),
+        (false, _) => "does not answer".to_owned(),
     };
     screen.row("bbb", &line);
     screen.error(bbb.error.as_ref());
-    screen.row("recordings", bbb.recordings.summary.as_deref().unwrap_or("not known"));
-    screen.error(bbb.recordings.error.as_ref());
+    for meeting in &work.empty_meetings {
+        screen.row("", &format!("nobody is in meeting {}{}", meeting.id, since(meeting.minutes)));
+    }
+    screen.row("recordings", work.recordings.summary.as_deref().unwrap_or("not known"));
+    for recording in work.recordings.stuck.iter().flatten() {
+        let format = recording.format.as_ref().map(|format| format!(" ({format})")).unwrap_or_default();
+        let since = since(Some(recording.minutes));
+        screen.row("", &format!("stuck before {}: {}{format}{since}", recording.stage, recording.id));
+    }
+    for failed in work.recordings.failed.iter().flatten() {
+        screen.row("", &format!("failed: {failed}"));
+    }
+    screen.error(work.recordings.error.as_ref());
+    screen.row("waits for", &work.waits_for);
+}
+
+/// Says for how many minutes something has been so, if that is known.
+fn since(minutes: Option<u64>) -> String {
+    match minutes {
+        None => String::new(),
+        Some(minutes) if minutes < 120 => format!(" for {minutes} min"),
+        Some(minutes) if minutes < 2880 => format!(" for {} h", minutes / 60),
+        Some(minutes) => format!(" for {} days", minutes / 1440),
+    }
 }
 
 fn auto_scaling(screen: &mut Screen, auto_scaling: &AutoScaling) {
@@ -174,8 +207,11 @@ fn verdict(screen: &mut Screen, status: &Status) {
     match status.reasons.as_slice() {
         [] => screen.row("verdict", &verdict.to_string()),
         [first, more @ ..] => {
-            let because = if verdict == Verdict::Registered { "but" } else { "because" };
-            screen.row("verdict", &format!("{verdict}, {because} {first}"));
+            let because = if verdict == Verdict::Registered { "but " } else { "because " };
+            // The service's words say the same and why.
+            let whole = first.starts_with("registered") || first.starts_with("not registered");
+            let line = if whole { first.clone() } else { format!("{verdict}, {because}{first}") };
+            screen.row("verdict", &line);
             more.iter().for_each(|reason| screen.row("", &format!("and {reason}")));
         }
     }

@@ -132,6 +132,49 @@ async fn wrong_signatures_are_refused() {
     refused(&aws, &keys, |call, _| call.skew = 400, MISMATCH).await;
 }
 
+/// The services' clock is the one that counts, and every answer shows it.
+#[tokio::test]
+async fn the_services_clock_may_differ_from_the_clients() {
+    let aws = Aws::start().await;
+    let keys = aws.keys();
+    let date = async |call: &Call| {
+        let response = aws.client.execute(aws.signed(call, &keys)).await.unwrap();
+        let date = response.headers().get("date").unwrap().to_str().unwrap().to_owned();
+        (response.status().as_u16(), date)
+    };
+    let call = Call::ec2("Action=DescribeInstances");
+    let (status, now) = date(&call).await;
+    assert_eq!(status, 200);
+    aws.cloud.aws.set_clock(10 * 365 * 86_400);
+    refused(&aws, &keys, |_, _| {}, FAR).await;
+    let (status, then) = date(&call).await;
+    assert_eq!(status, 400);
+    let year = |date: &str| date.split(' ').nth(3).unwrap().parse::<u32>().unwrap();
+    assert!(year(&then) >= year(&now) + 9, "{now}, {then}");
+    aws.cloud.aws.set_clock(600);
+    refused(&aws, &keys, |_, _| {}, MISMATCH).await;
+    refused(&aws, &keys, |call, _| call.skew = 1600, FAR).await;
+    let call = Call { skew: 600, ..call };
+    assert_eq!(date(&call).await.0, 200, "signed with the services' time");
+}
+
+/// More than a quarter of an hour away.
+const FAR: [(u16, &str); 5] = [MISMATCH[0], (400, "RequestExpired"), MISMATCH[2], MISMATCH[3], MISMATCH[4]];
+
+#[tokio::test]
+async fn keys_of_a_new_role_may_not_be_known_yet() {
+    let aws = Aws::start().await;
+    let role = "bbb-fleet-host";
+    aws.cloud.vault.set_known(role, false);
+    assert_eq!(aws.send(&Call::autoscaling("Action=DescribeAutoScalingInstances")).await.0, 403);
+    aws.cloud.vault.set_known(role, true);
+    assert_eq!(aws.send(&Call::autoscaling("Action=DescribeAutoScalingInstances")).await.0, 200);
+    let age = |keys: &Keys| std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() - keys.issued();
+    assert!(age(&aws.keys()) >= 3600, "IMDS shows keys that are old");
+    aws.cloud.vault.attach(role, 20);
+    assert!((20..120).contains(&age(&aws.keys())), "or new ones");
+}
+
 #[tokio::test]
 async fn a_request_changed_on_its_way_is_refused() {
     let aws = Aws::start().await;

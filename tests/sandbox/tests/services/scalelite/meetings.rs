@@ -1,6 +1,7 @@
 //! The poller, and what a state means for meetings.
 
-use sandbox::bbb::{Mode, NewMeeting, Participants};
+use sandbox::bbb::{Mode, NewMeeting, Participants, cases};
+use sandbox::scalelite::ServerState;
 use serde_json::json;
 
 use super::world::{bbb, world};
@@ -31,7 +32,7 @@ async fn loads() {
     let people = Participants { moderators: 2, viewers: 5, ..Participants::default() };
     let old =
         NewMeeting { id: "old".into(), participants: people, age_seconds: 3600, ..NewMeeting::default() };
-    host.start(NewMeeting { id: "breakout".into(), breakout: true, ..old.clone() });
+    host.start(NewMeeting { id: "room".into(), breakout: true, parent: "old".into(), ..old.clone() });
     host.start(old);
     world.scalelite.poll().await;
     assert_eq!(world.info(&id).await["load"], json!(9.0));
@@ -82,6 +83,9 @@ async fn states_and_meetings() {
     assert_eq!(world.scalelite.join("r").unwrap(), url);
     assert_eq!(world.scalelite.create_meeting("r").await.unwrap(), url);
     assert_eq!(world.scalelite.create_meeting("new 1").await.unwrap(), other);
+    host.start_meeting("empty", 0);
+    world.scalelite.map_meeting("empty", &id);
+    assert_eq!(world.scalelite.create_meeting("empty").await.unwrap(), other, "nobody has joined it");
 
     world.update(&id, json!({ "state": "disable" })).await;
     assert_eq!(world.join_key("r"), "serverUnavailable");
@@ -89,11 +93,35 @@ async fn states_and_meetings() {
     assert_eq!(world.scalelite.create_meeting("new 2").await.unwrap(), other);
 
     world.update(&id, json!({ "state": "cordon" })).await;
-    host.end_meeting("r");
+    host.end_all();
     world.scalelite.poll().await;
     assert_eq!(world.info(&id).await["state"], "disabled", "cordoned and empty");
     assert!(!world.scalelite.meetings().contains_key("r"));
     assert_eq!(world.join_key("r"), "notFound");
+}
+
+#[tokio::test]
+async fn a_running_meeting_is_found_without_any_available_server() {
+    let (world, (host, url)) = (world().await, bbb().await);
+    let id = world.enabled(&url).await;
+    world.scalelite.create_meeting("r").await.unwrap();
+    host.set_participants("r", 2);
+    world.update(&id, json!({ "state": "cordon" })).await;
+    assert_eq!(world.scalelite.create_meeting("r").await.unwrap(), url);
+    assert_eq!(world.create_key("new").await, "internalError");
+    let states: Vec<ServerState> = world.scalelite.history().into_iter().map(|(_, state)| state).collect();
+    assert_eq!(states, [ServerState::Enabled, ServerState::Cordoned]);
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_well_formed_is_read_as_far_as_it_goes() {
+    for (list, load) in [(cases::CUT_OFF, 2.0), (cases::ELEMENT_NAME, 1.0), (cases::THOUSAND, 1.0)] {
+        let (world, (host, url)) = (world().await, bbb().await);
+        let id = world.enabled(&url).await;
+        host.set_listing(Some(list));
+        world.scalelite.poll().await;
+        assert_eq!(world.info(&id).await["load"], json!(load));
+    }
 }
 
 #[tokio::test]

@@ -52,10 +52,10 @@ impl Answer {
     }
 }
 
-async fn serve(service: Arc<dyn Service>, faults: Faults) -> SocketAddr {
+async fn serve(service: Arc<dyn Service>, faults: Faults, journal: Journal) -> SocketAddr {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let route = Arc::new(move |_: &Request| Arc::clone(&service));
-    let (address, gate) = Gate::listen(any, true, None, route, faults, Journal::default()).await.unwrap();
+    let (address, gate) = Gate::listen(any, true, None, route, faults, journal).await.unwrap();
     // A gate that is dropped accepts nothing any more; these serve until the test's runtime ends.
     std::mem::forget(gate);
     address
@@ -65,7 +65,7 @@ pub(crate) async fn world_with(config: Config) -> World {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let scalelite = Scalelite::new(config, Network::plain());
     let faults = Faults::default();
-    let address = serve(scalelite.clone(), faults.clone()).await;
+    let address = serve(scalelite.clone(), faults.clone(), Journal::default()).await;
     World { scalelite, base: format!("http://{address}"), faults, client: reqwest::Client::new() }
 }
 
@@ -75,9 +75,16 @@ pub(crate) async fn world() -> World {
 
 /// A BBB host on a port of its own, with the URL under which Scalelite knows it.
 pub(crate) async fn bbb() -> (Arc<BbbHost>, String) {
+    let (host, url, _, _) = faulty_bbb().await;
+    (host, url)
+}
+
+/// A BBB host with its faults and with the requests that came to it.
+pub(crate) async fn faulty_bbb() -> (Arc<BbbHost>, String, Faults, Journal) {
     let host = BbbHost::new(HOST_SECRET, "3.0.4");
-    let address = serve(host.clone(), Faults::default()).await;
-    (host, format!("http://{address}/bigbluebutton/api"))
+    let (faults, journal) = (Faults::default(), Journal::default());
+    let address = serve(host.clone(), faults.clone(), journal.clone()).await;
+    (host, format!("http://{address}/bigbluebutton/api"), faults, journal)
 }
 
 impl World {
