@@ -11,6 +11,9 @@
 #     --region REGION               the bucket's region: that of this instance
 #     --public-key KEY              a minisign key (RW...): the release has to be signed with it
 #     --hostname                    gives this host the name that it will have in DNS: at most 64 characters
+#     --guard-metadata              let only root and the agent's user reach EC2's metadata service, and so the role's
+#                                   credentials; needs nftables. It lasts until AGENT-metadata.service is disabled
+#     --metadata-user USER          let this user reach it too, as often as needed
 #     --wait SECONDS                how long to wait, for each thing that may not be there yet: 300
 #
 # Fetches SHA256SUMS and the package, verifies both, writes /etc/AGENT/config.d/50-install.toml, installs the package,
@@ -28,6 +31,7 @@ LC_ALL=C
 export LC_ALL
 
 agent='' bucket='' zone='' domain='' url='' secret='' settings='' version=latest prefix=agents public_key=''
+guard='' users=''
 hostname='' longest=64 patience=300 suffix='' region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
 newline='
 '
@@ -54,6 +58,11 @@ parse() {
                 ;;
             --hostname)
                 hostname=yes
+                shift
+                continue
+                ;;
+            --guard-metadata)
+                guard=yes
                 shift
                 continue
                 ;;
@@ -95,9 +104,20 @@ take() {
         --prefix) prefix=${2%/} ;;
         --region) region=$2 ;;
         --public-key) public_key=$2 ;;
+        --metadata-user) add_user "$2" ;;
         --wait) patience=$2 ;;
         *) usage "$1: there is no such option" ;;
     esac
+}
+
+# A user may come later, with a package of its own, so only the form is checked.
+add_user() {
+    case $1 in
+        '' | *[!a-z0-9_-]* | [!a-z_]* | ?????????????????????????????????*)
+            usage "--metadata-user: '$1' is not the name of a user"
+            ;;
+    esac
+    users="$users $1"
 }
 
 # The settings are collected as lines of TOML with dotted keys, so that no sections have to be assembled.
@@ -179,6 +199,9 @@ validate() {
         '') ;;
         *[!A-Za-z0-9+/=]* | [!R]* | R[!W]*) usage "--public-key: not a minisign key: it begins with RW" ;;
     esac
+    case ${users:+users}$guard in
+        users) usage "--metadata-user: it needs --guard-metadata" ;;
+    esac
     validate_scalelite
     validate_hostname
 }
@@ -254,6 +277,8 @@ check_host() {
     done
     [ -z "$public_key" ] || command -v minisign >/dev/null ||
         die "--public-key: the command minisign is missing, so nothing can be verified: apt-get install minisign"
+    [ -z "$guard" ] || command -v nft >/dev/null ||
+        die "--guard-metadata: the command nft is missing, so nothing can be guarded: apt-get install nftables"
     if command -v aws >/dev/null; then
         client=aws
     elif command -v curl >/dev/null; then
@@ -680,6 +705,26 @@ $output"
     restart "$before" || roll_back
 }
 
+# Closes the metadata service to others. A user that does not exist yet is let in when the unit is started again.
+guard_metadata() {
+    [ -n "$guard" ] || return 0
+    unit=$agent-metadata.service directory=/etc/systemd/system/$agent-metadata.service.d
+    {
+        printf '# Written by install.sh, which replaces it.\n[Service]\n'
+        for user in $users; do
+            printf 'ExecStart=-/usr/sbin/nft add element inet %s-metadata users { %s }\n' "$agent" "$user"
+        done
+    } >"$work/users.conf"
+    if [ -z "$new_package" ] && systemctl --quiet is-active "$unit" && cmp -s "$work/users.conf" "$directory/50-install.conf"; then return; fi
+    mkdir -p "$directory"
+    cp "$work/users.conf" "$directory/50-install.conf"
+    systemctl daemon-reload
+    { systemctl --quiet enable "$unit" && systemctl restart "$unit"; } ||
+        die "--guard-metadata: $unit does not start: see systemctl status $unit. Every user of this host reaches the \
+metadata service until it does; run this again"
+    say "only root, $agent${users:+ and$users} reach the metadata service now"
+}
+
 start() {
     systemctl --quiet enable "$agent.service" || die "systemctl cannot enable $agent.service; run this again"
     look
@@ -757,6 +802,7 @@ main() {
     try_settings
     set_hostname
     change
+    guard_metadata
     start
     finish
     look

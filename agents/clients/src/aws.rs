@@ -25,6 +25,7 @@ use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
+pub use credentials::describe_credentials;
 pub use failure::{explain, is_retryable, is_throttled};
 pub use role::{AssumedRole, NotAssumed};
 

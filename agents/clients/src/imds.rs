@@ -160,9 +160,14 @@ impl Imds {
         self.read("meta-data/tags/instance/aws:autoscaling:groupName", answers::line).await
     }
 
+    /// Reads the name of the instance's role; `None` where no role is attached.
+    pub(crate) async fn role(&self) -> Result<Option<String>, Error> {
+        Ok(self.read(ROLES, answers::role).await?.flatten())
+    }
+
     /// Reads the credentials of the instance's role; `None` when no role is attached.
     pub(crate) async fn role_credentials(&self) -> Result<Option<RoleCredentials>, Error> {
-        let Some(role) = self.read(ROLES, answers::role).await?.flatten() else { return Ok(None) };
+        let Some(role) = self.role().await? else { return Ok(None) };
         self.read(&format!("{ROLES}{role}"), answers::credentials).await
     }
 

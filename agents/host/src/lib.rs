@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod dns;
 pub mod execute;
+mod files;
 mod hooks;
 pub mod identity;
 pub mod interrupt;

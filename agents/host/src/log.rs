@@ -59,8 +59,8 @@ pub const HOST: &str = "whose";
 /// The fields that only repeat, for programs, a part of the line.
 const REPEATED: [&str; 3] = ["action", "state", "reason"];
 
-/// Writes a field for a person at a terminal, where text from others must not look like another line. The journal
-/// takes fields as they are; journalctl shows those with control characters as blobs.
+/// Writes a field for a person at a terminal, where text from others must not look like another line. To the journal a
+/// field's length is told, so that no text can look like another field.
 fn write(to: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     match field.name() {
         "message" => to.write_str(&visible_line(&format!("{value:?}"))),

@@ -210,6 +210,12 @@ impl Session {
         Ok(AutoScaling::new(self.aws(&host.region).await?, &host.region))
     }
 
+    /// Says where the credentials for AWS come from; the error says why there are none.
+    pub async fn describe_credentials(&self, host: &Host) -> Result<String, String> {
+        let config = self.aws(&host.region).await.map_err(|failure| failure.headline())?;
+        aws::describe_credentials(config, &self.imds, self.settings.profile.as_deref()).await
+    }
+
     /// Returns CloudWatch in the host's own region.
     pub async fn cloudwatch(&self, host: &Host) -> Result<CloudWatch, Failure> {
         Ok(CloudWatch::new(self.aws(&host.region).await?, &host.region))

@@ -9,8 +9,13 @@
 //! DescribeInstances is eventually consistent. Terminated instances are listed for about an hour; after that they are
 //! absent, which proves something only of an instance of this very account. In any other state, even shutting down,
 //! the instance counts as living. Where the TXT does not tell its age, because its time lies in the future, EC2's two
-//! answers decide alone: else a clock that was wrong once would protect the debris for years. An EC2 that does not know the asking host itself is not believed at all: the
-//! credentials may be of another account, in which all hosts of the fleet are absent.
+//! answers decide alone: else a clock that was wrong once would protect the debris for years. An EC2 that does not know
+//! the asking host itself is not believed at all: the credentials may be of another account, in which all hosts of the
+//! fleet are absent.
+//!
+//! Anybody who can write to the zone can write a TXT with a wrong region, where EC2 knows nothing of a living host. So
+//! only the asking host's own region is believed when it does not know an instance; any other region has to say
+//! "terminated". The own region is always asked too, for the instance and for the holders of the addresses.
 //!
 #![doc = include_str!("tables/sweep-instances.md")]
 //!
@@ -142,12 +147,33 @@ impl Sweeper {
     pub fn questions(&self, findings: &[Finding]) -> BTreeMap<String, BTreeSet<InstanceId>> {
         let mut questions: BTreeMap<String, BTreeSet<InstanceId>> = BTreeMap::new();
         for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
-            questions.entry(finding.region.clone()).or_default().extend(finding.instance.clone());
+            for region in self.asked_of(finding) {
+                questions.entry(region).or_default().extend(finding.instance.clone());
+            }
         }
         if !questions.is_empty() {
             questions.entry(self.region.clone()).or_default().insert(self.me.clone());
         }
         questions
+    }
+
+    /// Returns the addresses whose holders have to be asked from EC2, by region: those at the names that may have to go.
+    pub fn addresses(&self, findings: &[Finding]) -> BTreeMap<String, BTreeSet<IpAddr>> {
+        let mut addresses: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+        for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
+            let values = finding.sets.iter().flat_map(|set: &RecordSet| &set.values);
+            let values: BTreeSet<IpAddr> = values.filter_map(|value| value.parse().ok()).collect();
+            for region in self.asked_of(finding) {
+                addresses.entry(region).or_default().extend(&values);
+            }
+        }
+        addresses.retain(|_, addresses| !addresses.is_empty());
+        addresses
+    }
+
+    /// Returns the regions that are asked about a host: the one that its ownership TXT names, and this host's own.
+    fn asked_of(&self, finding: &Finding) -> BTreeSet<String> {
+        BTreeSet::from([finding.region.clone(), self.region.clone()])
     }
 
     /// Tells whether EC2 knows this host, as it does only in the host's own account.
@@ -215,23 +241,29 @@ impl Sweeper {
         if !is_region(claim.region) {
             return Conclusion::Leave(Reason::NoRegion);
         }
-        let key = (claim.region.to_owned(), claim.instance.clone());
         let mut gone = Vec::new();
         for look in &evidence.looks {
-            for region in [claim.region, &self.region] {
-                if let Some(why) = look.silent.get(region) {
-                    return Conclusion::Leave(Reason::Silent { region: region.to_owned(), why: why.clone() });
-                }
+            let regions = [claim.region, self.region.as_str()];
+            let silent = regions.into_iter().find_map(|region| Some((region, look.silent.get(region)?)));
+            if let Some((region, why)) = silent {
+                return Conclusion::Leave(Reason::Silent { region: region.to_owned(), why: why.clone() });
             }
-            match look.instances.get(&key) {
-                Some(Seen::There(state)) => return Conclusion::Leave(Reason::There(state.clone())),
-                Some(_) if !self.is_known_to(look) => return Conclusion::Leave(Reason::Blind),
-                Some(Seen::Absent) if claim.account.is_none() => {
+            let [said, here] =
+                regions.map(|region| look.instances.get(&(region.to_owned(), claim.instance.clone())));
+            match (said, here) {
+                (Some(Seen::There(state)), _) | (_, Some(Seen::There(state))) => {
+                    return Conclusion::Leave(Reason::There(state.clone()));
+                }
+                // The instance's TXT came after the questions were asked.
+                (None, _) | (_, None) => {}
+                _ if !self.is_known_to(look) => return Conclusion::Leave(Reason::Blind),
+                (Some(Seen::Absent), _) if claim.region != self.region => {
+                    return Conclusion::Leave(Reason::Elsewhere(claim.region.to_owned()));
+                }
+                (Some(Seen::Absent), _) if claim.account.is_none() => {
                     return Conclusion::Leave(Reason::UnknownAccount);
                 }
-                Some(seen) => gone.push(seen),
-                // The instance's TXT came after the questions were asked.
-                None => {}
+                (Some(seen), _) => gone.push(seen),
             }
         }
         match gone.as_slice() {
@@ -261,20 +293,6 @@ fn is_named(zone: &Zone, instance: &InstanceId, address: IpAddr) -> bool {
     zone.values().any(|observed| {
         matches!(observed.holder(instance), Holder::Me(_)) && observed.ip_addresses().contains(&address)
     })
-}
-
-/// Returns the addresses whose holders have to be asked from EC2, by region: those at the names that may have to go.
-pub fn addresses(findings: &[Finding]) -> BTreeMap<String, BTreeSet<IpAddr>> {
-    let mut addresses: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
-        let values = finding.sets.iter().flat_map(|set: &RecordSet| &set.values);
-        addresses
-            .entry(finding.region.clone())
-            .or_default()
-            .extend(values.filter_map(|value| value.parse::<IpAddr>().ok()));
-    }
-    addresses.retain(|_, addresses| !addresses.is_empty());
-    addresses
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod control;
 mod ends;
 mod first;
 mod inside;
+mod metadata;
 mod releases;
 mod work;
 
@@ -42,7 +43,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 13] = [
+const ALL: [Scenario; 14] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -54,6 +55,12 @@ const ALL: [Scenario; 13] = [
         Bbb,
         inside::inside,
         "the unit's confinement; the journal's fields; secrets are nowhere"
+    ),
+    scenario!(
+        "metadata",
+        Bbb,
+        metadata::guard,
+        "only root, the agent and whom the operator names reach the metadata service"
     ),
     scenario!(
         "reboot",

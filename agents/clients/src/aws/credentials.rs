@@ -10,15 +10,15 @@
 //! Each call looks for them anew, and each failure says its cause: the SDK's chain names a broken profile only once.
 
 use std::error::Error;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_config::Region;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
@@ -28,6 +28,7 @@ use aws_smithy_types::date_time::Format;
 use secrecy::ExposeSecret;
 
 use super::circumstances::Issued;
+use super::utc;
 use crate::http::chain;
 use crate::imds::{self, Imds};
 
@@ -125,6 +126,27 @@ impl OwnCredentials {
             }
         })
     }
+}
+
+/// Loads credentials as a call with these settings does, and says where they come from and how long they are valid. The
+/// error says why there are none.
+pub async fn describe_credentials(
+    config: &SdkConfig,
+    imds: &Imds,
+    profile: Option<&str>,
+) -> Result<String, String> {
+    let provider = config.credentials_provider().ok_or("no credentials are configured")?;
+    let found = provider.provide_credentials().await.map_err(|error| chain(&error))?;
+    let source = match profile {
+        Some(name) => format!("the profile {name:?} (aws.profile)"),
+        None => match imds.role().await {
+            Ok(Some(role)) => format!("the instance's role {role}"),
+            Ok(None) | Err(_) => "the environment, because the instance has no role".to_owned(),
+        },
+    };
+    let since_1970 = found.expiry().and_then(|end| end.duration_since(UNIX_EPOCH).ok());
+    let end = since_1970.map(|end| format!(", valid until {}", utc(end.as_secs()))).unwrap_or_default();
+    Ok(format!("those of {source}{end}"))
 }
 
 fn provider_config(http: &SharedHttpClient, region: &Region) -> ProviderConfig {

@@ -6,6 +6,7 @@ use std::future::Future;
 use plan::dns::{Change, ChangeBatch};
 use plan::record::{Name, RecordSet};
 use plan::recordings::Sender;
+use plan::work::counted;
 use tokio::time::timeout;
 
 use crate::dns::Zone;
@@ -66,6 +67,10 @@ impl Doctor<'_> {
             address.iter().flat_map(|desired| desired.addresses()).map(|set| set.to_string()).collect();
         self.note("metadata", Finding::Good(format!("{} in {}", host.instance, host.availability_zone)));
         self.note("addresses", address.map_or_else(bad, |_| Finding::Good(addresses.join(", "))));
+        let credentials = self
+            .within(async { self.session.describe_credentials(host).await.map_or_else(bad, Finding::Good) });
+        let credentials = credentials.await;
+        self.note("credentials", credentials);
         self.zone_role(host).await;
         self.zone(host).await;
         self.ec2(host).await;
@@ -204,7 +209,7 @@ impl Doctor<'_> {
         let finding = self.within(async {
             match bbb.meetings().await {
                 Ok(Meetings { listed, rest: None }) => {
-                    Finding::Good(format!("answers, {} meetings", listed.len()))
+                    Finding::Good(format!("answers, {}", counted(listed.len() as u64, "meeting", "meetings")))
                 }
                 Ok(Meetings { listed, rest: Some(why) }) => {
                     Finding::Bad(format!("at least {} meetings: {why}", listed.len()))
@@ -255,7 +260,8 @@ impl Doctor<'_> {
         let finding = self.within(async {
             match scalelite.servers().await {
                 Ok(listing) => {
-                    Finding::Good(format!("accepts the load balancer's secret; {} servers", listing.count()))
+                    let servers = counted(listing.count() as u64, "server", "servers");
+                    Finding::Good(format!("accepts the load balancer's secret; {servers}"))
                 }
                 Err(error) => bad(error),
             }

@@ -11,6 +11,7 @@ use crate::control;
 use crate::report::{self, Exit, Failure, say};
 use crate::retry::{Pace, Patience};
 use crate::session::{Session, within};
+use clients::untrusted::escaped;
 
 pub use facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status};
 
@@ -26,7 +27,7 @@ async fn show(session: &Session, json: bool) -> Result<Exit, Failure> {
     let status = collect::collect(session).await;
     let text = match json {
         true => serde_json::to_string_pretty(&status)
-            .map(|json| json + "\n")
+            .map(|json| escaped(&json) + "\n")
             .map_err(|error| Failure::new(Exit::Failed, "cannot write the status as JSON").because(error))?,
         false => screen::draw(&status),
     };

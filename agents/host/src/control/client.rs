@@ -1,6 +1,7 @@
 //! The command's end of the socket.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use tokio::io::{AsyncWriteExt, BufReader};
@@ -50,6 +51,17 @@ pub async fn state(agent: &Agent, directory: &Path) -> Result<Option<ServiceStat
     }
 }
 
+/// Checks that root or the directory's owner listens, because a path may lead to another program's socket.
+fn check(stream: &UnixStream, directory: &Path) -> Result<(), String> {
+    let listener =
+        stream.peer_cred().map_err(|error| format!("who listens there is not known: {error}"))?.uid();
+    let owner = directory.metadata().map_err(|error| error.to_string())?.uid();
+    match [0, owner].contains(&listener) {
+        true => Ok(()),
+        false => Err(format!("another user than the service's listens there (uid {listener})")),
+    }
+}
+
 /// A conversation in progress.
 struct Call<'a> {
     agent: &'a Agent,
@@ -76,6 +88,10 @@ impl<'a> Call<'a> {
             }
             Err(error) => return Err(failed(&error, Exit::TryAgain).advise("run the same command again")),
         };
+        if let Err(why) = check(&stream, directory) {
+            return Err(failed(&why, Exit::Failed)
+                .advise("find out who listens there (`ss -lxp`), and restart the service"));
+        }
         let (from, mut to) = stream.into_split();
         let line = message::encode(request).map_err(|error| failed(&error, Exit::Failed))?;
         // A service that refuses this sends the reason, which is read next, or closes the connection.

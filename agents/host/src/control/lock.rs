@@ -1,8 +1,8 @@
 //! The lock that makes its holder the only writer on this host.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::lock_file;
+use crate::files;
 use crate::report::{Exit, Failure};
 use crate::retry::{Pace, Patience};
 
@@ -35,7 +36,7 @@ impl Lock {
             return Ok(taken(None));
         }
         let path = lock_file(directory);
-        let file = match open(directory, &path) {
+        let file = match open(&path) {
             Ok(file) => file,
             // The directory disappeared meanwhile, because a service is being stopped.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -100,27 +101,15 @@ fn make(directory: &Path) -> Result<io::Result<()>, Failure> {
 }
 
 /// Opens the lock's file, and creates it where it is missing.
-fn open(directory: &Path, path: &Path) -> io::Result<File> {
-    match OpenOptions::new().read(true).write(true).open(path) {
+fn open(path: &Path) -> io::Result<File> {
+    match files::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         result => return result,
     }
-    let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
-    match made {
-        Ok(file) => {
-            // The service has its own user, whom a file of root in its directory must not lock out. Only a file that
-            // was just created gets a new owner, never one that existed, which might be a link.
-            let (owner, own) = (directory.metadata()?, file.metadata()?);
-            if owner.uid() != own.uid() {
-                fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-            }
-            Ok(file)
-        }
+    match files::create(path) {
         // Another process was faster.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            OpenOptions::new().read(true).write(true).open(path)
-        }
-        Err(error) => Err(error),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => files::open(path),
+        result => result,
     }
 }
 
@@ -187,7 +176,7 @@ mod tests {
     fn a_lock_on_a_file_that_is_not_there_any_more_is_none() {
         let root = tempfile::tempdir().unwrap();
         let path = lock_file(root.path());
-        let opened = || open(root.path(), &path).unwrap();
+        let opened = || open(&path).unwrap();
         assert!(lock(opened(), &path).unwrap().is_some());
         let (removed, replaced) = (opened(), opened());
         fs::remove_file(&path).unwrap();
@@ -223,12 +212,21 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nowhere_is_not_followed() {
+    fn a_link_is_not_followed() {
         let root = tempfile::tempdir().unwrap();
         let elsewhere = root.path().join("elsewhere");
         std::os::unix::fs::symlink(&elsewhere, lock_file(root.path())).unwrap();
-        assert!(Lock::try_take(root.path()).unwrap().is_none());
+        let refused = || Lock::try_take(root.path()).unwrap_err().to_string();
+        assert!(
+            refused().contains("symbolic link") && refused().contains("repair or remove it"),
+            "{}",
+            refused()
+        );
         assert!(!elsewhere.exists(), "nothing is made where a link leads");
+        fs::write(&elsewhere, "").unwrap();
+        assert!(refused().contains("symbolic link"), "{}", refused());
+        let free = File::open(&elsewhere).unwrap();
+        free.try_lock().expect("what the link leads to is not locked");
     }
 
     #[tokio::test]

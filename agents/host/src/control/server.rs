@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::message::{self, Reply, Request, ServiceState};
 use super::{Lock, socket};
+use crate::files;
 use crate::report::{Exit, Failure};
 
 /// The most conversations at a time.
@@ -89,10 +90,7 @@ impl Listener {
 /// ready.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let new = path.with_extension("new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    files::remove(&new)?;
     let listener = UnixListener::bind(&new)?;
     fs::set_permissions(&new, Permissions::from_mode(0o600))?;
     fs::rename(&new, path)?;

@@ -16,6 +16,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, registry};
 
+use clients::untrusted::visible;
+
 use super::queue::Queue;
 use super::{Destination, HOST, Level, readable, targets};
 
@@ -140,7 +142,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Relay {
     }
 }
 
-/// Takes an event's values, in the order of its fields.
+/// Takes an event's values, in the order of its fields. journalctl shows a field with control characters as a blob, and
+/// a person has to be able to read what an answer of others has led to.
 struct Values(Vec<Option<Captured>>);
 
 impl Values {
@@ -153,11 +156,11 @@ impl Values {
 
 impl Visit for Values {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, Captured::Text(value.to_owned()));
+        self.put(field, Captured::Text(visible(value)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put(field, Captured::Shown(display(format!("{value:?}"))));
+        self.put(field, Captured::Shown(display(visible(&format!("{value:?}")))));
     }
 }
 

@@ -3,13 +3,14 @@
 //! The note is a hint and not the truth. It is in a directory that a reboot leaves alone, names the instance that
 //! wrote it (an image of a host has the host's files), and is removed once the host has joined.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use plan::instance::InstanceId;
 use plan::membership::{Desired, Entry, State};
 use serde::{Deserialize, Serialize};
+
+use crate::files;
 
 /// An entry as it was before the reboot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,22 +43,19 @@ impl Note {
 
     /// Reads the note that this instance has left, if it has left one.
     pub fn read(directory: &Path, instance: &InstanceId) -> Option<Self> {
-        let text = fs::read(file(directory)).ok()?;
-        let note: Self = serde_json::from_slice(&text).ok()?;
+        let note: Self = serde_json::from_str(&files::read(&file(directory)).ok()?).ok()?;
         (note.instance == instance.as_str()).then_some(note)
     }
 
     /// Writes the note, whole or not at all.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
-        let new = directory.join("entry.new");
-        fs::write(&new, serde_json::to_vec(self)?)?;
-        fs::rename(new, file(directory))
+        files::write(&file(directory), serde_json::to_vec(self)?)
     }
 
     /// Removes the note, if there is one.
     pub fn remove(directory: &Path) {
         // One that stays is the hint that it was.
-        let _ = fs::remove_file(file(directory));
+        let _ = files::remove(&file(directory));
     }
 
     /// Returns the state that an operator had set.
@@ -117,7 +115,7 @@ mod tests {
             assert_eq!(Note::read(directory.path(), &instance("i-0123456789abcdef1")), None);
         }
         for text in ["", "{", "{}", "null", "\0"] {
-            fs::write(directory.path().join("entry"), text).unwrap();
+            files::write(&file(directory.path()), text).unwrap();
             assert_eq!(Note::read(directory.path(), &own), None, "{text:?}");
         }
         Note::remove(directory.path());

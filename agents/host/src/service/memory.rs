@@ -12,12 +12,13 @@
 //! has overruled; and whether the host has taken meetings.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plan::lifecycle::{Kept, Memory, Rest, Window};
+
+use crate::files;
 
 const MEMORIES: [(Memory, &str); 6] = [
     (Memory::Fresh, "fresh"),
@@ -41,14 +42,12 @@ fn file(directory: &Path) -> PathBuf {
 
 /// Reads the memory; there is none without a file, or with one that says something else.
 pub(super) fn read(directory: &Path) -> Kept {
-    parse(&fs::read_to_string(file(directory)).unwrap_or_default()).unwrap_or_default()
+    parse(&files::read(&file(directory)).unwrap_or_default()).unwrap_or_default()
 }
 
 /// Remembers this, whole or not at all.
 pub(super) fn write(directory: &Path, kept: &Kept) -> io::Result<()> {
-    let (new, file) = (directory.join("memory.new"), file(directory));
-    fs::write(&new, words(kept))?;
-    fs::rename(new, file)
+    files::write(&file(directory), words(kept))
 }
 
 fn words(kept: &Kept) -> String {

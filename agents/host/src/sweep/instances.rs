@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use plan::instance::InstanceId;
-use plan::sweep::{self, Conclusion, Evidence, Finding, Look, Reason, Sweeper};
+use plan::sweep::{Conclusion, Evidence, Finding, Look, Reason, Sweeper};
 
 use super::{Sweep, World};
 use crate::report::{Exit, Failure};
@@ -80,11 +80,16 @@ impl<W: World> Sweep<'_, W> {
     ) -> Result<(), Failure> {
         let suspects: Vec<Finding> =
             findings.iter().filter(|finding| finding.verdict == Conclusion::AskAgain).cloned().collect();
-        for (region, addresses) in sweep::addresses(&suspects) {
+        for (region, addresses) in self.sweeper.addresses(&suspects) {
             let ec2 = self.world.ec2(&region).await?;
             for address in addresses {
                 let holders = self.holders(&ec2, &region, address).await;
-                evidence.holders.insert(address, holders);
+                let known = evidence.holders.entry(address).or_insert_with(|| Ok(BTreeSet::new()));
+                match (known, holders) {
+                    (Ok(known), Ok(holders)) => known.extend(holders),
+                    (known, Err(why)) => *known = Err(why),
+                    (Err(_), Ok(_)) => {}
+                }
             }
         }
         Ok(())

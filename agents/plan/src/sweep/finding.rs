@@ -51,6 +51,8 @@ pub enum Reason {
     OtherAccount(String),
     /// EC2 does not know the instance, and nothing says that it was of this account.
     UnknownAccount,
+    /// EC2 in this region, which is not this host's own, does not know the instance: the ownership TXT may be wrong.
+    Elsewhere(String),
     /// The ownership TXT names no region.
     NoRegion,
     /// EC2 in this region could not be asked.
@@ -114,6 +116,11 @@ impl fmt::Display for Reason {
             }
             Self::UnknownAccount => f.write_str(
                 "EC2 does not know its instance, and nothing says that it was of this account; if it is gone, delete this by hand",
+            ),
+            Self::Elsewhere(region) => write!(
+                f,
+                "EC2 in {region} does not know its instance, which only a host of that region believes; if it is gone, \
+                 sweep there or delete this by hand"
             ),
             Self::NoRegion => f.write_str("its ownership TXT names no region"),
             Self::Silent { region, why } => write!(f, "EC2 in {region} could not be asked: {why}"),

@@ -9,6 +9,7 @@ const ME: &str = "i-0123456789abcdef0";
 const OTHER: &str = "i-0fedcba9876543210";
 const THIRD: &str = "i-00000000000000003";
 const REGION: &str = "eu-central-1";
+const ELSEWHERE: &str = "us-east-1";
 const ACCOUNT: &str = "123456789012";
 const NOW: u64 = 1_800_000_000;
 const ADDRESS: &str = "203.0.113.7";
@@ -48,12 +49,17 @@ fn observed(name: &Name, a: Option<&str>, aaaa: Option<&str>, label: Option<Stri
     }
 }
 
-/// Returns one look at one instance of this region, as a cell of a table names it.
-fn look(instance: &str, cell: &str) -> Option<Look> {
+/// Returns one look at one instance of a region, as a cell of a table names it. Where that is not this host's region,
+/// this host's does not know the instance, unless the cell says "here".
+fn look(instance: &str, region: &str, cell: &str) -> Option<Look> {
+    let (cell, here) = match cell.strip_suffix(" here").and_then(|cell| cell.split_once(", ")) {
+        Some((cell, here)) => (cell, Seen::There(here.to_owned())),
+        None => (cell, Seen::Absent),
+    };
     let seen = match cell {
         "nothing" => return None,
         "denied" => {
-            let silent = BTreeMap::from([(REGION.to_owned(), "denied".to_owned())]);
+            let silent = BTreeMap::from([(region.to_owned(), "denied".to_owned())]);
             return Some(Look { silent, ..Look::default() });
         }
         "terminated" => Seen::Terminated,
@@ -64,13 +70,18 @@ fn look(instance: &str, cell: &str) -> Option<Look> {
         "absent, as is this host" => Seen::Absent,
         _ => Seen::There("running".into()),
     };
-    let seen = [(instance, seen), (ME, me)];
-    let instances = seen.map(|(instance, seen)| ((REGION.to_owned(), id(instance)), seen)).into();
+    // In this order, because the region may be this host's.
+    let seen = [(REGION, instance, here), (REGION, ME, me), (region, instance, seen)];
+    let instances = seen.map(|(region, instance, seen)| ((region.to_owned(), id(instance)), seen)).into();
     Some(Look { instances, ..Look::default() })
 }
 
 fn said(instance: &str, first: &str, then: &str) -> Evidence {
-    let looks = [first, then].into_iter().filter_map(|cell| look(instance, cell)).collect();
+    said_in(REGION, instance, first, then)
+}
+
+fn said_in(region: &str, instance: &str, first: &str, then: &str) -> Evidence {
+    let looks = [first, then].into_iter().filter_map(|cell| look(instance, region, cell)).collect();
     Evidence { looks, holders: BTreeMap::from([(ADDRESS.parse().unwrap(), Ok(BTreeSet::new()))]) }
 }
 
@@ -94,6 +105,10 @@ fn reason_words(reason: &Reason) -> String {
         }
         Reason::UnknownAccount => "unknown account".into(),
         Reason::NoRegion => "no region".into(),
+        Reason::Elsewhere(region) => {
+            assert_eq!(region, ELSEWHERE);
+            "elsewhere".into()
+        }
         Reason::Silent { region, why } => {
             assert_eq!(region, REGION);
             why.clone()
@@ -124,6 +139,7 @@ fn instances_by_the_table() {
             "i-other's" => {}
             "i-other's, without the account" => owner.account = None,
             "i-other's, of another account" => owner.account = Some("999999999999".into()),
+            "i-other's, of another region" => owner.region = ELSEWHERE.into(),
             "i-other's, of a region that is none" => owner.region = "x.example.com/".into(),
             "i-other's, at the name of i-third" => name = name_of(THIRD),
             unknown => panic!("unknown cell {unknown}"),
@@ -138,7 +154,8 @@ fn instances_by_the_table() {
         };
         let zone =
             Zone::from([(name.clone(), observed(&name, Some(ADDRESS), None, Some(owner.to_string())))]);
-        let findings = sweeper().hosts(&zone, &said(OTHER, &first, &then), NOW);
+        let region = if owner.region == ELSEWHERE { ELSEWHERE } else { REGION };
+        let findings = sweeper().hosts(&zone, &said_in(region, OTHER, &first, &then), NOW);
         assert_eq!(findings.len(), 1);
         assert_eq!(words(&findings[0], "delete"), expected, "{label}, {written}, {first}, {then}");
     }
@@ -249,13 +266,15 @@ fn only_what_is_open_is_asked() {
     let asked = BTreeSet::from([id(OTHER), id(ME)]);
     assert_eq!(sweeper().questions(&findings), BTreeMap::from([(REGION.to_owned(), asked)]));
     let open = findings.iter().find(|finding| finding.verdict.is_open()).unwrap();
-    let elsewhere = Finding { region: "us-east-1".into(), ..open.clone() };
-    let me = (REGION.to_owned(), BTreeSet::from([id(ME)]));
-    let asked = BTreeMap::from([("us-east-1".to_owned(), BTreeSet::from([id(OTHER)])), me]);
-    assert_eq!(sweeper().questions(&[elsewhere]), asked);
+    let elsewhere = [Finding { region: ELSEWHERE.into(), ..open.clone() }];
+    let here = (REGION.to_owned(), BTreeSet::from([id(ME), id(OTHER)]));
+    let asked = BTreeMap::from([(ELSEWHERE.to_owned(), BTreeSet::from([id(OTHER)])), here]);
+    assert_eq!(sweeper().questions(&elsewhere), asked);
     assert_eq!(sweeper().questions(&[]), BTreeMap::new());
-    let asked = [ADDRESS, "2001:db8::7"].map(|text| text.parse().unwrap());
-    assert_eq!(addresses(&findings), BTreeMap::from([(REGION.to_owned(), BTreeSet::from(asked))]));
+    let asked = BTreeSet::from([ADDRESS, "2001:db8::7"].map(|text| text.parse().unwrap()));
+    let here = (REGION.to_owned(), asked.clone());
+    assert_eq!(sweeper().addresses(&findings), BTreeMap::from([here.clone()]));
+    assert_eq!(sweeper().addresses(&elsewhere), BTreeMap::from([here, (ELSEWHERE.to_owned(), asked)]));
 }
 
 #[test]
@@ -322,6 +341,9 @@ fn an_unusual_name_has_a_batch_of_its_own() {
     assert_eq!(sizes, [2, 1, 2]);
 }
 
+/// A region in which the host has no permission to ask.
+const DENIED: &str = "eu-west-1";
+
 /// A real host, and what is left of it in the zone.
 #[derive(Clone, Debug)]
 struct Truth {
@@ -329,6 +351,8 @@ struct Truth {
     state: &'static str,
     account: Option<&'static str>,
     region: &'static str,
+    /// The region that its ownership TXT names.
+    said: &'static str,
     age: u64,
     role: Role,
     label: bool,
@@ -344,9 +368,17 @@ impl Truth {
     }
 
     fn is_provably_gone(&self) -> bool {
-        let asked = self.region == REGION && self.is_of_this_account();
-        let known = self.state == "terminated" || self.state == "absent" && self.account.is_some();
-        asked && known && self.age >= 3600 && self.role == Role::Bbb && self.label && !self.alien
+        let known = match self.said {
+            REGION => self.state == "terminated" || self.state == "absent" && self.account.is_some(),
+            ELSEWHERE => self.state == "terminated" && self.region == ELSEWHERE,
+            _ => false,
+        };
+        self.is_of_this_account()
+            && known
+            && self.age >= 3600
+            && self.role == Role::Bbb
+            && self.label
+            && !self.alien
     }
 }
 
@@ -355,23 +387,32 @@ fn truths() -> impl Strategy<Value = Vec<Truth>> {
     let truth = (
         prop::sample::select(states),
         prop::sample::select(vec![Some(ACCOUNT), Some("999999999999"), None]),
-        prop::sample::select(vec![REGION, REGION, "us-east-1"]),
+        prop::sample::select(vec![
+            (REGION, REGION),
+            (REGION, REGION),
+            (ELSEWHERE, ELSEWHERE),
+            (DENIED, DENIED),
+            (REGION, ELSEWHERE),
+            (REGION, DENIED),
+        ]),
         prop::sample::select(vec![0u64, 3599, 3600, 1_000_000]),
         prop::sample::select(vec![Role::Bbb, Role::Bbb, Role::Turn]),
         prop::array::uniform5(any::<bool>()),
     );
-    let truth = truth.prop_map(|(state, account, region, age, role, [label, a, aaaa, entry, alien])| Truth {
-        state,
-        account,
-        region,
-        age,
-        role,
-        label,
-        a,
-        aaaa,
-        entry,
-        alien,
-    });
+    let truth =
+        truth.prop_map(|(state, account, (region, said), age, role, [label, a, aaaa, entry, alien])| Truth {
+            state,
+            account,
+            region,
+            said,
+            age,
+            role,
+            label,
+            a,
+            aaaa,
+            entry,
+            alien,
+        });
     prop::collection::vec(truth, 0..12)
 }
 
@@ -386,7 +427,7 @@ fn zone_of(truths: &[Truth]) -> Zone {
         let name = name_of(instance.as_str());
         let owner = Owner {
             account: truth.account.map(str::to_owned),
-            ..Owner::new(truth.role, instance, truth.region.into(), NOW - truth.age)
+            ..Owner::new(truth.role, instance, truth.said.into(), NOW - truth.age)
         };
         let a = truth.a.then(|| format!("203.0.113.{number}"));
         let aaaa = truth.aaaa.then(|| format!("2001:db8::{number}"));
@@ -410,11 +451,11 @@ fn entries_of(truths: &[Truth]) -> BTreeSet<Name> {
     names
 }
 
-/// Returns the true answers of EC2 in this region; in other regions the host has no permission to ask.
+/// Returns the true answers of EC2, where the host has the permission to ask.
 fn ask(truths: &[Truth], findings: &[Finding]) -> Look {
     let mut look = Look::default();
     for (region, instances) in sweeper().questions(findings) {
-        if region != REGION {
+        if region == DENIED {
             look.silent.insert(region, "denied".into());
             continue;
         }
@@ -427,7 +468,7 @@ fn ask(truths: &[Truth], findings: &[Finding]) -> Look {
             let (_, truth) = truth.expect("only what exists is asked about");
             assert!(!truth.label || truth.is_of_this_account(), "another account's is not asked about");
             let seen = match truth.state {
-                _ if !truth.is_of_this_account() || truth.region != REGION => Seen::Absent,
+                _ if !truth.is_of_this_account() || truth.region != region => Seen::Absent,
                 "terminated" => Seen::Terminated,
                 "absent" => Seen::Absent,
                 state => Seen::There(state.into()),
@@ -449,7 +490,7 @@ fn sweep(truths: &[Truth], zone: &Zone, entries: &BTreeSet<Name>) -> Vec<Finding
     };
     for _ in 0..2 {
         let findings = judge(&evidence);
-        for address in addresses(&findings).into_values().flatten() {
+        for address in sweeper.addresses(&findings).into_values().flatten() {
             evidence.holders.insert(address, Ok(BTreeSet::new()));
         }
         evidence.looks.push(ask(truths, &findings));

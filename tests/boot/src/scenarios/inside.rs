@@ -29,6 +29,7 @@ pub(super) async fn inside(stage: &Stage<'_>) -> Outcome {
     ensure(seen.is_empty(), || format!("command lines had secrets in them: {seen:?}"))?;
     let guest = guest?;
     confinement(&guest).await?;
+    reader(&guest).await?;
     fields(stage).await?;
     nowhere(stage, &guest).await?;
     guest.power_off().await
@@ -69,8 +70,50 @@ async fn confinement(guest: &Guest) -> Outcome {
         let (code, said) = guest.ends("setpriv", &[&user[..], &["cat", path]].concat()).await?;
         ensure(code != 0 && said.contains("Permission denied"), || format!("{path} can be read: {said}"))?;
     }
+    let directory = guest.run("stat", &["--format=%U:%a", "/run/bbb-agent"]).await?;
+    ensure(directory == "bbb-agent:700\n", || format!("the service's directory is {directory}"))?;
     let socket = guest.run("stat", &["--format=%U:%a", "/run/bbb-agent-settings.sock"]).await?;
     ensure(socket == "bbb-agent:600\n", || format!("BBB's settings can be asked for by {socket}"))
+}
+
+/// What a reader that was taken over would try, each with the words before its result.
+const TAKEN_OVER: &str = r#"[Service]
+ExecStart=
+ExecStart=/bin/sh -c 'exec 2>&1; \
+    echo "uid: $$(id --user)"; \
+    echo "capabilities: $$(sed -n "s/^CapEff:.//p" /proc/self/status)"; \
+    echo "secret: $$(wc --lines </etc/bigbluebutton/bbb-web.properties)"; \
+    touch /x /run/x /etc/x /var/lib/x /run/bbb-agent/x && echo "wrote: everything"; \
+    for file in /x /run/x /etc/x /var/lib/x /run/bbb-agent/x; do [ ! -e $$file ] || echo "wrote: $$file"; done; \
+    curl --silent --unix-socket /run/dbus/system_bus_socket http://bus/; echo "bus: $$?"; \
+    curl --silent --unix-socket /run/open.sock http://open/; echo "socket: $$?"; \
+    curl --silent http://169.254.169.254/; echo "network: $$?"'
+"#;
+/// The drop-in that has the reader do it.
+const DROP_IN: &str = "/run/systemd/system/bbb-agent-settings@.service.d/taken-over.conf";
+
+/// Checks what the reader of BBB's settings can do: it reads, and nothing else.
+async fn reader(guest: &Guest) -> Outcome {
+    let open = "systemd-socket-activate --listen=/run/open.sock --accept cat >/dev/null 2>&1 &";
+    guest.run("/bin/sh", &["-c", open]).await?;
+    let script = format!("mkdir -p ${{0%/*}} && cat >$0 <<'END'\n{TAKEN_OVER}END\nsystemctl daemon-reload");
+    guest.run("/bin/sh", &["-c", &script, DROP_IN]).await?;
+    let ask = ["--http0.9", "--silent", "--max-time", "10", "--unix-socket", "/run/bbb-agent-settings.sock"];
+    let (_, said) = guest.ends("curl", &[&ask[..], &["http://settings/"]].concat()).await?;
+    // CAP_DAC_READ_SEARCH is bit 2. curl's exit code 7: it could not connect.
+    for words in ["capabilities: 0000000000000004", "bus: 7", "socket: 7", "network: 7"] {
+        ensure(said.contains(words), || format!("{words:?} is not in what the reader could do:\n{said}"))?;
+    }
+    for words in ["uid: 0\n", "secret: 0\n", "secret: \n", "wrote: "] {
+        ensure(!said.contains(words), || format!("{words:?} is in what the reader could do:\n{said}"))?;
+    }
+    // To others the socket answers: nothing but the confinement has refused the reader.
+    let (code, _) = guest
+        .ends("curl", &["--silent", "--max-time", "5", "--unix-socket", "/run/open.sock", "http://x/"])
+        .await?;
+    ensure(code != 7, || "nothing listens at the socket that the reader was to be refused at".to_owned())?;
+    guest.run("rm", &[DROP_IN]).await?;
+    guest.run("systemctl", &["daemon-reload"]).await.map(drop)
 }
 
 /// Reads `/proc/PROCESS/status` of the guest.

@@ -74,7 +74,8 @@ pub(super) async fn purge(stage: &Stage<'_>) -> Outcome {
     let guest = stage.boot().await?;
     guest.reaches("cloud-final.service", "active").await?;
     let (before, users) = (stage.disk.paths(&NOT_OURS)?, guest.run("getent", &["passwd"]).await?);
-    let (code, said) = stage.install_again(&guest, &[]).await?;
+    let (code, said) =
+        stage.install_again(&guest, &["--guard-metadata", "--metadata-user", "daemon"]).await?;
     ensure(code == 0, || format!("install.sh ended with {code}:\n{said}"))?;
     stage.has_name()?;
     guest.run("dpkg", &["--remove", "bbb-agent"]).await?;
@@ -91,6 +92,8 @@ pub(super) async fn purge(stage: &Stage<'_>) -> Outcome {
     let units =
         guest.run("systemctl", &["list-units", "--all", "--plain", "--no-legend", "bbb-agent*"]).await?;
     ensure(units.is_empty(), || format!("systemd still knows\n{units}"))?;
+    let tables = guest.run("nft", &["list", "tables"]).await?;
+    ensure(!tables.contains("bbb-agent"), || format!("the firewall still has\n{tables}"))?;
     let run = guest.run("ls", &["/run"]).await?;
     // The lock of install.sh stays until the next boot: removing a lock could remove one that another process waits
     // for.

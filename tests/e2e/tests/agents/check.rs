@@ -41,6 +41,7 @@ async fn all_is_well_and_nothing_is_changed() {
         ("tls", "certificate authorities found"),
         ("metadata", "i-0123456789abcdef0 in eu-central-1a"),
         ("addresses", "203.0.113.10"),
+        ("credentials", "those of the instance's role "),
         ("hosted zone", "example.org (public)"),
         ("read records", "can read"),
         ("change records", "may change"),

@@ -63,8 +63,11 @@ async fn the_settings_may_name_a_profile() {
     rig.cloud.vault.add_user(USER.0, USER.1);
     let home = home(&rig, "[profile other]\n", &profile("bbb", USER));
     let arguments = ["register", "--set", "aws.profile=bbb"];
-    let run = run(&rig, &home, &[("AWS_PROFILE", "other")], &arguments).await;
-    assert_eq!(run.code, 0, "{run}");
+    let variables = [("AWS_PROFILE", "other")];
+    let done = run(&rig, &home, &variables, &arguments).await;
+    assert_eq!(done.code, 0, "{done}");
+    let check = run(&rig, &home, &variables, &["check", "--set", "aws.profile=bbb"]).await;
+    check.says(&["those of the profile \"bbb\" (aws.profile)"]);
     assert_eq!(rig.cloud.journal.count(Imds, "security-credentials"), 0);
 }
 
@@ -91,7 +94,7 @@ async fn each_error_names_what_is_wrong_with_the_profile() {
         assert_eq!(rig.calls(Route53), [""; 0]);
         let check = run(&rig, &home, &[], &[&["check"], &set[..]].concat()).await;
         let failed: Vec<&str> = check.stdout.lines().filter(|line| line.starts_with("FAIL")).collect();
-        assert_eq!(failed.len(), 6, "{check}");
+        assert_eq!(failed.len(), 7, "{check}");
         assert!(failed.iter().all(|line| line.contains(words) && line.contains(cause)), "{check}");
     })
     .await;
@@ -106,6 +109,8 @@ async fn without_a_role_the_environment_counts() {
     let keys = [("AWS_ACCESS_KEY_ID", USER.0), ("AWS_SECRET_ACCESS_KEY", USER.1)];
     let done = run(&rig, &home, &keys, &["register"]).await;
     assert_eq!(done.code, 0, "{done}");
+    let check = run(&rig, &home, &keys, &["check"]).await;
+    check.says(&["those of the environment, because the instance has no role"]);
 
     // The files do not count, and it is said what would.
     let done = run(&rig, &home, &[], &["deregister", "--set", "timeouts.deregister=1"]).await;

@@ -3,6 +3,7 @@
 
 use e2e::{Rig, Service, at_once};
 use sandbox::bbb::Mode;
+use sandbox::faults::Fault;
 use sandbox::http::ServiceName::{Bbb, Imds, Route53, Scalelite};
 use sandbox::scalelite::ServerState;
 
@@ -95,6 +96,23 @@ async fn trouble_is_a_warning_with_its_reason() {
     let refused = &journal.with("ACTION", "reload")[0];
     assert_eq!(refused["PRIORITY"], "3", "{refused:?}");
     assert!(refused["MESSAGE"].contains("checks.name"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn no_answer_of_others_writes_fields_of_the_journal() {
+    let rig = Rig::bbb().await;
+    let code = "Bad\nMESSAGE=all is well\nPRIORITY=6\n_UID=0\u{1b}[2J\u{202e}Code".to_owned();
+    rig.fault(Route53, "ChangeResourceRecordSets", Fault::Error { status: 400, code }, None);
+    let journal = Journal::start();
+    let Some(_service) = journal.service(&rig, &PLAIN).await else { return };
+    journal.says("all is well").await;
+    for line in journal.lines() {
+        assert!(!line["MESSAGE"].starts_with("all is well") && !line.contains_key("_UID"), "{line:?}");
+        let steers = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(line.values().all(|value| !value.contains(steers)), "{line:?}");
+    }
+    let said = journal.lines().into_iter().find(|line| line["MESSAGE"].contains("all is well")).unwrap();
+    assert!(["3", "4"].contains(&said["PRIORITY"].as_str()), "{said:?}");
 }
 
 fn lines(service: &Service) -> usize {
