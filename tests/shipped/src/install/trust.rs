@@ -97,6 +97,7 @@ async fn an_old_word_on_the_latest_is_not_believed_again() {
         host.expect(0, &options).await;
         assert_eq!(host.installed(), "0.2.0");
         // Downgrades by hand do not open the door to it either.
+        host.cloud.s3.put(BUCKET, "agents/latest", "0.1.0\n");
         host.cloud.s3.put(BUCKET, "agents/latest.minisig", old.clone());
         let both = [&options[..], &["--allow-downgrade"]].concat();
         for options in [&options[..], &both[..]] {
