@@ -7,9 +7,14 @@
 #     --set KEY=VALUE               any other setting, as often as needed. Numbers, true, false, [lists] and "texts in
 #                                   quotes" are taken as they are, anything else as a text
 #     --version VERSION             instead of what BUCKET/PREFIX/latest says
+#     --allow-downgrade             also installs a version that is lower than the installed one
+#     --minimum VERSION             installs no lower version than this
 #     --prefix PREFIX               where the releases are in the bucket: agents
 #     --region REGION               the bucket's region: that of this instance
-#     --public-key KEY              a minisign key (RW...): the release has to be signed with it
+#     --bucket-owner ACCOUNT        the number of the account that has to own the bucket
+#     --public-key KEY              a minisign key (RW...): the release, and what says which is the latest, have to be
+#                                   signed with it
+#     --release-sha256 HASH         the SHA-256 of the release's SHA256SUMS; needs --version
 #     --hostname                    gives this host the name that it will have in DNS: at most 64 characters
 #     --guard-metadata              let only root and the agent's user reach EC2's metadata service, and so the role's
 #                                   credentials; needs nftables. It lasts until AGENT-metadata.service is disabled
@@ -19,7 +24,8 @@
 # Fetches SHA256SUMS and the package, verifies both, writes /etc/AGENT/config.d/50-install.toml, installs the package,
 # starts the service (or restarts it where it runs) and returns once it is ready, which it is when its name is live.
 # Changes nothing before everything is fetched and the package's own agent has accepted the settings. If a service that
-# was ready is not ready with the new version or settings, the old ones are put back.
+# was ready is not ready with the new version or settings, the old ones are put back. A version that is lower than the
+# installed one is refused, unless the signed word on the latest release says that the fleet goes back.
 #
 # Exit codes: 0 ready; 1 failed, or not ready in time; 2 the command line is wrong.
 #
@@ -32,6 +38,7 @@ export LC_ALL
 
 agent='' bucket='' zone='' domain='' url='' secret='' settings='' version=latest prefix=agents public_key=''
 guard='' users=''
+bucket_owner='' release_sha256='' downgrade='' back_from='' minimum=''
 hostname='' longest=64 patience=300 suffix='' region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
 newline='
 '
@@ -46,6 +53,45 @@ usage() {
     complain "$*; --help shows all options. Nothing was changed"
     exit 2
 }
+
+# --- Words from outside ----------------------------------------------------------------------------------------------
+
+# plain VALUE CLASS: checks that a word from outside is what a word of its class can be. What the metadata service, S3
+# and the bucket say passes here before it is used or printed. In curl's configuration, a quote and a line's end would
+# begin another option, which could name a file to write.
+plain() {
+    case $2 in
+        account) [ "${#1}" = 12 ] && set -- "$1" 0-9 12 ;;
+        code) set -- "$1" A-Za-z0-9 64 ;;
+        date) set -- "$1" 0-9TZ:- 20 ;;
+        domain)
+            # The keys' signature goes there, so these are all domains of AWS's (the SDKs' partitions.json, 2026-11).
+            case $1 in
+                amazonaws.com | amazonaws.com.cn | amazonaws.eu) return 0 ;;
+                c2s.ic.gov | sc2s.sgov.gov | cloud.adc-e.uk | csp.hci.ic.gov) return 0 ;;
+            esac
+            return 1
+            ;;
+        hash) [ "${#1}" = 64 ] && set -- "$1" 0-9a-f 64 ;;
+        key) set -- "$1" A-Za-z0-9_ 128 ;;
+        region) set -- "$1" a-z0-9- 32 ;;
+        role) set -- "$1" A-Za-z0-9_+=,.@- 64 ;;
+        secret) set -- "$1" A-Za-z0-9/+= 60 ;; # with AWS4 before it, as long as a key of hmac's may be
+        session) set -- "$1" A-Za-z0-9/+=_- 8192 ;;
+        token) set -- "$1" A-Za-z0-9/+=_- 1024 ;;
+        version)
+            case $1 in [!0-9]*) return 1 ;; esac
+            set -- "$1" A-Za-z0-9.~- 64
+            ;;
+    esac
+    # An unknown class, and a length that is wrong, have left no third word.
+    [ $# = 3 ] && [ -n "$1" ] && [ "${#1}" -le "$3" ] || return 1
+    # shellcheck disable=SC2254 # the class is a part of the pattern
+    case $1 in *[!$2]*) return 1 ;; esac
+}
+
+# Prints the beginning of a text from outside without what could steer a terminal.
+shown() { printf '%s' "$1" | tr '\n' ' ' | tr -cd ' -~' | head -c 400; }
 
 # --- The command line ------------------------------------------------------------------------------------------------
 
@@ -63,6 +109,11 @@ parse() {
                 ;;
             --guard-metadata)
                 guard=yes
+                shift
+                continue
+                ;;
+            --allow-downgrade)
+                downgrade=yes
                 shift
                 continue
                 ;;
@@ -103,8 +154,11 @@ take() {
         --version) version=$2 ;;
         --prefix) prefix=${2%/} ;;
         --region) region=$2 ;;
+        --bucket-owner) bucket_owner=$2 ;;
         --public-key) public_key=$2 ;;
         --metadata-user) add_user "$2" ;;
+        --release-sha256) release_sha256=$2 ;;
+        --minimum) minimum=$2 ;;
         --wait) patience=$2 ;;
         *) usage "$1: there is no such option" ;;
     esac
@@ -180,18 +234,15 @@ validate() {
         *.*) ;;
         *) usage "--domain: '$domain' is not a domain such as bbb.example.org" ;;
     esac
-    case $version in
-        latest) ;;
-        *[!A-Za-z0-9.~-]* | [!0-9]*) usage "--version: '$version' is not a version such as 1.2.3" ;;
-    esac
+    [ "$version" = latest ] || plain "$version" version || usage "--version: '$version' is not a version such as 1.2.3"
+    [ -z "$minimum" ] || plain "$minimum" version || usage "--minimum: '$minimum' is not a version such as 1.2.3"
     case $prefix in
         '' | /* | *[!A-Za-z0-9._/-]* | *//* | . | .. | */. | */.. | ./* | ../* | */./* | */../*)
             usage "--prefix: '$prefix' is not a prefix such as agents"
             ;;
     esac
-    case $region in
-        *[!a-z0-9-]*) usage "--region: '$region' is not a region such as eu-central-1" ;;
-    esac
+    [ -z "$region" ] || plain "$region" region || usage "--region: '$region' is not a region such as eu-central-1"
+    [ -z "$bucket_owner" ] || plain "$bucket_owner" account || usage "--bucket-owner: an account's number of 12 digits is needed"
     case $patience in
         '' | *[!0-9]* | 0* | ??????*) usage "--wait: a number of seconds from 1 to 99999 is needed" ;;
     esac
@@ -201,6 +252,10 @@ validate() {
     esac
     case ${users:+users}$guard in
         users) usage "--metadata-user: it needs --guard-metadata" ;;
+    esac
+    [ -z "$release_sha256" ] || plain "$release_sha256" hash || usage "--release-sha256: 64 hexadecimal digits are needed"
+    case $version$release_sha256 in
+        latest?*) usage "--release-sha256: it fits one version, so --version has to say which" ;;
     esac
     validate_scalelite
     validate_hostname
@@ -272,7 +327,7 @@ begin() { began=$(now) pause=1; }
 
 check_host() {
     [ "$(id -u)" = 0 ] || die "this installs a package and a service, so it has to be run as root"
-    for tool in dpkg dpkg-deb dpkg-query systemctl flock sha256sum timeout od; do
+    for tool in dpkg dpkg-deb dpkg-query systemctl flock sha256sum stat timeout od; do
         command -v "$tool" >/dev/null || die "the command $tool is missing; this is for Debian and Ubuntu with systemd"
     done
     [ -z "$public_key" ] || command -v minisign >/dev/null ||
@@ -290,10 +345,13 @@ check_host() {
 }
 
 # Only one run at a time, for all agents, because dpkg allows no more. The lock ends with this process, however it
-# ends.
+# ends. It is on a directory that only root can open: another user can neither hold it nor put a link into its place.
 lock() {
     begin
-    exec 9>/run/bbb-agents-install.lock
+    directory=/run/bbb-agents-install
+    mkdir -m 700 "$directory" 2>/dev/null || [ "$(stat -c '%F %u %a' "$directory")" = 'directory 0 700' ] ||
+        die "$directory has to be a directory of root's, of mode 700, for the lock. See who made it, and remove it"
+    exec 9<"$directory"
     until flock -n 9; do
         say "another install.sh is at work; waiting for it"
         pause || die "another install.sh has been at work for $patience s: see what it waits for (ps -ef)"
@@ -330,7 +388,8 @@ advise() {
             # A role that was just created gets its permissions some seconds later.
             [ $(($(now) - began)) -ge 30 ] || final=''
             advice="The instance role needs s3:GetObject on arn:aws:s3:::$bucket/$prefix/*. Where it may not list the \
-bucket, this is also the answer for an object that is not there"
+bucket, this is also the answer for an object that is not there${bucket_owner:+; and for a bucket that account \
+$bucket_owner does not own}"
             ;;
         PermanentRedirect | AuthorizationHeaderMalformed | IllegalLocationConstraintException | 301)
             advice="The bucket is in another region than ${region:-the one that was assumed}: say which with --region"
@@ -343,8 +402,8 @@ bucket, this is also the answer for an object that is not there"
 try_aws() {
     code=''
     # Without a region the CLI asks us-east-1 first, which a host without internet access does not reach.
-    if [ -z "$region" ] && command -v curl >/dev/null; then
-        region=$(metadata placement/region) || region=''
+    if [ -z "$region" ] && command -v curl >/dev/null && learn region placement/region; then
+        region=$found
     fi
     # The CLI's own retries are few, because this script retries. The limit is on the size of files, in blocks of 512
     # bytes.
@@ -352,29 +411,26 @@ try_aws() {
         ulimit -f $(($3 * 2))
         AWS_MAX_ATTEMPTS=2 AWS_PAGER='' AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=2 \
             timeout "$patience" aws s3api get-object --bucket "$bucket" --key "$1" ${region:+--region "$region"} \
+            ${bucket_owner:+--expected-bucket-owner "$bucket_owner"} \
             --cli-connect-timeout 10 --cli-read-timeout 60 --output text "$2" 2>&1 </dev/null
     ) && return 0
     code=$(printf '%s\n' "$output" | sed -n 's/.*An error occurred (\([A-Za-z0-9]*\)).*/\1/p' | head -n 1)
-    reason=$(printf '%s\n' "$output" | sed '/^ *$/d' | tail -n 1)
+    plain "$code" code || code=''
+    reason=$(shown "$(printf '%s\n' "$output" | sed '/^ *$/d' | tail -n 1)")
     reason=${reason:-aws ended without a word, or did not end in time}
+    case $output in
+        # Ubuntu 20.04's CLI is older than this option.
+        *'Unknown options: --expected-bucket-owner'*) ! command -v curl >/dev/null || client=curl ;;
+    esac
     return 1
 }
 
 try_curl() {
     code=''
-    [ -n "$region" ] || region=$(metadata placement/region) || {
-        reason="the metadata service does not say this instance's region"
-        return 1
-    }
-    role=$(metadata iam/security-credentials/) || {
-        reason="the metadata service names no instance role"
-        return 1
-    }
-    role=${role%%"$newline"*}
-    keys=$(metadata "iam/security-credentials/$role") || {
-        reason="the metadata service has no keys for the role $role"
-        return 1
-    }
+    [ -n "$region" ] || learn region placement/region || return 1
+    region=${region:-$found}
+    learn role iam/security-credentials/ || return 1
+    learn_keys "$found" || return 1
     locate "$1" || return 1
     failed=0
     status=$(signed_request | (
@@ -384,13 +440,14 @@ try_curl() {
     )) || failed=$?
     [ "$failed $status" != "0 200" ] || return 0
     if [ "$failed" != 0 ]; then
-        reason="curl ended with $failed: $(head -n 1 "$2.error")"
+        reason="curl ended with $failed: $(shown "$(head -n 1 "$2.error")")"
         return 1
     fi
     code=$(sed -n 's/.*<Code>\([A-Za-z0-9]*\)<.*/\1/p' "$2" | head -n 1)
+    plain "$code" code || code=''
     reason="S3 answered $status ${code:-without an error code}"
     where=$(sed -n 's/^x-amz-bucket-region: *\([a-z0-9-]*\).*/\1/Ip; s/.*<Region>\([a-z0-9-]*\)<.*/\1/p' "$2.headers" "$2" | head -n 1)
-    [ -z "$where" ] || reason="$reason (the bucket's region is $where)"
+    ! plain "$where" region || reason="$reason (the bucket's region is $where)"
     code=${code:-$status}
     return 1
 }
@@ -412,17 +469,33 @@ locate() {
 
 # Sets the domain of AWS's services, which differs between partitions: amazonaws.com, amazonaws.com.cn, amazonaws.eu.
 find_suffix() {
-    found=$(metadata services/domain) || {
-        reason="the metadata service does not say the domain of AWS's services (services/domain)"
+    learn domain services/domain || return 1
+    suffix=$found
+}
+
+# learn CLASS KEY: sets $found to what the metadata service says, if it is plain. Anything else is not repeated.
+learn() {
+    found=$(metadata "$2") || {
+        reason="the metadata service does not say $2"
         return 1
     }
-    # The keys' signature goes to this host, so only a domain is taken, and the answer is not repeated.
-    reason="the metadata service's answer to services/domain is not a domain"
-    case $found in
-        *[!A-Za-z0-9.-]* | [.-]* | *[.-] | *..* | *.-* | *-.*) return 1 ;;
-        *.*) suffix=$found ;;
-        *) return 1 ;;
-    esac
+    plain "$found" "$1" || {
+        reason="the metadata service's answer to $2 is no $1, and was not used"
+        return 1
+    }
+}
+
+# learn_keys ROLE: sets the keys of the instance's role.
+learn_keys() {
+    keys=$(metadata "iam/security-credentials/$1") || {
+        reason="the metadata service has no keys for the role $1"
+        return 1
+    }
+    access_key=$(key_field AccessKeyId) secret_key=$(key_field SecretAccessKey) session=$(key_field Token)
+    if ! plain "$access_key" key || ! plain "$secret_key" secret || ! plain "$session" session; then
+        reason="the metadata service's keys for the role $1 are none, and were not used"
+        return 1
+    fi
 }
 
 # metadata KEY: asks the instance's metadata service, version 2.
@@ -431,21 +504,26 @@ metadata() {
     service=${service%/}
     token=$(printf 'request = PUT\nurl = "%s/latest/api/token"\nheader = "%s: 300"\n' "$service" \
         X-aws-ec2-metadata-token-ttl-seconds | ask) || return 1
+    plain "$token" token || return 1
     printf 'url = "%s/latest/meta-data/%s"\nheader = "%s: %s"\n' "$service" "$1" X-aws-ec2-metadata-token "$token" | ask
 }
 
-ask() { curl -q --config - --silent --fail --noproxy '*' --connect-timeout 5 --max-time 10; }
+# An answer ends up in a variable, so its size is limited: to 64 KiB, or to 10 MB where its size is not said before.
+ask() {
+    curl -q --config - --silent --fail --noproxy '*' --connect-timeout 5 --max-time 10 \
+        --max-filesize 65536 --limit-rate 1M
+}
 
 # Prints the request as curl's configuration. Signature Version 4 is described in the Amazon S3 API Reference,
 # "Signature Calculations for the Authorization Header".
 signed_request() {
-    access_key=$(key_field AccessKeyId) secret_key=$(key_field SecretAccessKey) session=$(key_field Token)
     time=$(date -u +%Y%m%dT%H%M%SZ)
     scope=${time%T*}/$region/s3/aws4_request
     nothing=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
-    names='host;x-amz-content-sha256;x-amz-date;x-amz-security-token'
+    owner=${bucket_owner:+x-amz-expected-bucket-owner}
+    names="host;x-amz-content-sha256;x-amz-date${owner:+;$owner};x-amz-security-token"
     canonical=$(printf '%s\n' GET "$path" '' "host:$host" "x-amz-content-sha256:$nothing" "x-amz-date:$time" \
-        "x-amz-security-token:$session" '' "$names" "$nothing")
+        ${owner:+"$owner:$bucket_owner"} "x-amz-security-token:$session" '' "$names" "$nothing")
     canonical=$(printf '%s' "$canonical" | digest)
     key=$(printf 'AWS4%s' "$secret_key" | od -An -v -tx1 | tr -d ' \n')
     for part in "${time%T*}" "$region" s3 aws4_request; do
@@ -454,6 +532,7 @@ signed_request() {
     signature=$(hmac "$key" "AWS4-HMAC-SHA256$newline$time$newline$scope$newline$canonical")
     printf 'url = "%s://%s%s"\nproto = "=%s"\n' "$scheme" "$host" "$path" "$scheme"
     printf 'header = "%s"\n' "x-amz-content-sha256: $nothing" "x-amz-date: $time" "x-amz-security-token: $session" \
+        ${owner:+"$owner: $bucket_owner"} \
         "Authorization: AWS4-HMAC-SHA256 Credential=$access_key/$scope, SignedHeaders=$names, Signature=$signature"
 }
 
@@ -497,28 +576,96 @@ escaped() { printf "$1"; }
 # --- The release -----------------------------------------------------------------------------------------------------
 
 find_version() {
-    [ "$version" = latest ] || return 0
+    case $version${public_key:+ signed} in
+        latest) read_latest ;;
+        'latest signed') read_signed_latest ;;
+    esac
+    [ -z "$minimum" ] || dpkg --compare-versions "$version" ge "$minimum" ||
+        die "version $version is lower than the --minimum $minimum. Nothing was changed"
+    find_installed
+    [ -z "$installed" ] || refuse_downgrade
+}
+
+read_latest() {
     fetch "$prefix/latest" "$work/latest" 1
     version=$(cat "$work/latest")
-    case $version in
-        '' | *[!A-Za-z0-9.~-]* | [!0-9]*)
-            die "s3://$bucket/$prefix/latest holds no version; packaging/publish --latest VERSION BUCKET writes it. \
-Nothing was changed"
-            ;;
+    plain "$version" version || no_version latest
+}
+
+no_version() {
+    die "s3://$bucket/$prefix/$1 holds no version; packaging/publish --latest VERSION BUCKET writes it. Nothing was changed"
+}
+
+# The signed text is the version. The trusted comment repeats it, and has the date and, where the fleet goes back, from
+# which version. So one object says everything, and no run sees one half of a change.
+read_signed_latest() {
+    fetch "$prefix/latest.minisig" "$work/latest.minisig" 4
+    comment=$(sed -n 's/^trusted comment: //p' "$work/latest.minisig" | head -n 1)
+    rest=${comment#bbb-agents latest }
+    version=${rest%% *} rest=${rest#* }
+    published=${rest%% *} back_from=${rest#"$published"}
+    back_from=${back_from#' back from '}
+    plain "$version" version || no_version latest.minisig
+    plain "$published" date || no_version latest.minisig
+    [ -z "$back_from" ] || plain "$back_from" version || no_version latest.minisig
+    printf '%s\n' "$version" >"$work/latest"
+    verify latest
+    [ "$said" = "bbb-agents latest $version $published${back_from:+ back from $back_from}" ] || no_version latest.minisig
+    remember
+}
+
+# Refuses what is older than what this host has believed before: somebody has put back an old signature.
+remember() {
+    before=''
+    [ ! -f "$cache/latest" ] || before=$(cat "$cache/latest")
+    [ -z "$before" ] || plain "$before" date || die "$cache/latest is damaged: remove it. Nothing was changed"
+    [ "$(digits "$published")" -ge "$(digits "$before")" ] ||
+        die "s3://$bucket/$prefix/latest.minisig is of $published, but this host has seen one of $before: somebody has put \
+back an old one. Find out who; packaging/publish --sign KEYFILE --latest VERSION BUCKET writes a new one. Nothing was changed"
+    printf '%s\n' "$published" >"$cache/latest.new"
+    mv "$cache/latest.new" "$cache/latest"
+}
+
+# Prints a date as a number.
+digits() { printf '0%s' "$1" | tr -cd 0-9 | sed 's/^0*\(.\)/\1/'; }
+
+find_installed() {
+    installed=$(dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$agent" 2>/dev/null) || installed=''
+    case $installed in
+        'installed '*) installed=${installed#* } ;;
+        *) installed='' ;;
     esac
+}
+
+refuse_downgrade() {
+    dpkg --compare-versions "$version" lt "$installed" || return 0
+    if [ -n "$downgrade" ]; then
+        return
+    fi
+    if [ -n "$back_from" ] && dpkg --compare-versions "$installed" le "$back_from"; then
+        say "the fleet goes back from $back_from to $version"
+        return
+    fi
+    die "$agent $installed is installed, and $version is lower: --allow-downgrade installs it. Hosts with --public-key go \
+back without that where packaging/publish --sign KEYFILE --latest $version BUCKET says so. Nothing was changed"
 }
 
 fetch_release() {
     release=$prefix/$version
     fetch "$release/SHA256SUMS" "$work/SHA256SUMS" 64
-    verify_signature
+    [ -z "$release_sha256" ] || [ "$(hash_of "$work/SHA256SUMS")" = "$release_sha256" ] ||
+        die "s3://$bucket/$release/SHA256SUMS is not what --release-sha256 says: that release was changed, or the hash is of \
+another one. Nothing was changed"
+    if [ -n "$public_key" ]; then
+        fetch "$release/SHA256SUMS.minisig" "$work/SHA256SUMS.minisig" 4
+        verify "$version/SHA256SUMS"
+        say "SHA256SUMS is signed with $public_key"
+    fi
     package=${agent}_${version}_$architecture.deb
     wanted=$(awk -v name="$package" '$2 == name || $2 == "*" name { print $1 }' "$work/SHA256SUMS")
-    case $wanted in
-        '') die "release $version has no $package; it has: $(awk '{ printf "%s ", $2 }' "$work/SHA256SUMS")
-install.sh: Nothing was changed" ;;
-        *[!0-9a-f]*) die "s3://$bucket/$release/SHA256SUMS says no good hash of $package. Nothing was changed" ;;
-    esac
+    [ -n "$wanted" ] || die "release $version has no $package; it has: $(shown "$(awk '{ print $2 }' "$work/SHA256SUMS")")
+install.sh: Nothing was changed"
+    plain "$wanted" hash || die "s3://$bucket/$release/SHA256SUMS says no good hash of $package. Nothing was changed"
     if [ "$(hash_of "$cache/$package")" = "$wanted" ]; then
         say "$package: is here already"
         fetched=$cache/$package
@@ -533,13 +680,12 @@ install.sh: Nothing was changed" ;;
 was published, or was published by halves. Publish a new version. Nothing was changed"
 }
 
-verify_signature() {
-    [ -n "$public_key" ] || return 0
-    fetch "$release/SHA256SUMS.minisig" "$work/SHA256SUMS.minisig" 4
-    output=$(minisign -V -m "$work/SHA256SUMS" -x "$work/SHA256SUMS.minisig" -P "$public_key" 2>&1) ||
-        die "the signature of s3://$bucket/$release/SHA256SUMS is not one of --public-key ($output): \
+# verify OBJECT: ends the script unless the file of that name is signed; sets $said to the signature's trusted comment.
+verify() {
+    file=$work/${1##*/}
+    said=$(minisign -V -Q -m "$file" -x "$file.minisig" -P "$public_key" 2>"$work/complaint") ||
+        die "the signature of s3://$bucket/$prefix/$1 is not one of --public-key ($(shown "$(cat "$work/complaint")")): \
 do not install this release before you know why. Nothing was changed"
-    say "SHA256SUMS is signed with $public_key"
 }
 
 hash_of() {
@@ -676,11 +822,6 @@ await_ready() {
 
 change() {
     look
-    installed=$(dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$agent" 2>/dev/null) || installed=''
-    case $installed in
-        'installed '*) installed=${installed#* } ;;
-        *) installed='' ;;
-    esac
     new_package=yes new_settings=yes changed=''
     if [ -n "$installed" ] && [ "$installed" = "$(dpkg-deb --field "$fetched" Version)" ] && [ "$fetched" = "$cache/$package" ]; then
         new_package=''

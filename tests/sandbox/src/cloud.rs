@@ -152,9 +152,9 @@ impl Cloud {
         aws.serve(AutoScaling::new(Arc::clone(&fleet), &facts.account_id, &facts.region));
         aws.serve(Arc::clone(&cloudwatch) as Arc<dyn Service>);
         aws.serve(Arc::clone(&secrets) as Arc<dyn Service>);
-        let sts = Sts::new(Arc::clone(&vault));
+        let sts = Sts::new(Arc::clone(&vault), &facts.account_id);
         aws.serve(Arc::clone(&sts) as Arc<dyn Service>);
-        let s3 = S3::new(&facts.region, aws.denials());
+        let s3 = S3::new(&facts.region, &facts.account_id, aws.denials());
         s3.create_bucket(BUCKET);
         aws.serve(Arc::clone(&s3) as Arc<dyn Service>);
         let names = options::aws_names(&facts.region, &facts.domain);

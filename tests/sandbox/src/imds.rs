@@ -9,6 +9,8 @@
 //! | `GET` of a key that does not exist now | 404 |
 //! | `GET` of a directory | its keys, one a line, directories with a final `/` |
 //! | anything while disabled | 403 |
+//!
+//! [`Imds::forge`] makes it say anything else, as one in an attacker's hand would.
 
 mod tree;
 
@@ -17,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 
 use crate::aws::Vault;
@@ -32,6 +35,8 @@ struct State {
     disabled: bool,
     /// When each token expires, by the fleet's clock.
     tokens: BTreeMap<String, Duration>,
+    /// The forged answers, by path.
+    forged: BTreeMap<String, Bytes>,
 }
 
 /// The IMDS of one instance of a [`Fleet`]. Make one per host, each behind a gate of its own.
@@ -70,6 +75,15 @@ impl Imds {
         self.state().tokens.clear();
     }
 
+    /// Answers requests for this path below `/latest/` with these bytes from now on; none makes it honest again.
+    pub fn forge(&self, path: &str, answer: Option<Bytes>) {
+        let path = format!("/latest/{path}");
+        match answer {
+            Some(answer) => drop(self.state().forged.insert(path, answer)),
+            None => drop(self.state().forged.remove(&path)),
+        }
+    }
+
     /// Switches the service off (every request is answered with 403), or on again.
     pub fn set_disabled(&self, disabled: bool) {
         self.state().disabled = disabled;
@@ -87,6 +101,9 @@ impl Imds {
     fn respond(&self, request: &Request) -> Response {
         if self.is_disabled() {
             return refuse(403);
+        }
+        if let Some(answer) = self.state().forged.get(&request.path) {
+            return reply(200, "text/plain", answer.clone());
         }
         match (request.method.as_str(), request.path.as_str()) {
             ("PUT", "/latest/api/token") => self.issue(request),

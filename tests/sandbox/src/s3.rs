@@ -9,6 +9,8 @@
 //! | ... whose body is not what its checksum or its length says | 400 `BadDigest`, `XAmzContentSHA256Mismatch`, `IncompleteBody` |
 //! | `ListObjectsV2`, `HeadBucket` | keys in the order of their bytes, prefixes in common, pages |
 //! | no such bucket | 404 `NoSuchBucket` |
+//! | `x-amz-expected-bucket-owner` of another account than the bucket's | 403 `AccessDenied` |
+//! | ... that is no account's number | 400 `InvalidBucketOwnerAWSAccountID` |
 //! | a bucket of another region | 301 `PermanentRedirect`, with that region in `x-amz-bucket-region` |
 //! | any other call of S3's | 501 `NotImplemented` |
 //!
@@ -16,7 +18,7 @@
 //! (`BUCKET.s3.REGION.amazonaws.com/KEY`). For the refusals of the front see [`crate::aws`].
 //!
 //! Sources: the Amazon S3 API Reference (actions, "Error responses", "Conditional writes") and the user guide's
-//! "Checking object integrity".
+//! "Checking object integrity" and "Verifying bucket ownership with bucket owner condition".
 
 mod address;
 mod answers;
@@ -63,6 +65,8 @@ impl Object {
 #[derive(Debug, Default)]
 struct Bucket {
     region: String,
+    /// The number of the account that owns it.
+    owner: String,
     objects: BTreeMap<String, Object>,
 }
 
@@ -83,15 +87,17 @@ pub struct ObjectSummary {
 #[derive(Debug)]
 pub struct S3 {
     region: String,
+    account: String,
     denials: Denials,
     buckets: Mutex<BTreeMap<String, Bucket>>,
 }
 
 impl S3 {
-    /// Creates an S3 without buckets in this region. While `denials` has `s3:ListBucket`, it does not tell which keys
-    /// exist.
-    pub fn new(region: &str, denials: Denials) -> Arc<Self> {
-        Arc::new(Self { region: region.to_owned(), denials, buckets: Mutex::default() })
+    /// Creates an S3 without buckets in this region, of this account. While `denials` has `s3:ListBucket`, it does not
+    /// tell which keys exist.
+    pub fn new(region: &str, account: &str, denials: Denials) -> Arc<Self> {
+        let (region, account) = (region.to_owned(), account.to_owned());
+        Arc::new(Self { region, account, denials, buckets: Mutex::default() })
     }
 
     /// Makes a bucket in S3's own region, unless it exists.
@@ -101,8 +107,17 @@ impl S3 {
 
     /// Makes a bucket in another region, which is not served here.
     pub fn create_bucket_in(&self, name: &str, region: &str) {
-        let bucket = || Bucket { region: region.to_owned(), objects: BTreeMap::new() };
+        let bucket =
+            || Bucket { region: region.to_owned(), owner: self.account.clone(), objects: BTreeMap::new() };
         self.buckets().entry(name.to_owned()).or_insert_with(bucket);
+    }
+
+    /// Gives a bucket with its objects to another account, which has registered its name anew.
+    pub fn give_away(&self, name: &str, account: &str) {
+        self.create_bucket(name);
+        if let Some(bucket) = self.buckets().get_mut(name) {
+            bucket.owner = account.to_owned();
+        }
     }
 
     /// Puts an object as an outsider would, e.g. an attacker; makes the bucket if necessary.
@@ -157,6 +172,12 @@ impl S3 {
         if bucket.region != self.region {
             return Err(Refusal::redirect(&target.bucket, &bucket.region));
         }
+        match request.header("x-amz-expected-bucket-owner") {
+            "" => {}
+            other if !is_account(other) => return Err(Refused::InvalidOwner.into()),
+            other if other != bucket.owner => return Err(Refused::AccessDenied.into()),
+            _ => {}
+        }
         match target.action {
             "HeadBucket" => Ok(answers::bucket(&bucket.region)),
             "ListObjectsV2" => list::answer(&target, &bucket.objects),
@@ -198,6 +219,10 @@ impl S3 {
         bucket.objects.insert(key.to_owned(), object);
         Ok(answer)
     }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Service for S3 {

@@ -1,4 +1,4 @@
-//! STS's query API, version 2011-06-15: `AssumeRole`, for the roles that a test has added.
+//! STS's query API, version 2011-06-15: `AssumeRole`, for the roles that a test has added, and `GetCallerIdentity`.
 //!
 //! | refused | answer |
 //! |---|---|
@@ -29,6 +29,7 @@ const LONGEST_SESSION: u32 = 3600;
 #[derive(Debug)]
 pub struct Sts {
     vault: Arc<Vault>,
+    account: String,
     /// The external id that each role wants, by ARN.
     roles: Mutex<BTreeMap<String, Option<String>>>,
     /// The lifetime of the keys, in place of the one that was asked for.
@@ -36,9 +37,10 @@ pub struct Sts {
 }
 
 impl Sts {
-    /// Creates STS, whose keys are in this vault.
-    pub fn new(vault: Arc<Vault>) -> Arc<Self> {
-        Arc::new(Self { vault, roles: Mutex::default(), lifetime: Mutex::default() })
+    /// Creates STS of this account, whose keys are in this vault.
+    pub fn new(vault: Arc<Vault>, account: &str) -> Arc<Self> {
+        let account = account.to_owned();
+        Arc::new(Self { vault, account, roles: Mutex::default(), lifetime: Mutex::default() })
     }
 
     /// Adds a role that the hosts' role may assume, with this external id if its trust policy wants one.
@@ -59,10 +61,29 @@ impl Sts {
 
     fn act(&self, request: &Request) -> Result<Response, Refusal> {
         let params = Params::of(request);
-        let known = params.get("Version") == Some("2011-06-15") && params.get("Action") == Some("AssumeRole");
-        if !known {
-            return Err(Refusal::new("InvalidAction", "Could not find operation for version"));
+        match params.get("Action").filter(|_| params.get("Version") == Some("2011-06-15")) {
+            Some("AssumeRole") => self.assume(&params),
+            Some("GetCallerIdentity") => Ok(self.caller()),
+            _ => Err(Refusal::new("InvalidAction", "Could not find operation for version")),
         }
+    }
+
+    /// Returns the answer to `GetCallerIdentity`, for which no permission is needed.
+    fn caller(&self) -> Response {
+        let body = Xml::document("GetCallerIdentityResponse", NAMESPACE, |xml| {
+            xml.element("GetCallerIdentityResult", |xml| {
+                xml.text("Arn", format!("arn:aws:iam::{}:user/operator", self.account));
+                xml.text("UserId", "AIDAEXAMPLEEXAMPLE000");
+                xml.text("Account", &self.account);
+            });
+            xml.element("ResponseMetadata", |xml| {
+                xml.text("RequestId", request_id());
+            });
+        });
+        reply(200, "text/xml", body)
+    }
+
+    fn assume(&self, params: &Params) -> Result<Response, Refusal> {
         let arn = params.required("RoleArn").map_err(|_| Refusal::validation("RoleArn is missing"))?;
         let session = params.get("RoleSessionName").filter(|name| is_session(name));
         let session =

@@ -245,6 +245,19 @@ fn the_policies_grant_what_the_code_calls_and_nothing_else() {
     }
 }
 
+/// Whoever registers the name of a bucket that is no more must not become root on the hosts.
+#[test]
+fn releases_come_from_a_bucket_of_the_right_account() {
+    let fetch = json!({
+        "Sid": "FetchRelease",
+        "Effect": "Allow",
+        "Action": "s3:GetObject",
+        "Resource": "arn:${Partition}:s3:::${Bucket}/agents/*",
+        "Condition": { "StringEquals": { "aws:ResourceAccount": "${BucketOwner}" } },
+    });
+    assert_eq!(read_json("packaging/iam/install.json")["Statement"], json!([fetch]));
+}
+
 /// A host assumes one role, which trusts that host's role alone, and with an external id.
 #[test]
 fn a_zone_in_another_account_needs_two_more_policies() {

@@ -9,6 +9,7 @@ mod install;
 mod publish;
 mod s3;
 mod templates;
+mod userdata;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

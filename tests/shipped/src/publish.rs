@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::install::host::{Key, sha256};
 use crate::{root, tool};
 
 /// Somebody with a release to publish.
@@ -102,6 +103,18 @@ impl Publisher {
         }
         put("install.sh", "install.sh");
         self.cloud.s3.put(BUCKET, "agents/latest", format!("{version}\n"));
+    }
+
+    /// The trusted comment of what says which is the latest, after it was verified.
+    fn latest(&self, key: &Key) -> String {
+        let here = self.directory.path();
+        std::fs::write(here.join("latest"), self.text("agents/latest")).unwrap();
+        std::fs::write(here.join("latest.minisig"), self.text("agents/latest.minisig")).unwrap();
+        let mut verify = std::process::Command::new("minisign");
+        verify.args(["-V", "-Q", "-P", &key.public, "-m", "latest"]).current_dir(here);
+        let output = verify.output().expect("minisign");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     fn keys(&self) -> Vec<String> {
@@ -255,25 +268,101 @@ async fn a_directory_that_is_no_release_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_release_is_not_followed_by_an_unsigned_one_unnoticed() {
     let publisher = Publisher::new().await;
-    let key = publisher.directory.path().join("key");
-    let (secret, public) = (key.with_extension("sec"), key.with_extension("pub"));
-    let mut generate = Command::new("minisign");
-    generate.args(["-G", "-W", "-s"]).arg(&secret).arg("-p").arg(&public);
-    assert!(generate.output().await.expect("minisign").status.success());
+    let key = Key::new();
+    let secret = key.secret();
     let secret = secret.to_str().unwrap();
     publisher.expect(0, &["--sign", secret]).await;
     let (sums, signature) = (publisher.dist().join("SHA256SUMS"), publisher.directory.path().join("fetched"));
     std::fs::write(&signature, publisher.text("agents/0.1.0/SHA256SUMS.minisig")).unwrap();
     let mut verify = Command::new("minisign");
-    verify.args(["-V", "-m"]).arg(&sums).arg("-x").arg(&signature).arg("-p").arg(&public);
+    verify.args(["-V", "-m"]).arg(&sums).arg("-x").arg(&signature).args(["-P", &key.public]);
     assert!(verify.output().await.unwrap().status.success());
     // Signing again gives the same bytes, so that what was uploaded by halves can be completed.
     publisher.expect(0, &["--sign", secret]).await.says(&["SHA256SUMS.minisig: is there already"]);
 
     publisher.build("0.2.0", "the second");
-    publisher.expect(1, &[]).await.says(&["the latest release, 0.1.0, is signed and this is not"]);
+    publisher.expect(1, &[]).await.says(&["the latest release is signed and this is not"]);
+    publisher.run(1, &["--latest", "0.1.0", BUCKET]).await.says(&["is signed and this is not"]);
     assert_eq!(publisher.text("agents/latest"), "0.1.0\n");
     assert_eq!(publisher.keys().iter().filter(|key| key.contains("0.2.0")).count(), 0);
     publisher.expect(0, &["--unsigned"]).await;
     assert_eq!(publisher.text("agents/latest"), "0.2.0\n");
+}
+
+/// What is signed as the latest has a date, and remembers from which versions hosts go back.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_is_signed() {
+    let publisher = Publisher::new().await;
+    let key = Key::new();
+    let secret = key.secret();
+    let sign = ["--sign", secret.to_str().unwrap()];
+    for version in ["0.9.0", "0.10.0"] {
+        publisher.build(version, "a release");
+        publisher.expect(0, &sign).await;
+        let comment = publisher.latest(&key);
+        assert!(comment.starts_with(&format!("bbb-agents latest {version} 20")), "{comment}");
+        assert!(comment.ends_with("Z\n"), "nobody goes back: {comment}");
+    }
+    let back = async |version: &str| {
+        let run = publisher.run(0, &[&sign[..], &["--latest", version, BUCKET]].concat()).await;
+        (run, publisher.latest(&key))
+    };
+    let (run, comment) = back("0.9.0").await;
+    run.says(&["get 0.9.0 from now on, and go back to it from 0.10.0"]);
+    assert!(comment.ends_with("Z back from 0.10.0\n"), "{comment}");
+    // Some hosts may have 0.10.0 still.
+    publisher.build("0.9.1", "a repair");
+    publisher.expect(0, &sign).await;
+    let comment = publisher.latest(&key);
+    assert!(comment.ends_with("Z back from 0.10.0\n"), "{comment}");
+    let (_, comment) = back("0.10.0").await;
+    assert!(comment.ends_with("Z\n"), "{comment}");
+
+    // Hosts would take a signature that is older than what they have seen for a replay.
+    let later = key.sign(b"0.10.0\n", "bbb-agents latest 0.10.0 2999-01-01T00:00:00Z");
+    publisher.cloud.s3.put(BUCKET, "agents/latest.minisig", later);
+    let run = publisher.run(1, &[&sign[..], &["--latest", "0.9.0", BUCKET]].concat()).await;
+    run.says(&["is of 2999-01-01T00:00:00Z", "Correct this machine's clock"]);
+    // Nor is a release signed as the latest that is not what was signed.
+    publisher.cloud.s3.remove(BUCKET, "agents/latest.minisig");
+    let installer = "touch /owned\n";
+    publisher.cloud.s3.put(BUCKET, "agents/0.9.0/install.sh", installer);
+    let sums = format!("{}  install.sh\n", sha256(installer.as_bytes()));
+    publisher.cloud.s3.put(BUCKET, "agents/0.9.0/SHA256SUMS", sums);
+    let run = publisher.run(1, &[&sign[..], &["--latest", "0.9.0", BUCKET]].concat()).await;
+    run.says(&["release 0.9.0 is not signed with the key"]);
+    assert_eq!(publisher.text("agents/latest"), "0.10.0\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fixes_hosts_to_a_release_is_said() {
+    let publisher = Publisher::new().await;
+    let key = Key::new();
+    let run = publisher.expect(0, &["--sign", key.secret().to_str().unwrap()]).await;
+    let sums = std::fs::read(publisher.dist().join("SHA256SUMS")).unwrap();
+    run.says(&[
+        "BucketOwner=123456789012",
+        &format!("AgentVersion=0.1.0 ReleaseSha256={}\n", sha256(&sums)),
+        &format!("PublicKey={}", key.public),
+    ]);
+    // A signature that was made elsewhere has to be one that UserData accepts.
+    publisher.build("0.2.0", "the second");
+    let sums = std::fs::read(publisher.dist().join("SHA256SUMS")).unwrap();
+    let file = publisher.dist().join("SHA256SUMS.minisig");
+    std::fs::write(&file, key.sign(&sums, "bbb-agents 0.1.0")).unwrap();
+    let run = publisher.expect(1, &[]).await;
+    run.says(&["another trusted comment than 'bbb-agents 0.2.0'"]);
+    std::fs::write(&file, key.sign(&sums, "bbb-agents 0.2.0")).unwrap();
+    publisher.expect(0, &[]).await.says(&["latest is not signed, without --sign"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_to_the_bucket_of_another_account() {
+    let publisher = Publisher::new().await;
+    publisher.cloud.s3.give_away(BUCKET, "666666666666");
+    publisher.expect(1, &[]).await.says(&["(403)", "in a bucket of account 123456789012"]);
+    assert_eq!(publisher.keys(), [""; 0]);
+    publisher.expect(2, &["--bucket-owner", "6666"]).await.says(&["not an account's number"]);
+    // Unless that is meant.
+    publisher.expect(0, &["--bucket-owner", "666666666666"]).await.says(&["BucketOwner=666666666666"]);
 }

@@ -47,6 +47,14 @@ fn substituted(value: &Value) -> Value {
         Value::Object(fields) if fields.len() == 1 => match fields.iter().next().unwrap() {
             (name, Value::String(text)) if name == "Fn::Sub" => json!(text),
             (name, Value::String(target)) if name == "Ref" => json!(format!("${{{target}}}")),
+            // The parameter, or what counts where it is empty.
+            (name, Value::Array(parts)) if name == "Fn::If" && parts[0] == "HasBucketOwner" => {
+                json!(format!(
+                    "${{{} or {}}}",
+                    parts[1]["Ref"].as_str().unwrap(),
+                    parts[2]["Ref"].as_str().unwrap()
+                ))
+            }
             (name, value) => json!({ name: substituted(value) }),
         },
         Value::Object(fields) => {
@@ -66,6 +74,7 @@ fn shipped_policy(name: &str) -> Value {
         ("Account", "AWS::AccountId"),
         ("Group", "AWS::StackName"),
         ("SecretArn", "ScaleliteSecretArn"),
+        ("BucketOwner", "BucketOwner or AWS::AccountId"),
     ];
     let mut text = read(format!("packaging/iam/{name}.json"));
     for (placeholder, name) in names {
@@ -163,9 +172,10 @@ fn body(script: &str) -> String {
     lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What a template does and its example does not: a version as a parameter, and a host without BBB.
-const TEMPLATES_OWN: [(&str, &str); 2] =
-    [(" --version \"$version\"", ".yaml"), (" if [ \"$bbb_release\" = none ]; then exit; fi", "fleet.yaml")];
+/// What a template does and its example does not: a host without BBB.
+const TEMPLATES_OWN: [(&str, &str); 1] = [(" if [ \"$bbb_release\" = none ]; then exit; fi", "fleet.yaml")];
+/// EC2's limit on UserData, in bytes before base64.
+const USER_DATA: usize = 16 * 1024;
 
 #[test]
 fn user_data_does_what_the_examples_do() {
@@ -180,6 +190,28 @@ fn user_data_does_what_the_examples_do() {
         let example = read(format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
         assert!(example.contains("\nsh /root/install.sh "), "{example}");
         assert_eq!(script, body(&example), "{path}");
+    }
+    // What fetches install.sh, and verifies it, is one text.
+    let fetch = ["bbb", "turn"].map(|role| {
+        let example = body(&read(format!("packaging/userdata/{role}-host.sh")));
+        example.split_once(" sh /root/install.sh ").expect("the call").0.to_owned()
+    });
+    assert_eq!(fetch[0], fetch[1]);
+}
+
+/// A stack with a hash that cannot fit is refused; each of its hosts would be, too.
+#[test]
+fn a_hash_needs_a_version() {
+    for (path, ..) in FLEETS {
+        let template = template(path);
+        let expected = json!({
+            "RuleCondition": { "Fn::Equals": [{ "Ref": "AgentVersion" }, "latest"] },
+            "Assertions": [{
+                "Assert": { "Fn::Equals": [{ "Ref": "ReleaseSha256" }, ""] },
+                "AssertDescription": "ReleaseSha256 fits one version, so AgentVersion has to say which.",
+            }],
+        });
+        assert_eq!(template["Rules"], json!({ "ReleaseSha256FitsOneVersion": expected }), "{path}");
     }
 }
 
@@ -200,7 +232,12 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
         let mut script = text(&launch["UserData"]["Fn::Base64"]);
         let values = [
             ("Bucket", "example-releases"),
-            ("AgentVersion", template["Parameters"]["AgentVersion"]["Default"].as_str().unwrap()),
+            ("BucketOwner", ""),
+            ("AWS::AccountId", "123456789012"),
+            ("AgentVersion", "0.1.0"),
+            ("ReleaseSha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("PublicKey", "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"),
+            ("MinimumVersion", "0.1.0"),
             ("AWS::Region", "eu-central-1"),
             ("HostedZoneId", "Z0123456789ABCDEFGHIJ"),
             ("Settings", "dns.spread=100 timeouts.register=300"),
@@ -217,6 +254,7 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
             ("TurnSecretKey", "turnkeyvalue"),
             ("BbbVersion", "jammy-300"),
             ("BbbInstaller", "https://example.org/bbb-install.sh"),
+            ("BbbInstallerSha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             ("OperatorEmail", "operator@example.org"),
         ];
         for (name, value) in values {
@@ -229,9 +267,14 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
             "{script}"
         );
         checked_as_shell(path, &script);
+        assert!(script.len() < USER_DATA, "{path}: {} bytes", script.len());
         let commands = install_commands(&script);
         assert_eq!(commands.len(), 1, "{script}");
-        let (settings, _) = script.split_once("\n# ---\n").expect("the end of the settings");
+        // The settings, and what makes options of them.
+        let (settings, rest) = script.split_once("\n# ---\n").expect("the end of the settings");
+        let options = &rest[rest.find("\nset -- ").expect("the options")..];
+        let options = options.split_once("\n#").expect("their end").0;
+        let settings = &format!("{settings}{options}");
         assert!(
             commands[0].contains(&format!("--role {} ", agent.trim_end_matches("-agent"))),
             "{commands:?}"

@@ -97,10 +97,8 @@ pub(super) async fn purge(stage: &Stage<'_>) -> Outcome {
     let run = guest.run("ls", &["/run"]).await?;
     // The lock of install.sh stays until the next boot: removing a lock could remove one that another process waits
     // for.
-    let left: Vec<_> = run
-        .lines()
-        .filter(|name| name.starts_with("bbb-agent") && *name != "bbb-agents-install.lock")
-        .collect();
+    let left: Vec<_> =
+        run.lines().filter(|name| name.starts_with("bbb-agent") && *name != "bbb-agents-install").collect();
     ensure(left.is_empty(), || format!("this is left in /run: {left:?}"))?;
     guest.power_off().await
 }

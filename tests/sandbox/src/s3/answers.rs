@@ -18,6 +18,7 @@ pub(super) enum Refused {
     AccessDenied,
     Incomplete,
     InvalidArgument,
+    InvalidOwner,
     InvalidRange,
     MissingHash,
     NoSuchBucket,
@@ -34,6 +35,7 @@ impl Refused {
             Self::AccessDenied => (403, "AccessDenied"),
             Self::Incomplete => (400, "IncompleteBody"),
             Self::InvalidArgument => (400, "InvalidArgument"),
+            Self::InvalidOwner => (400, "InvalidBucketOwnerAWSAccountID"),
             Self::InvalidRange => (416, "InvalidRange"),
             Self::MissingHash => (400, "InvalidRequest"),
             Self::NoSuchBucket => (404, "NoSuchBucket"),
@@ -109,6 +111,9 @@ fn message(code: &str) -> &'static str {
         "InternalError" => "We encountered an internal error. Please try again.",
         "InvalidAccessKeyId" => "The AWS Access Key Id you provided does not exist in our records.",
         "InvalidArgument" => "Invalid Argument",
+        "InvalidBucketOwnerAWSAccountID" => {
+            "The value of the expected bucket owner parameter must be an AWS Account ID"
+        }
         "InvalidRange" => "The requested range is not satisfiable",
         "InvalidRequest" => "Missing required header for this request: x-amz-content-sha256",
         "InvalidToken" => "The provided token is malformed or otherwise invalid.",

@@ -6,12 +6,13 @@ use sandbox::http::ServiceName;
 use super::host::{Host, Service, With};
 
 const SECRET: &str = "4d6c2fTheSecretItself";
+const HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_arguments_are_refused_before_anything_is_done() {
     let Some(host) = Host::new(With::Curl).await else { return };
     host.release("0.1.0", Service::Ready);
-    let rows: [(&[&str], &str); 28] = [
+    let rows: [(&[&str], &str); 33] = [
         (&["--role", "web"], "--role: bbb or turn, not 'web'"),
         (&["--bucket", "s3://sources"], "without s3://"),
         (&["--bucket", "Sources"], "not the name of a bucket"),
@@ -28,6 +29,11 @@ async fn bad_arguments_are_refused_before_anything_is_done() {
         (&["--wait", "soon"], "a number of seconds"),
         (&["--wait", "0"], "a number of seconds"),
         (&["--public-key", "ABC"], "not a minisign key"),
+        (&["--bucket-owner", "12345678901"], "an account's number of 12 digits"),
+        (&["--bucket-owner", "12345678901\""], "an account's number of 12 digits"),
+        (&["--minimum", "latest"], "--minimum: 'latest' is not a version"),
+        (&["--version", "0.1.0", "--release-sha256", "0123"], "64 hexadecimal digits"),
+        (&["--release-sha256", HASH], "--version has to say which"),
         (&["--scalelite-url", "https://s.example.org"], "the one needs the other"),
         (&["--scalelite-secret", "file:/etc/x"], "the one needs the other"),
         (

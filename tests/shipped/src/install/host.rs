@@ -10,7 +10,9 @@ use sandbox::cloud::{BUCKET, Cloud, Options};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::{root, tool};
+use crate::{read, root, tool};
+
+pub(crate) const INSTALLER: &str = "packaging/install.sh";
 
 /// What the shell that runs install.sh is, and what it fetches with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,43 @@ pub(crate) struct Host {
     with: With,
 }
 
+/// A key pair of minisign's.
+pub(crate) struct Key {
+    directory: TempDir,
+    /// As `--public-key` takes it.
+    pub(crate) public: String,
+}
+
+impl Key {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        minisign(&["-G", "-W", "-p"], &[&here.join("minisign.pub")], &["-s"], &[&here.join("minisign.key")]);
+        let public = std::fs::read_to_string(here.join("minisign.pub")).unwrap();
+        let public = public.lines().last().unwrap().to_owned();
+        Self { directory, public }
+    }
+
+    /// The file with the secret key.
+    pub(crate) fn secret(&self) -> PathBuf {
+        self.directory.path().join("minisign.key")
+    }
+
+    /// The signature of a text, with this trusted comment.
+    pub(crate) fn sign(&self, text: &[u8], comment: &str) -> Vec<u8> {
+        let file = self.directory.path().join("text");
+        std::fs::write(&file, text).unwrap();
+        minisign(&["-S", "-t", comment, "-s"], &[&self.secret()], &["-m"], &[&file]);
+        std::fs::read(self.directory.path().join("text.minisig")).unwrap()
+    }
+}
+
+fn minisign(first: &[&str], file: &[&Path], second: &[&str], other: &[&Path]) {
+    let mut command = std::process::Command::new("minisign");
+    let output = command.args(first).args(file).args(second).args(other).output().expect("minisign");
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// Pretends to be dpkg and systemd: what is installed, what runs, and what was called, in order.
 const STAND_INS: [(&str, &str); 5] = [
     (
@@ -49,6 +88,7 @@ const STAND_INS: [(&str, &str); 5] = [
         r#"echo "dpkg $*" >>"$STATE/calls"
 case $* in
     --print-architecture) echo amd64; exit ;;
+    --compare-versions*) exec /usr/bin/dpkg "$@" ;;
     *--install*) ;;
     *) exit 9 ;;
 esac
@@ -167,7 +207,7 @@ impl Host {
         let calls = self.read("state/calls");
         let _ = std::fs::remove_file(self.path("state/calls"));
         let question = |call: &&str| {
-            ["--print-architecture", "systemctl show", "--static", "try-restart"]
+            ["--print-architecture", "--compare-versions", "systemctl show", "--static", "try-restart"]
                 .iter()
                 .any(|part| call.contains(part))
         };
@@ -223,10 +263,47 @@ impl Host {
         assert!(built.status.success(), "{built:?}");
         let s3 = &self.cloud.s3;
         let package = std::fs::read(file).unwrap();
-        let sums = format!("{}  install.sh\n{}  {name}\n", "0".repeat(64), sha256(&package));
+        let installer = read(INSTALLER);
+        let sums = format!("{}  install.sh\n{}  {name}\n", sha256(installer.as_bytes()), sha256(&package));
         s3.put(BUCKET, &format!("agents/{version}/{name}"), package);
+        s3.put(BUCKET, &format!("agents/{version}/install.sh"), installer);
         s3.put(BUCKET, &format!("agents/{version}/SHA256SUMS"), sums);
         s3.put(BUCKET, "agents/latest", format!("{version}\n"));
+    }
+
+    /// Signs a release, as `publish --sign` does.
+    pub(crate) fn sign_release(&self, key: &Key, version: &str) {
+        let sums = self.cloud.s3.get(BUCKET, &format!("agents/{version}/SHA256SUMS")).unwrap();
+        let signature = key.sign(&sums, &format!("bbb-agents {version}"));
+        self.cloud.s3.put(BUCKET, &format!("agents/{version}/SHA256SUMS.minisig"), signature);
+    }
+
+    /// Makes a signed version the latest, as `publish --sign` does. `rest` is its date, and what may follow.
+    pub(crate) fn sign_latest(&self, key: &Key, version: &str, rest: &str) {
+        let text = format!("{version}\n");
+        let signature = key.sign(text.as_bytes(), &format!("bbb-agents latest {version} {rest}"));
+        self.cloud.s3.put(BUCKET, "agents/latest", text);
+        self.cloud.s3.put(BUCKET, "agents/latest.minisig", signature);
+    }
+
+    /// A program in this host's own /etc, /var and /run, with its own programs first.
+    pub(crate) fn inside(&self, program: &[&str]) -> Command {
+        let own = self.root.path().display();
+        let enter = format!(
+            "mount --bind /etc {own}/host-etc && mount --bind {own}/etc /etc && \
+             mount --bind {own}/var /var && mount --bind {own}/run /run && exec \"$@\""
+        );
+        let mut command = Command::new("unshare");
+        command.args(UNSHARE.iter().flatten()).args(["sh", "-c", &enter, "sh"]).args(program);
+        let authority = self.cloud.ca_file().unwrap();
+        command
+            .env_clear()
+            .env("PATH", format!("{own}/bin:/usr/bin:/bin:/usr/sbin:/sbin"))
+            .env("AWS_ENDPOINT_URL", self.cloud.aws_url())
+            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", self.cloud.imds_address()))
+            // As the aws CLI, curl and the agent call it.
+            .envs(["AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"].map(|name| (name, authority)));
+        command
     }
 
     /// install.sh with these arguments behind those that it needs.
@@ -239,23 +316,9 @@ impl Host {
 
     /// install.sh with these arguments and no others.
     pub(crate) fn bare_command(&self, arguments: &[&str]) -> Command {
-        let own = self.root.path().display();
-        let enter = format!(
-            "mount --bind /etc {own}/host-etc && mount --bind {own}/etc /etc && \
-             mount --bind {own}/var /var && mount --bind {own}/run /run && exec \"$@\""
-        );
         let shell: &[&str] = if self.with == With::Busybox { &["busybox", "sh"] } else { &["dash"] };
-        let mut command = Command::new("unshare");
-        command.args(UNSHARE.iter().flatten()).args(["sh", "-c", &enter, "sh"]);
-        command.args(shell).arg(root().join("packaging/install.sh")).args(arguments);
-        let authority = self.cloud.ca_file().unwrap();
-        command
-            .env_clear()
-            .env("PATH", format!("{own}/bin:/usr/bin:/bin:/usr/sbin:/sbin"))
-            .env("AWS_ENDPOINT_URL", self.cloud.aws_url())
-            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", self.cloud.imds_address()))
-            // As the aws CLI, curl and the agent call it.
-            .envs(["AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"].map(|name| (name, authority)));
+        let mut command = self.inside(shell);
+        command.arg(root().join(INSTALLER)).args(arguments);
         command
     }
 

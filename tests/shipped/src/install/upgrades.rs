@@ -1,6 +1,7 @@
 //! What happens to a host that has the agent already, or nearly.
 
 use e2e::Running;
+use sandbox::cloud::BUCKET;
 use sandbox::http::ServiceName;
 
 use super::host::{Host, Service, With};
@@ -40,8 +41,13 @@ async fn an_upgrade_restarts_the_service_once() {
     assert_eq!((host.installed().as_str(), host.starts().as_str()), ("0.2.0", "2"));
     assert!(host.settings().contains("dns.ttl = 120\n"), "{}", host.settings());
     assert_eq!(packages(&host), ["bbb-agent_0.2.0_amd64.deb"]);
-    // And back, by an older version.
-    host.expect(0, &["--version", "0.1.0"]).await;
+    // And back, which has to be meant.
+    let run = host.expect(1, &["--version", "0.1.0"]).await;
+    run.says(&["bbb-agent 0.2.0 is installed, and 0.1.0 is lower: --allow-downgrade", "Nothing was changed"]);
+    host.cloud.s3.put(BUCKET, "agents/latest", "0.1.0\n");
+    host.expect(1, &[]).await.says(&["--allow-downgrade installs it", "Nothing was changed"]);
+    assert_eq!((host.changes(), host.starts().as_str()), (vec![], "2"));
+    host.expect(0, &["--allow-downgrade"]).await;
     assert_eq!((host.installed().as_str(), host.starts().as_str()), ("0.1.0", "3"));
 }
 
