@@ -24,6 +24,10 @@ bbb_release=jammy-300              # with BigBlueButton 3.0, on Ubuntu 22.04
 settings=                          # further settings of the agent: 'dns.spread=100 timeouts.register=300'
 bbb_installer=https://raw.githubusercontent.com/bigbluebutton/bbb-install/v3.0.x-release/bbb-install.sh
 bbb_installer_sha256=              # of the file at that address, which else runs as root unverified
+# With yes, only root, the agent and these users reach EC2's metadata service, and so the credentials of the role. EC2
+# Instance Connect has a user of its own on Ubuntu; the CloudWatch agent may have one: cwagent.
+guard_metadata=yes
+metadata_users=ec2-instance-connect
 # ---
 
 # again COMMAND: mirrors, the network, the role's keys and other installations at boot may need some minutes.
@@ -82,6 +86,10 @@ if [ -n "$public_key" ] && ! command -v minisign >/dev/null; then
     again apt-get -qq update
     again apt-get -qq -o DPkg::Lock::Timeout=300 install -y minisign
 fi
+if [ "$guard_metadata" = yes ] && ! command -v nft >/dev/null; then
+    again apt-get -qq update
+    again apt-get -qq -o DPkg::Lock::Timeout=300 install -y nftables
+fi
 
 # install.sh fetches the rest. It comes to /root, where only root can write, and runs when it has been verified:
 # release_sha256 is the hash of the release's SHA256SUMS, which has the hashes of all files, install.sh included;
@@ -121,6 +129,8 @@ for setting in $settings; do set -- "$@" --set "$setting"; done
 if [ -n "$minimum" ]; then set -- "$@" --minimum "$minimum"; fi
 if [ -n "$public_key" ]; then set -- "$@" --public-key "$public_key"; fi
 if [ -n "$release_sha256" ]; then set -- "$@" --release-sha256 "$release_sha256"; fi
+if [ "$guard_metadata" = yes ]; then set -- "$@" --guard-metadata; fi
+for user in $metadata_users; do set -- "$@" --metadata-user "$user"; done
 # Returns when the host's name is live on every name server. From then on the service maintains it, and joins Scalelite
 # by itself once BigBlueButton answers. --hostname: BigBlueButton's installer requires a host that knows its name.
 sh /root/install.sh --wait 1800 --role bbb --zone-id "$zone_id" --domain "$domain" \

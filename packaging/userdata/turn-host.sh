@@ -21,6 +21,10 @@ turn_secret=Turn
 turn_secret_key=turnkeyvalue
 operator_email=operator@example.org
 settings=                          # further settings of the agent: 'dns.spread=100 timeouts.register=300'
+# With yes, only root, the agent and these users reach EC2's metadata service, and so the credentials of the role. EC2
+# Instance Connect has a user of its own on Ubuntu; the CloudWatch agent may have one: cwagent.
+guard_metadata=yes
+metadata_users=ec2-instance-connect
 # ---
 
 # again COMMAND: mirrors, the network, the role's keys and other installations at boot may need some minutes.
@@ -77,6 +81,10 @@ if [ -n "$public_key" ] && ! command -v minisign >/dev/null; then
     again apt-get -qq update
     again apt-get -qq -o DPkg::Lock::Timeout=300 install -y minisign
 fi
+if [ "$guard_metadata" = yes ] && ! command -v nft >/dev/null; then
+    again apt-get -qq update
+    again apt-get -qq -o DPkg::Lock::Timeout=300 install -y nftables
+fi
 
 # install.sh fetches the rest. It comes to /root, where only root can write, and runs when it has been verified:
 # release_sha256 is the hash of the release's SHA256SUMS, which has the hashes of all files, install.sh included;
@@ -116,6 +124,8 @@ for setting in $settings; do set -- "$@" --set "$setting"; done
 if [ -n "$minimum" ]; then set -- "$@" --minimum "$minimum"; fi
 if [ -n "$public_key" ]; then set -- "$@" --public-key "$public_key"; fi
 if [ -n "$release_sha256" ]; then set -- "$@" --release-sha256 "$release_sha256"; fi
+if [ "$guard_metadata" = yes ]; then set -- "$@" --guard-metadata; fi
+for user in $metadata_users; do set -- "$@" --metadata-user "$user"; done
 # Returns when the host's name is live on every name server; from then on the service maintains it.
 sh /root/install.sh --wait 1800 --role turn --zone-id "$zone_id" --domain "$domain" \
     --hostname --set metrics.certificate=127.0.0.1:443 "$@"

@@ -31,6 +31,7 @@ impl Boot {
         let imds = host.cloud.imds_address();
         host.program("curl", &format!("exec /usr/bin/curl \"$@\" --connect-to 169.254.169.254:80:{imds}\n"));
         host.program("wget", "cp \"$STATE/bbb-install\" \"$2\"\n");
+        host.program("nft", "");
         let boot = Self { host, key };
         boot.offer_bbb("the real one");
         Some(boot)
@@ -112,6 +113,8 @@ async fn a_host_gets_the_release_that_its_user_data_trusts() {
     let facts = boot.host.cloud.imds.facts().unwrap();
     let (public, private) = (facts.public_ipv4.unwrap(), facts.local_ipv4.unwrap());
     assert!(boot.host.read("state/bbb").starts_with(&format!("{public} {private} -v jammy-300")), "{run}");
+    let guard = boot.host.read("etc/systemd/system/bbb-agent-metadata.service.d/50-install.conf");
+    assert!(guard.contains("users { ec2-instance-connect }"), "{guard}");
     // With the key alone, it follows what is signed as the latest.
     boot.expect(0, &[("public_key", &key), ("minimum", "0.2.0")]).await;
     assert_eq!(boot.host.installed(), "0.2.0");

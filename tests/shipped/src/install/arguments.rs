@@ -12,7 +12,7 @@ const HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852
 async fn bad_arguments_are_refused_before_anything_is_done() {
     let Some(host) = Host::new(With::Curl).await else { return };
     host.release("0.1.0", Service::Ready);
-    let rows: [(&[&str], &str); 33] = [
+    let rows: [(&[&str], &str); 35] = [
         (&["--role", "web"], "--role: bbb or turn, not 'web'"),
         (&["--bucket", "s3://sources"], "without s3://"),
         (&["--bucket", "Sources"], "not the name of a bucket"),
@@ -29,6 +29,8 @@ async fn bad_arguments_are_refused_before_anything_is_done() {
         (&["--wait", "soon"], "a number of seconds"),
         (&["--wait", "0"], "a number of seconds"),
         (&["--public-key", "ABC"], "not a minisign key"),
+        (&["--metadata-user", "cwagent"], "it needs --guard-metadata"),
+        (&["--guard-metadata", "--metadata-user", "a }; flush ruleset"], "is not the name of a user"),
         (&["--bucket-owner", "12345678901"], "an account's number of 12 digits"),
         (&["--bucket-owner", "12345678901\""], "an account's number of 12 digits"),
         (&["--minimum", "latest"], "--minimum: 'latest' is not a version"),

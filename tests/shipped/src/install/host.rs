@@ -121,6 +121,9 @@ case $* in
         echo "InvocationID=$(cat "$STATE/invocation" 2>/dev/null)"
         echo 'StatusText=says the service'
         ;;
+    *' is-active bbb-agent-metadata.service') [ -e "$STATE/guarded" ] ;;
+    'restart bbb-agent-metadata.service') : >"$STATE/guarded" ;;
+    daemon-reload) ;;
     *' try-restart '*) ! grep -q '^activ' "$STATE/active" 2>/dev/null || begin ;;
     *' restart '* | *' start '*) begin ;;
     *' enable '*) ;;
@@ -207,7 +210,7 @@ impl Host {
         let calls = self.read("state/calls");
         let _ = std::fs::remove_file(self.path("state/calls"));
         let question = |call: &&str| {
-            ["--print-architecture", "--compare-versions", "systemctl show", "--static", "try-restart"]
+            ["--print-architecture", "--compare-versions", "systemctl show", "--static", "try-restart", "is-active"]
                 .iter()
                 .any(|part| call.contains(part))
         };

@@ -145,3 +145,29 @@ async fn whoever_else_installs_packages_is_waited_for() {
     host.expect(0, &[]).await.says(&["another process installs packages; waiting for it"]);
     assert_eq!(host.installed(), "0.1.0");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metadata_service_is_guarded_where_that_is_wanted() {
+    let Some(host) = installed().await else { return };
+    host.program("nft", "");
+    let drop_in = || host.read("etc/systemd/system/bbb-agent-metadata.service.d/50-install.conf");
+    let changed = [
+        "systemctl daemon-reload",
+        "systemctl --quiet enable bbb-agent-metadata.service",
+        "systemctl restart bbb-agent-metadata.service",
+        ENABLED,
+    ];
+    let cwagent = ["--guard-metadata", "--metadata-user", "cwagent"];
+    host.expect(0, &cwagent).await.says(&["only root, bbb-agent and cwagent reach the metadata service now"]);
+    assert_eq!(host.changes(), changed);
+    let line = "ExecStart=-/usr/sbin/nft add element inet bbb-agent-metadata users { cwagent }\n";
+    assert!(drop_in().ends_with(&format!("[Service]\n{line}")), "{}", drop_in());
+    host.expect(0, &cwagent).await;
+    assert_eq!(host.changes(), [ENABLED], "the second time");
+    host.expect(0, &["--guard-metadata"]).await;
+    assert_eq!(host.changes(), changed, "a user less");
+    assert!(!drop_in().contains("cwagent"), "{}", drop_in());
+    // Whoever does not mention it leaves it as it is.
+    host.expect(0, &[]).await;
+    assert_eq!(host.changes(), [ENABLED]);
+}
