@@ -6,6 +6,7 @@
 mod documents;
 mod files;
 mod install;
+mod policies;
 mod publish;
 mod s3;
 mod templates;

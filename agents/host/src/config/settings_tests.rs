@@ -396,6 +396,7 @@ fn metrics_as_configured_and_by_default() {
     assert_eq!((bbb.interval, bbb.certificate), (Duration::from_secs(60), Certificate::Bbb));
     assert_eq!(bbb.coturn, None);
     let turn = read(&TURN, "").unwrap();
+    assert_eq!(turn.namespace, "BigBlueButton/TURN");
     assert_eq!(turn.certificate, at("127.0.0.1:5349"));
     assert_eq!(turn.coturn, Some("127.0.0.1:3478".parse().unwrap()));
     let turn = read(&TURN, "certificate = \"[::1]:443\"\ncoturn = \"\"").unwrap();
