@@ -8,6 +8,7 @@ mod files;
 mod install;
 mod policies;
 mod publish;
+mod relay;
 mod s3;
 mod templates;
 
