@@ -28,6 +28,8 @@ async fn the_package_alone_is_an_open_relay() {
     client.allocate(Relayed::Udp, false).unwrap();
     delivers(&mut client, "169.254.169.254");
     delivers(&mut client, "10.0.0.99");
+    let said = host.check().await;
+    assert!(said.starts_with("FAIL coturn ") && said.contains("to everybody"), "{said}");
 }
 
 /// The relay is off at each step, and stays off.
@@ -161,6 +163,8 @@ async fn who_reaches_what() {
     let host = Host::new().await;
     host.certify();
     closed_once_it_is_on(&host).await;
+    let said = host.check().await;
+    assert!(said.starts_with("ok   coturn ") && said.contains("asks for credentials"), "{said}");
     nobody_without_credentials();
     no_relays_of_tcp();
     reaches(&PEERS, false);

@@ -343,8 +343,8 @@ const SETTINGS: &[Setting] = &[
     turn(
         "metrics.coturn",
         text("127.0.0.1:3478"),
-        "Address and UDP port where the agent asks coturn whether it answers. If coturn has listening-ip, one of those. \
-         \"\": never ask it (necessary with coturn's no-stun).",
+        "Address and UDP port where the agent asks coturn for a relay without credentials. If it gets one, the host is not \
+         registered. If coturn has listening-ip, one of those. \"\": never ask it.",
     ),
     both("aws.region", example("eu-central-1"), "Region for AWS calls. Default: the instance's own."),
     both(

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::{Run, Running, skipped};
+use sandbox::agent::Agent;
 use sandbox::binaries;
 use sandbox::cloud::{Cloud, Options, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
 use serde_json::json;
@@ -121,6 +122,8 @@ pub(super) async fn inside(test: &str) -> bool {
     let mut command = namespaces();
     command.arg(std::env::current_exe().unwrap()).args(["--exact", "--nocapture"]);
     command.arg(format!("relay::{test}")).env(INSIDE, "1").env("UNPACKED", UNPACKED);
+    let agents = binaries::path("turn-agent").unwrap();
+    command.env(binaries::DIRECTORY_VARIABLE, agents.parent().unwrap());
     let run = Running::start(command).end().await;
     assert_eq!(run.code, 0, "{run}");
     run.says(&["1 passed"]);
@@ -205,6 +208,16 @@ impl Host {
         }
         write!(script, "again() {{{again}\n}}\n#{coturn}").unwrap();
         self.steps(&script).await
+    }
+
+    /// What `turn-agent check` says about coturn.
+    pub(super) async fn check(&self) -> String {
+        let host = self.cloud.hosts().into_iter().next().unwrap();
+        let agent = Agent::install(&self.cloud, &host, "turn-agent").unwrap();
+        let output = agent.command(&["check"]).output().await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some("coturn"));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
     }
 
     /// Installs coturn as somebody does by hand.
