@@ -134,31 +134,44 @@ sh /root/install.sh --wait 1800 --role turn --zone-id "$zone_id" --domain "$doma
 # (/var/lib/cloud/instance/scripts/part-001).
 # coturn, with a certificate of Let's Encrypt: ports 80 and 443 (TCP), 3478 (TCP and UDP) and 32769-65535 (UDP) must be
 # open.
+# The package starts coturn at once and without settings: it then relays for everybody, into the VPC too. While it is
+# masked nothing starts it. The last lines unmask it; where this file ends before them, coturn stays off.
+systemctl mask coturn.service
+if systemctl is-active --quiet coturn.service; then systemctl stop coturn.service; fi
 again apt-get -qq update
 again apt-get -qq -o DPkg::Lock::Timeout=300 install -y coturn certbot
 public=$(address public-ipv4)
 private=$(address local-ipv4)
 
-# At each renewal coturn gets copies that its user can read, and is restarted.
-install -d -o turnserver -g turnserver -m 700 /etc/turnserver
+# coturn's user reads its settings and its certificate, and can change neither: the secret is in the settings.
+# At each renewal coturn gets new copies, and is restarted unless it is still masked.
+install -d -o root -g turnserver -m 750 /etc/turnserver
 install -d /etc/letsencrypt/renewal-hooks/deploy
 cat >/etc/letsencrypt/renewal-hooks/deploy/coturn <<'HOOK'
 #!/bin/sh
 set -e
-install -o turnserver -g turnserver -m 400 "$RENEWED_LINEAGE/fullchain.pem" "$RENEWED_LINEAGE/privkey.pem" /etc/turnserver/
-systemctl restart coturn
+install -o root -g turnserver -m 640 "$RENEWED_LINEAGE/fullchain.pem" "$RENEWED_LINEAGE/privkey.pem" /etc/turnserver/
+[ "$(systemctl is-enabled coturn.service)" = masked ] || systemctl restart coturn.service
 HOOK
 chmod 755 /etc/letsencrypt/renewal-hooks/deploy/coturn
 
-# At 127.0.0.1 turn-agent asks whether coturn answers. Nothing is relayed to private addresses: the hosts of a fleet
-# are reached by their public ones.
+# At 127.0.0.1 turn-agent asks whether coturn answers.
+# BigBlueButton needs UDP to the public addresses of its hosts, and nothing else. So there are no TCP relays (RFC 6062),
+# and no peers at this host's own addresses, or in ranges that IANA's registries of special-purpose addresses
+# (RFC 6890) call not globally reachable: the VPC, the metadata service, multicast, and whatever leads back to them
+# (NAT64, 6to4, Teredo, IPv4-mapped). All of IPv6 that is not global unicast (2000::/3) is among them. coturn itself
+# refuses ::, and a range that began with it would contain all of IPv4 (4.6.1). external-ip is the public address
+# alone: written as PUBLIC/PRIVATE, both would be allowed as peers, whatever is denied.
+# Quotas: a browser has an allocation for each stream and each way to this host (UDP, TCP, TLS). 300 are 100 streams,
+# more than BigBlueButton shows at once. All together they may use a third of the ports. An allocation that nobody
+# refreshes ends after 10 minutes, as RFC 8656 proposes.
 (
     umask 077
-    cat >/etc/turnserver.conf <<CONF
+    cat >/etc/turnserver.conf.new <<CONF
 listening-ip=$private
 listening-ip=127.0.0.1
 relay-ip=$private
-external-ip=$public/$private
+external-ip=$public
 listening-port=3478
 tls-listening-port=443
 min-port=32769
@@ -171,27 +184,50 @@ pkey=/etc/turnserver/privkey.pem
 no-tlsv1
 no-tlsv1_1
 no-cli
+user-quota=300
+total-quota=10900
+max-allocate-lifetime=600
+no-tcp-relay
 no-multicast-peers
+denied-peer-ip=$public
+denied-peer-ip=$private
 denied-peer-ip=0.0.0.0-0.255.255.255
 denied-peer-ip=10.0.0.0-10.255.255.255
 denied-peer-ip=100.64.0.0-100.127.255.255
 denied-peer-ip=127.0.0.0-127.255.255.255
 denied-peer-ip=169.254.0.0-169.254.255.255
 denied-peer-ip=172.16.0.0-172.31.255.255
+denied-peer-ip=192.0.0.0-192.0.0.255
+denied-peer-ip=192.0.2.0-192.0.2.255
+denied-peer-ip=192.88.99.0-192.88.99.255
 denied-peer-ip=192.168.0.0-192.168.255.255
-denied-peer-ip=::1
-denied-peer-ip=fc00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
-denied-peer-ip=fe80::-febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+denied-peer-ip=198.18.0.0-198.19.255.255
+denied-peer-ip=198.51.100.0-198.51.100.255
+denied-peer-ip=203.0.113.0-203.0.113.255
+denied-peer-ip=224.0.0.0-255.255.255.255
+denied-peer-ip=::1-1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+denied-peer-ip=2001::-2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff
+denied-peer-ip=2001:db8::-2001:db8:ffff:ffff:ffff:ffff:ffff:ffff
+denied-peer-ip=2002::-2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+denied-peer-ip=3fff::-3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff
+denied-peer-ip=4000::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 CONF
-    # A pipe keeps the secret off every command line.
+    # A pipe keeps the secret off every command line. An empty one would be a password that everybody knows.
     aws secretsmanager get-secret-value --region "$region" --secret-id "$turn_secret" --query SecretString --output text |
-        python3 -c 'import json, sys; print("static-auth-secret=" + json.load(sys.stdin)[sys.argv[1]])' "$turn_secret_key" \
-            >>/etc/turnserver.conf
+        python3 -c 'import json, re, sys
+secret = json.load(sys.stdin)[sys.argv[1]]
+if not re.fullmatch("[!-~]+", secret): sys.exit("the secret of coturn is empty, or no plain text without spaces")
+print("static-auth-secret=" + secret)' "$turn_secret_key" >>/etc/turnserver.conf.new
 )
-chown turnserver:turnserver /etc/turnserver.conf
+chown root:turnserver /etc/turnserver.conf.new
+chmod 640 /etc/turnserver.conf.new
+mv /etc/turnserver.conf.new /etc/turnserver.conf
 install -d /etc/systemd/system/coturn.service.d
 printf '[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n' >/etc/systemd/system/coturn.service.d/port-443.conf
-systemctl daemon-reload
 again certbot certonly --standalone --non-interactive --agree-tos --keep-until-expiring -m "$operator_email" -d "$(hostname)"
 # A certificate that already existed has not called the hook.
 RENEWED_LINEAGE=/etc/letsencrypt/live/$(hostname) /etc/letsencrypt/renewal-hooks/deploy/coturn
+systemctl unmask coturn.service
+systemctl daemon-reload
+systemctl enable coturn.service
+systemctl restart coturn.service

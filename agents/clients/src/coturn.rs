@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use plan::relay::Relay;
 use plan::stun;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -12,9 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The number of attempts: a datagram may be lost, and so may its answer.
 const TRIES: u8 = 2;
 
-/// Reports whether the TURN server at this UDP address answers a binding request, which needs no credentials; false
-/// after two seconds of silence. An error comes from this host itself and says nothing about the server.
-pub async fn answers(address: SocketAddr) -> std::io::Result<bool> {
+/// Asks the TURN server at this UDP address for a relay, without credentials; it counts as silent after two seconds. A
+/// relay that it gives is given back. An error comes from this host itself and says nothing about the server.
+pub async fn relay(address: SocketAddr) -> std::io::Result<Relay> {
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -28,20 +29,25 @@ pub async fn answers(address: SocketAddr) -> std::io::Result<bool> {
     for _ in 0..TRIES {
         // An error belongs to the previous datagram: nothing listens there.
         let sent = socket.send(&request).await.is_ok();
-        if sent && timeout(PATIENCE, answer(&socket, transaction)).await == Ok(true) {
-            return Ok(true);
+        if sent && let Ok(Some(found)) = timeout(PATIENCE, answer(&socket, transaction)).await {
+            if found.is_open() {
+                fastrand::fill(&mut transaction);
+                // Else it ends by itself, in ten minutes.
+                let _ = socket.send(&stun::release(transaction)).await;
+            }
+            return Ok(found);
         }
     }
-    Ok(false)
+    Ok(Relay::Silent)
 }
 
-/// Waits for the answer; returns false when nothing listens.
-async fn answer(socket: &UdpSocket, transaction: stun::Transaction) -> bool {
+/// Waits for the answer; returns none when nothing listens.
+async fn answer(socket: &UdpSocket, transaction: stun::Transaction) -> Option<Relay> {
     let mut datagram = [0; stun::ANSWER_LIMIT];
     while let Ok(length) = socket.recv(&mut datagram).await {
-        if datagram.get(..length).is_some_and(|answer| stun::answers(answer, transaction)) {
-            return true;
+        if let Some(found) = datagram.get(..length).and_then(|answer| stun::answer(answer, transaction)) {
+            return Some(found);
         }
     }
-    false
+    None
 }

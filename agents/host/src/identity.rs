@@ -7,6 +7,7 @@ use plan::dns::Desired;
 use plan::instance::{InstanceId, Role};
 use plan::ownership::Owner;
 use plan::record::Name;
+use plan::relay::Relay;
 
 use crate::config::settings::{Dns, Ipv4Choice, Naming};
 use crate::report::{Exit, Failure};
@@ -34,6 +35,8 @@ pub struct Host {
     pub ipv6: Option<Ipv6Addr>,
     /// Whether the host is registered only with a public IPv4 address.
     pub requires_ipv4: bool,
+    /// What its coturn does for a client without credentials; `None` where it is not asked, or cannot be.
+    pub relay: Option<Relay>,
 }
 
 impl Host {
@@ -52,8 +55,19 @@ impl Host {
         server_url(&self.name)
     }
 
-    /// Says which address is missing that the host should have, if one is.
+    /// Says what keeps the host from being registered: an open relay, or an address that it should have and does not.
     pub fn lack(&self) -> Option<String> {
+        self.open_relay().or_else(|| self.missing_address())
+    }
+
+    fn open_relay(&self) -> Option<String> {
+        let is_open = self.relay.is_some_and(Relay::is_open);
+        is_open.then(|| {
+            format!("{} is not registered: coturn on this host relays without credentials", self.name)
+        })
+    }
+
+    fn missing_address(&self) -> Option<String> {
         let missing = match (self.ipv4, self.ipv6) {
             (None, _) if self.requires_ipv4 => "public IPv4 address, which dns.ipv4 = \"public\" requires",
             (None, None) => "address of the kind that dns.ipv4 and dns.ipv6 ask for",
@@ -63,9 +77,14 @@ impl Host {
     }
 
     /// Returns the record sets that the name should have when registered at `now`, in seconds since 1970. Fails for now
-    /// without the address that the host should have.
+    /// where something keeps the host from being registered.
     pub fn desired(&self, role: Role, ttl: u32, now: u64) -> Result<Desired, Failure> {
-        if let Some(lack) = self.lack() {
+        if let Some(lack) = self.open_relay() {
+            return Err(Failure::new(Exit::TryAgain, lack).advise(
+                "stop coturn, give it use-auth-secret and static-auth-secret (/etc/turnserver.conf), and start it again",
+            ));
+        }
+        if let Some(lack) = self.missing_address() {
             return Err(Failure::new(Exit::TryAgain, lack).advise(
                 "give the instance a public address, or set dns.ipv4 to \"public-if-any\" (then IPv6 is enough) or \"private\"",
             ));
@@ -135,6 +154,7 @@ impl Metadata {
             ipv4,
             ipv6,
             requires_ipv4: settings.ipv4 == Ipv4Choice::Public,
+            relay: None,
         })
     }
 }

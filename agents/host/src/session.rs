@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plan::instance::InstanceId;
 use plan::membership::host_of;
+use plan::relay::Relay;
 use rustix::time::{ClockId, clock_gettime};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::agent::Agent;
 use crate::cli::Only;
@@ -30,6 +31,7 @@ use clients::aws::route53::HostedZone;
 use clients::aws::{self, AssumedRole};
 use clients::bbb::recordings::Spool;
 use clients::bbb::{self, Bbb, Installation, NotReady, PropertyFiles};
+use clients::coturn;
 use clients::dns::authoritative::NameServers;
 use clients::dns::system::SystemResolver;
 use clients::http::{self, Tls};
@@ -106,8 +108,25 @@ impl Session {
     /// Determines this host's identity, waiting for the metadata service with this patience, but not longer than
     /// configured.
     pub async fn host(&self, patience: impl Into<Patience>) -> Result<Host, Failure> {
-        let patience = patience.into().until(within(self.settings.timeouts.imds));
-        identity::observe(&self.imds, &self.settings.dns, patience, async |_| {}).await
+        self.observed(patience.into(), async |_| {}).await
+    }
+
+    async fn observed(&self, patience: Patience, in_region: impl AsyncFn(&str)) -> Result<Host, Failure> {
+        let patience = patience.until(within(self.settings.timeouts.imds));
+        let host = identity::observe(&self.imds, &self.settings.dns, patience, in_region);
+        let (host, relay) = tokio::join!(host, self.relay());
+        Ok(Host { relay, ..host? })
+    }
+
+    /// Asks coturn for a relay without credentials, where it is to be asked.
+    pub async fn relay(&self) -> Option<Relay> {
+        match coturn::relay(self.settings.coturn?).await {
+            Ok(relay) => Some(relay),
+            Err(error) => {
+                debug!("coturn cannot be asked for a relay: {error}");
+                None
+            }
+        }
     }
 
     /// The same for a command that will change something: opens the connections for that as soon as the region is
@@ -117,9 +136,7 @@ impl Session {
         patience: impl Into<Patience>,
         only: Option<Only>,
     ) -> Result<Host, Failure> {
-        let patience = patience.into().until(within(self.settings.timeouts.imds));
-        let connect = async |region: &str| self.connect(region, only).await;
-        identity::observe(&self.imds, &self.settings.dns, patience, connect).await
+        self.observed(patience.into(), async |region: &str| self.connect(region, only).await).await
     }
 
     /// Begins to open the connections to Scalelite and to Route 53, which is far away from most regions, and does not

@@ -16,6 +16,7 @@ pub mod observation;
 pub mod ownership;
 pub mod record;
 pub mod recordings;
+pub mod relay;
 pub mod stop_cause;
 pub mod stun;
 pub mod sweep;

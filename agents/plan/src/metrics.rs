@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use crate::instance::Role;
 use crate::lifecycle::{Moment, Polled, Serving, State};
 use crate::recordings::Part;
+use crate::relay::Relay;
 use crate::work::{Meeting, Meetings, Rules, Work};
 
 /// The unit of a metric's values, one of CloudWatch's (`MetricDatum` in its API reference). CloudWatch has none for
@@ -62,7 +63,7 @@ pub enum Metric {
     RecordingsFailed,
     /// Recordings that nobody works on any more.
     RecordingsStuck,
-    /// 1 where coturn answers a STUN request, else 0.
+    /// 1 where coturn asks for credentials, else 0.
     CoturnAnswers,
 }
 
@@ -226,8 +227,8 @@ pub struct Findings {
     pub work: Option<Work>,
     /// For how many more seconds the host's certificate is valid; negative when it has expired.
     pub certificate: Option<i64>,
-    /// Whether coturn answers.
-    pub coturn: Option<bool>,
+    /// What coturn does for a client without credentials.
+    pub coturn: Option<Relay>,
     /// For how long BBB has not answered on a host that is in Scalelite; `None` while it answers.
     pub silent: Option<Moment>,
 }
@@ -254,7 +255,7 @@ pub fn data(role: Role, phases: &PhaseFigures, findings: &Findings, rules: &Rule
         Metric::RecordingsPending => recordings.as_ref().and_then(|found| found.pending).map(number),
         Metric::RecordingsFailed => recordings.as_ref().map(|found| number(found.failed)),
         Metric::RecordingsStuck => recordings.as_ref().and_then(|found| found.stuck).map(number),
-        Metric::CoturnAnswers => findings.coturn.and_then(flag),
+        Metric::CoturnAnswers => findings.coturn.and_then(|relay| flag(relay.serves())),
     };
     let own = Metric::ALL.into_iter().filter(|metric| metric.is_of(role));
     own.filter_map(|metric| Some(Datum { metric, value: value(metric)? })).collect()

@@ -192,8 +192,9 @@ fn a_turn_host_tells_what_it_has() {
     };
     let always = [("Registered", 0.0), ("UnregisteredSeconds", 0.0), ("CertificateDaysLeft", 0.0)];
     assert_eq!(names(None), always);
-    assert_eq!(names(Some(true)), [always.as_slice(), &[("CoturnAnswers", 1.0)]].concat());
-    assert_eq!(names(Some(false)), [always.as_slice(), &[("CoturnAnswers", 0.0)]].concat());
+    assert_eq!(names(Some(Relay::Closed)), [always.as_slice(), &[("CoturnAnswers", 1.0)]].concat());
+    assert_eq!(names(Some(Relay::Silent)), [always.as_slice(), &[("CoturnAnswers", 0.0)]].concat());
+    assert_eq!(names(Some(Relay::Open)), [always.as_slice(), &[("CoturnAnswers", 0.0)]].concat());
 }
 
 #[test]

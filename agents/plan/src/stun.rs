@@ -1,5 +1,7 @@
-//! STUN's binding request, which every STUN and TURN server answers without credentials (RFC 8489, 2.2 and 5): a test
-//! whether the server is alive.
+//! TURN's Allocate request without credentials (RFC 8656, 7.1; RFC 8489, 5): a server with settings asks for
+//! credentials, one without relays for everybody. A Binding request does not tell them apart: both answer it.
+
+use crate::relay::Relay;
 
 /// The id that ties an answer to its request: 96 random bits.
 pub type Transaction = [u8; 12];
@@ -8,67 +10,121 @@ pub type Transaction = [u8; 12];
 pub const ANSWER_LIMIT: usize = 1500;
 
 const HEADER: usize = 20;
-/// A request of the method Binding (RFC 8489, 5), without attributes.
-const BINDING_REQUEST: [u8; 4] = [0x00, 0x01, 0x00, 0x00];
-/// The answers: success, and error, as from a server that requires credentials for this too (coturn with `secure-stun`
-/// answers 401; with `no-stun` it is silent; observed on 4.6.1).
-const ANSWERS: [[u8; 2]; 2] = [[0x01, 0x01], [0x01, 0x11]];
+const REQUEST: usize = HEADER + 8;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
-/// Returns the request with this transaction id, as a datagram.
-pub fn request(transaction: Transaction) -> [u8; HEADER] {
-    let mut datagram = [0; HEADER];
-    let bytes = BINDING_REQUEST.into_iter().chain(MAGIC_COOKIE).chain(transaction);
+const ALLOCATE: [u8; 2] = [0x00, 0x03];
+const SUCCESS: [u8; 2] = [0x01, 0x03];
+const ERROR: [u8; 2] = [0x01, 0x13];
+const REFRESH: [u8; 2] = [0x00, 0x04];
+
+/// The attribute REQUESTED-TRANSPORT with the number of UDP.
+const RELAY_OF_UDP: [u8; 8] = [0x00, 0x19, 0x00, 0x04, 17, 0, 0, 0];
+/// The attribute LIFETIME of no seconds.
+const NO_LIFETIME: [u8; 8] = [0x00, 0x0D, 0x00, 0x04, 0, 0, 0, 0];
+const ERROR_CODE: [u8; 2] = [0x00, 0x09];
+
+/// Returns the request for a relay with this transaction id, as a datagram.
+pub fn request(transaction: Transaction) -> [u8; REQUEST] {
+    message(ALLOCATE, transaction, RELAY_OF_UDP)
+}
+
+/// Returns the request that gives back the relay that the same socket has got, as a datagram.
+pub fn release(transaction: Transaction) -> [u8; REQUEST] {
+    message(REFRESH, transaction, NO_LIFETIME)
+}
+
+fn message(kind: [u8; 2], transaction: Transaction, attribute: [u8; 8]) -> [u8; REQUEST] {
+    let mut datagram = [0; REQUEST];
+    let bytes = kind.into_iter().chain([0, 8]).chain(MAGIC_COOKIE).chain(transaction).chain(attribute);
     datagram.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
     datagram
 }
 
-/// Tells whether a datagram answers the request with this transaction id.
-pub fn answers(datagram: &[u8], transaction: Transaction) -> bool {
-    let Some((header, attributes)) = datagram.split_first_chunk::<HEADER>() else { return false };
+/// Returns what a datagram says, if it answers the request with this transaction id.
+pub fn answer(datagram: &[u8], transaction: Transaction) -> Option<Relay> {
+    let (header, attributes) = datagram.split_first_chunk::<HEADER>()?;
     let [first, second, high, low, rest @ ..] = header;
     let length = usize::from(u16::from_be_bytes([*high, *low]));
-    let expected = MAGIC_COOKIE.iter().chain(&transaction);
-    ANSWERS.contains(&[*first, *second]) && length == attributes.len() && rest.iter().eq(expected)
+    if length != attributes.len() || !rest.iter().eq(MAGIC_COOKIE.iter().chain(&transaction)) {
+        return None;
+    }
+    match [*first, *second] {
+        SUCCESS => Some(Relay::Open),
+        ERROR => error_code(attributes).map(Relay::refusing),
+        _ => None,
+    }
+}
+
+/// Returns the code of an error: a hundred of its class, and its number.
+fn error_code(mut attributes: &[u8]) -> Option<u16> {
+    while let Some(([first, second, high, low], rest)) = attributes.split_first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if [*first, *second] == ERROR_CODE {
+            let [_, _, class, number] = rest.get(..length)?.first_chunk::<4>()?;
+            return Some(u16::from(class & 0b111) * 100 + u16::from(*number));
+        }
+        // Attributes begin at multiples of four bytes.
+        attributes = rest.get(length.next_multiple_of(4)..)?;
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    // The sample of RFC 5769, 2.2: a binding response (here without its authentication, which the agent does not
-    // check).
     const ID: Transaction = [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae];
 
-    fn response(kind: [u8; 2]) -> Vec<u8> {
-        // XOR-MAPPED-ADDRESS of 192.0.2.1 port 32853.
-        let address = [0x00, 0x20, 0x00, 0x08, 0x00, 0x01, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43];
-        [&kind[..], &[0x00, 0x0c], &MAGIC_COOKIE, &ID, &address].concat()
+    fn response(kind: [u8; 2], attributes: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
+        [&kind[..], &length, &MAGIC_COOKIE, &ID, attributes].concat()
+    }
+
+    /// As coturn 4.6.1 answers: the code with its reason, then nonce and realm.
+    fn error(code: u16) -> Vec<u8> {
+        let code = [0, 0, u8::try_from(code / 100).unwrap(), u8::try_from(code % 100).unwrap()];
+        let code = [&[0x00, 0x09, 0x00, 0x07][..], &code, b"Why", &[0]].concat();
+        response(ERROR, &[code, vec![0x00, 0x14, 0x00, 0x03, b'o', b'r', b'g', 0]].concat())
     }
 
     #[test]
-    fn the_request_is_a_header_alone() {
-        let expected = [&[0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xa4, 0x42][..], &ID].concat();
-        assert_eq!(request(ID).as_slice(), expected);
-        assert!(!answers(&request(ID), ID), "an echo is no answer");
+    fn the_requests_ask_for_a_relay_of_udp_and_give_it_back() {
+        let ask = [&[0x00, 0x03, 0x00, 0x08, 0x21, 0x12, 0xa4, 0x42][..], &ID, &[0, 0x19, 0, 4, 17, 0, 0, 0]];
+        assert_eq!(request(ID).as_slice(), ask.concat());
+        let give = [&[0x00, 0x04, 0x00, 0x08, 0x21, 0x12, 0xa4, 0x42][..], &ID, &[0, 0x0d, 0, 4, 0, 0, 0, 0]];
+        assert_eq!(release(ID).as_slice(), give.concat());
+        assert_eq!(answer(&request(ID), ID), None, "an echo is no answer");
     }
 
     #[test]
     fn only_an_answer_to_this_request_counts() {
-        let good = response([0x01, 0x01]);
-        assert!(answers(&good, ID));
-        assert!(answers(&response([0x01, 0x11]), ID), "an error is an answer");
-        assert!(!answers(&response([0x00, 0x01]), ID));
-        assert!(!answers(&response([0x01, 0x13]), ID), "of the method Allocate");
-        assert!(!answers(&good, [7; 12]), "another request's");
-        for end in 0..good.len() {
-            assert!(!answers(&good[..end], ID), "cut off at {end}");
+        for (good, expected) in [
+            (response(SUCCESS, &[]), Relay::Open),
+            (response(SUCCESS, &[0x00, 0x16, 0x00, 0x00]), Relay::Open),
+            (error(401), Relay::Closed),
+            (error(403), Relay::Refuses(403)),
+            (error(486), Relay::Open),
+        ] {
+            assert_eq!(answer(&good, ID), Some(expected));
+            assert_eq!(answer(&good, [7; 12]), None, "another request's");
+            for end in 0..good.len() {
+                assert_eq!(answer(&good[..end], ID), None, "cut off at {end}");
+            }
+            assert_eq!(answer(&[good.as_slice(), &[0]].concat(), ID), None, "longer than it says");
+            for place in (0..2).chain(4..HEADER) {
+                let mut other = good.clone();
+                other[place] ^= 0x80;
+                assert_eq!(answer(&other, ID), None, "another byte at {place}");
+            }
         }
-        assert!(!answers(&[good.as_slice(), &[0]].concat(), ID), "longer than it says");
-        for place in 0..HEADER {
-            let mut other = good.clone();
-            other[place] ^= 0x80;
-            assert!(!answers(&other, ID), "another byte at {place}");
-        }
+        assert_eq!(answer(&response([0x01, 0x01], &[]), ID), None, "of the method Binding");
+        assert_eq!(answer(&response(ERROR, &[]), ID), None, "an error without a code");
+        assert_eq!(answer(&response(ERROR, &[0x00, 0x09, 0x00, 0x02, 0, 0]), ID), None, "half a code");
+        assert_eq!(
+            answer(&response(ERROR, &[0x00, 0x14, 0xff, 0xff]), ID),
+            None,
+            "an attribute that is cut off"
+        );
     }
 }

@@ -14,6 +14,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod coturn;
 mod process;
 mod service;
 mod skip;
@@ -33,6 +34,7 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use coturn::Coturn;
 pub use process::{Run, Running};
 pub use service::Service;
 pub use skip::skipped;

@@ -8,6 +8,7 @@ use clients::certificate;
 use plan::lifecycle::StopCause;
 use plan::membership::{host_of, normalise_url};
 use plan::record::Name;
+use plan::relay::Relay;
 use plan::stop_cause;
 use plan::stun;
 
@@ -57,19 +58,23 @@ pub(crate) fn redis_answers(input: &[u8]) {
     }
 }
 
-/// Checks that only a complete answer with the request's own id counts. The first 12 bytes of an input are that id.
+/// Checks that only a complete answer with the request's own id counts, and that a relay is open only by the server's own
+/// word. The first 12 bytes of an input are that id.
 pub(crate) fn stun_answers(input: &[u8]) {
     let Some((id, datagram)) = input.split_first_chunk::<12>() else { return };
-    if stun::answers(datagram, *id) {
-        assert!(datagram.starts_with(&[1, 0x01]) || datagram.starts_with(&[1, 0x11]));
+    if let Some(relay) = stun::answer(datagram, *id) {
+        assert_ne!(relay, Relay::Silent);
+        let success = datagram.starts_with(&[1, 0x03]);
+        assert!(success || datagram.starts_with(&[1, 0x13]));
+        assert!(!success || relay.is_open());
         assert_eq!(datagram.get(8..20), Some(id.as_slice()));
         let mut other = *id;
         other[0] ^= 1;
-        assert!(!stun::answers(datagram, other));
+        assert_eq!(stun::answer(datagram, other), None);
     }
-    assert!(!stun::answers(&stun::request(*id), *id), "an echo is no answer");
-    let answer = [&[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], id.as_slice()].concat();
-    assert!(stun::answers(&answer, *id));
+    assert_eq!(stun::answer(&stun::request(*id), *id), None, "an echo is no answer");
+    let answer = [&[1, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42], id.as_slice()].concat();
+    assert_eq!(stun::answer(&answer, *id), Some(Relay::Open));
 }
 
 /// Checks that a certificate ends before the year 10000, or cannot be read.

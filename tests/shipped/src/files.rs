@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use plan::record::Name;
 use serde_json::{Value, json};
 
+use crate::templates::template;
 use crate::{read, read_json, root, run, said};
 
 const AGENTS: [&str; 2] = ["bbb-agent", "turn-agent"];
@@ -223,13 +224,16 @@ fn the_policies_grant_what_the_code_calls_and_nothing_else() {
     let of_turn: BTreeSet<String> = called.iter().filter(|call| !of_bbb_only(call)).cloned().collect();
     for (agent, needed) in [("bbb-agent", &called), ("turn-agent", &of_turn)] {
         let policy = read_json(&format!("packaging/iam/{agent}.json"));
-        let statements = policy["Statement"].as_array().expect("statements");
+        let statements = policy["Statement"].as_array().expect("statements").iter();
+        let (statements, denying): (Vec<_>, Vec<_>) =
+            statements.partition(|statement| statement["Effect"] == "Allow");
+        let denied: Vec<&str> = denying.iter().filter_map(|statement| statement["Sid"].as_str()).collect();
+        assert_eq!(denied, ["LeaveFurtherLabels"], "{agent}");
         let granted: Vec<&str> =
             statements.iter().flat_map(|statement| texts(&statement["Action"])).collect();
         let different: BTreeSet<String> = granted.iter().map(|action| (*action).to_owned()).collect();
         assert_eq!(different, *needed, "{agent}");
         assert_eq!(granted.len(), different.len(), "{agent}: no action is granted twice");
-        assert!(statements.iter().all(|statement| statement["Effect"] == "Allow"));
         let everywhere = statements.iter().filter(|statement| statement["Resource"] == "*");
         let everywhere: Vec<&str> = everywhere.flat_map(|statement| texts(&statement["Action"])).collect();
         assert_eq!(
@@ -284,11 +288,10 @@ fn a_zone_in_another_account_needs_two_more_policies() {
             texts(&statement["Action"]).iter().all(|action| action.starts_with("route53:"))
         });
         let names: Vec<&str> = of_zone.filter_map(|statement| statement["Sid"].as_str()).collect();
-        assert_eq!(names, ["ChangeOwnRecordSets", "ReadZone", "FollowChanges"]);
+        assert_eq!(names, ["ChangeOwnRecordSets", "LeaveFurtherLabels", "ReadZone", "FollowChanges"]);
     }
-    assert!(
-        read("packaging/iam/README.md").contains("`ChangeOwnRecordSets`, `ReadZone` and `FollowChanges`")
-    );
+    let readme = read("packaging/iam/README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(readme.contains("`ChangeOwnRecordSets`, `LeaveFurtherLabels`, `ReadZone` and `FollowChanges`"));
 }
 
 /// The AWS operations that the code calls: methods without arguments of what is called a client, in files that use one of
@@ -336,7 +339,8 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// MiniStack does not know these conditions, so they are compared with the names and changes that the agents make.
+/// The patterns of the policies are made of the default names, and the changes are those that the code makes. What they
+/// allow and forbid is in a table of `policies`.
 #[test]
 fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
     for agent in AGENTS {
@@ -346,36 +350,39 @@ fn the_policies_conditions_fit_the_record_sets_of_the_default_names() {
         let host = Name::host("host.example.org").expect("a name");
         let marked = host.ownership().to_string().replace("host.example.org", &pattern);
         let policy = read_json(&format!("packaging/iam/{agent}.json"));
-        let change = &policy["Statement"][0];
+        let (change, leave) = (&policy["Statement"][0], &policy["Statement"][1]);
         assert_eq!(change["Action"], "route53:ChangeResourceRecordSets");
-        let expected = json!({
-            "ForAllValues:StringLike": {
-                "route53:ChangeResourceRecordSetsNormalizedRecordNames":
-                    [format!("{pattern}.${{Domain}}"), format!("{marked}.${{Domain}}")],
-            },
-            "ForAllValues:StringEquals": {
-                "route53:ChangeResourceRecordSetsRecordTypes": ["A", "AAAA", "TXT"],
-                "route53:ChangeResourceRecordSetsActions": ["CREATE", "DELETE"],
-            },
-        });
-        assert_eq!(change["Condition"], expected);
+        let names = "route53:ChangeResourceRecordSetsNormalizedRecordNames";
+        let expected = json!([format!("{pattern}.${{Domain}}"), format!("{marked}.${{Domain}}")]);
+        assert_eq!(change["Condition"]["ForAllValues:StringLike"][names], expected);
+        let expected = json!([format!("{pattern}.*.${{Domain}}"), format!("{marked}.*.${{Domain}}")]);
+        assert_eq!(leave["Condition"]["ForAnyValue:StringLike"][names], expected);
     }
     let source = read("agents/clients/src/aws/route53.rs");
     assert!(source.contains("ChangeAction::Create") && source.contains("ChangeAction::Delete"));
     assert!(!source.contains("Upsert"), "the policies do not allow UPSERT");
 }
 
+/// A role's metrics have one namespace in the agent's default, in its policy and in its group's alarms. The two roles'
+/// differ, and a group of BBB hosts scales by its own.
 #[test]
 fn metrics_go_where_the_policies_allow_it() {
-    for agent in AGENTS {
+    let mut namespaces = Vec::new();
+    for (agent, fleet) in AGENTS.into_iter().zip(["fleet", "turn"]) {
+        let namespace = text_default(&read(format!("packaging/{agent}/config.toml")), "namespace");
         let policy = read_json(&format!("packaging/iam/{agent}.json"));
         let statements = policy["Statement"].as_array().expect("statements");
         let send = statements.iter().find(|statement| statement["Action"] == "cloudwatch:PutMetricData");
-        let config = read(format!("packaging/{agent}/config.toml"));
-        let expected =
-            json!({ "StringEquals": { "cloudwatch:namespace": text_default(&config, "namespace") } });
+        let expected = json!({ "StringEquals": { "cloudwatch:namespace": namespace } });
         assert_eq!(send.expect("a statement")["Condition"], expected);
+        let template = template(&format!("packaging/cloudformation/{fleet}.yaml"));
+        assert_eq!(template["Resources"]["Monitoring"]["Properties"]["Parameters"]["Namespace"], namespace);
+        namespaces.push(namespace);
     }
+    assert_ne!(namespaces[0], namespaces[1]);
+    assert_eq!(template("cloudwatch/scaling.yaml")["Parameters"]["Namespace"]["Default"], namespaces[0]);
+    // The alarms do not guess: with the other role's namespace they would see nothing.
+    assert_eq!(template("cloudwatch/monitoring.yaml")["Parameters"]["Namespace"]["Default"], Value::Null);
 }
 
 #[test]

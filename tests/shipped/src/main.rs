@@ -6,7 +6,9 @@
 mod documents;
 mod files;
 mod install;
+mod policies;
 mod publish;
+mod relay;
 mod s3;
 mod templates;
 mod userdata;

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use clients::{certificate, coturn};
+use plan::relay::Relay;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::version::{TLS12, TLS13};
@@ -89,19 +90,33 @@ async fn turn(answer: impl Fn(usize, &[u8]) -> Option<Vec<u8>> + Send + 'static)
 }
 
 fn success(request: &[u8]) -> Vec<u8> {
-    [&[0x01, 0x01], &request[2..]].concat()
+    [&[0x01, 0x03, 0, 0], &request[4..20]].concat()
+}
+
+/// The refusal of a server that wants credentials.
+fn challenge(request: &[u8]) -> Vec<u8> {
+    [&[0x01, 0x13, 0, 8], &request[4..20], &[0, 9, 0, 4, 0, 0, 4, 1]].concat()
 }
 
 #[tokio::test]
-async fn coturn_answers_or_does_not() {
-    let at_once = turn(|_, request| Some(success(request))).await;
-    assert!(coturn::answers(at_once).await.unwrap());
-    let lost = turn(|number, request| (number == 1).then(|| success(request))).await;
-    assert!(coturn::answers(lost).await.unwrap(), "the repetition is answered");
+async fn coturn_is_closed_open_or_silent() {
+    let closed = turn(|_, request| Some(challenge(request))).await;
+    assert_eq!(coturn::relay(closed).await.unwrap(), Relay::Closed);
+    let lost = turn(|number, request| (number == 1).then(|| challenge(request))).await;
+    assert_eq!(coturn::relay(lost).await.unwrap(), Relay::Closed, "the repetition is answered");
     let silent = turn(|_, _| None).await;
-    assert!(!coturn::answers(silent).await.unwrap());
+    assert_eq!(coturn::relay(silent).await.unwrap(), Relay::Silent);
     let echo = turn(|_, request| Some(request.to_vec())).await;
-    assert!(!coturn::answers(echo).await.unwrap());
-    let closed = UdpSocket::bind(ANY).await.unwrap().local_addr().unwrap();
-    assert!(!coturn::answers(closed).await.unwrap());
+    assert_eq!(coturn::relay(echo).await.unwrap(), Relay::Silent);
+    let absent = UdpSocket::bind(ANY).await.unwrap().local_addr().unwrap();
+    assert_eq!(coturn::relay(absent).await.unwrap(), Relay::Silent);
+    // An open one gets its relay back.
+    let (told, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let open = turn(move |_, request| {
+        told.send(request.to_vec()).unwrap();
+        (request[..2] == [0, 3]).then(|| success(request))
+    });
+    assert_eq!(coturn::relay(open.await).await.unwrap(), Relay::Open);
+    let asked = [requests.recv().await.unwrap(), requests.recv().await.unwrap()];
+    assert_eq!(asked.map(|request| request[..2].to_vec()), [[0, 3], [0, 4]]);
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use plan::dns::{Change, ChangeBatch};
 use plan::record::{Name, RecordSet};
 use plan::recordings::Sender;
+use plan::relay::Relay;
 use plan::work::counted;
 use tokio::time::timeout;
 
@@ -71,6 +72,7 @@ impl Doctor<'_> {
             .within(async { self.session.describe_credentials(host).await.map_or_else(bad, Finding::Good) });
         let credentials = credentials.await;
         self.note("credentials", credentials);
+        self.coturn(host);
         self.zone_role(host).await;
         self.zone(host).await;
         self.ec2(host).await;
@@ -79,6 +81,18 @@ impl Doctor<'_> {
             self.bbb(host).await;
             self.scalelite(host).await;
         }
+    }
+
+    fn coturn(&mut self, host: &Host) {
+        let Some(address) = self.session.settings.coturn else { return };
+        let finding = match host.relay {
+            Some(Relay::Open) => bad(format!("gives relays at {address} to everybody, without credentials")),
+            Some(Relay::Closed) => Finding::Good(format!("asks for credentials at {address}")),
+            Some(Relay::Refuses(code)) => Finding::Note(format!("refuses a relay at {address} with {code}")),
+            Some(Relay::Silent) => Finding::Note(format!("does not answer at {address} (UDP)")),
+            None => Finding::Note(format!("cannot be asked at {address}")),
+        };
+        self.note("coturn", finding);
     }
 
     /// Asks the group for its hooks. A host outside a group needs none.

@@ -118,13 +118,13 @@ async fn prepare(session: &Session, host: &Host, deadline: Instant) -> Prepared 
     Prepared { bbb, scalelite }
 }
 
-/// Waits until the host has the address that it should have: an Elastic IP may be associated late.
+/// Waits until the host has the address that it should have, and no open relay: an Elastic IP may be associated late.
 async fn with_address(session: &Session, only: Option<Only>, deadline: Instant) -> Result<Host, Failure> {
     let mut pace = Pace::local(deadline);
     loop {
         let host = session.host_ahead(deadline, only).await?;
         match host.lack() {
-            Some(lack) => pace.again("the addresses", &lack).await?,
+            Some(lack) => pace.again("this host", &lack).await?,
             None => return Ok(host),
         }
     }

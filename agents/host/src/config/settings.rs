@@ -44,6 +44,8 @@ pub struct Settings {
     pub sweep: Sweep,
     /// The metrics about the host; `None` when none are sent.
     pub metrics: Option<Metrics>,
+    /// The address at which coturn is asked for a relay; `None` when it is not asked.
+    pub coturn: Option<SocketAddr>,
     /// Region for AWS calls, if not the instance's own.
     pub region: Option<String>,
     /// The profile in the user's AWS files that the credentials come from; `None` for the instance's role.
@@ -253,6 +255,7 @@ impl Checker<'_> {
         let drain = self.drain();
         let sweep = self.sweep();
         let metrics = self.metrics();
+        let coturn = self.coturn();
         let timeouts = self.timeouts();
         if let (Some(dns), Some(timeouts)) = (&dns, &timeouts) {
             self.spread(dns.spread, timeouts.register);
@@ -266,6 +269,7 @@ impl Checker<'_> {
             drain: drain?,
             sweep: sweep?,
             metrics: metrics?,
+            coturn: coturn?,
             region: region?,
             profile: profile?,
             ca_bundle: ca_bundle?,

@@ -384,6 +384,21 @@ fn a_turn_host_has_no_scalelite() {
     assert_eq!(error.problems, ["--set: scalelite.url: there is no such setting"]);
 }
 
+/// Whether or not metrics are sent, an open relay is not registered.
+#[test]
+fn coturn_is_asked_as_configured() {
+    let read = |agent, text: &str| {
+        let text = format!("{MINIMAL}[metrics]\n{text}\n");
+        settings_of(agent, &text, &[], &[], &[]).unwrap().coturn
+    };
+    assert_eq!(read(&BBB, ""), None);
+    let by_default = Some("127.0.0.1:3478".parse().unwrap());
+    assert_eq!(read(&TURN, ""), by_default);
+    assert_eq!(read(&TURN, "enabled = false"), by_default);
+    assert_eq!(read(&TURN, "coturn = \"[::1]:3479\""), Some("[::1]:3479".parse().unwrap()));
+    assert_eq!(read(&TURN, "coturn = \"\""), None);
+}
+
 #[test]
 fn metrics_as_configured_and_by_default() {
     let read = |agent, text: &str| {
@@ -394,12 +409,11 @@ fn metrics_as_configured_and_by_default() {
     let bbb = read(&BBB, "").unwrap();
     assert_eq!((bbb.namespace.as_str(), bbb.dimension), ("BigBlueButton", Dimension::Group));
     assert_eq!((bbb.interval, bbb.certificate), (Duration::from_secs(60), Certificate::Bbb));
-    assert_eq!(bbb.coturn, None);
     let turn = read(&TURN, "").unwrap();
+    assert_eq!(turn.namespace, "BigBlueButton/TURN");
     assert_eq!(turn.certificate, at("127.0.0.1:5349"));
-    assert_eq!(turn.coturn, Some("127.0.0.1:3478".parse().unwrap()));
-    let turn = read(&TURN, "certificate = \"[::1]:443\"\ncoturn = \"\"").unwrap();
-    assert_eq!((turn.certificate, turn.coturn), (at("[::1]:443"), None));
+    let turn = read(&TURN, "certificate = \"[::1]:443\"").unwrap();
+    assert_eq!(turn.certificate, at("[::1]:443"));
     assert_eq!(read(&BBB, "certificate = \"\"").unwrap().certificate, Certificate::Off);
     assert_eq!(read(&BBB, "enabled = false"), None);
     for (line, expected) in [

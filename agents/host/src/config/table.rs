@@ -321,7 +321,7 @@ const SETTINGS: &[Setting] = &[
     ),
     both(
         "metrics.namespace",
-        text("BigBlueButton"),
+        Kind::Text { default: Fallback::Of(|agent| namespace(agent.role).to_owned()), length: None },
         "Namespace of the metrics in CloudWatch. The instance role has to allow it (cloudwatch:namespace).",
     ),
     both(
@@ -343,8 +343,8 @@ const SETTINGS: &[Setting] = &[
     turn(
         "metrics.coturn",
         text("127.0.0.1:3478"),
-        "Address and UDP port where the agent asks coturn whether it answers. If coturn has listening-ip, one of those. \
-         \"\": never ask it (necessary with coturn's no-stun).",
+        "Address and UDP port where the agent asks coturn for a relay without credentials. If it gets one, the host is not \
+         registered. If coturn has listening-ip, one of those. \"\": never ask it.",
     ),
     both("aws.region", example("eu-central-1"), "Region for AWS calls. Default: the instance's own."),
     both(
@@ -387,6 +387,15 @@ pub fn of(role: Role) -> impl Iterator<Item = &'static Setting> {
 /// Finds a setting of either role by its path.
 pub(super) fn find(path: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.path == path)
+}
+
+/// Returns the namespace of a role's metrics. Each has its own, so that the role of a TURN host need not be allowed to
+/// write the metrics by which a group of BBB hosts scales.
+const fn namespace(role: Role) -> &'static str {
+    match role {
+        Role::Bbb => "BigBlueButton",
+        Role::Turn => "BigBlueButton/TURN",
+    }
 }
 
 const fn both(path: &'static str, kind: Kind, text: &'static str) -> Setting {

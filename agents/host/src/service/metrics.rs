@@ -23,7 +23,6 @@ use crate::identity::Host;
 use crate::session::now as unix_now;
 use clients::aws::cloudwatch;
 use clients::certificate;
-use clients::coturn;
 
 /// The longest time for an answer of CloudWatch.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -195,7 +194,8 @@ struct Message {
 impl Message {
     /// Collects the findings about the host.
     async fn findings(&self) -> Findings {
-        let (work, certificate, coturn) = tokio::join!(self.work(), self.certificate(), self.coturn());
+        let (work, certificate, coturn) =
+            tokio::join!(self.work(), self.certificate(), self.shared.session.relay());
         let answers = work.as_ref().map(|work| &work.meetings);
         let silent =
             self.silence(answers.is_some_and(|all| all.unlisted.is_none() || !all.listed.is_empty()));
@@ -252,13 +252,6 @@ impl Message {
                 let (name, port) = installation.tls()?;
                 Some((SocketAddr::new(address, port), name.to_owned()))
             }
-        }
-    }
-
-    async fn coturn(&self) -> Option<bool> {
-        match coturn::answers(self.settings.coturn?).await {
-            Ok(answers) => Some(answers),
-            Err(error) => debug_none(&error),
         }
     }
 

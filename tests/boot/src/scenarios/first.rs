@@ -67,12 +67,19 @@ pub(super) async fn never_ready(stage: &Stage<'_>) -> Outcome {
     stage.gone()
 }
 
-/// Checks that a TURN host has a name, and nothing else.
+/// Checks that a TURN host has a name and no entry, and that coturn, which its package starts at once, ran only with its
+/// settings.
 pub(super) async fn turn(stage: &Stage<'_>) -> Outcome {
     stage.shipped()?;
     let guest = stage.installed().await?;
     stage.has_name()?;
     ensure(stage.entries().is_empty(), || "a TURN host is in Scalelite".to_owned())?;
+    for (property, expected) in [("ActiveState", "active"), ("UnitFileState", "enabled")] {
+        let found = guest.unit("coturn.service", property).await?;
+        ensure(found == expected, || format!("coturn's {property} is {found}"))?;
+    }
+    let said = stage.disk.journal(&["--output=cat", "--unit=coturn.service"]).await?;
+    ensure(!said.contains("open relay"), || format!("coturn was open: {said}"))?;
     let (code, status) = guest.ends("turn-agent", &["status"]).await?;
     ensure(code == 0, || format!("turn-agent status ended with {code}:\n{status}"))?;
     until("it says that it is registered", async || {

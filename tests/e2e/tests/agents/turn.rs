@@ -1,6 +1,7 @@
 //! `turn-agent`: the same name, and no contact to Scalelite or BBB at all.
 
-use e2e::Rig;
+use e2e::{Coturn, Rig};
+use plan::relay::Relay;
 use sandbox::http::ServiceName::{Bbb, Route53, Scalelite, SecretsManager};
 use serde_json::Value;
 
@@ -39,6 +40,32 @@ async fn a_turn_hosts_whole_life() {
     rig.expect(0, &["deregister"]).await.says(&["nothing to do"]);
     rig.expect(3, &["status"]).await;
     no_load_balancer(&rig);
+}
+
+#[tokio::test]
+async fn an_open_relay_is_not_registered() {
+    let rig = Rig::turn().await;
+    let coturn = Coturn::start(Relay::Open).await;
+    let setting = format!("metrics.coturn={}", coturn.address);
+    let with = |command: &'static str| [command, "--set", &setting];
+    let open = "coturn on this host relays without credentials";
+    rig.expect(8, &with("register")).await.says(&[open, "use-auth-secret"]);
+    rig.expect(3, &with("status")).await.says(&["not registered", open]);
+    rig.expect(1, &with("check")).await.says(&["FAIL coturn          gives relays at", "to everybody"]);
+    assert_eq!(rig.records(), [""; 0]);
+
+    for (relay, said) in [
+        (Relay::Refuses(403), "note coturn          refuses a relay at"),
+        (Relay::Closed, "ok   coturn          asks for credentials at"),
+    ] {
+        coturn.becomes(relay);
+        rig.expect(0, &with("check")).await.says(&[said]);
+    }
+    rig.expect(0, &with("register")).await.says(&["CREATE A"]);
+    // To leave, it does not matter.
+    coturn.becomes(Relay::Open);
+    rig.expect(0, &with("deregister")).await.says(&["removed"]);
+    assert_eq!(rig.records(), [""; 0]);
 }
 
 #[tokio::test]

@@ -171,10 +171,11 @@ pub(crate) fn shipped_policy(agent: &str, placeholders: &[(&str, &str)]) -> Valu
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// All actions of a policy.
+/// All actions that a policy allows.
 pub(crate) fn actions(policy: &Value) -> Vec<String> {
     let statements = policy["Statement"].as_array().expect("statements");
-    statements.iter().flat_map(|statement| listed(&statement["Action"])).collect()
+    let allowing = statements.iter().filter(|statement| statement["Effect"] == "Allow");
+    allowing.flat_map(|statement| listed(&statement["Action"])).collect()
 }
 
 /// The policy without one action.

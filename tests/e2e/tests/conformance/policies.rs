@@ -2,8 +2,8 @@
 //! allowed and understood, every action of a policy is needed, and what the policy does not grant is denied.
 //!
 //! MiniStack checks signatures, actions, resources and `aws:RequestedRegion`. It does not know Route 53's own condition
-//! keys (which names, types and actions a batch may have): there, a batch outside those conditions is allowed. That the
-//! conditions fit what the agents send is compared in `tests/shipped` instead. It does not see which call to CloudWatch the SDK
+//! keys (which names, types and actions a batch may have): there, a batch outside those conditions is allowed. What they
+//! allow is in a table of `tests/shipped` instead. It does not see which call to CloudWatch the SDK
 //! makes (in CBOR), and allows it to everybody. And it takes GetChange for a call without a
 //! resource, where AWS names the change: see [`policy`].
 //!
@@ -120,8 +120,9 @@ async fn secret(aws: &MiniStack, name: &str, value: &str) -> String {
     answer.arn.expect("an ARN")
 }
 
-/// The shipped policy. One resource is changed for MiniStack, which authorises GetChange on `*`: the only resources that
-/// GetChange has are changes, so that it means the same to AWS.
+/// The shipped policy. Two things are changed for MiniStack. It authorises GetChange on `*`: the only resources that
+/// GetChange has are changes, so that it means the same to AWS. And it gives no request the condition keys of Route 53,
+/// which the policy demands.
 fn policy(agent: &str, region: &str, group: &str, zone: &str, domain: &str, secret: &str) -> Value {
     let placeholders = [
         ("Partition", "aws"),
@@ -138,6 +139,9 @@ fn policy(agent: &str, region: &str, group: &str, zone: &str, domain: &str, secr
     let resource = &mut follow.expect("a statement for GetChange")["Resource"];
     assert_eq!(*resource, "arn:aws:route53:::change/*");
     *resource = json!("*");
+    let change = statements.iter_mut().find(|statement| statement["Sid"] == "ChangeOwnRecordSets");
+    let conditions = change.and_then(|change| change["Condition"].as_object_mut()).expect("conditions");
+    assert!(conditions.remove("Null").is_some());
     policy
 }
 

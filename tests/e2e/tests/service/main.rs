@@ -13,6 +13,7 @@ mod journal;
 mod launching;
 mod logs;
 mod metrics;
+mod open_relay;
 mod protection;
 mod reload;
 mod restarts;

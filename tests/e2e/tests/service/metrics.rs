@@ -3,12 +3,12 @@
 //! The shortest interval is ten seconds; the first message comes at any moment of the first one.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use e2e::{Rig, Running, Service, at_once};
+use e2e::{Coturn, Rig, Running, Service, at_once};
 use plan::instance::Role;
 use plan::metrics::{Metric, Unit};
+use plan::relay::Relay;
 use sandbox::bbb::{NewMeeting, Participants, cases};
 use sandbox::cloud::{HostOptions, Options};
 use sandbox::cloudwatch::Datum;
@@ -18,7 +18,6 @@ use sandbox::http::ServiceName::{AutoScaling, Bbb, CloudWatch, Scalelite};
 use sandbox::recordings::Stage;
 use sandbox::redis::Manner;
 use serde_json::Value;
-use tokio::net::UdpSocket;
 
 const ON: &str = "metrics.enabled=true";
 const OFTEN: &str = "metrics.interval=10";
@@ -377,27 +376,12 @@ async fn switched_off_nothing_is_sent() {
     assert_eq!(rig.status(3).await["service"]["metrics"], Value::Null);
 }
 
-/// A coturn that answers every binding request, or none.
-async fn coturn(answers: bool) -> SocketAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = socket.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut datagram = [0; 1500];
-        while let Ok((length, from)) = socket.recv_from(&mut datagram).await {
-            if answers && length == 20 && datagram[..2] == [0x00, 0x01] {
-                datagram[0] = 0x01;
-                socket.send_to(&datagram[..length], from).await.unwrap();
-            }
-        }
-    });
-    address
-}
-
 #[tokio::test]
 async fn a_turn_host() {
     at_once([true, false], async |answers| {
         let rig = Rig::turn().await;
-        let coturn = format!("metrics.coturn={}", coturn(answers).await);
+        let coturn = Coturn::start(if answers { Relay::Closed } else { Relay::Silent }).await;
+        let coturn = format!("metrics.coturn={}", coturn.address);
         let certificate = format!("metrics.certificate={}", rig.cloud.aws_address());
         let mut service = rig.serve(None, &[ON, OFTEN, &coturn, &certificate]);
         service.said("-> serving:", 1).await;

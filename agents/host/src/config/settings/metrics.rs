@@ -19,8 +19,6 @@ pub struct Metrics {
     pub interval: Duration,
     /// The source of the certificate whose expiry is measured.
     pub certificate: Certificate,
-    /// The address at which coturn is asked whether it answers; `None` when it is not asked.
-    pub coturn: Option<SocketAddr>,
 }
 
 /// The server whose certificate's expiry is measured.
@@ -50,20 +48,23 @@ impl Checker<'_> {
                 .map(Certificate::At)
                 .map_err(|_| "must be \"auto\", \"\" or an IP address with a port"),
         });
-        let coturn = self.text("metrics.coturn", |text| match (text, role) {
-            ("", _) | (_, Role::Bbb) => Ok(None),
-            (text, Role::Turn) => {
-                text.parse().map(Some).map_err(|_| "must be \"\" or an IP address with a port")
-            }
-        });
         let metrics = Metrics {
             namespace: namespace?,
             dimension: dimension?,
             interval: interval?,
             certificate: certificate?,
-            coturn: coturn?,
         };
         Some(enabled?.then_some(metrics))
+    }
+
+    pub(super) fn coturn(&mut self) -> Option<Option<SocketAddr>> {
+        if self.agent.role == Role::Bbb {
+            return Some(None);
+        }
+        self.text("metrics.coturn", |text| match text {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| "must be \"\" or an IP address with a port"),
+        })
     }
 }
 
