@@ -14,6 +14,7 @@ use host::report::{Exit, Failure};
 use host::service::engine::{self, Effect, Engine, Finished, Happened};
 use host::service::jobs;
 use host::service::registration::Registration;
+use plan::addresses::{self, OnAddresses};
 use plan::dns::{Holder, Observed};
 use plan::instance::{InstanceId, Role};
 use plan::lifecycle::{
@@ -64,6 +65,7 @@ fn policy() -> Policy {
         after_deadline: AFTER_DEADLINE,
         quiet: minute / 2,
         at_deadline: HookResult::Continue,
+        addresses: OnAddresses::Ignore,
         rebalance: true,
         rebalance_for: 4000 * minute,
         maintenance: false,
@@ -447,6 +449,8 @@ impl Shared {
                 let recordings = recordings.unwrap_or_else(|_| self.world.state().recordings(who, false));
                 Event::Counted(Work { meetings, recordings })
             }
+            // The fleet's policy never asks for it.
+            Call::Addresses => Event::Announced(addresses::Announced::Right),
             Call::Group => {
                 let asked =
                     self.world.call(Service::AutoScaling, who, |state| Some(state.machine(who).protected));

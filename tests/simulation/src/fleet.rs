@@ -279,6 +279,7 @@ impl State {
             ipv4: machine.addressless.is_none().then_some(machine.address),
             ipv6: None,
             requires_ipv4: true,
+            private_ipv4: Ipv4Addr::new(10, 0, 0, 5),
         }
     }
 
