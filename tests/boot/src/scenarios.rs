@@ -1,5 +1,6 @@
 //! The scenarios: each begins with a disk that has never been booted, and checks the cloud and the guest.
 
+mod address;
 mod control;
 mod ends;
 mod first;
@@ -42,7 +43,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 13] = [
+const ALL: [Scenario; 14] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -67,6 +68,12 @@ const ALL: [Scenario; 13] = [
         Bbb,
         ends::power_cut,
         "everything stays; the next boot repairs it, with the same entry"
+    ),
+    scenario!(
+        "another-address",
+        Bbb,
+        address::started_elsewhere,
+        "started with another address it gets its name, and joins when its BBB announces that address too"
     ),
     scenario!("stop", Bbb, ends::stop, "stopped by hand it leaves; started it joins again"),
     scenario!(

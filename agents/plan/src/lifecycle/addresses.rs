@@ -42,6 +42,19 @@ impl Machine {
         (joins && looks).then_some(self.look_due)
     }
 
+    /// Has the addresses looked at again where a host joins that was out: it may have been stopped meanwhile, or have
+    /// got another address. One that was found wrong stays out until then.
+    pub(super) fn look_anew(&mut self, now: Moment) {
+        let registered = matches!(self.state, State::Joining(_) | State::Serving(_) | State::Cordoned(_));
+        if registered {
+            return;
+        }
+        if !self.is_misannounced() {
+            self.announced = None;
+        }
+        self.look_due = now;
+    }
+
     /// Takes in what BBB announces.
     pub(super) fn looked_at_addresses(&mut self, found: Announced, now: Moment) {
         self.announced = Some(found.after(self.announced.as_ref()));

@@ -304,6 +304,7 @@ impl Machine {
         if aim != Aim::Keep {
             self.memory = Memory::Joining;
         }
+        self.look_anew(now);
         let care = Care::now(now);
         self.state = State::Joining(Joining { care, behind_since: None, named, aim, overwritten: false });
     }

@@ -81,6 +81,22 @@ async fn the_address_that_bbb_announces() {
 }
 
 #[tokio::test]
+async fn a_command_does_not_join_a_host_either_whose_bbb_announces_another_address() {
+    let rig = Rig::bbb().await;
+    rig.announces("203.0.113.10");
+    rig.readdress("203.0.113.99");
+    let run = rig.expect(7, &["register"]).await;
+    run.says(&["not joined: BBB announces 203.0.113.10, the host has 203.0.113.99"]);
+    assert!(rig.entries().is_empty());
+    assert_eq!(rig.records(), rig.registered_now());
+    rig.expect(0, &["register", "--set", "bbb.addresses=ignore"]).await;
+    rig.expect(0, &["deregister"]).await;
+    rig.announces("203.0.113.99");
+    rig.expect(0, &["register"]).await;
+    assert_eq!(rig.entry().state, sandbox::scalelite::ServerState::Enabled);
+}
+
+#[tokio::test]
 async fn recordings_that_cannot_be_seen_or_are_never_sent() {
     let rig = Rig::bbb().await;
     let recordings = &rig.host.recordings;
