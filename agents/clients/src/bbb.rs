@@ -1,5 +1,7 @@
-//! The BigBlueButton on this host: its property files ([`read_installation`]) and its API ([`Bbb`]).
+//! The BigBlueButton on this host: its property files ([`read_installation`]), the files with the host's address
+//! ([`addresses`]) and its API ([`Bbb`]).
 
+pub mod addresses;
 pub mod answer;
 pub mod checksum;
 pub(crate) mod envelope;

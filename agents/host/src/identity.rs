@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use plan::addresses::Own;
 use plan::dns::Desired;
 use plan::instance::{InstanceId, Role};
 use plan::ownership::Owner;
@@ -31,6 +32,8 @@ pub struct Host {
     pub name: Name,
     /// The IPv4 address to register, as configured.
     pub ipv4: Option<Ipv4Addr>,
+    /// Its address inside the VPC.
+    pub private_ipv4: Ipv4Addr,
     /// The IPv6 address to register, as configured.
     pub ipv6: Option<Ipv6Addr>,
     /// Whether the host is registered only with a public IPv4 address.
@@ -43,6 +46,11 @@ impl Host {
     /// The addresses to register.
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
         self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6)).collect()
+    }
+
+    /// Returns the addresses that its BBB should have; `None` where it has no IPv4 address to announce.
+    pub fn own(&self) -> Option<Own> {
+        Some(Own { announced: self.ipv4?, private: self.private_ipv4 })
     }
 
     /// The same host under the name that these settings give it.
@@ -146,6 +154,7 @@ impl Metadata {
         let Self { identity, ipv4, ipv6 } = self;
         Ok(Host {
             name: name(settings, &identity.instance, &identity.region)?,
+            private_ipv4: identity.private_ipv4,
             instance: identity.instance,
             region: identity.region,
             account: identity.account,

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use plan::addresses::Announced;
 use plan::instance::InstanceId;
 use plan::membership::host_of;
 use plan::relay::Relay;
@@ -30,7 +31,7 @@ use clients::aws::ec2::Ec2;
 use clients::aws::route53::HostedZone;
 use clients::aws::{self, AssumedRole};
 use clients::bbb::recordings::Spool;
-use clients::bbb::{self, Bbb, Installation, NotReady, PropertyFiles};
+use clients::bbb::{self, Bbb, Installation, NotReady, PropertyFiles, addresses};
 use clients::coturn;
 use clients::dns::authoritative::NameServers;
 use clients::dns::system::SystemResolver;
@@ -295,6 +296,17 @@ impl Session {
         let settings::Bbb { defaults, properties, reader, .. } = self.settings.bbb.as_ref()?;
         let files = PropertyFiles { defaults, properties, reader: reader.as_deref() };
         Some(bbb::read_installation(files, &host.name).await)
+    }
+
+    /// Finds out which address BBB announces; returns `None` on a TURN host.
+    pub async fn announced(&self, host: &Host) -> Option<Announced> {
+        let settings::Bbb { root, reader, .. } = self.settings.bbb.as_ref()?;
+        let own = host.own();
+        let readings = match own {
+            Some(_) => addresses::read(root, reader.as_deref()).await,
+            None => Vec::new(),
+        };
+        Some(Announced::of(&readings, own.as_ref()))
     }
 
     /// Returns BBB's spool of recordings; `None` on a TURN host. The run has only one, because it remembers a hanging

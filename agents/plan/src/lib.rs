@@ -4,6 +4,7 @@
 //!
 //! The module that makes a decision shows its truth table in the documentation; the tests read the same table.
 
+pub mod addresses;
 pub mod backoff;
 pub mod dns;
 pub mod health;

@@ -25,6 +25,7 @@
 //! cordoned entry without load, and can overwrite an enabling that comes at that moment (observed on 1.8.5): an entry
 //! that is found disabled within two polls after it was enabled is enabled once more.
 
+mod addresses;
 mod cordon;
 mod draining;
 mod hooks;
@@ -43,6 +44,7 @@ mod wish;
 
 use std::time::Duration;
 
+use crate::addresses::{Announced, OnAddresses};
 use crate::membership;
 use crate::work::{Rules, Work};
 
@@ -126,6 +128,8 @@ pub struct Policy {
     pub quiet: Duration,
     /// How the lifecycle action is completed when the deadline has ended the drain.
     pub at_deadline: HookResult,
+    /// The use that the host makes of the address that BBB announces.
+    pub addresses: OnAddresses,
     /// Whether a rebalance recommendation makes the agent cordon the host.
     pub rebalance: bool,
     /// How long a rebalance recommendation is a reason to cordon: EC2 never takes it back, and often nothing follows.
@@ -183,6 +187,8 @@ pub enum Rest {
     Maintenance,
     /// The instance has no address that its name could lead to.
     Address,
+    /// BBB announces another address than the host's, so people who join here could not talk.
+    Announced,
 }
 
 /// Work that changes DNS or Scalelite.
@@ -278,6 +284,8 @@ pub enum TroubleKind {
 pub enum Call {
     /// Count meetings and recordings: [`Event::Counted`].
     Count,
+    /// Find out which address BBB announces: [`Event::Announced`].
+    Addresses,
     /// Ask the group about this instance: [`Event::Grouped`].
     Group,
     /// List the group's lifecycle hooks: [`Event::Hooked`].
@@ -315,6 +323,8 @@ pub enum Event {
     Finished(Job, Result<Found, Trouble>),
     /// [`Call::Count`] has ended.
     Counted(Work),
+    /// [`Call::Addresses`] has ended.
+    Announced(Announced),
     /// [`Call::Group`] has ended: whether the instance is protected; `None` outside a group.
     Grouped(Result<Option<bool>, String>),
     /// [`Call::Hook`] has ended.

@@ -63,13 +63,15 @@ pub enum Metric {
     RecordingsFailed,
     /// Recordings that nobody works on any more.
     RecordingsStuck,
+    /// Places in BBB's files at which another address than the host's stands.
+    WrongAddresses,
     /// 1 where coturn asks for credentials, else 0.
     CoturnAnswers,
 }
 
 impl Metric {
     /// All metrics.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Registered,
         Self::UnregisteredSeconds,
         Self::CertificateDaysLeft,
@@ -83,6 +85,7 @@ impl Metric {
         Self::RecordingsPending,
         Self::RecordingsFailed,
         Self::RecordingsStuck,
+        Self::WrongAddresses,
         Self::CoturnAnswers,
     ];
 
@@ -102,6 +105,7 @@ impl Metric {
             Self::RecordingsPending => "RecordingsPending",
             Self::RecordingsFailed => "RecordingsFailed",
             Self::RecordingsStuck => "RecordingsStuck",
+            Self::WrongAddresses => "WrongAddresses",
             Self::CoturnAnswers => "CoturnAnswers",
         }
     }
@@ -227,6 +231,8 @@ pub struct Findings {
     pub work: Option<Work>,
     /// For how many more seconds the host's certificate is valid; negative when it has expired.
     pub certificate: Option<i64>,
+    /// The number of places at which BBB announces another address than the host's.
+    pub wrong_addresses: Option<usize>,
     /// What coturn does for a client without credentials.
     pub coturn: Option<Relay>,
     /// For how long BBB has not answered on a host that is in Scalelite; `None` while it answers.
@@ -255,6 +261,7 @@ pub fn data(role: Role, phases: &PhaseFigures, findings: &Findings, rules: &Rule
         Metric::RecordingsPending => recordings.as_ref().and_then(|found| found.pending).map(number),
         Metric::RecordingsFailed => recordings.as_ref().map(|found| number(found.failed)),
         Metric::RecordingsStuck => recordings.as_ref().and_then(|found| found.stuck).map(number),
+        Metric::WrongAddresses => findings.wrong_addresses.map(number),
         Metric::CoturnAnswers => findings.coturn.and_then(|relay| flag(relay.serves())),
     };
     let own = Metric::ALL.into_iter().filter(|metric| metric.is_of(role));

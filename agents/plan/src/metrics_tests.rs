@@ -89,6 +89,14 @@ fn findings(text: &str) -> Findings {
         meetings: Meetings::unknown(unknown()),
         recordings: crate::recordings::Recordings::unknown(unknown()),
     };
+    if let Some(addresses) = text.strip_suffix(" in BBB's files") {
+        let wrong_addresses = match addresses {
+            "addresses unknown" => None,
+            "no other address" => Some(0),
+            some => count(some).map(|count| count as usize),
+        };
+        return Findings { wrong_addresses, ..Findings::default() };
+    }
     let certificate = match text {
         "a certificate for 36 hours" => Some(36 * 3600),
         "a certificate that ended 12 hours ago" => Some(-12 * 3600),

@@ -1,5 +1,6 @@
 //! The scenarios: each begins with a disk that has never been booted, and checks the cloud and the guest.
 
+mod address;
 mod control;
 mod ends;
 mod first;
@@ -74,6 +75,12 @@ const ALL: [Scenario; 14] = [
         Bbb,
         ends::power_cut,
         "everything stays; the next boot repairs it, with the same entry"
+    ),
+    scenario!(
+        "another-address",
+        Bbb,
+        address::started_elsewhere,
+        "started with another address it gets its name, and joins when its BBB announces that address too"
     ),
     scenario!("stop", Bbb, ends::stop, "stopped by hand it leaves; started it joins again"),
     scenario!(

@@ -1,13 +1,48 @@
-//! Targets for BBB's answers and its property files.
+//! Targets for BBB's answers, its property files and the files with the host's address.
 
+use clients::bbb::addresses::{Site, sites, values};
 use clients::bbb::answer::Answer;
 use clients::bbb::{Algorithm, Error, Meeting, Meetings, properties};
+use plan::addresses::{File, Own, Standing, judge};
 use reqwest::StatusCode;
 
-use crate::{check_error, check_shown, text};
+use crate::{check_error, check_shown, marked, text};
 
 /// The number of places at which an answer is cut off.
 const CUTS: usize = 24;
+
+/// Checks that each value is a part of the file, that no error quotes the file, and that a file in which the wrong
+/// addresses were replaced says the right ones at the same places and nothing else.
+pub(crate) fn addresses(input: &[u8]) {
+    let own = Own { announced: [203, 0, 113, 99].into(), private: [10, 0, 0, 5].into() };
+    let input = marked(input);
+    for file in File::ALL {
+        let found = match sites(file, &input) {
+            Ok(found) => found,
+            Err(defect) => {
+                check_error(&defect.to_string());
+                continue;
+            }
+        };
+        let before = values(&input, &found);
+        assert_eq!(before.len(), found.len());
+        let standings = judge(&before, &own);
+        let mut after = input.clone();
+        let mut expected = before.clone();
+        // The last one first, so that the others stay where they are.
+        let mut order: Vec<usize> = (0..found.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(found[*index].span.start));
+        for index in order {
+            if let Standing::Other { wanted, .. } = standings[index] {
+                let Site { span, .. } = found[index].clone();
+                after.splice(span, wanted.to_string().into_bytes());
+                expected[index].text = wanted.to_string();
+            }
+        }
+        let read = sites(file, &after).expect("it was understood before");
+        assert_eq!(values(&after, &read), expected, "{file:?}");
+    }
+}
 
 /// Checks that meetings are counted or the answer is refused: an answer that cannot be understood never means "no
 /// meetings", and one that is cut off never means "no more meetings".

@@ -32,6 +32,7 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    target("bbb-addresses", bbb::addresses),
     target("bbb-checksums", bbb::checksums),
     target("bbb-meetings", bbb::meetings),
     target("bbb-properties", bbb::property_file),

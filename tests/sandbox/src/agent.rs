@@ -94,11 +94,12 @@ fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
         text += &format!("state = \"{}\"\n", state(host, name).display());
         text += &format!(
             "\n[scalelite]\nurl = \"{}\"\nsecret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\npoll_interval = 5\n\
-             \n[bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n\
+             \n[bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\nroot = \"{}\"\n\
              \n[recordings]\ndirectory = \"{}\"\nredis = \"{}\"\nsender = \"{}\"\n",
             cloud.scalelite_url(),
             host.files.overrides().display(),
             host.files.defaults().display(),
+            host.root.display(),
             host.recordings.directory().display(),
             host.recordings.redis().address(),
             // The machine's own scripts are none of this host's.

@@ -187,8 +187,11 @@ fn the_units_fit_their_users_directories_and_sockets() {
         let user = setting(&unit, "User");
         let makes = read(format!("systemd/sysusers.d/{agent}.conf"));
         let made: Vec<&str> = makes.lines().filter_map(|line| line.strip_prefix("u ")).collect();
-        assert_eq!(made.len(), 1, "{makes}");
-        assert!(made[0].starts_with(&format!("{user} - ")), "{makes}");
+        // The user of the service is the first; the others are those of its helpers.
+        let users: Vec<&str> = made.iter().filter_map(|line| line.split(' ').next()).collect();
+        let helpers = (agent == "bbb-agent").then(|| read("systemd/bbb-agent-settings@.service"));
+        let helpers = helpers.iter().map(|unit| setting(unit, "User"));
+        assert_eq!(users, std::iter::once(user).chain(helpers).collect::<Vec<_>>(), "{makes}");
         let directory = text_default(&read(format!("packaging/{agent}/config.toml")), "directory");
         assert_eq!(directory, format!("/run/{}", setting(&unit, "RuntimeDirectory")), "service.directory");
         assert_eq!(setting(&unit, "RuntimeDirectoryPreserve"), "yes");

@@ -252,6 +252,8 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
             ("BbbInstaller", "https://example.org/bbb-install.sh"),
             ("BbbInstallerSha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             ("OperatorEmail", "operator@example.org"),
+            ("GuardMetadata", "yes"),
+            ("MetadataUsers", "ec2-instance-connect cwagent"),
         ];
         for (name, value) in values {
             script = script.replace(&format!("${{{name}}}"), value);

@@ -2,18 +2,20 @@
 //! the parts of `host::service` around the engine, fetching settings and secrets, and the calls to the group.
 
 use std::cell::Cell;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use clients::bbb::{Algorithm, Installation};
 use host::dns::Zone;
-use host::execute::Announced;
+use host::execute;
 use host::identity::{Host, server_url};
 use host::membership::{Known, Meetings, Note};
 use host::report::{Exit, Failure};
 use host::service::engine::{self, Effect, Engine, Finished, Happened};
 use host::service::jobs;
 use host::service::registration::Registration;
+use plan::addresses::{Announced, Difference, OnAddresses, Place};
 use plan::dns::{Holder, Observed};
 use plan::instance::{InstanceId, Role};
 use plan::lifecycle::{
@@ -64,6 +66,7 @@ fn policy() -> Policy {
         after_deadline: AFTER_DEADLINE,
         quiet: minute / 2,
         at_deadline: HookResult::Continue,
+        addresses: OnAddresses::Refuse,
         rebalance: true,
         rebalance_for: 4000 * minute,
         maintenance: false,
@@ -87,7 +90,7 @@ struct Shared {
     /// The host's identity when the service was started.
     host: Host,
     registration: Registration,
-    announced: Announced,
+    announced: execute::Announced,
     /// Whether the service has begun what the metadata service asked for.
     resumed: Cell<bool>,
     entries: Known,
@@ -112,7 +115,8 @@ pub(crate) async fn serve(
     let registration = Registration::new(world.state().spread, kept.memory);
     let watch = Watch { heard: Heard::new(&kept), intent: Intent::default() };
     world.state().machine(&who).heard = None;
-    let (announced, resumed) = (Announced::default(), Cell::new(false));
+    world.state().machine(&who).misled_since = None;
+    let (announced, resumed) = (execute::Announced::default(), Cell::new(false));
     let entries = Known::default();
     let shared = Rc::new(Shared { world, who, booted, host, registration, announced, resumed, entries });
     let mut engine = Engine::new(Rc::clone(&shared), Machine::new(policy(), kept));
@@ -332,7 +336,7 @@ impl jobs::World for Shared {
         jobs::Wanted { role: Role::Bbb, ttl: 60, entry }
     }
 
-    fn announced(&self) -> &Announced {
+    fn announced(&self) -> &execute::Announced {
         &self.announced
     }
 
@@ -447,6 +451,15 @@ impl Shared {
                 let recordings = recordings.unwrap_or_else(|_| self.world.state().recordings(who, false));
                 Event::Counted(Work { meetings, recordings })
             }
+            Call::Addresses => {
+                let seen = self.world.call(Service::Bbb, who, |state| {
+                    let now = state.now();
+                    let machine = state.machine(who);
+                    machine.misled_since = machine.misled.then(|| machine.misled_since.unwrap_or(now));
+                    machine.misled
+                });
+                Event::Announced(announced(seen.await.map_err(silent)))
+            }
             Call::Group => {
                 let asked =
                     self.world.call(Service::AutoScaling, who, |state| Some(state.machine(who).protected));
@@ -477,6 +490,16 @@ impl Shared {
                 Event::Called(call, told.await.map_err(silent))
             }
         }
+    }
+}
+
+/// Returns the finding about BBB's files that say another address, or not.
+fn announced(misled: Result<bool, String>) -> Announced {
+    let [found, wanted] = [1, 2].map(|last| Ipv4Addr::new(198, 51, 100, last));
+    match misled {
+        Ok(true) => Announced::Other(vec![Difference { place: Place::ExternalRtp, found, wanted }]),
+        Ok(false) => Announced::Right,
+        Err(why) => Announced::Unknown(why),
     }
 }
 

@@ -68,6 +68,10 @@ pub(crate) struct Machine {
     former: Option<Ipv4Addr>,
     /// Since when the instance has had no address, if it has none.
     pub(crate) addressless: Option<Duration>,
+    /// Whether BBB announces another address than the instance's.
+    pub(crate) misled: bool,
+    /// Since when the agent has known that, if it does.
+    pub(crate) misled_since: Option<Duration>,
     /// Whether BBB answers.
     pub(crate) bbb: bool,
     /// The meetings and recordings on the instance.
@@ -163,6 +167,8 @@ impl State {
             addressed: now,
             former: None,
             addressless: None,
+            misled: false,
+            misled_since: None,
             bbb: false,
             activity: Activity::default(),
             excuse: None,
@@ -279,6 +285,7 @@ impl State {
             ipv4: machine.addressless.is_none().then_some(machine.address),
             ipv6: None,
             requires_ipv4: true,
+            private_ipv4: Ipv4Addr::new(10, 0, 0, 5),
             relay: None,
         }
     }

@@ -11,7 +11,7 @@
 //! These things happen: crashes between any two awaits; lost requests and replies; requests that arrive after their
 //! sender has died; throttling; slow services, and services that one host or all hosts cannot reach for a while;
 //! credentials of another account; name servers that follow late; an EC2 that reports changes late; Scalelite's
-//! poller with its races; doubled and late answers of the metadata service; address changes and reused addresses; one
+//! poller with its races; doubled and late answers of the metadata service; address changes and reused addresses; a BBB that announces another address; one
 //! name given to two hosts; reboots; power cuts; scale-in with meetings; spot notices; upgrades; orders by hand;
 //! operators with a console; sweeps that die half-way; breakout rooms without a parent; lists and figures that cannot
 //! be read; a Redis that does not tell; recordings that are stuck; standby and rebalance recommendations; stops for
@@ -112,6 +112,7 @@ async fn story(seed: u64, traced: bool) -> Outcome {
         state.note("nothing goes wrong any more");
         for id in state.machines.ids() {
             state.regain_address(&id);
+            state.machine(&id).misled = false;
         }
     }
     let caretaker = world.state().launch();

@@ -266,7 +266,8 @@ impl Life {
             69..=73 => return self.spot().await,
             74..=75 => self.world.state().readdress(&self.id),
             76..=77 => self.lose_address().await,
-            78..=79 => {
+            78 => self.mislead().await,
+            79 => {
                 let mut state = self.world.state();
                 let skew = state.rng.i64(-300..300);
                 state.note(format_args!("{}: its clock jumps to {skew} s", self.id));
@@ -297,6 +298,22 @@ impl Life {
             state.breaks("a host without an address keeps its name", &id);
         }
         state.regain_address(&id);
+    }
+
+    /// Lets BBB announce another address for a while: meanwhile the host gets no meetings.
+    async fn mislead(&mut self) {
+        self.world.state().note(format_args!("{}: its BBB announces another address", self.id));
+        self.world.state().machine(&self.id).misled = true;
+        self.world.pause(300.0, 700.0).await;
+        let mut state = self.world.state();
+        let (id, since) = (self.id.clone(), state.now().saturating_sub(Duration::from_secs(60)));
+        let machine = state.machine(&id).clone();
+        let known = machine.misled_since.is_some_and(|known| known < since) && machine.agent_since.is_some();
+        if machine.state == "serving" && machine.kept.overruled.is_empty() && known {
+            state.breaks("a host serves whose BBB announces another address", &id);
+        }
+        state.note(format_args!("{id}: its BBB announces its address again"));
+        state.machine(&id).misled = false;
     }
 
     /// Has the name deleted and repaired, now and then, just before something else happens to the host: the repair may

@@ -340,6 +340,12 @@ pub const MUTANTS: &[Mutant] = &[
         to: "(Rest::Address, false),",
     },
     Mutant {
+        name: "a host whose BBB announces another address goes on serving",
+        file: "plan/src/lifecycle/wish.rs",
+        from: "(Rest::Announced, self.is_misannounced()),",
+        to: "(Rest::Announced, false),",
+    },
+    Mutant {
         name: "a host without an address keeps its name",
         file: "host/src/service/jobs/name.rs",
         from: "Missing::Told if has_records => {",

@@ -56,31 +56,56 @@ impl Drop for Value {
     }
 }
 
-/// Reads a file. Synchronous, because the file is small and local.
-pub(super) fn read(path: &Path) -> Content {
+/// The reason why a file gives no bytes.
+pub(super) enum NoBytes {
+    /// The file does not exist.
+    Absent,
+    /// This process may not read it; the text is the system's message.
+    Denied(String),
+    /// The system could not read it; the text is its message.
+    Unreadable(String),
+    /// It is a directory, a pipe or a device.
+    NoFile,
+    /// It is larger than allowed.
+    TooLarge,
+}
+
+/// Reads a file of at most `limit` bytes, which may hold secrets. Synchronous, because the file is small and local.
+pub(super) fn bytes(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, NoBytes> {
     let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => Content::Absent,
-        ErrorKind::PermissionDenied => Content::Denied(error.to_string()),
-        _ => Content::Unreadable(error.to_string()),
+        ErrorKind::NotFound | ErrorKind::NotADirectory => NoBytes::Absent,
+        ErrorKind::PermissionDenied => NoBytes::Denied(error.to_string()),
+        _ => NoBytes::Unreadable(error.to_string()),
     };
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) => return failed(error),
-    };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
     // Opening a pipe could block without limit.
     if !metadata.is_file() {
-        let why = "it is not a regular file; give the path of BBB's property file";
-        return Content::Unreadable(why.to_owned());
+        return Err(NoBytes::NoFile);
     }
     let mut bytes =
-        Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len().min(MAX_SIZE)).unwrap_or(0) + 1));
+        Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len().min(limit)).unwrap_or(0) + 1));
     // An installer may have replaced the file since its size was read.
-    match File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)) {
-        Err(error) => failed(error),
-        Ok(_) if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_SIZE => Content::Unreadable(format!(
-            "it is larger than {MAX_SIZE} bytes, so it is no property file of BBB's"
-        )),
-        Ok(_) => Content::Values(values(&Zeroizing::new(properties::decode(&bytes)))),
+    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    match u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        true => Err(NoBytes::TooLarge),
+        false => Ok(bytes),
+    }
+}
+
+/// Reads one of BBB's property files.
+pub(super) fn read(path: &Path) -> Content {
+    let unreadable = |why: String| Content::Unreadable(why);
+    match bytes(path, MAX_SIZE) {
+        Ok(bytes) => Content::Values(values(&Zeroizing::new(properties::decode(&bytes)))),
+        Err(NoBytes::Absent) => Content::Absent,
+        Err(NoBytes::Denied(why)) => Content::Denied(why),
+        Err(NoBytes::Unreadable(why)) => unreadable(why),
+        Err(NoBytes::NoFile) => {
+            unreadable("it is not a regular file; give the path of BBB's property file".to_owned())
+        }
+        Err(NoBytes::TooLarge) => {
+            unreadable(format!("it is larger than {MAX_SIZE} bytes, so it is no property file of BBB's"))
+        }
     }
 }
 

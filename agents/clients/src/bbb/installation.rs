@@ -103,7 +103,7 @@ impl NotReady {
 /// by it. Takes at most five seconds.
 pub async fn read_installation(files: PropertyFiles<'_>, name: &Name) -> Result<Installation, NotReady> {
     let mut properties = Properties { files, values: BTreeMap::new() };
-    let Readings { defaults, properties: own } = readings(files).await?;
+    let Readings { defaults, properties: own, .. } = readings(files).await?;
     properties.load(defaults)?;
     // The package ships defaults with a placeholder for the URL and a publicly known secret; the installer writes this
     // host's own into the overrides later. Without that file the host is only half installed.

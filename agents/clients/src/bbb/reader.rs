@@ -1,7 +1,11 @@
-//! BBB's property files through a privileged reader. They may be readable only by root and by the group
-//! `bigbluebutton`, which does not exist before BBB is installed, so the unprivileged service cannot be a member. For
+//! BBB's property files, and those with the host's address, through a privileged reader. They may be readable only by
+//! root and by groups that do not exist before BBB is installed, so the unprivileged service cannot be a member. For
 //! each question systemd starts a separate process (`bbb-agent-settings.socket`) that has no privilege but reading: it
 //! reads the files that the configuration names, takes no parameters, and answers with one JSON object.
+//!
+//! The service and the reader may be of different versions while an upgrade is under way, because the reader is always
+//! the installed binary. A part of the answer that one of them does not know is left out: an older service passes over
+//! it, and a newer one says that its reader is older.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,11 +17,12 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::addresses::Files;
 use super::files::{self, Content};
 
 /// The time limit for the reader, its start by systemd included.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The most bytes of an answer: far more than two files with three properties each.
+/// The most bytes of an answer: far more than two files with three properties each, and eight with a few addresses.
 const MAX_ANSWER: usize = 1024 * 1024;
 
 /// A file and its content.
@@ -29,20 +34,24 @@ pub(super) struct Reading {
     pub(super) content: Content,
 }
 
-/// The content of both files.
+/// The content of both property files, and of those with the host's address.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Readings {
     /// The file with the defaults that BBB ships.
     pub(super) defaults: Reading,
     /// The file with the host's own settings, which take precedence.
     pub(super) properties: Reading,
+    /// The files with the host's address; `None` in the answer of a reader that does not know them, and where nobody
+    /// needs them.
+    #[serde(default)]
+    pub(super) addresses: Option<Files>,
 }
 
 impl Readings {
-    /// Reads both files.
+    /// Reads both property files.
     pub(super) fn here(defaults: &Path, properties: &Path) -> Self {
         let read = |path: &Path| Reading { path: path.to_owned(), content: files::read(path) };
-        Self { defaults: read(defaults), properties: read(properties) }
+        Self { defaults: read(defaults), properties: read(properties), addresses: None }
     }
 
     /// Returns the first file that this process may not read, with the system's message.
@@ -54,11 +63,17 @@ impl Readings {
     }
 }
 
-/// Builds the reader's answer: the content of both files, with BBB's secret.
-pub fn answer(defaults: &Path, properties: &Path) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+/// Builds the reader's answer: the content of both property files, with BBB's secret, and the addresses in the files
+/// below `root`.
+pub fn answer(
+    defaults: &Path,
+    properties: &Path,
+    root: &Path,
+) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     // The buffer has its full size from the start: growing would leave copies behind that are never wiped.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_ANSWER));
-    serde_json::to_writer(&mut *text, &Readings::here(defaults, properties))?;
+    let readings = Readings { addresses: Some(Files::here(root)), ..Readings::here(defaults, properties) };
+    serde_json::to_writer(&mut *text, &readings)?;
     Ok(text)
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::future::Future;
 
+use plan::addresses::{Announced, OnAddresses};
 use plan::dns::{Change, ChangeBatch};
 use plan::record::{Name, RecordSet};
 use plan::recordings::Sender;
@@ -236,7 +237,23 @@ impl Doctor<'_> {
         });
         let finding = finding.await;
         self.note("bbb", finding);
+        self.announced(host).await;
         self.recordings(host).await;
+    }
+
+    /// Checks whether BBB announces the host's address.
+    async fn announced(&mut self, host: &Host) {
+        let Some(announced) = self.session.announced(host).await else { return };
+        let ignored =
+            self.session.settings.bbb.as_ref().is_some_and(|bbb| bbb.addresses == OnAddresses::Ignore);
+        let words = announced.to_string();
+        let finding = match announced {
+            Announced::Right => Finding::Good(words),
+            Announced::Nothing(_) => Finding::Note(words),
+            Announced::Other(_) | Announced::Unknown(_) if ignored => Finding::Note(words),
+            Announced::Other(_) | Announced::Unknown(_) => Finding::Bad(words),
+        };
+        self.note("bbb's addresses", finding);
     }
 
     /// Checks what a drain has to know of recordings: the spool, BBB's queues in Redis, who sends them away.

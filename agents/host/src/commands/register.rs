@@ -1,5 +1,6 @@
 //! `register`: the host gets its name, then joins Scalelite.
 
+use plan::addresses::{Announced, Decision, decide};
 use plan::dns::{Desired, Source};
 use plan::membership::{Entry, State};
 use plan::time::duration;
@@ -201,6 +202,12 @@ async fn join(
         }
         ready => ready?,
     };
+    if let Some(why) = misannounced(session, host).await {
+        say(format_args!(
+            "scalelite: not joined: {why}; set it right and run register again, or set bbb.addresses to \"ignore\""
+        ));
+        return Ok(Exit::WaitingForBbb);
+    }
     let Some(scalelite) = prepared.scalelite? else { return Ok(Exit::Done) };
     let url = installation.scalelite_url();
     let pool = Pool {
@@ -222,6 +229,13 @@ async fn join(
     }
     report_entry(&url, &applied, settings.poll_interval, executor.is_dry_run());
     Ok(Exit::Done)
+}
+
+/// Returns which other address than the host's BBB announces, if that keeps the host out.
+async fn misannounced(session: &Session, host: &Host) -> Option<Announced> {
+    let on = session.settings.bbb.as_ref()?.addresses;
+    let announced = session.announced(host).await?;
+    (decide(on, Some(&announced)) == Decision::StayOut).then_some(announced)
 }
 
 fn report_entry(url: &str, applied: &Applied, poll: Duration, dry_run: bool) {

@@ -1,6 +1,6 @@
-//! `settings`: prints the settings in BBB's property files, with BBB's secret, for an agent that may not read the
-//! files itself. Internal: `bbb-agent-settings.socket` starts it, and only [`clients::bbb::read_installation`] talks
-//! to it.
+//! `settings`: prints the settings in BBB's property files, with BBB's secret, and the addresses in the files that have
+//! the host's, for an agent that may not read them itself. Internal: `bbb-agent-settings.socket` starts it, and only
+//! [`clients::bbb::read_installation`] and [`clients::bbb::addresses::read`] talk to it.
 
 use std::fs::File;
 use std::io::Write;
@@ -30,7 +30,7 @@ pub fn settings(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
         )
         .advise("this command is for bbb-agent-settings.socket; a person asks: bbb-conf --secret"));
     }
-    let answer = reader::answer(&bbb.defaults, &bbb.properties);
+    let answer = reader::answer(&bbb.defaults, &bbb.properties, &bbb.root);
     let answer = answer.map_err(|error| failed("BBB's settings cannot be written as JSON").because(error))?;
     output.write_all(&answer).map_err(|error| failed("cannot write to standard output").because(error))?;
     Ok(Exit::Done)

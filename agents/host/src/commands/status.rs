@@ -1,5 +1,6 @@
 //! `status`: why does this host get no meetings? One screen, or JSON, and an exit code by the verdict.
 
+mod addresses;
 mod collect;
 mod facts;
 mod screen;
@@ -13,7 +14,9 @@ use crate::retry::{Pace, Patience};
 use crate::session::{Session, within};
 use clients::untrusted::escaped;
 
-pub use facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status};
+pub use facts::{
+    Addresses, AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status, WrongAddress,
+};
 
 /// Shows the state of the host, or waits until it is registered. Changes nothing.
 pub async fn status(session: &Session, args: StatusArgs) -> Result<Exit, Failure> {

@@ -1,5 +1,6 @@
 //! The settings whose value is one of a few words: every word with its value and its meaning.
 
+use plan::addresses::OnAddresses;
 use plan::lifecycle::{HookResult, OnStop};
 
 use super::row::Word;
@@ -68,6 +69,17 @@ impl Choice for OnStop {
         ("leave", Self::Leave, "leave Scalelite and delete the host's record sets"),
         ("cordon", Self::Cordon, "cordon the Scalelite entry: new meetings go to other hosts"),
         ("keep", Self::Keep, "change nothing"),
+    ];
+}
+
+impl Choice for OnAddresses {
+    const WORDS: &'static [(&'static str, Self, &'static str)] = &[
+        (
+            "refuse",
+            Self::Refuse,
+            "the host does not join Scalelite; one that serves is cordoned, and its meetings go on, until its BBB is set right",
+        ),
+        ("ignore", Self::Ignore, "nothing; status and check still show it"),
     ];
 }
 

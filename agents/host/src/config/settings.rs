@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plan::addresses::OnAddresses;
 use plan::instance::Role;
 use plan::lifecycle::{HookResult, Launching, OnStop};
 use plan::membership::{self, normalise_url};
@@ -114,6 +115,10 @@ pub struct Bbb {
     pub address: IpAddr,
     /// The socket of the reader of those files, if it may be asked.
     pub reader: Option<PathBuf>,
+    /// The use that the host makes of the address that BBB announces.
+    pub addresses: OnAddresses,
+    /// The directory below which the files with that address are.
+    pub root: PathBuf,
     /// Its recordings.
     pub recordings: Recordings,
 }
@@ -380,12 +385,16 @@ impl Checker<'_> {
             "" => Ok(None),
             path => absolute(path).map(Some),
         });
+        let addresses = self.choice("bbb.addresses");
+        let root = self.text("bbb.root", absolute);
         let recordings = self.recordings();
         Some(Bbb {
             properties: properties?,
             defaults: defaults?,
             address: address?,
             reader: reader?,
+            addresses: addresses?,
+            root: root?,
             recordings: recordings?,
         })
     }

@@ -2,6 +2,7 @@
 //! kind, [`super::settings`] takes default and bounds from it, [`super::defaults`] writes the shipped file from it.
 //! The words of a choice are in [`super::choices`].
 
+use plan::addresses::OnAddresses;
 use plan::instance::Role;
 use plan::lifecycle::{HookResult, OnStop};
 
@@ -126,6 +127,17 @@ const SETTINGS: &[Setting] = &[
         "bbb.address",
         text("127.0.0.1"),
         "Address of BBB's API on this host. The agent uses it whatever the host's name resolves to at the time.",
+    ),
+    bbb(
+        "bbb.addresses",
+        choice::<OnAddresses>("refuse"),
+        "What the service does when BBB announces another address than the host's, as after a stop and start of the \
+         instance: audio and video fail then.",
+    ),
+    bbb(
+        "bbb.root",
+        text("/"),
+        "Directory below which the files are in which BBB, FreeSWITCH and coturn have the host's address.",
     ),
     bbb(
         "recordings.directory",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plan::addresses::Announced;
 use plan::lifecycle::{Call, Event, HookResult, Hooks, Order};
 use plan::recordings::Recordings;
 use plan::work::{Meetings, Work};
@@ -29,6 +30,7 @@ const SPEAKER: &str = "System";
 pub(super) async fn make(shared: &Shared, call: Call) -> Vec<Event> {
     match call {
         Call::Count => count(shared).await,
+        Call::Addresses => vec![Event::Announced(addresses(shared).await)],
         Call::Group => {
             let answer = bounded(membership(shared)).await;
             note(shared, "asking the Auto Scaling group", "group", &answer, |why| {
@@ -79,6 +81,7 @@ pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, String>>) ->
 fn action(call: Call) -> &'static str {
     match call {
         Call::Count => "count",
+        Call::Addresses => "addresses",
         Call::Group => "group",
         Call::Hook => "hook",
         Call::Heartbeat => "heartbeat",
@@ -127,6 +130,25 @@ pub(super) async fn tally(shared: &Shared) -> (Work, Option<Installation>) {
 
 fn unknown(why: String) -> Work {
     Work { meetings: Meetings::unknown(why.clone()), recordings: Recordings::unknown(why) }
+}
+
+// ---- the address that BBB announces
+
+/// Finds out which address BBB announces, compared with those that the host had when they were last asked for.
+async fn addresses(shared: &Shared) -> Announced {
+    let announced = match shared.present_host() {
+        Ok(host) => shared.session.announced(&host).await,
+        Err(failure) => Some(Announced::Unknown(headline(&failure))),
+    };
+    let announced = announced.unwrap_or(Announced::Nothing("this is no BBB host"));
+    let words = announced.to_string();
+    let failing = match &announced {
+        Announced::Other(_) | Announced::Unknown(_) => Err(Failing::new(&words, words.clone())),
+        Announced::Right | Announced::Nothing(_) => Ok(()),
+    };
+    shared.troubles.take("looking at the address that BBB announces", "addresses", None, failing);
+    shared.announced_address(announced.clone());
+    announced
 }
 
 // ---- the group
@@ -258,7 +280,7 @@ fn steps(shared: &Shared, host: &Host, call: Call) -> Vec<(String, Step)> {
         }
         Call::LaunchHeartbeat => launch.map(beat).into_iter().collect(),
         Call::Launched(verdict) => launch.map(|hook| end(hook, verdict)).into_iter().collect(),
-        Call::Count | Call::Group | Call::Hook | Call::Announce(_) => Vec::new(),
+        Call::Count | Call::Addresses | Call::Group | Call::Hook | Call::Announce(_) => Vec::new(),
     }
 }
 

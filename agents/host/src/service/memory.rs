@@ -29,11 +29,12 @@ const MEMORIES: [(Memory, &str); 6] = [
     (Memory::Unregistered, "out"),
 ];
 
-const REASONS: [(Rest, &str); 4] = [
+const REASONS: [(Rest, &str); 5] = [
     (Rest::Standby, "standby"),
     (Rest::Rebalance, "rebalance"),
     (Rest::Maintenance, "maintenance"),
     (Rest::Address, "address"),
+    (Rest::Announced, "announced"),
 ];
 
 fn file(directory: &Path) -> PathBuf {

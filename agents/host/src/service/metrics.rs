@@ -199,7 +199,9 @@ impl Message {
         let answers = work.as_ref().map(|work| &work.meetings);
         let silent =
             self.silence(answers.is_some_and(|all| all.unlisted.is_none() || !all.listed.is_empty()));
-        Findings { work, certificate, coturn, silent }
+        // It counts only as long as it is looked at.
+        let wrong_addresses = self.shared.wrong_addresses().filter(|_| self.counts);
+        Findings { work, certificate, coturn, silent, wrong_addresses }
     }
 
     /// For how long BBB has not answered, where Scalelite sends meetings to it.

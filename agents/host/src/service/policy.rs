@@ -1,5 +1,6 @@
 //! The policy of the state machine, from the settings.
 
+use plan::addresses::OnAddresses;
 use plan::lifecycle::{Leaving, Left, Policy, State};
 
 use super::registration::Records;
@@ -23,6 +24,7 @@ pub(super) fn of(settings: &Settings) -> Policy {
         after_deadline: drain.after_deadline,
         quiet: drain.quiet,
         at_deadline: drain.at_deadline,
+        addresses: settings.bbb.as_ref().map_or(OnAddresses::Ignore, |bbb| bbb.addresses),
         rebalance: drain.rebalance,
         rebalance_for: drain.rebalance_for,
         maintenance: drain.maintenance,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use plan::addresses;
 use plan::backoff::Retryable;
 use plan::lifecycle::{Hook, Kept};
 use plan::work::Work;
@@ -64,6 +65,10 @@ pub(super) struct Shared {
     scalelite: RefCell<Option<(Instant, Scalelite)>>,
     /// The memory of the host's entries.
     entries: Known,
+    /// Who this host was when that was asked last: its addresses are those.
+    seen: RefCell<Option<Host>>,
+    /// The last finding about the address that BBB announces.
+    address: RefCell<Option<addresses::Announced>>,
     /// The last count of the work on the host, with its time.
     work: RefCell<Option<(Instant, Work)>>,
     /// The facts that the metrics need again and again.
@@ -137,6 +142,8 @@ impl Shared {
             servers: Servers::default(),
             scalelite: RefCell::default(),
             entries: Known::default(),
+            seen: RefCell::default(),
+            address: RefCell::default(),
             work: RefCell::default(),
             known: Facts::default(),
             troubles,
@@ -147,6 +154,22 @@ impl Shared {
     /// Who this host is. The state machine asks for nothing before that is known.
     pub(super) fn host(&self) -> Result<&Host, Failure> {
         self.host.get().ok_or_else(|| Failure::new(Exit::TryAgain, "who this host is is not known yet"))
+    }
+
+    /// Who this host was when that was asked last.
+    pub(super) fn present_host(&self) -> Result<Host, Failure> {
+        let seen = self.seen.borrow().clone();
+        seen.map_or_else(|| self.host().cloned(), Ok)
+    }
+
+    /// Keeps the finding about the address that BBB announces.
+    pub(super) fn announced_address(&self, announced: addresses::Announced) {
+        self.address.replace(Some(announced));
+    }
+
+    /// Returns the number of places at which BBB announces another address, if that is known.
+    pub(super) fn wrong_addresses(&self) -> Option<usize> {
+        self.address.borrow().as_ref()?.wrong()
     }
 
     /// Keeps a count of the work on the host.
@@ -223,7 +246,9 @@ impl World for Shared {
     }
 
     async fn host(&self, deadline: Instant) -> Result<Host, Failure> {
-        self.session.host(Patience::once(deadline)).await
+        let host = self.session.host(Patience::once(deadline)).await?;
+        self.seen.replace(Some(host.clone()));
+        Ok(host)
     }
 
     async fn connect(&self) {

@@ -2,6 +2,7 @@
 
 use super::rig::*;
 use super::*;
+use crate::addresses::Announced;
 use crate::membership::State as EntryState;
 use crate::recordings::Recordings;
 use crate::work::{Figure, Meetings, Room};
@@ -552,4 +553,38 @@ fn a_spot_notice_that_turns_out_to_be_later_prolongs_no_other_deadline() {
     assert_ne!(deadline(&rig), before);
     rig.step(Event::Told(right));
     assert_eq!(deadline(&rig), before);
+}
+
+// ---- the address that BBB announces
+
+#[test]
+fn a_host_that_comes_back_looks_at_its_bbb_before_it_joins() {
+    let rig = super::rig::rig("serving, looking at the addresses");
+    let out = rig.looked(Announced::Right).ordered(Order::Deregister).settle();
+    assert_eq!(out.machine.state().name(), "unregistered");
+    let mut rig = out.ordered(Order::Register);
+    rig.answer();
+    assert_eq!(rig.machine.job(), None, "what was seen before says nothing");
+    assert!(rig.machine.words(rig.now).contains("finding out which address BBB announces"));
+    let rig = rig.looked(Announced::Right);
+    assert_eq!(rig.machine.job(), Some(JOIN));
+}
+
+#[test]
+fn an_order_to_serve_all_the_same_outlives_the_service() {
+    let rig = super::rig::rig("serving, the address overruled, looking again");
+    let kept = rig.log.iter().rev().find_map(|action| match action {
+        Action::Remember(kept) => Some(kept.clone()),
+        _ => None,
+    });
+    let policy = rig.machine.policy.clone();
+    let mut next = Rig::new(policy, kept.unwrap());
+    next.now = rig.now + MINUTE;
+    let next = next.told(serve()).settle();
+    assert_eq!(next.machine.state().name(), "serving", "before it has looked");
+    let next = next.looked(other_address()).settle();
+    assert_eq!(next.machine.state().name(), "serving");
+    // The order is over with the reason.
+    let next = next.looked(Announced::Right).settle().looked(other_address()).settle();
+    assert_eq!(next.machine.state().name(), "cordoned");
 }

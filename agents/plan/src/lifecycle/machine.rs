@@ -16,6 +16,7 @@ use super::{
     Action, Call, Cause, Event, Illegal, Intent, Job, Kept, Memory, Moment, OnStop, Policy, Rest, StopCause,
     Window, Work,
 };
+use crate::addresses::Announced;
 use crate::membership;
 
 /// The part of a spot notice that is reserved for leaving.
@@ -60,6 +61,9 @@ pub struct Machine {
     pub(super) overruled: BTreeSet<Rest>,
     /// Whether the host has no address that its name could lead to.
     pub(super) addressless: bool,
+    /// The last finding about the address that BBB announces, and when to look again.
+    pub(super) announced: Option<Announced>,
+    pub(super) look_due: Moment,
     /// Whether the host has taken meetings and has not left since.
     pub(super) joined: bool,
     ready: bool,
@@ -100,6 +104,8 @@ impl Machine {
             former: kept.window,
             overruled: kept.overruled.clone(),
             addressless: false,
+            announced: None,
+            look_due: Moment::ZERO,
             joined: kept.joined,
             kept,
             ready: false,
@@ -206,6 +212,10 @@ impl Machine {
                 self.returned(Call::Count)?;
                 self.counted(work, now);
             }
+            Event::Announced(found) => {
+                self.returned(Call::Addresses)?;
+                self.looked_at_addresses(found, now);
+            }
             Event::Grouped(answer) => {
                 self.returned(Call::Group)?;
                 self.protection.grouped(answer, now, chance);
@@ -294,6 +304,7 @@ impl Machine {
         if aim != Aim::Keep {
             self.memory = Memory::Joining;
         }
+        self.look_anew(now);
         let care = Care::now(now);
         self.state = State::Joining(Joining { care, behind_since: None, named, aim, overwritten: false });
     }

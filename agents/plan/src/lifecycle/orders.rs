@@ -156,6 +156,7 @@ impl Machine {
     pub(super) fn hurry(&mut self, now: Moment) {
         self.again = self.job.is_some();
         self.count_due = now;
+        self.look_due = now;
         self.protection.hurry(now);
         self.group.ask_again(now);
         if let Some(hold) = &mut self.hold {

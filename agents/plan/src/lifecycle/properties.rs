@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::rig::{policy, work};
+use super::rig::{other_address, policy, work};
 use super::*;
+use crate::addresses::{Announced, OnAddresses};
 use crate::membership::State as EntryState;
 use crate::recordings::Recordings;
 use crate::work::Meetings;
@@ -27,6 +28,8 @@ enum Happening {
     },
     /// The host gets an address, or loses it.
     Address(bool),
+    /// A look at BBB's files would show this from now on.
+    Announces(Seen),
     /// An operator sets the entry.
     Somebody(EntryState),
     /// The oldest call ends; `known` says whether BBB tells its meetings.
@@ -41,6 +44,14 @@ enum Happening {
     Kill {
         effect: bool,
     },
+}
+
+/// What a look at BBB's files shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Right,
+    Other,
+    Unknown,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -76,6 +87,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => (any::<bool>(), any::<bool>(), kind).prop_map(|(well, effect, kind)| Happening::Job { well, effect, kind }),
         1 => entry.prop_map(Happening::Somebody),
         1 => any::<bool>().prop_map(Happening::Address),
+        2 => select(vec![Seen::Right, Seen::Other, Seen::Unknown]).prop_map(Happening::Announces),
         8 => (any::<bool>(), prop::bool::weighted(0.9), count)
             .prop_map(|(well, known, recordings)| Happening::Call { well, known, recordings }),
         4 => (0usize..3).prop_map(Happening::Meetings),
@@ -100,6 +112,10 @@ struct World {
     /// Whether the host has an address, and whether the machine has been told last that it has none.
     address: bool,
     told_addressless: bool,
+    /// What a look at BBB's files shows, and whether the machine has been told last that it is another address; `None`
+    /// before it has looked.
+    seen: Seen,
+    told_other: Option<bool>,
     entry: Option<EntryState>,
     /// Whether anything is left of what this machine may have made.
     registered: bool,
@@ -114,7 +130,10 @@ struct World {
 impl World {
     fn new(scalelite: bool, memory: Memory) -> Self {
         Self {
-            machine: Machine::new(Policy { scalelite, ..policy() }, memory.into()),
+            machine: Machine::new(
+                Policy { scalelite, addresses: OnAddresses::Refuse, ..policy() },
+                memory.into(),
+            ),
             now: Duration::ZERO,
             job: None,
             calls: Vec::new(),
@@ -124,6 +143,8 @@ impl World {
             intent: None,
             address: true,
             told_addressless: false,
+            seen: Seen::Right,
+            told_other: None,
             entry: (memory != Memory::Fresh).then_some(EntryState::Enabled),
             registered: memory != Memory::Fresh,
             deadline: None,
@@ -160,6 +181,7 @@ impl World {
                 self.step(Event::Stop(cause));
             }
             Happening::Address(has) => self.address = has,
+            Happening::Announces(seen) => self.seen = seen,
             Happening::Somebody(state) => {
                 self.entry = self.entry.map(|_| state);
                 self.meddled |= state == EntryState::Enabled;
@@ -202,6 +224,7 @@ impl World {
         self.ready = 0;
         self.at_once |= self.kept.memory == Memory::Unregistered;
         self.told_addressless = false;
+        self.told_other = None;
         let policy = self.machine.policy.clone();
         self.machine = Machine::new(policy, self.kept.clone());
     }
@@ -260,6 +283,15 @@ impl World {
                 }
                 Event::Counted(counted)
             }
+            Call::Addresses => {
+                let before = self.told_other.unwrap_or_default();
+                self.told_other = Some(self.seen == Seen::Other || self.seen == Seen::Unknown && before);
+                Event::Announced(match self.seen {
+                    Seen::Right => Announced::Right,
+                    Seen::Other => other_address(),
+                    Seen::Unknown => Announced::Unknown("no answer".to_owned()),
+                })
+            }
             Call::Group => {
                 Event::Grouped(if well { Ok(Some(recordings == Some(1))) } else { no().map(|()| None) })
             }
@@ -317,9 +349,18 @@ impl World {
             !serves || !self.told_addressless || !self.machine.overruled.is_empty(),
             "{shown} has a host serve that has no address"
         );
+        assert!(
+            !serves || !self.is_told_other() || !self.machine.overruled.is_empty(),
+            "{shown} has a host serve whose BBB announces another address"
+        );
         for action in actions {
             self.act(action, &shown);
         }
+    }
+
+    /// Tells whether the machine knows that people could not talk on this host, and can do anything about it.
+    fn is_told_other(&self) -> bool {
+        self.told_other == Some(true) && self.machine.has_scalelite()
     }
 
     fn act(&mut self, action: Action, shown: &str) {
@@ -329,6 +370,11 @@ impl World {
                 let ends = matches!(job, Job::Leave | Job::Withdraw(_));
                 let leaving = matches!(self.machine.state(), State::Leaving(_) | State::Stopping(_));
                 assert!(!ends || leaving, "{shown} ended meetings in {:?}", self.machine.state());
+                let enables = job == Job::Join(EntryState::Enabled);
+                let looked = self.told_other.is_some() || !self.machine.overruled.is_empty();
+                assert!(!enables || looked, "{shown} began to join before a look");
+                let wrong = self.is_told_other() && self.machine.overruled.is_empty();
+                assert!(!enables || !wrong, "{shown} began to join with another address");
                 let adds = matches!(job, Job::Name | Job::Join(_) | Job::Keep);
                 assert!(!adds || !leaving, "{shown} began {job:?} while leaving");
                 let early = !self.at_once && self.deadline.is_some_and(|deadline| self.now < deadline);

@@ -317,7 +317,7 @@ impl Machine {
                     }
                 }
             }
-            Call::Count | Call::Group | Call::Hook | Call::Announce(_) => {}
+            Call::Count | Call::Addresses | Call::Group | Call::Hook | Call::Announce(_) => {}
         }
     }
 }

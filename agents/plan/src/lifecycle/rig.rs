@@ -1,6 +1,7 @@
 //! A machine with a world that answers the work it begins, in the situations that the table of transitions names.
 
 use super::*;
+use crate::addresses::{Announced, Difference, OnAddresses, Place};
 use crate::membership::State as EntryState;
 use crate::recordings::{Part, Pending, Recordings, Stage};
 use crate::work::{Figure, Meeting, Meetings, Room};
@@ -24,6 +25,7 @@ pub(super) fn policy() -> Policy {
         after_deadline: 20 * MINUTE,
         quiet: MINUTE / 2,
         at_deadline: HookResult::Abandon,
+        addresses: OnAddresses::Ignore,
         rebalance: true,
         rebalance_for: 120 * MINUTE,
         maintenance: true,
@@ -76,6 +78,9 @@ impl Rig {
     }
 
     pub(super) fn step(&mut self, event: Event) -> Vec<Action> {
+        if matches!(event, Event::Announced(_)) {
+            self.calls.retain(|call| *call != Call::Addresses);
+        }
         let actions = self.machine.step(event, self.now, 0.5).expect("a legal event");
         self.log.extend(actions.iter().cloned());
         self.calls.extend(actions.iter().filter_map(|action| match action {
@@ -146,6 +151,21 @@ impl Rig {
         self.calls.retain(|call| *call != Call::Count);
         self.step(Event::Counted(work));
         self
+    }
+
+    /// Waits until the addresses that BBB announces are looked at.
+    pub(super) fn look_begins(mut self) -> Self {
+        while !self.calls.contains(&Call::Addresses) {
+            self.pass();
+        }
+        self
+    }
+
+    /// Answers the next look at the addresses.
+    pub(super) fn looked(self, announced: Announced) -> Self {
+        let mut rig = self.look_begins();
+        rig.step(Event::Announced(announced));
+        rig
     }
 
     /// Waits until a count begins.
@@ -234,6 +254,30 @@ pub(super) fn serving() -> Rig {
     fresh().told(serve()).settle()
 }
 
+/// A host that joins no pool while its BBB announces another address.
+fn refusing() -> Rig {
+    Rig::new(Policy { addresses: OnAddresses::Refuse, ..policy() }, Memory::Fresh)
+}
+
+/// The same as it serves.
+fn serving_right() -> Rig {
+    refusing().told(serve()).looked(Announced::Right).settle()
+}
+
+pub(super) fn other_address() -> Announced {
+    let (found, wanted) = ([203, 0, 113, 10].into(), [203, 0, 113, 99].into());
+    Announced::Other(vec![Difference { place: Place::ExternalRtp, found, wanted }])
+}
+
+/// The same when it was cordoned because of its BBB.
+fn cordoned_for_addresses() -> Rig {
+    let mut rig = serving_right().looked(other_address());
+    while rig.machine.job() == Some(Job::Cordon) {
+        rig.answer();
+    }
+    rig
+}
+
 pub(super) fn found(rig: Rig, entry: EntryState) -> Rig {
     let mut rig = rig.until(Job::Keep);
     rig.entry = entry;
@@ -271,6 +315,37 @@ pub(super) fn rig(cell: &str) -> Rig {
         "serving without Scalelite, looking after the name" => {
             without_scalelite().told(serve()).settle().until(Job::Name)
         }
+        "starting, refusing other addresses" => refusing(),
+        "starting, refusing other addresses, joined before" => {
+            Rig::new(Policy { addresses: OnAddresses::Refuse, ..policy() }, Memory::Joined)
+        }
+        "joining, named, before a look" => {
+            let mut rig = refusing().told(serve());
+            rig.answer();
+            rig
+        }
+        "joining, named, with another address" => {
+            let mut rig = refusing().told(serve());
+            rig.answer();
+            rig.looked(other_address()).look_begins()
+        }
+        "joining, named, looking again" => {
+            refusing().told(serve()).looked(Announced::Right).until(JOIN).ordered(Order::Check)
+        }
+        "serving, looking at the addresses" => serving_right().look_begins(),
+        "serving, the address overruled, looking again" => {
+            let rig = cordoned_for_addresses().ordered(Order::Register).settle();
+            rig.look_begins()
+        }
+        "cordoned: announced, looking again" => {
+            let mut rig = cordoned_for_addresses();
+            while !rig.calls.contains(&Call::Addresses) || rig.machine.job().is_some() {
+                rig.pass();
+            }
+            rig
+        }
+        "cordoned: announced" => cordoned_for_addresses(),
+        "cordoned: announced, looking at the entry" => cordoned_for_addresses().until(Job::Look),
         "cordoned: address" => {
             let mut rig = serving().until(Job::Name);
             rig.step(Event::Finished(Job::Name, Ok(Found::Addressless("none".to_owned()))));
@@ -413,6 +488,9 @@ pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
         "the name is live" => finished(rig, Found::Live),
         "the name is behind" => finished(rig, Found::Behind("1 of 4".to_owned())),
         "there is no address" => finished(rig, Found::Addressless("none".to_owned())),
+        "BBB announces the host's address" => Event::Announced(Announced::Right),
+        "BBB announces another address" => Event::Announced(other_address()),
+        "nobody knows what BBB announces" => Event::Announced(Announced::Unknown("no answer".to_owned())),
         "the entry is enabled" => finished(rig, Found::Entry(EntryState::Enabled)),
         "the entry is cordoned" => finished(rig, Found::Entry(EntryState::Cordoned)),
         "the entry is disabled" => finished(rig, Found::Entry(EntryState::Disabled)),

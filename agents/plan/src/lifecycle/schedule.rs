@@ -52,7 +52,8 @@ impl Machine {
         let entry = |care: &Care, job| scalelite.then_some((job, care.entry.due()));
         match &self.state {
             State::Joining(state) => {
-                [name(&state.care), entry(&state.care, state.aim.job()).filter(|_| state.named), None]
+                let joins = state.named && self.may_join(state.aim);
+                [name(&state.care), entry(&state.care, state.aim.job()).filter(|_| joins), None]
             }
             State::Serving(state) => [name(&state.care), entry(&state.care, Job::Keep), None],
             State::Cordoned(state) => {
@@ -95,6 +96,9 @@ impl Machine {
         let mut calls = Vec::new();
         if self.counts() && self.count_due <= now {
             calls.push(Call::Count);
+        }
+        if self.look_at().is_some_and(|due| due <= now) {
+            calls.push(Call::Addresses);
         }
         let work = self.work.as_ref().map(|(_, work)| work);
         if let State::Draining(drain) = &mut self.state
@@ -154,7 +158,8 @@ impl Machine {
         let hooks = self.wake_for_hooks();
         let report = self.report_at();
         let protection = self.protects().and_then(|idle| self.protection.wake(idle));
-        let all = jobs.chain(count).chain(hooks).chain(report).chain(protection).chain(self.bounds());
+        let all = jobs.chain(count).chain(self.look_at()).chain(hooks).chain(report).chain(protection);
+        let all = all.chain(self.bounds());
         all.filter(|due| *due > self.now()).min()
     }
 

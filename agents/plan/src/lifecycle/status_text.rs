@@ -14,15 +14,19 @@ impl Machine {
             State::Joining(state) if !state.named => with("registering the name", &state.care.name, now),
             State::Joining(state) => {
                 let words = match state.aim {
-                    Aim::Serve | Aim::Keep => "the name is registered; joining Scalelite".to_owned(),
-                    Aim::Rest(why) => {
-                        format!("the name is registered; joining Scalelite, cordoned: {}", reason(why))
+                    Aim::Serve if self.policy.scalelite && !self.may_join(state.aim) => {
+                        "finding out which address BBB announces".to_owned()
                     }
+                    Aim::Serve | Aim::Keep => "joining Scalelite".to_owned(),
+                    Aim::Rest(Rest::Announced) => {
+                        format!("not joining Scalelite: {}", self.reason(Rest::Announced))
+                    }
+                    Aim::Rest(why) => format!("joining Scalelite, cordoned: {}", self.reason(why)),
                 };
-                with(&words, &state.care.entry, now)
+                with(&format!("the name is registered; {words}"), &state.care.entry, now)
             }
             State::Serving(state) => serving(state, &self.policy, now),
-            State::Cordoned(state) => cordoned(state, now),
+            State::Cordoned(state) => cordoned(state, &self.reason(state.why), now),
             State::Draining(drain) => draining(drain, &self.policy, self.work(), now),
             State::Leaving(state) => leaving(state, &self.policy, self.work(), now),
             State::Unregistered(out) => out_of(out),
@@ -32,6 +36,23 @@ impl Machine {
         match self.protection.trouble().filter(|_| self.protects().is_some()) {
             Some(trouble) => format!("{words}; scale-in protection: {}", trouble.words),
             None => words,
+        }
+    }
+
+    /// Describes why a host takes no new meetings.
+    fn reason(&self, why: Rest) -> String {
+        match why {
+            Rest::Somebody(state) => format!("an operator has {state} its entry in Scalelite"),
+            Rest::Standby => "its Auto Scaling group has it in standby".to_owned(),
+            Rest::Rebalance => "EC2 recommends replacing this instance".to_owned(),
+            Rest::Maintenance => "EC2 will maintain this instance".to_owned(),
+            Rest::Address => "this host has no address to register".to_owned(),
+            Rest::Announced => {
+                let words = self.announced.as_ref().map(ToString::to_string);
+                let words =
+                    words.unwrap_or_else(|| "BBB announces another address than this host's".to_owned());
+                format!("{words}; set it right, or set bbb.addresses to \"ignore\"")
+            }
         }
     }
 }
@@ -65,8 +86,8 @@ fn troubled(care: &Care) -> &Upkeep {
     if care.name.trouble().is_some() { &care.name } else { &care.entry }
 }
 
-fn cordoned(state: &Cordoned, now: Moment) -> String {
-    let (why, care) = (reason(state.why), troubled(&state.care));
+fn cordoned(state: &Cordoned, why: &str, now: Moment) -> String {
+    let care = troubled(&state.care);
     let Some(cordon) = &state.cordon else {
         let words = format!("registered, but {why}; enable it there, or call register");
         return with(&words, care, now);
@@ -82,17 +103,6 @@ fn cordoned(state: &Cordoned, now: Moment) -> String {
         }
         (Some(_), None) if state.why == Rest::Address => with(&format!("cordoned: {why}"), care, now),
         (Some(_), None) => with(&format!("registered, but cordoned: {why}"), care, now),
-    }
-}
-
-/// Describes why a host takes no new meetings.
-fn reason(why: Rest) -> String {
-    match why {
-        Rest::Somebody(state) => format!("an operator has {state} its entry in Scalelite"),
-        Rest::Standby => "its Auto Scaling group has it in standby".to_owned(),
-        Rest::Rebalance => "EC2 recommends replacing this instance".to_owned(),
-        Rest::Maintenance => "EC2 will maintain this instance".to_owned(),
-        Rest::Address => "this host has no address to register".to_owned(),
     }
 }
 

@@ -38,6 +38,7 @@ impl Machine {
         let maintained = intent.maintenance.is_some_and(|begin| begin <= now + self.policy.deadline);
         let reasons = [
             (Rest::Address, self.addressless),
+            (Rest::Announced, self.is_misannounced()),
             (Rest::Standby, intent.target == Target::Standby),
             (Rest::Rebalance, self.policy.rebalance && self.is_to_be_replaced(intent, now)),
             (Rest::Maintenance, maintained && self.policy.maintenance),
@@ -98,7 +99,9 @@ impl Machine {
     pub(super) fn follow(&mut self, now: Moment) {
         if let Some(intent) = self.intent {
             let reasons = self.reasons(&intent, now);
-            self.overruled.retain(|why| reasons.contains(why));
+            let mut overruled = std::mem::take(&mut self.overruled);
+            overruled.retain(|why| reasons.contains(why) || self.may_hold(*why));
+            self.overruled = overruled;
             self.follow_wish(self.wish(&intent, now), now);
         }
         self.follow_time(now);

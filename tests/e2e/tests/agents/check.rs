@@ -62,6 +62,42 @@ async fn all_is_well_and_nothing_is_changed() {
 }
 
 #[tokio::test]
+async fn the_address_that_bbb_announces() {
+    let rig = Rig::bbb().await;
+    let run = rig.expect(0, &["check"]).await;
+    assert!(line(&run, "bbb's addresses").starts_with("note "), "nothing is installed there: {run}");
+    rig.announces("203.0.113.10");
+    let run = rig.expect(0, &["check"]).await;
+    assert!(line(&run, "bbb's addresses").starts_with("ok "), "{run}");
+    rig.readdress("203.0.113.99");
+    let words = "BBB announces 203.0.113.10, the host has 203.0.113.99 (external_rtp_ip in /opt/freeswitch";
+    fails(&rig, &[], "bbb's addresses", &[words, "and 13 more places"]).await;
+    let run = rig.expect(0, &["check", "--set", "bbb.addresses=ignore"]).await;
+    assert!(line(&run, "bbb's addresses").starts_with("note "), "{run}");
+    assert!(line(&run, "bbb's addresses").contains(words), "{run}");
+    // What is not known is not right.
+    rig.announces("203.0.113.99");
+    std::fs::write(rig.host.root.join("etc/turnserver.conf"), [0xff]).unwrap();
+    fails(&rig, &[], "bbb's addresses", &["turnserver.conf: it is not UTF-8 from byte 0 on"]).await;
+}
+
+#[tokio::test]
+async fn a_command_does_not_join_a_host_either_whose_bbb_announces_another_address() {
+    let rig = Rig::bbb().await;
+    rig.announces("203.0.113.10");
+    rig.readdress("203.0.113.99");
+    let run = rig.expect(7, &["register"]).await;
+    run.says(&["not joined: BBB announces 203.0.113.10, the host has 203.0.113.99"]);
+    assert!(rig.entries().is_empty());
+    assert_eq!(rig.records(), rig.registered_now());
+    rig.expect(0, &["register", "--set", "bbb.addresses=ignore"]).await;
+    rig.expect(0, &["deregister"]).await;
+    rig.announces("203.0.113.99");
+    rig.expect(0, &["register"]).await;
+    assert_eq!(rig.entry().state, sandbox::scalelite::ServerState::Enabled);
+}
+
+#[tokio::test]
 async fn recordings_that_cannot_be_seen_or_are_never_sent() {
     let rig = Rig::bbb().await;
     let recordings = &rig.host.recordings;

@@ -1,6 +1,7 @@
 //! `docs/reference.md` and `docs/reference-settings.md` are written from the code's own tables: settings, command lines, exit
 //! codes, and the documented fields and variants of `status --json` and the metrics.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
@@ -202,7 +203,7 @@ fn status() -> String {
     ];
     let source = sources.map(read).concat();
     let mut rows = String::new();
-    fields(&source, "Status", "", &mut rows);
+    fields(&source, "Status", "", &mut BTreeMap::new(), &mut rows);
     format!(
         "\n## `status --json`\n\
          Fields are added, never renamed or removed, while `schema` is 1. A value that is not known is null, with the reason in\n\
@@ -211,8 +212,10 @@ fn status() -> String {
     )
 }
 
-/// Writes a row for each field of a struct, and for the fields of structs in it.
-fn fields(source: &str, name: &str, prefix: &str, rows: &mut String) {
+/// Writes a row for each field of a struct, and for the fields of structs in it. `known` has the structs whose fields
+/// have rows, with the path where these are.
+fn fields(source: &str, name: &str, prefix: &str, known: &mut BTreeMap<String, String>, rows: &mut String) {
+    known.insert(name.to_owned(), prefix.trim_end_matches('.').to_owned());
     for item in documented(source, &format!("struct {name}")) {
         let inner = item.kind.trim_start_matches("Option<").trim_start_matches("Vec<").trim_end_matches('>');
         // A map stands for a struct that its comment names.
@@ -222,14 +225,18 @@ fn fields(source: &str, name: &str, prefix: &str, rows: &mut String) {
         };
         let has_fields = source.contains(&format!("pub struct {inner} {{"));
         if item.flattened {
-            fields(source, inner, prefix, rows);
+            fields(source, inner, prefix, known, rows);
             continue;
         }
         let list = if item.kind.contains("Vec<") { "[]" } else { "" };
         let path = format!("{prefix}{}{list}", item.name);
-        *rows += &row(&[&format!("`{path}`"), &item.text]);
-        if has_fields {
-            fields(source, inner, &format!("{path}."), rows);
+        let same = known
+            .get(inner)
+            .filter(|_| has_fields)
+            .map(|known| format!(" Its fields are those of `{known}`."));
+        *rows += &row(&[&format!("`{path}`"), &format!("{}{}", item.text, same.clone().unwrap_or_default())]);
+        if has_fields && same.is_none() {
+            fields(source, inner, &format!("{path}."), known, rows);
         }
     }
 }

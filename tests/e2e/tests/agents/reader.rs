@@ -11,10 +11,12 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use e2e::{Rig, Run, Running, at_once, skipped};
+use plan::addresses::File;
 use sandbox::cloud::{HostOptions, Options};
 use sandbox::scalelite::{self, ServerState};
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixListener;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Command;
 
 use crate::leaks::{BBB, SCALELITE, search};
@@ -120,6 +122,14 @@ impl Unprivileged {
         });
     }
 
+    /// What the reader answers.
+    async fn answer(&self) -> String {
+        let mut connection = UnixStream::connect(&self.socket).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
     /// Answers each connection with this text.
     fn pretend(&self, answer: Vec<u8>) {
         let listener = self.listen();
@@ -190,6 +200,66 @@ async fn a_directory_that_nobody_may_enter_is_read_too() {
     agent.expect(0, &["register"]).await;
     fs::remove_file(agent.rig.host.files.overrides()).unwrap();
     agent.expect(7, &["register"]).await.says(&["bbb-web.properties does not exist"]);
+}
+
+/// The files with the host's address, each of which only root and a group may read, as coturn's and LiveKit's are.
+fn close_addresses(agent: &Unprivileged) {
+    agent.rig.announces("203.0.113.10");
+    open(&agent.rig.host.root);
+    agent.open();
+    for file in File::ALL {
+        let path = agent.rig.host.root.join(file.path().trim_start_matches('/'));
+        if file == File::Coturn {
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replace("secret-of", BBB)).unwrap();
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_addresses_in_files_that_only_root_may_read_are_read_for_it() {
+    if !is_root() {
+        return skipped("becoming another user needs root");
+    }
+    let agent = Unprivileged::new(true).await;
+    close_addresses(&agent);
+    agent.serve(&[]);
+    agent.expect(0, &["check"]).await.says(&["BBB announces this host's address"]);
+    agent.rig.readdress("203.0.113.99");
+    agent.expect(1, &["check"]).await.says(&["BBB announces 203.0.113.10", "and 13 more places"]);
+    let asked = agent.answer().await;
+    for secret in ["-coturn", "-livekit", "-the-sfu", "-freeswitch", "APIexample"] {
+        assert!(!asked.contains(secret), "{secret}: {asked}");
+    }
+    assert_eq!(asked.matches("203.0.113.10").count(), 14, "{asked}");
+}
+
+/// A service of this version beside a reader of the one before, and the other way round.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_another_version_is_named_or_understood() {
+    if !is_root() {
+        return skipped("becoming another user needs root");
+    }
+    let agent = Unprivileged::new(true).await;
+    close_addresses(&agent);
+    agent.serve(&[]);
+    let mut older: Value = serde_json::from_str(&agent.answer().await).unwrap();
+    let mut newer = older.clone();
+    older.as_object_mut().unwrap().remove("addresses");
+    newer["more"] = json!({ "of": "it" });
+    newer["addresses"] = json!({
+        "root": agent.rig.host.root,
+        "files": File::ALL.map(|file| json!([file.path(), { "values": [["a new key", "192.0.2.1"]] }])),
+    });
+    fs::remove_file(&agent.socket).unwrap();
+    agent.pretend(older.to_string().into_bytes());
+    let run = agent.expect(1, &["check"]).await;
+    run.says(&["answers, 0 meetings", "is of an older version and does not read it"]);
+    fs::remove_file(&agent.socket).unwrap();
+    agent.pretend(newer.to_string().into_bytes());
+    let run = agent.expect(0, &["check"]).await;
+    run.says(&["answers, 0 meetings", "name no address of this host"]);
 }
 
 /// What goes wrong with the reader.

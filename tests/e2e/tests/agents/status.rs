@@ -94,6 +94,7 @@ async fn the_shape_of_the_json() {
         scalelite.entries[].online scalelite.entries[].load scalelite.entries[].load_multiplier \
         scalelite.entries[].tag scalelite.entries[].secret_matches scalelite.entries[].url_matches scalelite.blocked scalelite.error \
         bbb.answers bbb.version bbb.meetings bbb.participants bbb.meetings_unknown bbb.empty_meetings bbb.waits_for \
+        bbb.addresses.right bbb.addresses.differences bbb.addresses.error \
         bbb.error bbb.recordings.summary bbb.recordings.pending[].id bbb.recordings.pending[].format \
         bbb.recordings.pending[].stage bbb.recordings.pending[].minutes bbb.recordings.stuck \
         bbb.recordings.failed bbb.recordings.jobs bbb.recordings.unsent bbb.recordings.error \

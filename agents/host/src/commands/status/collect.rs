@@ -9,6 +9,7 @@ use plan::record::RecordSet;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
+use super::addresses;
 use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status};
 use crate::cli::VERSION;
 use crate::config::settings;
@@ -58,9 +59,10 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, counted: O
         Err(failure) => return unknown_host(session, &failure),
     };
     let local = session.installation(&host).await;
-    let (named, bbb, auto_scaling) = tokio::join!(
+    let (named, bbb, announced, auto_scaling) = tokio::join!(
         names(session, &host),
         bbb_host(session, &host, &local, counted),
+        session.announced(&host),
         auto_scaling(session, &host)
     );
     let (dns, dns_part) = named;
@@ -73,12 +75,17 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, counted: O
     {
         found.blocked = Some(why.clone());
     }
-    let (bbb, bbb_part) = bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(bbb), part));
+    let (mut bbb, bbb_part) = bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(bbb), part));
+    let mut addresses_part = Part::NotUsed;
+    if let (Some(bbb), Some(announced), Some(settings)) = (&mut bbb, announced, &session.settings.bbb) {
+        (bbb.addresses, addresses_part) = addresses::weighed(&announced, settings.addresses);
+    }
     let recordings_part = match &bbb {
         Some(bbb) if bbb.work.recordings.unsent => Part::Drift(UNSENT.to_owned()),
         _ => Part::InOrder,
     };
-    let (verdict, reasons) = health::verdict(&[dns_part, scalelite_part, bbb_part, recordings_part]);
+    let (verdict, reasons) =
+        health::verdict(&[dns_part, scalelite_part, bbb_part, addresses_part, recordings_part]);
     Status {
         verdict,
         reasons,

@@ -128,11 +128,37 @@ pub struct BbbHost {
     pub answers: bool,
     /// BBB's version, where BBB tells it.
     pub version: Option<String>,
+    /// The addresses that BBB announces, compared with the host's.
+    pub addresses: Addresses,
     /// The meetings and recordings on it: as the service has counted them last, or counted now where none runs.
     #[serde(flatten)]
     pub work: WorkFacts,
     /// Why this part is not known.
     pub error: Option<String>,
+}
+
+/// The addresses that BBB announces, compared with the host's.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Addresses {
+    /// Whether they are the host's; null where that is not known or nothing can be compared.
+    pub right: Option<bool>,
+    /// The places at which another address stands.
+    pub differences: Vec<WrongAddress>,
+    /// Why this part is not known.
+    pub error: Option<String>,
+}
+
+/// A place at which another address than the host's stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct WrongAddress {
+    /// The file.
+    pub file: String,
+    /// The key in it.
+    pub key: String,
+    /// The address that stands there.
+    pub found: String,
+    /// The address that should.
+    pub wanted: String,
 }
 
 /// The host's place in its Auto Scaling group.

@@ -7,7 +7,7 @@ use plan::health::Verdict;
 use plan::work::counted;
 use serde_json::Value;
 
-use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status};
+use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status, WrongAddress};
 use clients::untrusted::visible_line;
 
 /// Draws the whole screen, with the verdict last, next to the prompt that follows.
@@ -136,6 +136,11 @@ fn bbb(screen: &mut Screen, bbb: &BbbHost) {
     for meeting in &work.empty_meetings {
         screen.row("", &format!("nobody is in meeting {}{}", meeting.id, since(meeting.minutes)));
     }
+    for wrong in &bbb.addresses.differences {
+        let WrongAddress { file, key, found, wanted } = wrong;
+        screen.row("", &format!("! {key} is {found}, not {wanted} ({file})"));
+    }
+    screen.error(bbb.addresses.error.as_ref());
     screen.row("recordings", work.recordings.summary.as_deref().unwrap_or("not known"));
     for recording in work.recordings.stuck.iter().flatten() {
         let format = recording.format.as_ref().map(|format| format!(" ({format})")).unwrap_or_default();

@@ -1,0 +1,123 @@
+//! What the host's files say, read by this process or, where it may not read one of them, by the reader.
+
+use std::path::{Path, PathBuf};
+
+use plan::addresses::{File, Place, Reading, Value};
+use serde::{Deserialize, Serialize};
+
+use super::super::files::{self, NoBytes};
+use super::super::reader;
+use super::{MAX_SIZE, sites, values};
+
+/// The files with their values, as the reader answers. Only the values of known keys are in it.
+#[derive(Deserialize, Serialize)]
+pub(in super::super) struct Files {
+    /// The directory below which the files are.
+    root: PathBuf,
+    /// What each says, by its path below the root.
+    files: Vec<(PathBuf, Content)>,
+}
+
+/// The result of reading a file.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Content {
+    /// The file does not exist.
+    Absent,
+    /// This process may not read it; the text is the system's message.
+    Denied(String),
+    /// It could not be read or understood; the text says why.
+    Unreadable(String),
+    /// The values in it, each with its key.
+    Values(Vec<(String, String)>),
+}
+
+impl Files {
+    /// Reads the files below this directory.
+    pub(in super::super) fn here(root: &Path) -> Self {
+        let files = File::ALL.into_iter().map(|file| (PathBuf::from(file.path()), content(root, file)));
+        Self { root: root.to_owned(), files: files.collect() }
+    }
+
+    fn is_denied(&self) -> bool {
+        self.files.iter().any(|(_, content)| matches!(content, Content::Denied(_)))
+    }
+
+    /// Returns what each file says.
+    fn readings(self) -> Vec<(File, Reading)> {
+        let mut readings = Vec::new();
+        for file in File::ALL {
+            let found = self.files.iter().find(|(path, _)| path == Path::new(file.path()));
+            let reading = match found.map(|(_, content)| content.clone()) {
+                None => Reading::Unreadable(
+                    "its reader does not know this file: is it another version's?".to_owned(),
+                ),
+                Some(Content::Absent) => Reading::Absent,
+                Some(Content::Denied(why) | Content::Unreadable(why)) => Reading::Unreadable(why),
+                Some(Content::Values(values)) => {
+                    // A reader that is newer may know more keys.
+                    let known = values.into_iter().filter_map(|(key, text)| {
+                        Some(Value { place: Place::of_key(&key).filter(|place| place.file() == file)?, text })
+                    });
+                    Reading::Values(known.collect())
+                }
+            };
+            readings.push((file, reading));
+        }
+        readings
+    }
+
+    /// Returns what each file says where one of them could not be read here, and the reader could not help for this
+    /// reason.
+    fn without_help(mut self, why: &str) -> Vec<(File, Reading)> {
+        for (_, content) in &mut self.files {
+            if let Content::Denied(denied) = content {
+                *denied = format!("{denied}; {why}");
+            }
+        }
+        self.readings()
+    }
+}
+
+fn content(root: &Path, file: File) -> Content {
+    let path = below(root, file);
+    let bytes = match files::bytes(&path, MAX_SIZE) {
+        Ok(bytes) => bytes,
+        Err(NoBytes::Absent) => return Content::Absent,
+        Err(NoBytes::Denied(why)) => return Content::Denied(why),
+        Err(NoBytes::Unreadable(why)) => return Content::Unreadable(why),
+        Err(NoBytes::NoFile) => return Content::Unreadable("it is not a regular file".to_owned()),
+        Err(NoBytes::TooLarge) => return Content::Unreadable(format!("it is larger than {MAX_SIZE} bytes")),
+    };
+    match sites(file, &bytes) {
+        Ok(sites) => {
+            let values = values(&bytes, &sites).into_iter();
+            Content::Values(values.map(|value| (value.place.key().to_owned(), value.text)).collect())
+        }
+        Err(defect) => Content::Unreadable(defect.to_string()),
+    }
+}
+
+/// Returns the path of a file below this directory.
+fn below(root: &Path, file: File) -> PathBuf {
+    root.join(file.path().trim_start_matches('/'))
+}
+
+/// Reads what the files below this directory say about the host's address. Asks the reader at this socket, if there is
+/// one, where this process may not read all of them. Takes at most five seconds.
+pub async fn read(root: &Path, reader: Option<&Path>) -> Vec<(File, Reading)> {
+    let here = Files::here(root);
+    let Some(socket) = reader.filter(|_| here.is_denied()) else { return here.readings() };
+    let socket_name = socket.display();
+    match reader::ask(socket).await.map(|answer| answer.addresses) {
+        Err(why) => here.without_help(&why),
+        Ok(None) => here.without_help(&format!(
+            "its reader at {socket_name} is of an older version and does not read it: install the same version everywhere"
+        )),
+        Ok(Some(there)) if there.root != root => {
+            let (there, root) = (there.root.display(), root.display());
+            here.without_help(&format!("its reader at {socket_name} reads below {there}, not below {root} (bbb.root)"))
+        }
+        Ok(Some(there)) => there.readings(),
+    }
+}

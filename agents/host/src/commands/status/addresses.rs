@@ -1,0 +1,32 @@
+//! The part of the status about the address that BBB announces.
+
+use plan::addresses::{Announced, Difference, OnAddresses};
+use plan::health::Part;
+
+use super::facts::{Addresses, WrongAddress};
+
+/// Returns this part with its weight in the verdict.
+pub(super) fn weighed(announced: &Announced, on: OnAddresses) -> (Addresses, Part) {
+    let words = announced.to_string();
+    let shown = Addresses {
+        right: announced.wrong().map(|wrong| wrong == 0),
+        differences: announced.differences().iter().map(shown).collect(),
+        error: matches!(announced, Announced::Unknown(_)).then(|| words.clone()),
+    };
+    let part = match (announced, on) {
+        (_, OnAddresses::Ignore) | (Announced::Nothing(_), _) => Part::NotUsed,
+        (Announced::Right, _) => Part::InOrder,
+        (Announced::Other(_), _) => Part::Drift(words),
+        (Announced::Unknown(_), _) => Part::Unknown(words),
+    };
+    (shown, part)
+}
+
+fn shown(difference: &Difference) -> WrongAddress {
+    WrongAddress {
+        file: difference.place.file().path().to_owned(),
+        key: difference.place.key().to_owned(),
+        found: difference.found.to_string(),
+        wanted: difference.wanted.to_string(),
+    }
+}

@@ -1,0 +1,156 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::table;
+
+const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+const PUBLIC: Own = Own { announced: Ipv4Addr::new(203, 0, 113, 99), private: PRIVATE };
+const INSIDE: Own = Own { announced: PRIVATE, private: PRIVATE };
+
+fn reading(place: Place, cell: &str) -> Reading {
+    let value = |text: &str| Value { place, text: text.to_owned() };
+    match cell {
+        "nothing, or only in a comment" => Reading::Values(Vec::new()),
+        "no file" => Reading::Absent,
+        "a file that cannot be read" => Reading::Unreadable("no permission".to_owned()),
+        "nothing but a port" => Reading::Values(vec![value("")]),
+        texts => Reading::Values(texts.split(", then ").map(value).collect()),
+    }
+}
+
+fn word(standing: &Standing, with_wanted: bool) -> String {
+    match standing {
+        Standing::Right => "as it should be".to_owned(),
+        Standing::Other { wanted, .. } if with_wanted => format!("other, wanted {wanted}"),
+        Standing::Other { .. } => "other".to_owned(),
+        Standing::NotOurs => "not ours".to_owned(),
+        Standing::Unknown(_) => "not known".to_owned(),
+    }
+}
+
+fn words(reading: &Reading, own: &Own) -> String {
+    match reading {
+        Reading::Absent => "nothing".to_owned(),
+        Reading::Unreadable(_) => "not known".to_owned(),
+        Reading::Values(values) => {
+            let standings = judge(values, own);
+            let words: Vec<String> =
+                standings.iter().map(|standing| word(standing, values.len() == 1)).collect();
+            if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+        }
+    }
+}
+
+#[test]
+fn places_by_the_table() {
+    let mut seen = Vec::new();
+    for [key, cell, public, inside] in table::rows(include_str!("tables/addresses.md")) {
+        let place = Place::of_key(&key).unwrap_or_else(|| panic!("no place {key}"));
+        seen.push(place);
+        let reading = reading(place, &cell);
+        for (own, expected) in [(PUBLIC, &public), (INSIDE, &inside)] {
+            assert_eq!(words(&reading, &own), *expected, "{key}: {cell}, {own:?}");
+            // The one value for the host says the same.
+            let announced = Announced::of(&[(place.file(), reading.clone())], Some(&own));
+            let expected = match announced {
+                Announced::Other(_) => expected.contains("other"),
+                Announced::Unknown(_) => expected.contains("not known") && !expected.contains("other"),
+                Announced::Right => expected.contains("as it should be") && !expected.contains("other"),
+                Announced::Nothing(_) => {
+                    ["as it should be", "other", "not known"].iter().all(|word| !expected.contains(word))
+                }
+            };
+            assert!(expected, "{key}: {cell}, {own:?}: {announced:?}");
+        }
+    }
+    for place in Place::ALL {
+        assert!(seen.contains(&place), "the table has no row for {place:?}");
+    }
+}
+
+fn other() -> Announced {
+    let found = Ipv4Addr::new(203, 0, 113, 10);
+    Announced::Other(vec![Difference { place: Place::ExternalRtp, found, wanted: PUBLIC.announced }])
+}
+
+#[test]
+fn decisions_by_the_table() {
+    for [on, announced, expected] in table::rows(include_str!("tables/addresses-decision.md")) {
+        let on = match on.as_str() {
+            "ignore" => OnAddresses::Ignore,
+            "refuse" => OnAddresses::Refuse,
+            unknown => panic!("{unknown}"),
+        };
+        let known = match announced.as_str() {
+            "not looked at yet" => None,
+            "the host's address" => Some(Announced::Right),
+            "another address" => Some(other()),
+            "not known" => Some(Announced::Unknown("no answer".to_owned())),
+            "nothing to compare" => Some(Announced::Nothing("no address")),
+            unknown => panic!("{unknown}"),
+        };
+        let word = match decide(on, known.as_ref()) {
+            Decision::Join => "may join",
+            Decision::LookFirst => "look first",
+            Decision::StayOut => "must not join",
+        };
+        assert_eq!(word, expected, "{on:?}, {announced}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_never_right() {
+    let unreadable = (File::Rules, Reading::Unreadable("no permission".to_owned()));
+    let value = |text: &str| Value { place: Place::ExternalRtp, text: text.to_owned() };
+    let right = (File::Vars, Reading::Values(vec![value("203.0.113.99")]));
+    let wrong = (File::Vars, Reading::Values(vec![value("203.0.113.10")]));
+    let seen = Announced::of(&[right, unreadable.clone()], Some(&PUBLIC));
+    assert_eq!(seen, Announced::Unknown("/etc/iptables/rules.v4: no permission".to_owned()));
+    assert_eq!(seen.wrong(), None);
+    // A difference that is known counts whatever else is not.
+    assert_eq!(Announced::of(&[unreadable, wrong], Some(&PUBLIC)), other());
+    // A host that was found wrong is not let in by a look that shows nothing.
+    assert_eq!(seen.clone().after(Some(&other())), other());
+    assert_eq!(seen.clone().after(Some(&Announced::Right)), seen);
+    assert_eq!(Announced::Right.after(Some(&other())), Announced::Right);
+    assert!(matches!(Announced::of(&[], None), Announced::Nothing(_)));
+    assert!(matches!(Announced::of(&[], Some(&PUBLIC)), Announced::Nothing(_)));
+}
+
+#[test]
+fn a_difference_names_both_addresses_the_key_and_the_file() {
+    let words = other().to_string();
+    assert_eq!(
+        words,
+        "BBB announces 203.0.113.10, the host has 203.0.113.99 (external_rtp_ip in \
+         /opt/freeswitch/etc/freeswitch/vars.xml)"
+    );
+    let Announced::Other(mut differences) = other() else { panic!() };
+    differences.push(Difference { place: Place::ExternalSip, ..differences[0] });
+    assert!(Announced::Other(differences.clone()).to_string().ends_with("vars.xml, and 1 more place)"));
+    differences.push(Difference { place: Place::WsBinding, ..differences[0] });
+    assert!(Announced::Other(differences).to_string().ends_with("vars.xml, and 2 more places)"));
+}
+
+proptest! {
+    /// Where each wrong address is replaced by the wanted one, nothing is wrong any more.
+    #[test]
+    fn a_repaired_host_is_right(
+        places in prop::collection::vec((0..Place::ALL.len(), any::<[u8; 4]>()), 0..20),
+        announced in any::<[u8; 4]>(),
+    ) {
+        let own = Own { announced: announced.into(), private: PRIVATE };
+        let mut values: Vec<Value> = places
+            .into_iter()
+            .map(|(index, address)| Value { place: Place::ALL[index], text: Ipv4Addr::from(address).to_string() })
+            .collect();
+        let standings = judge(&values, &own);
+        for (value, standing) in values.iter_mut().zip(standings) {
+            if let Standing::Other { wanted, .. } = standing {
+                value.text = wanted.to_string();
+            }
+        }
+        let left = judge(&values, &own);
+        prop_assert!(left.iter().all(|standing| !matches!(standing, Standing::Other { .. })), "{values:?} {left:?}");
+    }
+}

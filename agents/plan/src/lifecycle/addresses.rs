@@ -1,0 +1,71 @@
+//! The address that BBB announces: a host whose BBB announces another one joins no pool, and one that serves is cordoned.
+
+use std::time::Duration;
+
+use super::machine::Machine;
+use super::state::{Aim, State};
+use super::{Moment, Rest};
+use crate::addresses::{Announced, Decision, OnAddresses, decide};
+
+impl Machine {
+    /// Returns the last finding about the address that BBB announces; `None` before the first look, and where nobody
+    /// looks.
+    pub fn announced(&self) -> Option<&Announced> {
+        self.announced.as_ref()
+    }
+
+    /// Tells whether the address that BBB announces keeps the host out.
+    pub(super) fn is_misannounced(&self) -> bool {
+        decide(self.policy.addresses, self.announced()) == Decision::StayOut
+    }
+
+    /// Tells whether a host that joins for this may have an entry in Scalelite now. An entry that it has already is
+    /// looked after whatever BBB announces: if it takes meetings, it has to be cordoned.
+    pub(super) fn may_join(&self, aim: Aim) -> bool {
+        match aim {
+            Aim::Serve => decide(self.policy.addresses, self.announced()) != Decision::LookFirst,
+            Aim::Rest(why) => why != Rest::Announced,
+            Aim::Keep => true,
+        }
+    }
+
+    /// Tells whether a reason to cordon the host that an operator has overruled may still hold: after a restart of the
+    /// service that is not known before the first look.
+    pub(super) fn may_hold(&self, why: Rest) -> bool {
+        why == Rest::Announced && self.announced.is_none()
+    }
+
+    /// Returns when to look again, if anybody looks.
+    pub(super) fn look_at(&self) -> Option<Moment> {
+        let joins = matches!(self.state, State::Joining(_) | State::Serving(_) | State::Cordoned(_));
+        let looks = self.policy.meetings && self.policy.addresses != OnAddresses::Ignore;
+        (joins && looks).then_some(self.look_due)
+    }
+
+    /// Has the addresses looked at again where a host joins that was out: it may have been stopped meanwhile, or have
+    /// got another address. One that was found wrong stays out until then.
+    pub(super) fn look_anew(&mut self, now: Moment) {
+        let registered = matches!(self.state, State::Joining(_) | State::Serving(_) | State::Cordoned(_));
+        if registered {
+            return;
+        }
+        if !self.is_misannounced() {
+            self.announced = None;
+        }
+        self.look_due = now;
+    }
+
+    /// Takes in what BBB announces.
+    pub(super) fn looked_at_addresses(&mut self, found: Announced, now: Moment) {
+        self.announced = Some(found.after(self.announced.as_ref()));
+        self.look_due = now + self.look_interval();
+    }
+
+    /// Returns the time until the next look. A host that waits for it looks as often as it counts.
+    fn look_interval(&self) -> Duration {
+        match self.state {
+            State::Joining(_) => self.policy.count.min(self.policy.check_name),
+            _ => self.policy.check_name,
+        }
+    }
+}
