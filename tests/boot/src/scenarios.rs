@@ -44,7 +44,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 14] = [
+const ALL: [Scenario; 15] = [
     scenario!(
         "first-boot",
         Bbb,

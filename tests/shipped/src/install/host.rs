@@ -210,9 +210,16 @@ impl Host {
         let calls = self.read("state/calls");
         let _ = std::fs::remove_file(self.path("state/calls"));
         let question = |call: &&str| {
-            ["--print-architecture", "--compare-versions", "systemctl show", "--static", "try-restart", "is-active"]
-                .iter()
-                .any(|part| call.contains(part))
+            [
+                "--print-architecture",
+                "--compare-versions",
+                "systemctl show",
+                "--static",
+                "try-restart",
+                "is-active",
+            ]
+            .iter()
+            .any(|part| call.contains(part))
         };
         let short = |call: &str| match call.rsplit_once('/') {
             Some((before, file)) if call.contains("--install") => {
