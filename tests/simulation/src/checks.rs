@@ -19,8 +19,9 @@ pub(crate) struct Foreign {
     pub(crate) entries: Vec<(String, Server)>,
 }
 
-/// The time after which an idle host is no longer protected, with some time to find that out.
-const LONG: Duration = Duration::from_secs(420);
+/// The time after which an idle host is no longer protected, `protection.idle` (300 s), with some time to find that out:
+/// one look a minute finds a meeting empty, another that its time is over, and a third that the host's idle time is.
+const LONG: Duration = Duration::from_secs(300 + 3 * 60 + 30);
 
 impl State {
     /// Checks that every host has reached its final state, and that nothing is left of the dead ones.

@@ -168,8 +168,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the sweep takes the absence of an unknown account's host for proof",
         file: "plan/src/sweep.rs",
-        from: "Some(Seen::Absent) if claim.account.is_none() => {",
-        to: "Some(Seen::Absent) if claim.account.is_none() && self.grace > 86_400 => {",
+        from: "(Some(Seen::Absent), _) if claim.account.is_none() => {",
+        to: "(Some(Seen::Absent), _) if claim.account.is_none() && self.grace > 86_400 => {",
     },
     Mutant {
         name: "the sweep deletes the address of a living host",
@@ -186,8 +186,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the sweep believes an EC2 that does not know the host that asks",
         file: "plan/src/sweep.rs",
-        from: "Some(_) if !self.is_known_to(look) =>",
-        to: "Some(_) if !self.is_known_to(look) && look.instances.is_empty() =>",
+        from: "_ if !self.is_known_to(look) =>",
+        to: "_ if !self.is_known_to(look) && look.instances.is_empty() =>",
     },
     Mutant {
         name: "the result of a call is lost",
