@@ -45,7 +45,7 @@ pub enum Error {
         action: String,
         /// The service's message, or why the call got no answer.
         message: String,
-        /// Whether the same call may succeed later.
+        /// `true` where the same call may succeed later.
         retryable: bool,
     },
 }

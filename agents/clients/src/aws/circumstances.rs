@@ -49,6 +49,7 @@ impl Circumstances {
         headers.remove(AGE);
         let date = headers.get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         let Some(theirs) = date.map(|date| date.secs()) else { return };
+        // A clock before 1970 is as wrong as one at 1970.
         let ours = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs());
         let ours = ours.ok().and_then(|ours| i64::try_from(ours).ok()).unwrap_or_default();
         headers.insert(AHEAD, theirs.saturating_sub(ours).to_string());
@@ -62,6 +63,7 @@ impl Circumstances {
     /// Reads what [`Self::note`] has noted.
     pub(super) fn of(answer: &HttpResponse) -> Self {
         let headers = answer.headers();
+        // An answer without a time does not blame the clock: the refusal keeps its own words.
         let ahead = headers.get(AHEAD).and_then(|text| text.parse().ok()).unwrap_or_default();
         Self { ahead, age: headers.get(AGE).and_then(|text| text.parse().ok()) }
     }

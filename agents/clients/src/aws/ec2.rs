@@ -16,7 +16,7 @@ use crate::aws;
 pub struct Error {
     /// The service's message, or why the call got no answer.
     pub message: String,
-    /// Whether the same call may succeed later.
+    /// `true` where the same call may succeed later.
     pub retryable: bool,
 }
 

@@ -27,7 +27,7 @@ pub struct NotAssumed {
     pub arn: String,
     /// STS's message and the remedy, or why STS could not be asked.
     pub message: String,
-    /// Whether the same call may succeed later.
+    /// `true` where the same call may succeed later.
     pub retryable: bool,
 }
 
@@ -65,7 +65,7 @@ impl AssumedRole {
 
     /// Has a new session begun at the next call: the service does not take the keys of this one.
     pub(super) fn forget(&self) {
-        // Whoever holds the lock is about to replace them.
+        // A call that holds the lock is about to replace them.
         if let Ok(mut kept) = self.0.kept.try_lock() {
             *kept = None;
         }

@@ -25,7 +25,7 @@ pub struct Meeting {
     pub voices: Option<u32>,
     /// Cameras that are on.
     pub videos: Option<u32>,
-    /// Whether it is a breakout room.
+    /// `true` for a breakout room.
     pub breakout: Option<bool>,
     /// The id of a breakout room's parent meeting: the internal or the external one.
     pub parent: Option<String>,

@@ -14,7 +14,7 @@ use super::{MAX_SIZE, sites, values};
 pub(in super::super) struct Files {
     /// The directory below which the files are.
     root: PathBuf,
-    /// What each says, by its path below the root.
+    /// The content of each file, by its path below the root.
     files: Vec<(PathBuf, Content)>,
 }
 

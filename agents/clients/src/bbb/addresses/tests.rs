@@ -20,7 +20,7 @@ fn text(file: File) -> String {
     std::fs::read_to_string(installed().join(file.path().trim_start_matches('/'))).unwrap()
 }
 
-/// What stands at each place of a text.
+/// Returns the value at each place of a text.
 fn found(file: File, text: &str) -> Vec<(Place, String)> {
     let sites = sites(file, text.as_bytes()).unwrap_or_else(|defect| panic!("{file:?}: {defect}\n{text}"));
     values(text.as_bytes(), &sites).into_iter().map(|value| (value.place, value.text)).collect()
@@ -95,7 +95,7 @@ fn an_installation_with_another_address_is_seen_at_every_place() {
     assert_eq!(Announced::of(&readings, Some(&same)), Announced::Right);
 }
 
-/// What an operator has written, and older versions of bbb-install.
+/// Values that an operator or an older version of bbb-install has written.
 #[test]
 fn other_values_are_read_as_they_stand() {
     let vars = |data: &str| format!(r#"<include><X-PRE-PROCESS cmd="set" data="{data}"/></include>"#);
