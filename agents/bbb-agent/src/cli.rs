@@ -74,6 +74,11 @@ pub(crate) enum Command {
     /// Tries the metadata service, Route 53, the name servers, EC2, Auto Scaling, BBB and Scalelite, but not CloudWatch.
     /// The exit code is 1 when a check fails.
     Check,
+    /// Internal: set right the address that BBB announces, in the files of BBB, FreeSWITCH and coturn
+    ///
+    /// For bbb-agent-addresses.socket, through which the service has files set right that only root may write.
+    #[command(hide = true)]
+    Addresses,
     /// Internal: write the parts of BBB's property files that the agent needs, BBB's secret included, to a socket or a
     /// pipe
     ///

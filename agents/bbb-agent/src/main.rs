@@ -6,7 +6,9 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser;
-use host::commands::{check, delegate, deregister, hostname, register, run, settings, status, sweep};
+use host::commands::{
+    addresses, check, delegate, deregister, hostname, register, run, settings, status, sweep,
+};
 use host::startup::plain;
 use host::{cli as shared, config, process, report, service};
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Status(args) => run(&AGENT, &common, async |session| status::status(&session, args).await),
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
+        Command::Addresses => run(&AGENT, &common, async |session| addresses::addresses(&session).await),
         Command::Settings => plain(&AGENT, settings::settings(&AGENT, &common)),
         Command::Defaults => plain(&AGENT, report::done(config::defaults::file(&AGENT))),
         Command::Completions(args) => plain(&AGENT, shared::completions::<Cli>(args)),

@@ -1,5 +1,6 @@
 //! The agents' commands: each observes, plans, executes and reports.
 
+pub mod addresses;
 pub mod check;
 pub mod delegate;
 pub mod deregister;

@@ -306,7 +306,8 @@ impl Session {
             Some(_) => addresses::read(root, reader.as_deref()).await,
             None => Vec::new(),
         };
-        Some(Announced::of(&readings, own.as_ref()))
+        let unfinished = addresses::repair::is_unfinished(root);
+        Some(Announced::of(&readings, unfinished, own.as_ref()))
     }
 
     /// Returns BBB's spool of recordings; `None` on a TURN host. The run has only one, because it remembers a hanging

@@ -16,7 +16,7 @@
 //! # What follows from it
 //! A host of which nothing can be said joins as before: a file that the agent cannot read is no proof that calls fail,
 //! and a fleet must not stand still because of it. `status` says so. A host that was found wrong stays out until it is
-//! found right: see [`Announced::after`].
+//! found right: see [`Announced::after`]. A repair ends running calls, so it waits until no meeting runs here.
 //!
 #![doc = include_str!("tables/addresses-decision.md")]
 
@@ -332,6 +332,8 @@ pub enum Announced {
     Right,
     /// They are others, at these places, of which there is at least one.
     Other(Vec<Difference>),
+    /// The files were repaired, or are being repaired, and the programs that read them may still have other addresses.
+    Unfinished,
     /// It is not known whether they are the host's; the text says why.
     Unknown(String),
     /// There is nothing to compare; the text says why.
@@ -340,7 +342,8 @@ pub enum Announced {
 
 impl Announced {
     /// Judges what was read from the files; `own` is `None` where the host has no IPv4 address to announce.
-    pub fn of(readings: &[(File, Reading)], own: Option<&Own>) -> Self {
+    /// `unfinished` says whether a repair has begun and not ended, or why that is not known.
+    pub fn of(readings: &[(File, Reading)], unfinished: Result<bool, String>, own: Option<&Own>) -> Self {
         let Some(own) = own else { return Self::Nothing("this host has no IPv4 address to announce") };
         let (mut differences, mut unknown, mut right) = (Vec::new(), None, false);
         for (file, reading) in readings {
@@ -366,11 +369,13 @@ impl Announced {
                 }
             }
         }
-        match (differences.is_empty(), unknown) {
-            (false, _) => Self::Other(differences),
-            (true, Some(why)) => Self::Unknown(why),
-            (true, None) if right => Self::Right,
-            (true, None) => Self::Nothing("BBB's files name no address of this host"),
+        // A file that was written only in part may be unreadable.
+        match (differences.is_empty(), unfinished, unknown) {
+            (false, ..) => Self::Other(differences),
+            (true, Ok(true), _) => Self::Unfinished,
+            (true, Err(why), _) | (true, Ok(false), Some(why)) => Self::Unknown(why),
+            (true, Ok(false), None) if right => Self::Right,
+            (true, Ok(false), None) => Self::Nothing("BBB's files name no address of this host"),
         }
     }
 
@@ -378,7 +383,7 @@ impl Announced {
     #[must_use]
     pub fn after(self, former: Option<&Self>) -> Self {
         match (&self, former) {
-            (Self::Unknown(_), Some(Self::Other(differences))) => Self::Other(differences.clone()),
+            (Self::Unknown(_), Some(wrong @ (Self::Other(_) | Self::Unfinished))) => wrong.clone(),
             _ => self,
         }
     }
@@ -387,14 +392,14 @@ impl Announced {
     pub fn differences(&self) -> &[Difference] {
         match self {
             Self::Other(differences) => differences,
-            Self::Right | Self::Unknown(_) | Self::Nothing(_) => &[],
+            Self::Right | Self::Unfinished | Self::Unknown(_) | Self::Nothing(_) => &[],
         }
     }
 
     /// Returns the number of places with another address; `None` where that is not known or nothing can be compared.
     pub fn wrong(&self) -> Option<usize> {
         match self {
-            Self::Unknown(_) | Self::Nothing(_) => None,
+            Self::Unknown(_) | Self::Nothing(_) | Self::Unfinished => None,
             Self::Right => Some(0),
             Self::Other(differences) => Some(differences.len()),
         }
@@ -405,6 +410,9 @@ impl fmt::Display for Announced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Right => f.write_str("BBB announces this host's address"),
+            Self::Unfinished => f.write_str(
+                "BBB's files have this host's address, and its programs still have to be restarted with it",
+            ),
             Self::Nothing(why) => f.write_str(why),
             Self::Unknown(why) => write!(f, "the addresses that BBB announces are not known: {why}"),
             Self::Other(differences) => {
@@ -433,6 +441,8 @@ impl fmt::Display for Announced {
 pub enum OnAddresses {
     /// A host whose BBB announces another address takes no new meetings.
     Refuse,
+    /// The same, and the address is set right once no meeting runs on the host.
+    Repair,
     /// None: it is only shown.
     Ignore,
 }
@@ -446,17 +456,18 @@ pub enum Decision {
     LookFirst,
     /// It must not take new meetings.
     StayOut,
+    /// The same, until the address is set right.
+    Repair,
 }
 
 /// Decides whether a host may take meetings; `announced` is `None` before the first look.
 pub fn decide(on: OnAddresses, announced: Option<&Announced>) -> Decision {
     match (on, announced) {
         (OnAddresses::Ignore, _) => Decision::Join,
-        (OnAddresses::Refuse, None) => Decision::LookFirst,
-        (OnAddresses::Refuse, Some(Announced::Other(_))) => Decision::StayOut,
-        (OnAddresses::Refuse, Some(Announced::Right | Announced::Unknown(_) | Announced::Nothing(_))) => {
-            Decision::Join
-        }
+        (_, None) => Decision::LookFirst,
+        (OnAddresses::Refuse, Some(Announced::Other(_) | Announced::Unfinished)) => Decision::StayOut,
+        (OnAddresses::Repair, Some(Announced::Other(_) | Announced::Unfinished)) => Decision::Repair,
+        (_, Some(Announced::Right | Announced::Unknown(_) | Announced::Nothing(_))) => Decision::Join,
     }
 }
 

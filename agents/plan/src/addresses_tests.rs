@@ -51,10 +51,11 @@ fn places_by_the_table() {
         for (own, expected) in [(PUBLIC, &public), (INSIDE, &inside)] {
             assert_eq!(words(&reading, &own), *expected, "{key}: {cell}, {own:?}");
             // The one value for the host says the same.
-            let announced = Announced::of(&[(place.file(), reading.clone())], Some(&own));
+            let announced = Announced::of(&[(place.file(), reading.clone())], Ok(false), Some(&own));
             let expected = match announced {
                 Announced::Other(_) => expected.contains("other"),
                 Announced::Unknown(_) => expected.contains("not known") && !expected.contains("other"),
+                Announced::Unfinished => false,
                 Announced::Right => expected.contains("as it should be") && !expected.contains("other"),
                 Announced::Nothing(_) => {
                     ["as it should be", "other", "not known"].iter().all(|word| !expected.contains(word))
@@ -79,6 +80,7 @@ fn decisions_by_the_table() {
         let on = match on.as_str() {
             "ignore" => OnAddresses::Ignore,
             "refuse" => OnAddresses::Refuse,
+            "repair" => OnAddresses::Repair,
             unknown => panic!("{unknown}"),
         };
         let known = match announced.as_str() {
@@ -86,6 +88,7 @@ fn decisions_by_the_table() {
             "the host's address" => Some(Announced::Right),
             "another address" => Some(other()),
             "not known" => Some(Announced::Unknown("no answer".to_owned())),
+            "an unfinished repair" => Some(Announced::Unfinished),
             "nothing to compare" => Some(Announced::Nothing("no address")),
             unknown => panic!("{unknown}"),
         };
@@ -93,6 +96,7 @@ fn decisions_by_the_table() {
             Decision::Join => "may join",
             Decision::LookFirst => "look first",
             Decision::StayOut => "must not join",
+            Decision::Repair => "must not join before a repair",
         };
         assert_eq!(word, expected, "{on:?}, {announced}");
     }
@@ -102,19 +106,27 @@ fn decisions_by_the_table() {
 fn what_is_not_known_is_never_right() {
     let unreadable = (File::Rules, Reading::Unreadable("no permission".to_owned()));
     let value = |text: &str| Value { place: Place::ExternalRtp, text: text.to_owned() };
-    let right = (File::Vars, Reading::Values(vec![value("203.0.113.99")]));
+    let right_vars = (File::Vars, Reading::Values(vec![value("203.0.113.99")]));
     let wrong = (File::Vars, Reading::Values(vec![value("203.0.113.10")]));
-    let seen = Announced::of(&[right, unreadable.clone()], Some(&PUBLIC));
+    let seen = Announced::of(&[right_vars, unreadable.clone()], Ok(false), Some(&PUBLIC));
     assert_eq!(seen, Announced::Unknown("/etc/iptables/rules.v4: no permission".to_owned()));
     assert_eq!(seen.wrong(), None);
+    // A repair that was cut short may have left an unreadable file.
+    let cut_short = Announced::of(std::slice::from_ref(&unreadable), Ok(true), Some(&PUBLIC));
+    assert_eq!((cut_short.wrong(), &cut_short), (None, &Announced::Unfinished));
+    assert_eq!(seen.clone().after(Some(&cut_short)), cut_short);
+    let right = [(File::Vars, Reading::Values(vec![value("203.0.113.99")]))];
+    assert_eq!(Announced::of(&right, Ok(true), Some(&PUBLIC)), Announced::Unfinished);
+    let why = "no permission".to_owned();
+    assert_eq!(Announced::of(&right, Err(why.clone()), Some(&PUBLIC)), Announced::Unknown(why));
     // A difference that is known counts whatever else is not.
-    assert_eq!(Announced::of(&[unreadable, wrong], Some(&PUBLIC)), other());
+    assert_eq!(Announced::of(&[unreadable, wrong], Ok(false), Some(&PUBLIC)), other());
     // A host that was found wrong is not let in by a look that shows nothing.
     assert_eq!(seen.clone().after(Some(&other())), other());
     assert_eq!(seen.clone().after(Some(&Announced::Right)), seen);
     assert_eq!(Announced::Right.after(Some(&other())), Announced::Right);
-    assert!(matches!(Announced::of(&[], None), Announced::Nothing(_)));
-    assert!(matches!(Announced::of(&[], Some(&PUBLIC)), Announced::Nothing(_)));
+    assert!(matches!(Announced::of(&[], Ok(false), None), Announced::Nothing(_)));
+    assert!(matches!(Announced::of(&[], Ok(false), Some(&PUBLIC)), Announced::Nothing(_)));
 }
 
 #[test]

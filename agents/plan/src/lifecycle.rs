@@ -286,6 +286,8 @@ pub enum Call {
     Count,
     /// Find out which address BBB announces: [`Event::Announced`].
     Addresses,
+    /// Set the addresses that BBB announces right, and restart what uses them.
+    Repair,
     /// Ask the group about this instance: [`Event::Grouped`].
     Group,
     /// List the group's lifecycle hooks: [`Event::Hooked`].

@@ -1,7 +1,13 @@
 //! The files in which BBB, FreeSWITCH and coturn have the host's address.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use sandbox::cloud::Host;
+use tokio::net::UnixListener;
 
 use crate::Rig;
 
@@ -27,6 +33,77 @@ impl Rig {
         let address = Some(address.parse().expect("an address"));
         self.host.imds.update(|facts| facts.public_ipv4 = address).expect("a change");
     }
+}
+
+/// A stand-in for `bbb-agent-addresses.socket` and its unit: each connection starts the real `bbb-agent addresses`, and
+/// then what `restart-for-addresses` does is done, without the programs.
+#[derive(Debug)]
+pub struct Repairer {
+    runs: Arc<Mutex<Runs>>,
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    /// The meetings on the host at each restart of its programs.
+    restarts: Vec<Vec<String>>,
+    /// How many restarts fail from now on.
+    failures: usize,
+}
+
+impl Repairer {
+    /// The meetings on the host at each restart of its programs.
+    pub fn restarts(&self) -> Vec<Vec<String>> {
+        self.runs.lock().expect("no panic").restarts.clone()
+    }
+
+    /// Lets this many restarts fail, as if FreeSWITCH did not start.
+    pub fn fails(&self, times: usize) {
+        self.runs.lock().expect("no panic").failures = times;
+    }
+}
+
+impl Rig {
+    /// Starts it, and lets the host's configuration have addresses set right.
+    pub fn repairer(&self) -> Repairer {
+        let socket = self.host.root.join("addresses.sock");
+        let settings = format!("[bbb]\naddresses = \"repair\"\nrepairer = \"{}\"\n", socket.display());
+        self.drop_in("repair", &settings);
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let runs = Arc::<Mutex<Runs>>::default();
+        let (host, agent, kept) = (Arc::clone(&self.host), self.agent.clone(), Arc::clone(&runs));
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let connection = connection.into_std().expect("a socket");
+                connection.set_nonblocking(false).expect("a socket");
+                let [input, output, errors, mut rest] =
+                    [(); 4].map(|()| connection.try_clone().expect("a socket"));
+                let mut command = agent.command(&["addresses"]);
+                command.stdin(Stdio::from(OwnedFd::from(input))).stdout(Stdio::from(OwnedFd::from(output)));
+                let ended =
+                    command.stderr(Stdio::from(OwnedFd::from(errors))).status().await.expect("a program");
+                if ended.success() {
+                    let line = restart(&host, &mut kept.lock().expect("no panic"));
+                    std::io::Write::write_all(&mut rest, line.as_bytes()).expect("a socket");
+                }
+            }
+        });
+        Repairer { runs }
+    }
+}
+
+fn restart(host: &Host, runs: &mut Runs) -> &'static str {
+    let note = host.root.join("var/lib/bbb-agent-addresses/unfinished");
+    if !note.exists() {
+        return "done\n";
+    }
+    let meetings = host.bbb.snapshot().meetings.into_iter().map(|meeting| meeting.id);
+    runs.restarts.push(meetings.collect());
+    if runs.failures > 0 {
+        runs.failures -= 1;
+        return "cannot be restarted with the host's address: freeswitch\n";
+    }
+    fs::remove_file(note).expect("a file");
+    "freeswitch is restarted\ndone\n"
 }
 
 fn copy(from: &Path, to: &Path, change: &impl Fn(String) -> String) {

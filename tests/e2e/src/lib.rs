@@ -35,6 +35,7 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use addresses::Repairer;
 pub use coturn::Coturn;
 pub use process::{Run, Running};
 pub use service::Service;

@@ -66,7 +66,7 @@ fn policy() -> Policy {
         after_deadline: AFTER_DEADLINE,
         quiet: minute / 2,
         at_deadline: HookResult::Continue,
-        addresses: OnAddresses::Refuse,
+        addresses: OnAddresses::Repair,
         rebalance: true,
         rebalance_for: 4000 * minute,
         maintenance: false,
@@ -459,6 +459,10 @@ impl Shared {
                     machine.misled
                 });
                 Event::Announced(announced(seen.await.map_err(silent)))
+            }
+            Call::Repair => {
+                let repaired = self.world.call(Service::Bbb, who, |state| state.set_right(who));
+                Event::Called(call, repaired.await.map_err(silent))
             }
             Call::Group => {
                 let asked =

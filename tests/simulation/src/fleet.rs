@@ -16,6 +16,7 @@ use plan::recordings::Recordings;
 use plan::sweep::{Seen, Zone};
 use plan::work::Meetings;
 
+use crate::bbb::NEW;
 use crate::bbb::{Activity, Gathering};
 use crate::world::{Lost, Service, State, World};
 
@@ -296,6 +297,18 @@ impl State {
         let machine = self.machine(id);
         machine.activity.pass(now);
         machine.bbb.then(|| machine.activity.meetings(now))
+    }
+
+    /// Has the host's BBB announce its address, which ends all calls.
+    pub(crate) fn set_right(&mut self, id: &InstanceId) {
+        let now = self.now();
+        self.note(format_args!("{id}: its BBB is set right"));
+        let machine = self.machine(id);
+        machine.activity.pass(now);
+        machine.misled = false;
+        if machine.activity.occupied(NEW, now) > 0 {
+            self.breaks("a repair of BBB's addresses has ended a meeting", id);
+        }
     }
 
     /// Returns the recordings on a host; `asked` tells whether Redis could be asked.

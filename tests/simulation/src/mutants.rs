@@ -346,6 +346,12 @@ pub const MUTANTS: &[Mutant] = &[
         to: "(Rest::Announced, false),",
     },
     Mutant {
+        name: "a repair of BBB's addresses does not wait for the meetings",
+        file: "plan/src/lifecycle/addresses.rs",
+        from: "let empty = out_since.is_some_and(|since| since < *counted) && !work.may_meet(&self.policy.rules);",
+        to: "let empty = out_since.is_some_and(|since| since < *counted);",
+    },
+    Mutant {
         name: "a host without an address keeps its name",
         file: "host/src/service/jobs/name.rs",
         from: "Missing::Told if has_records => {",

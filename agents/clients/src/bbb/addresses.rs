@@ -15,6 +15,8 @@
 
 mod lines;
 mod reading;
+pub mod repair;
+pub mod repairer;
 mod xml;
 mod yaml;
 

@@ -204,7 +204,8 @@ async fn join(
     };
     if let Some(why) = misannounced(session, host).await {
         say(format_args!(
-            "scalelite: not joined: {why}; set it right and run register again, or set bbb.addresses to \"ignore\""
+            "scalelite: not joined: {why}; set it right and run register again, or let the service do so (bbb.addresses = \
+             \"repair\"), or set bbb.addresses to \"ignore\""
         ));
         return Ok(Exit::WaitingForBbb);
     }
@@ -235,7 +236,7 @@ async fn join(
 async fn misannounced(session: &Session, host: &Host) -> Option<Announced> {
     let on = session.settings.bbb.as_ref()?.addresses;
     let announced = session.announced(host).await?;
-    (decide(on, Some(&announced)) == Decision::StayOut).then_some(announced)
+    matches!(decide(on, Some(&announced)), Decision::StayOut | Decision::Repair).then_some(announced)
 }
 
 fn report_entry(url: &str, applied: &Applied, poll: Duration, dry_run: bool) {

@@ -79,6 +79,12 @@ impl Choice for OnAddresses {
             Self::Refuse,
             "the host does not join Scalelite; one that serves is cordoned, and its meetings go on, until its BBB is set right",
         ),
+        (
+            "repair",
+            Self::Repair,
+            "the same, and once no meeting runs on the host, bbb-agent-addresses.socket has the files set right and the \
+             programs restarted",
+        ),
         ("ignore", Self::Ignore, "nothing; status and check still show it"),
     ];
 }

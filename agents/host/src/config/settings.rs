@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plan::addresses::OnAddresses;
 use plan::instance::Role;
 use plan::lifecycle::{HookResult, Launching, OnStop};
 use plan::membership::{self, normalise_url};
@@ -13,9 +12,11 @@ use plan::ownership::is_account;
 use plan::record::{HostTemplate, Name};
 use plan::work::Rules;
 
+mod bbb;
 mod metrics;
 mod recordings;
 
+pub use self::bbb::Bbb;
 pub use self::metrics::{Certificate, Metrics};
 pub use self::recordings::{Recordings, SenderChoice};
 pub use super::choices::{Dimension, HookChoice, Ipv4Choice};
@@ -102,25 +103,6 @@ pub enum Naming {
     Template(HostTemplate),
     /// One fixed name.
     Fixed(Name),
-}
-
-/// The parts of BBB on this host.
-#[derive(Clone, Debug)]
-pub struct Bbb {
-    /// The file with BBB's own settings, which override the shipped ones.
-    pub properties: PathBuf,
-    /// The file with the settings that BBB ships.
-    pub defaults: PathBuf,
-    /// The address of its API.
-    pub address: IpAddr,
-    /// The socket of the reader of those files, if it may be asked.
-    pub reader: Option<PathBuf>,
-    /// The use that the host makes of the address that BBB announces.
-    pub addresses: OnAddresses,
-    /// The directory below which the files with that address are.
-    pub root: PathBuf,
-    /// Its recordings.
-    pub recordings: Recordings,
 }
 
 /// The Scalelite to join, and the host's entry there.
@@ -375,28 +357,6 @@ impl Checker<'_> {
             return None;
         }
         Some(apex)
-    }
-
-    fn bbb(&mut self) -> Option<Bbb> {
-        let properties = self.text("bbb.properties", absolute);
-        let defaults = self.text("bbb.defaults", absolute);
-        let address = self.text("bbb.address", |text| text.parse().map_err(|_| "must be an IP address"));
-        let reader = self.text("bbb.reader", |text| match text {
-            "" => Ok(None),
-            path => absolute(path).map(Some),
-        });
-        let addresses = self.choice("bbb.addresses");
-        let root = self.text("bbb.root", absolute);
-        let recordings = self.recordings();
-        Some(Bbb {
-            properties: properties?,
-            defaults: defaults?,
-            address: address?,
-            reader: reader?,
-            addresses: addresses?,
-            root: root?,
-            recordings: recordings?,
-        })
     }
 
     fn scalelite(&mut self) -> Option<Option<Scalelite>> {

@@ -135,6 +135,11 @@ const SETTINGS: &[Setting] = &[
          instance: audio and video fail then.",
     ),
     bbb(
+        "bbb.repairer",
+        text("/run/bbb-agent-addresses.sock"),
+        "Socket of bbb-agent-addresses.socket, which sets those addresses right with bbb.addresses = \"repair\".",
+    ),
+    bbb(
         "bbb.root",
         text("/"),
         "Directory below which the files are in which BBB, FreeSWITCH and coturn have the host's address.",

@@ -17,7 +17,9 @@ use crate::identity::Host;
 use crate::report::Failure;
 use crate::work;
 use clients::aws::autoscaling::{AutoScaling, Membership};
+use clients::bbb::addresses::repairer;
 use clients::bbb::{Installation, NotReady};
+use clients::untrusted::visible_line;
 
 /// The longest time for one call.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +33,7 @@ pub(super) async fn make(shared: &Shared, call: Call) -> Vec<Event> {
     match call {
         Call::Count => count(shared).await,
         Call::Addresses => vec![Event::Announced(addresses(shared).await)],
+        Call::Repair => vec![Event::Called(call, repair(shared).await)],
         Call::Group => {
             let answer = bounded(membership(shared)).await;
             note(shared, "asking the Auto Scaling group", "group", &answer, |why| {
@@ -82,6 +85,7 @@ fn action(call: Call) -> &'static str {
     match call {
         Call::Count => "count",
         Call::Addresses => "addresses",
+        Call::Repair => "repair",
         Call::Group => "group",
         Call::Hook => "hook",
         Call::Heartbeat => "heartbeat",
@@ -143,12 +147,36 @@ async fn addresses(shared: &Shared) -> Announced {
     let announced = announced.unwrap_or(Announced::Nothing("this is no BBB host"));
     let words = announced.to_string();
     let failing = match &announced {
-        Announced::Other(_) | Announced::Unknown(_) => Err(Failing::new(&words, words.clone())),
+        Announced::Other(_) | Announced::Unfinished | Announced::Unknown(_) => {
+            Err(Failing::new(&words, words.clone()))
+        }
         Announced::Right | Announced::Nothing(_) => Ok(()),
     };
     shared.troubles.take("looking at the address that BBB announces", "addresses", None, failing);
     shared.announced_address(announced.clone());
     announced
+}
+
+/// Has the address set right, and says what was done.
+async fn repair(shared: &Shared) -> Result<(), String> {
+    let Some(bbb) = &shared.session.settings.bbb else { return Ok(()) };
+    let executor =
+        Executor::again_and_again(shared.session.interrupt.clone(), &shared.announced, action(Call::Repair));
+    let what = "BBB: set right the address that it announces";
+    let sent = executor.run(action(Call::Repair), what, repairer::ask(&bbb.repairer));
+    let answer = match sent.await.map_err(|failure| headline(&failure))? {
+        Outcome::Ran(answer) => answer,
+        Outcome::Shown => Ok(Vec::new()),
+    };
+    note(shared, "setting right the address that BBB announces", action(Call::Repair), &answer, |why| {
+        format!("the address that BBB announces cannot be set right: {why}; it is tried again")
+    });
+    let lines = answer?;
+    shared.announced.done(action(Call::Repair));
+    for line in lines {
+        info!(action = action(Call::Repair), "{}", visible_line(&line));
+    }
+    Ok(())
 }
 
 // ---- the group
@@ -280,7 +308,9 @@ fn steps(shared: &Shared, host: &Host, call: Call) -> Vec<(String, Step)> {
         }
         Call::LaunchHeartbeat => launch.map(beat).into_iter().collect(),
         Call::Launched(verdict) => launch.map(|hook| end(hook, verdict)).into_iter().collect(),
-        Call::Count | Call::Addresses | Call::Group | Call::Hook | Call::Announce(_) => Vec::new(),
+        Call::Count | Call::Addresses | Call::Repair | Call::Group | Call::Hook | Call::Announce(_) => {
+            Vec::new()
+        }
     }
 }
 

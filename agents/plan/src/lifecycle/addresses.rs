@@ -1,11 +1,15 @@
 //! The address that BBB announces: a host whose BBB announces another one joins no pool, and one that serves is cordoned.
+//! Where it may be set right, it is, once no meeting runs here and none can be placed here: that ends running calls.
 
 use std::time::Duration;
 
 use super::machine::Machine;
-use super::state::{Aim, State};
-use super::{Moment, Rest};
+use super::state::{Aim, Cordoned, Joining, State};
+use super::{Moment, Rest, Trouble, TroubleKind};
 use crate::addresses::{Announced, Decision, OnAddresses, decide};
+
+/// The time after which a repair that has changed nothing is tried again.
+const REPAIR_AGAIN: Duration = Duration::from_secs(300);
 
 impl Machine {
     /// Returns the last finding about the address that BBB announces; `None` before the first look, and where nobody
@@ -16,16 +20,19 @@ impl Machine {
 
     /// Tells whether the address that BBB announces keeps the host out.
     pub(super) fn is_misannounced(&self) -> bool {
-        decide(self.policy.addresses, self.announced()) == Decision::StayOut
+        matches!(self.decision(), Decision::StayOut | Decision::Repair)
+    }
+
+    fn decision(&self) -> Decision {
+        decide(self.policy.addresses, self.announced())
     }
 
     /// Tells whether a host that joins for this may have an entry in Scalelite now. An entry that it has already is
     /// looked after whatever BBB announces: if it takes meetings, it has to be cordoned.
     pub(super) fn may_join(&self, aim: Aim) -> bool {
         match aim {
-            Aim::Serve => decide(self.policy.addresses, self.announced()) != Decision::LookFirst,
-            Aim::Rest(why) => why != Rest::Announced,
-            Aim::Keep => true,
+            Aim::Serve => self.decision() != Decision::LookFirst,
+            Aim::Rest(_) | Aim::Keep => true,
         }
     }
 
@@ -59,6 +66,40 @@ impl Machine {
     pub(super) fn looked_at_addresses(&mut self, found: Announced, now: Moment) {
         self.announced = Some(found.after(self.announced.as_ref()));
         self.look_due = now + self.look_interval();
+    }
+
+    /// Returns when BBB's addresses are to be set right, if they may be: when meetings have been counted since the host
+    /// gets no new ones, and none runs.
+    pub(super) fn repair_at(&self) -> Option<Moment> {
+        if self.decision() != Decision::Repair {
+            return None;
+        }
+        let out_since = match &self.state {
+            State::Joining(Joining { aim: Aim::Rest(Rest::Announced), absent_since, .. }) => *absent_since,
+            State::Cordoned(Cordoned { cordon: Some(cordon), .. }) if cordon.is_settled(&self.policy) => {
+                cordon.since()
+            }
+            _ => None,
+        };
+        let (counted, work) = self.work.as_ref()?;
+        let empty = out_since.is_some_and(|since| since < *counted) && !work.may_meet(&self.policy.rules);
+        empty.then(|| self.repair.due())
+    }
+
+    /// Returns why the last repair has failed, if it has.
+    pub fn repair_trouble(&self) -> Option<&Trouble> {
+        self.repair.trouble()
+    }
+
+    /// Takes in the end of a repair. What it has done is seen by a look.
+    pub(super) fn repaired(&mut self, answer: Result<(), String>, now: Moment, chance: f64) {
+        match answer {
+            Ok(()) => self.repair.went_well(now + REPAIR_AGAIN),
+            Err(words) => {
+                self.repair.failed(Trouble { words, kind: TroubleKind::Lasting }, now, chance);
+            }
+        }
+        self.look_due = now;
     }
 
     /// Returns the time until the next look. A host that waits for it looks as often as it counts.

@@ -64,6 +64,8 @@ pub struct Machine {
     /// The last finding about the address that BBB announces, and when to look again.
     pub(super) announced: Option<Announced>,
     pub(super) look_due: Moment,
+    /// The repair of BBB's addresses.
+    pub(super) repair: Upkeep,
     /// Whether the host has taken meetings and has not left since.
     pub(super) joined: bool,
     ready: bool,
@@ -106,6 +108,7 @@ impl Machine {
             addressless: false,
             announced: None,
             look_due: Moment::ZERO,
+            repair: Upkeep::at(Moment::ZERO),
             joined: kept.joined,
             kept,
             ready: false,
@@ -306,7 +309,8 @@ impl Machine {
         }
         self.look_anew(now);
         let care = Care::now(now);
-        self.state = State::Joining(Joining { care, behind_since: None, named, aim, overwritten: false });
+        let (behind_since, absent_since, overwritten) = (None, None, false);
+        self.state = State::Joining(Joining { care, behind_since, named, aim, absent_since, overwritten });
     }
 
     /// Tells whether the name may be built upon. A host that never got its name, because another host owns it, can be

@@ -106,6 +106,8 @@ struct World {
     meetings: usize,
     /// Whether the entry was enabled by an operator during a drain.
     meddled: bool,
+    /// Whether it was enabled by an operator since it was cordoned last.
+    lifted: bool,
     kept: Kept,
     /// The last answer of the metadata service.
     intent: Option<Intent>,
@@ -128,17 +130,15 @@ struct World {
 }
 
 impl World {
-    fn new(scalelite: bool, memory: Memory) -> Self {
+    fn new(scalelite: bool, memory: Memory, addresses: OnAddresses) -> Self {
         Self {
-            machine: Machine::new(
-                Policy { scalelite, addresses: OnAddresses::Refuse, ..policy() },
-                memory.into(),
-            ),
+            machine: Machine::new(Policy { scalelite, addresses, ..policy() }, memory.into()),
             now: Duration::ZERO,
             job: None,
             calls: Vec::new(),
             meetings: 0,
             meddled: false,
+            lifted: false,
             kept: memory.into(),
             intent: None,
             address: true,
@@ -185,6 +185,7 @@ impl World {
             Happening::Somebody(state) => {
                 self.entry = self.entry.map(|_| state);
                 self.meddled |= state == EntryState::Enabled;
+                self.lifted |= state == EntryState::Enabled;
             }
             Happening::Meetings(meetings) => {
                 let placed = self.entry == Some(EntryState::Enabled);
@@ -258,7 +259,7 @@ impl World {
             Job::Join(state) => (self.entry, self.registered) = (Some(state), true),
             Job::Cordon | Job::CordonUnlessLast | Job::Recordon => {
                 self.entry = self.entry.map(|state| state.max(EntryState::Cordoned));
-                self.meddled = false;
+                (self.meddled, self.lifted) = (false, false);
             }
             Job::Withdraw(_) => (self.entry, self.meetings) = (None, 0),
             Job::Leave => (self.entry, self.registered, self.meetings) = (None, false, 0),
@@ -309,6 +310,10 @@ impl World {
                 } else {
                     no().map(|()| Hooks::default())
                 })
+            }
+            Call::Repair if well => {
+                self.seen = Seen::Right;
+                Event::Called(call, Ok(()))
             }
             call => Event::Called(call, if well { Ok(()) } else { no() }),
         };
@@ -395,6 +400,8 @@ impl World {
             }
             Action::Call(call) => {
                 assert!(self.calls.iter().all(|(made, _)| *made != call), "{shown} made {call:?} twice");
+                let free = self.meetings == 0 && self.entry != Some(EntryState::Enabled) || self.lifted;
+                assert!(call != Call::Repair || free, "{shown} began a repair, which ends meetings");
                 self.calls.push((call, self.meetings));
             }
             Action::Ready => self.ready += 1,
@@ -425,8 +432,9 @@ proptest! {
         happenings in prop::collection::vec(happening(), 1..120),
         memory in memory(),
         scalelite in any::<bool>(),
+        addresses in select(vec![OnAddresses::Refuse, OnAddresses::Repair]),
     ) {
-        let mut world = World::new(scalelite, memory);
+        let mut world = World::new(scalelite, memory, addresses);
         for happening in happenings {
             world.happen(happening);
             // A host that is out in good order has undone everything that was ever done here.
@@ -446,7 +454,7 @@ proptest! {
         cause in select(STOPS.to_vec()),
         fails in any::<bool>(),
     ) {
-        let mut world = World::new(true, memory);
+        let mut world = World::new(true, memory, OnAddresses::Repair);
         // Only the first stop counts.
         let before = happenings.into_iter().filter(|happening| !matches!(happening, Happening::Stop(_)));
         before.for_each(|happening| world.happen(happening));

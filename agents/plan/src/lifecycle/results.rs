@@ -22,6 +22,7 @@ impl Machine {
         match (&mut self.state, job) {
             (_, Job::Name) => self.named(result, now, chance),
             (State::Joining(_), Job::Join(_) | Job::Keep) => self.joined(job, result, now, chance),
+            (State::Joining(_), Job::Look) => self.found_while_out(result, now, chance),
             (State::Serving(_), Job::Keep) => self.kept(result, now, chance),
             (State::Cordoned(_) | State::Draining(_), Job::Look) => self.looked(result, now, chance),
             (State::Cordoned(_), Job::CordonUnlessLast) if result == Ok(Found::LastOne) => {
@@ -169,6 +170,25 @@ impl Machine {
         }
     }
 
+    /// Takes in the entry of a host that must not have meetings. It adds none; one that was left behind by a crash is
+    /// cordoned.
+    fn found_while_out(&mut self, result: Result<Found, Trouble>, now: Moment, chance: f64) {
+        let next = now + self.policy.check_entry;
+        let State::Joining(joining) = &mut self.state else { return };
+        match result {
+            Ok(Found::Entry(membership::State::Enabled) | Found::Unpolled) => {
+                self.cordon(Rest::Announced, now);
+            }
+            Ok(Found::Entry(state)) => self.found_out(state, now),
+            Ok(_) => {
+                joining.care.entry.went_well(next);
+                joining.absent_since.get_or_insert(now);
+                self.count_now(now);
+            }
+            Err(trouble) => joining.care.entry.failed(trouble, now, chance),
+        }
+    }
+
     /// Follows the state of an entry that is cordoned or disabled when the host has joined, either by this agent or by
     /// an operator.
     fn found_out(&mut self, state: membership::State, now: Moment) {
@@ -274,6 +294,10 @@ impl Machine {
             {
                 self.count_due = now;
             }
+            // It may have been made before it was known that the host has no entry.
+            State::Joining(Joining { absent_since: Some(since), .. }) if self.count_is_stale => {
+                (*since, self.count_due) = (now, now);
+            }
             State::Draining(drain) => drain.counted(&work, &self.policy, now),
             State::Cordoned(Cordoned { cordon: Some(cordon), .. })
             | State::Stopping(Stopping { undoing: Undoing::Cordon(cordon), .. }) => {
@@ -317,6 +341,7 @@ impl Machine {
                     }
                 }
             }
+            Call::Repair => self.repaired(answer, now, chance),
             Call::Count | Call::Addresses | Call::Group | Call::Hook | Call::Announce(_) => {}
         }
     }

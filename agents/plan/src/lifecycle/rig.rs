@@ -41,6 +41,8 @@ pub(super) struct Rig {
     pub(super) machine: Machine,
     pub(super) now: Moment,
     pub(super) entry: EntryState,
+    /// Whether there is no entry.
+    pub(super) absent: bool,
     pub(super) log: Vec<Action>,
     /// Calls that were made and not answered.
     pub(super) calls: Vec<Call>,
@@ -74,12 +76,15 @@ pub(super) fn work(meetings: usize, recordings: usize) -> Work {
 impl Rig {
     pub(super) fn new(policy: Policy, kept: impl Into<Kept>) -> Self {
         let machine = Machine::new(policy, kept.into());
-        Self { machine, now: MINUTE, entry: EntryState::Enabled, log: Vec::new(), calls: Vec::new() }
+        let (entry, absent) = (EntryState::Enabled, false);
+        Self { machine, now: MINUTE, entry, absent, log: Vec::new(), calls: Vec::new() }
     }
 
     pub(super) fn step(&mut self, event: Event) -> Vec<Action> {
-        if matches!(event, Event::Announced(_)) {
-            self.calls.retain(|call| *call != Call::Addresses);
+        match event {
+            Event::Announced(_) => self.calls.retain(|call| *call != Call::Addresses),
+            Event::Called(Call::Repair, _) => self.calls.retain(|call| *call != Call::Repair),
+            _ => {}
         }
         let actions = self.machine.step(event, self.now, 0.5).expect("a legal event");
         self.log.extend(actions.iter().cloned());
@@ -96,9 +101,10 @@ impl Rig {
         let found = match job {
             Job::Name => Found::Live,
             Job::Join(state) => {
-                self.entry = state;
+                (self.entry, self.absent) = (state, false);
                 Found::Entry(state)
             }
+            Job::Keep | Job::Look if self.absent => Found::Missing,
             Job::Keep | Job::Look => Found::Entry(self.entry),
             Job::Cordon | Job::CordonUnlessLast | Job::Recordon => {
                 self.entry = EntryState::Cordoned;
@@ -254,14 +260,31 @@ pub(super) fn serving() -> Rig {
     fresh().told(serve()).settle()
 }
 
-/// A host that joins no pool while its BBB announces another address.
+/// A host that joins no pool while its BBB announces another address. It has no entry yet.
 fn refusing() -> Rig {
-    Rig::new(Policy { addresses: OnAddresses::Refuse, ..policy() }, Memory::Fresh)
+    minding(OnAddresses::Refuse)
+}
+
+fn minding(addresses: OnAddresses) -> Rig {
+    let rig = Rig::new(Policy { addresses, ..policy() }, Memory::Fresh);
+    Rig { absent: true, ..rig }
 }
 
 /// The same as it serves.
 fn serving_right() -> Rig {
     refusing().told(serve()).looked(Announced::Right).settle()
+}
+
+/// A host that has found out, before it joined, that its BBB announces another address.
+fn staying_out(addresses: OnAddresses) -> Rig {
+    minding(addresses).told(serve()).looked(other_address())
+}
+
+/// The same when it is about to count the meetings since it has turned out that the host has no entry.
+fn before_repair() -> Rig {
+    let stale = work(0, 0);
+    let rig = staying_out(OnAddresses::Repair).settle().counted(stale).count_begins();
+    Rig { now: rig.now + Duration::from_secs(1), ..rig }
 }
 
 pub(super) fn other_address() -> Announced {
@@ -324,10 +347,17 @@ pub(super) fn rig(cell: &str) -> Rig {
             rig.answer();
             rig
         }
-        "joining, named, with another address" => {
-            let mut rig = refusing().told(serve());
-            rig.answer();
-            rig.looked(other_address()).look_begins()
+        "joining, named, with another address" => staying_out(OnAddresses::Refuse).settle().look_begins(),
+        "joining, with another address, looking at the entry" => {
+            staying_out(OnAddresses::Refuse).until(Job::Look)
+        }
+        "joining, with an address to set right, counting" => before_repair(),
+        "joining, setting the address right" => before_repair().counted(work(0, 0)),
+        "joining, with a repair that did not end" => before_repair().counted(work(0, 0)).look_begins(),
+        "cordoned, with an address to set right, counting" => {
+            let rig = minding(OnAddresses::Repair).told(serve()).looked(Announced::Right).settle();
+            let rig = rig.looked(other_address()).settle().counted(work(0, 0)).counted(work(1, 0));
+            rig.counted(work(1, 0)).counted(work(1, 0)).count_begins()
         }
         "joining, named, looking again" => {
             refusing().told(serve()).looked(Announced::Right).until(JOIN).ordered(Order::Check)
@@ -490,6 +520,9 @@ pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
         "there is no address" => finished(rig, Found::Addressless("none".to_owned())),
         "BBB announces the host's address" => Event::Announced(Announced::Right),
         "BBB announces another address" => Event::Announced(other_address()),
+        "a repair has not ended" => Event::Announced(Announced::Unfinished),
+        "it is set right" => Event::Called(Call::Repair, Ok(())),
+        "it cannot be set right" => Event::Called(Call::Repair, Err("no".to_owned())),
         "nobody knows what BBB announces" => Event::Announced(Announced::Unknown("no answer".to_owned())),
         "the entry is enabled" => finished(rig, Found::Entry(EntryState::Enabled)),
         "the entry is cordoned" => finished(rig, Found::Entry(EntryState::Cordoned)),
@@ -499,6 +532,10 @@ pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
         "failed" => failed(rig, TroubleKind::Passing),
         "BBB is not there yet" => failed(rig, TroubleKind::Waiting),
         "nothing counted" => Event::Counted(work(0, 0)),
+        "meetings not known" => {
+            let meetings = Meetings::unknown("no answer".to_owned());
+            Event::Counted(Work { meetings, ..work(0, 0) })
+        }
         "another meeting counted" => Event::Counted(work(3, 0)),
         "quiet for long enough" => {
             rig.now += 2 * MINUTE;

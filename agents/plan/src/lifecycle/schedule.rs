@@ -100,6 +100,9 @@ impl Machine {
         if self.look_at().is_some_and(|due| due <= now) {
             calls.push(Call::Addresses);
         }
+        if self.repair_at().is_some_and(|due| due <= now) {
+            calls.push(Call::Repair);
+        }
         let work = self.work.as_ref().map(|(_, work)| work);
         if let State::Draining(drain) = &mut self.state
             && let Some(minutes) = drain.announcement(&self.policy, work, now)
@@ -158,7 +161,8 @@ impl Machine {
         let hooks = self.wake_for_hooks();
         let report = self.report_at();
         let protection = self.protects().and_then(|idle| self.protection.wake(idle));
-        let all = jobs.chain(count).chain(self.look_at()).chain(hooks).chain(report).chain(protection);
+        let addresses = self.look_at().into_iter().chain(self.repair_at());
+        let all = jobs.chain(count).chain(addresses).chain(hooks).chain(report).chain(protection);
         let all = all.chain(self.bounds());
         all.filter(|due| *due > self.now()).min()
     }

@@ -59,6 +59,8 @@ impl Aim {
     pub(super) fn job(self) -> Job {
         match self {
             Self::Serve => Job::Join(membership::State::Enabled),
+            // Such a host adds no entry, but may have one since before a crash.
+            Self::Rest(Rest::Announced) => Job::Look,
             Self::Rest(_) => Job::Join(membership::State::Cordoned),
             Self::Keep => Job::Keep,
         }
@@ -76,6 +78,8 @@ pub struct Joining {
     pub named: bool,
     /// What the host joins for.
     pub aim: Aim,
+    /// Since when the host, which joins no pool, is known to have no entry.
+    pub absent_since: Option<Moment>,
     /// Whether Scalelite's poller has overwritten such an enabling already: an entry that is found disabled again is
     /// then taken for an operator's decision.
     pub overwritten: bool,

@@ -2,7 +2,8 @@
 
 use super::machine::Machine;
 use super::state::{Aim, Care, Cordoned, Leaving, Polled, Serving, State, Stopping, Undoing, Unregistered};
-use super::{Cause, Drain, Moment, Policy, Rest, StopCause, Upkeep};
+use super::{Call, Cause, Drain, Moment, Policy, Rest, StopCause, Upkeep};
+use crate::addresses::OnAddresses;
 use crate::time::duration;
 use crate::work::Work;
 
@@ -18,8 +19,8 @@ impl Machine {
                         "finding out which address BBB announces".to_owned()
                     }
                     Aim::Serve | Aim::Keep => "joining Scalelite".to_owned(),
-                    Aim::Rest(Rest::Announced) => {
-                        format!("not joining Scalelite: {}", self.reason(Rest::Announced))
+                    Aim::Rest(why @ Rest::Announced) => {
+                        format!("not joining Scalelite: {}", self.reason(why))
                     }
                     Aim::Rest(why) => format!("joining Scalelite, cordoned: {}", self.reason(why)),
                 };
@@ -51,8 +52,26 @@ impl Machine {
                 let words = self.announced.as_ref().map(ToString::to_string);
                 let words =
                     words.unwrap_or_else(|| "BBB announces another address than this host's".to_owned());
-                format!("{words}; set it right, or set bbb.addresses to \"ignore\"")
+                format!("{words}; {}", self.repair_words())
             }
+        }
+    }
+
+    /// Describes what is done about an address that BBB announces wrongly.
+    fn repair_words(&self) -> String {
+        if self.policy.addresses != OnAddresses::Repair {
+            return "set it right, or set bbb.addresses to \"repair\" or \"ignore\"".to_owned();
+        }
+        match self.repair_trouble() {
+            _ if self.calls.contains(&Call::Repair) => "setting it right now".to_owned(),
+            Some(trouble) => format!("setting it right has failed: {}; it is tried again", trouble.words),
+            None if self.repair_at().is_some() => "setting it right soon".to_owned(),
+            None => match self.work() {
+                Some(work) if work.may_meet(&self.policy.rules) => {
+                    format!("setting it right waits for {}", work.waits(&self.policy.rules))
+                }
+                _ => "setting it right waits for a count of the meetings".to_owned(),
+            },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::machine::{LEAVE_PATIENCE, Machine, SPOT_RESERVE};
 use super::state::{Aim, Cordoned, Joining, State};
+use super::upkeep::Upkeep;
 use super::{Cause, Intent, Memory, Moment, Rest, Target};
 
 /// The machine's conclusion from the metadata service's answer.
@@ -117,7 +118,12 @@ impl Machine {
                 self.drain(Cause::WarmPool, None, now);
             }
             (State::Joining(Joining { aim: Aim::Keep, .. }), _) => {}
-            (State::Joining(joining), wish) => joining.aim = wish.aim(),
+            (State::Joining(joining), wish) => {
+                if joining.aim.job() != wish.aim().job() {
+                    (joining.care.entry, joining.absent_since) = (Upkeep::at(now), None);
+                }
+                joining.aim = wish.aim();
+            }
             (State::Serving(_), Wish::Rest(why)) => self.cordon(why, now),
             (State::Cordoned(Cordoned { why: Rest::Somebody(_), .. }), _) => {}
             (State::Cordoned(state), Wish::Rest(why)) => state.why = why,

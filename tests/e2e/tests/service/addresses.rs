@@ -2,7 +2,6 @@
 //! that was stopped overnight and started with another address, and one that gets another address while it serves.
 
 use e2e::{Rig, Service};
-use sandbox::http::ServiceName::Scalelite;
 use sandbox::scalelite::ServerState;
 use serde_json::Value;
 
@@ -45,7 +44,7 @@ async fn a_host_that_was_started_with_another_address_does_not_join_until_its_bb
     // Its name leads to it, and systemd may start what waits for that.
     assert_eq!(rig.records(), rig.registered_now());
     assert_eq!(service.systemd.readies(), 1);
-    assert_eq!(rig.calls(Scalelite), Vec::<String>::new(), "nobody is told of it");
+    assert_eq!(rig.changes_in_scalelite(), [""; 0], "nobody is told of it");
     let status: Value = rig.status(3).await;
     assert_eq!(status["bbb"]["addresses"]["right"], false);
     rig.announces(NEW);
@@ -108,4 +107,96 @@ async fn a_file_that_cannot_be_understood_keeps_no_host_out() {
     // A difference that is known counts all the same.
     rig.readdress(NEW);
     shows(&service, &differs("registered, but cordoned: ")).await;
+}
+
+/// The host went down without warning, and left its entry. Its BBB answers Scalelite's polls, so rooms would come.
+#[tokio::test]
+async fn an_entry_that_a_crash_has_left_gets_no_meetings() {
+    let rig = installed(OLD).await;
+    let service = rig.serving(&OFTEN).await;
+    service.running.signal("KILL").await;
+    service.end(&[]).await;
+    std::fs::remove_dir_all(rig.agent.directory()).unwrap();
+    std::fs::create_dir(rig.agent.directory()).unwrap();
+    rig.readdress(NEW);
+    enabled(&rig);
+    let service = rig.service(&OFTEN);
+    shows(&service, &differs("registered, but cordoned: ")).await;
+    assert_eq!(rig.entry().state, ServerState::Cordoned);
+    rig.announces(NEW);
+    service.systemd.shows_exactly("registered").await;
+    enabled(&rig);
+}
+
+// ---- setting it right
+
+const REPAIRED: &str = "/etc/turnserver.conf: allowed-peer-ip is 203.0.113.99 now, not 203.0.113.10";
+
+#[tokio::test]
+async fn a_host_that_was_started_with_another_address_sets_its_bbb_right_and_joins() {
+    let rig = installed(OLD).await;
+    let repairer = rig.repairer();
+    rig.readdress(NEW);
+    let service = rig.service(&OFTEN);
+    service.systemd.shows_exactly("registered").await;
+    enabled(&rig);
+    assert_eq!(repairer.restarts(), [[""; 0]]);
+    let right: Value = rig.status(0).await;
+    assert_eq!(right["bbb"]["addresses"]["right"], true);
+    let run = service.end(&[]).await;
+    run.says(&["BBB: set right the address that it announces", REPAIRED, "freeswitch is restarted"]);
+}
+
+#[tokio::test]
+async fn a_repair_waits_for_the_meetings_of_a_host_that_serves() {
+    let rig = installed(OLD).await;
+    let repairer = rig.repairer();
+    let service = rig.serving(&OFTEN).await;
+    rig.meet("lesson");
+    rig.readdress(NEW);
+    shows(&service, &differs("registered, but cordoned: ")).await;
+    service.systemd.shows(&["setting it right waits for 1 meeting"]).await;
+    rig.counted(4).await;
+    assert_eq!((repairer.restarts().len(), rig.meetings()), (0, vec!["lesson".to_owned()]));
+    rig.host.bbb.end_meeting("lesson");
+    service.systemd.shows_exactly("registered").await;
+    enabled(&rig);
+    assert_eq!(repairer.restarts(), [[""; 0]]);
+}
+
+/// The files are right, but FreeSWITCH still has the old address: that is no host for meetings, even after a restart of
+/// the service.
+#[tokio::test]
+async fn files_that_are_right_are_not_enough() {
+    let rig = installed(OLD).await;
+    let repairer = rig.repairer();
+    repairer.fails(1);
+    rig.readdress(NEW);
+    let service = rig.service(&OFTEN);
+    service.systemd.shows(&["setting it right has failed: cannot be restarted", "freeswitch"]).await;
+    let half: Value = rig.status(3).await;
+    assert_eq!(half["bbb"]["addresses"]["right"], Value::Null);
+    rig.expect(1, &["check"]).await.says(&["its programs still have to be restarted"]);
+    service.restart(UNIT).await;
+    let service = rig.service(&OFTEN);
+    service.systemd.shows_exactly("registered").await;
+    enabled(&rig);
+    assert_eq!(repairer.restarts().len(), 2);
+}
+
+#[tokio::test]
+async fn a_repair_that_cannot_be_asked_for_is_told() {
+    let rig = installed(OLD).await;
+    rig.drop_in("repair", "[bbb]\naddresses = \"repair\"\nrepairer = \"/nonexistent/addresses.sock\"\n");
+    rig.readdress(NEW);
+    let service = rig.service(&OFTEN);
+    service
+        .systemd
+        .shows(&["/nonexistent/addresses.sock is not there", "is bbb-agent-addresses.socket started?"])
+        .await;
+    assert_eq!(rig.changes_in_scalelite(), [""; 0]);
+    drop(service);
+    // The command for the socket does nothing that the configuration does not want.
+    let run = rig.expect(2, &["addresses", "--set", "bbb.addresses=refuse"]).await;
+    run.says(&["bbb.addresses is not \"repair\""]);
 }

@@ -84,7 +84,7 @@ fn an_installation_with_another_address_is_seen_at_every_place() {
             (file, Reading::Values(values(text.as_bytes(), &sites)))
         })
         .collect();
-    let announced = Announced::of(&readings, Some(&OWN));
+    let announced = Announced::of(&readings, Ok(false), Some(&OWN));
     let mut places: Vec<Place> = announced.differences().iter().map(|difference| difference.place).collect();
     let expected = EXPECTED.into_iter().filter(|(_, texts)| texts.contains(&OLD)).map(|(place, _)| place);
     let mut expected: Vec<Place> = expected.collect();
@@ -92,7 +92,7 @@ fn an_installation_with_another_address_is_seen_at_every_place() {
     places.sort();
     assert_eq!(places, expected, "{announced}");
     let same = Own { announced: OLD.parse().unwrap(), ..OWN };
-    assert_eq!(Announced::of(&readings, Some(&same)), Announced::Right);
+    assert_eq!(Announced::of(&readings, Ok(false), Some(&same)), Announced::Right);
 }
 
 /// Values that an operator or an older version of bbb-install has written.

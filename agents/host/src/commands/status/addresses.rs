@@ -11,12 +11,12 @@ pub(super) fn weighed(announced: &Announced, on: OnAddresses) -> (Addresses, Par
     let shown = Addresses {
         right: announced.wrong().map(|wrong| wrong == 0),
         differences: announced.differences().iter().map(shown).collect(),
-        error: matches!(announced, Announced::Unknown(_)).then(|| words.clone()),
+        error: matches!(announced, Announced::Unknown(_) | Announced::Unfinished).then(|| words.clone()),
     };
     let part = match (announced, on) {
         (_, OnAddresses::Ignore) | (Announced::Nothing(_), _) => Part::NotUsed,
         (Announced::Right, _) => Part::InOrder,
-        (Announced::Other(_), _) => Part::Drift(words),
+        (Announced::Other(_) | Announced::Unfinished, _) => Part::Drift(words),
         (Announced::Unknown(_), _) => Part::Unknown(words),
     };
     (shown, part)

@@ -1,0 +1,259 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use plan::addresses::{Announced, File, Own};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::journal::{Journal, is_unfinished};
+use super::*;
+
+const OLD: &str = "203.0.113.10";
+const NEW: &str = "203.0.113.99";
+const OWN: Own = Own { announced: Ipv4Addr::new(203, 0, 113, 99), private: Ipv4Addr::new(10, 0, 0, 5) };
+
+/// A host whose BBB was installed with [`OLD`].
+struct Host(TempDir);
+
+impl Host {
+    fn new() -> Self {
+        let host = Self(tempfile::tempdir().unwrap());
+        let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/addresses/bbb-3.0");
+        for file in File::ALL {
+            let text = fs::read(installed.join(file.path().trim_start_matches('/'))).unwrap();
+            fs::create_dir_all(host.path(file).parent().unwrap()).unwrap();
+            fs::write(host.path(file), text).unwrap();
+        }
+        host
+    }
+
+    fn root(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn path(&self, file: File) -> PathBuf {
+        self.root().join(file.path().trim_start_matches('/'))
+    }
+
+    fn kept(&self, name: &str) -> PathBuf {
+        self.root().join(DIRECTORY).join(name)
+    }
+
+    fn text(&self, file: File) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    fn repair(&self) -> Repaired {
+        repair(self.root(), &OWN)
+    }
+
+    fn is_right(&self) -> bool {
+        let readings: Vec<_> = File::ALL
+            .into_iter()
+            .map(|file| {
+                let bytes = fs::read(self.path(file)).unwrap();
+                let sites = sites(file, &bytes).unwrap();
+                (file, plan::addresses::Reading::Values(values(&bytes, &sites)))
+            })
+            .collect();
+        Announced::of(&readings, Ok(false), Some(&OWN)) == Announced::Right
+    }
+}
+
+/// All places are set right, and nothing else of any file is touched: comments, order, line ends, mode.
+#[test]
+fn only_the_addresses_change() {
+    let as_is = |text: &str| text.to_owned();
+    let crlf = |text: &str| text.replace('\n', "\r\n");
+    let unended = |text: &str| text.trim_end().to_owned();
+    for change in [as_is as fn(&str) -> String, crlf, unended] {
+        let host = Host::new();
+        let mut before = Vec::new();
+        for file in File::ALL {
+            fs::write(host.path(file), change(&host.text(file))).unwrap();
+            fs::set_permissions(host.path(file), PermissionsExt::from_mode(0o640)).unwrap();
+            before.push((file, host.text(file), fs::metadata(host.path(file)).unwrap().ino()));
+        }
+        let repaired = host.repair();
+        assert_eq!((repaired.changed.len(), repaired.failed), (14, Vec::new()), "{:?}", repaired.changed);
+        assert!(host.is_right());
+        for (file, text, inode) in before {
+            // The address also stands in comments, which stay.
+            let code = |line: &str| line.trim_start().starts_with(['#', '<']) && line.contains("<!--");
+            let expected: Vec<String> = text
+                .split_inclusive('\n')
+                .map(|line| if code(line) { line.to_owned() } else { line.replace(OLD, NEW) })
+                .collect();
+            let uncommented = |text: &str| {
+                let lines = text.split_inclusive('\n').filter(|line| !line.trim_start().starts_with('#'));
+                lines.collect::<String>()
+            };
+            assert_eq!(uncommented(&host.text(file)), uncommented(&expected.concat()), "{file:?}");
+            let metadata = fs::metadata(host.path(file)).unwrap();
+            assert_eq!((metadata.ino(), metadata.mode() & 0o777), (inode, 0o640), "{file:?}");
+            assert_eq!(text.matches('\r').count(), host.text(file).matches('\r').count());
+        }
+        assert_eq!(is_unfinished(host.root()), Ok(true), "the programs have to be restarted");
+        assert_eq!(host.repair(), Repaired::default(), "twice is nothing the second time");
+        assert_eq!(is_unfinished(host.root()), Ok(true));
+    }
+}
+
+#[test]
+fn a_host_that_is_right_is_left_alone() {
+    let host = Host::new();
+    let own = Own { announced: OLD.parse().unwrap(), ..OWN };
+    assert_eq!(repair(host.root(), &own), Repaired::default());
+    assert_eq!(is_unfinished(host.root()), Ok(false));
+    assert!(!host.root().join(DIRECTORY).exists());
+}
+
+#[test]
+fn values_of_an_operator_stay() {
+    let host = Host::new();
+    let vars = host
+        .text(File::Vars)
+        .replace(&format!("external_rtp_ip={OLD}"), "external_rtp_ip=host:meet.example.org");
+    fs::write(host.path(File::Vars), &vars).unwrap();
+    fs::remove_file(host.path(File::Livekit)).unwrap();
+    assert_eq!(host.repair().failed, Vec::<String>::new());
+    assert!(host.text(File::Vars).contains("external_rtp_ip=host:meet.example.org"));
+    assert!(host.text(File::Vars).contains(&format!("external_sip_ip={NEW}")));
+    assert!(!host.path(File::Livekit).exists());
+}
+
+/// The first content is kept, whatever changes come later; only root may read it, because it has secrets.
+#[test]
+fn the_first_original_is_kept() {
+    let host = Host::new();
+    let first = host.text(File::Coturn);
+    host.repair();
+    let other = Own { announced: Ipv4Addr::new(203, 0, 113, 7), ..OWN };
+    assert!(!repair(host.root(), &other).changed.is_empty());
+    let kept = host.kept("original-etc_turnserver.conf");
+    assert_eq!(fs::read_to_string(&kept).unwrap(), first);
+    assert_eq!(fs::metadata(&kept).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(host.kept("unfinished")).unwrap().mode() & 0o777,
+        0o644,
+        "the service has to see it"
+    );
+    // Both former addresses may still be on lo.
+    assert_eq!(fs::read_to_string(host.kept("unfinished")).unwrap(), format!("{OLD}\n{NEW}\n"));
+}
+
+/// A program that was taken over can do what it likes with its own files, but cannot have another file written.
+#[test]
+fn no_link_and_no_special_file_is_written() {
+    let host = Host::new();
+    let victim = host.root().join("shadow");
+    let secret = format!("<X-PRE-PROCESS cmd=\"set\" data=\"external_rtp_ip={OLD}\"/>");
+    fs::write(&victim, &secret).unwrap();
+    let (vars, external) = (host.path(File::Vars), host.path(File::External));
+    fs::remove_file(&vars).unwrap();
+    symlink(&victim, &vars).unwrap();
+    // A link in the middle of the path.
+    let profiles = external.parent().unwrap();
+    let elsewhere = host.root().join("elsewhere");
+    fs::rename(profiles, &elsewhere).unwrap();
+    symlink(&elsewhere, profiles).unwrap();
+    // A second name, and a FIFO that would never be opened by a writer.
+    fs::hard_link(host.path(File::Sip), host.root().join("second")).unwrap();
+    fs::remove_file(host.path(File::Coturn)).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, host.path(File::Coturn), mode).unwrap();
+    let before = fs::read(elsewhere.join("external.xml")).unwrap();
+    let Repaired { changed, failed } = host.repair();
+    assert_eq!(failed.len(), 4, "{failed:?}");
+    for (place, why) in [("vars.xml", "open"), ("external.xml", "link"), ("sip.nginx", "hard links")] {
+        assert!(failed.iter().any(|line| line.contains(place) && line.contains(why)), "{place}: {failed:?}");
+    }
+    assert_eq!(fs::read_to_string(&victim).unwrap(), secret);
+    assert_eq!(fs::read(elsewhere.join("external.xml")).unwrap(), before);
+    assert!(fs::read_to_string(host.root().join("second")).unwrap().contains(OLD));
+    // The others are set right all the same.
+    assert!(changed.iter().any(|line| line.contains("production.yml")), "{changed:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_is_left_as_it_is() {
+    let host = Host::new();
+    fs::write(host.path(File::Sfu), "freeswitch: [").unwrap();
+    let Repaired { failed, .. } = host.repair();
+    assert!(
+        matches!(failed.as_slice(), [why] if why.contains("production.yml: it is no YAML")),
+        "{failed:?}"
+    );
+    assert_eq!(host.text(File::Sfu), "freeswitch: [");
+}
+
+/// Others have written the file after the crash: what the crash has left of the change does not count any more.
+#[test]
+fn a_file_that_was_written_by_others_since_is_theirs() {
+    let host = Host::new();
+    let old = host.text(File::Sfu);
+    host.interrupted(File::Sfu, |_, new| new[..new.len() / 2].to_vec());
+    let others = format!("# by bbb-install\n{old}");
+    fs::write(host.path(File::Sfu), &others).unwrap();
+    assert_eq!(host.repair().failed, Vec::<String>::new());
+    assert!(host.text(File::Sfu).starts_with("# by bbb-install\n"));
+    assert!(host.is_right());
+}
+
+impl Host {
+    /// Lets a run be cut short while it writes this file, of which `left` is on the disk.
+    fn interrupted(&self, file: File, left: impl FnOnce(&[u8], &[u8]) -> Vec<u8>) {
+        let journal = Journal::at(&self.root().join(DIRECTORY));
+        let mut former = Vec::new();
+        let edit = edit(self.root(), &journal, file, &OWN, &mut former).unwrap().unwrap();
+        let left = left(&edit.old, &edit.new);
+        let path = self.path(file);
+        journal.begin(&former).unwrap();
+        journal.carry_out(&edit).unwrap();
+        fs::write(self.kept(&format!("pending-{}", file.path()[1..].replace('/', "_"))), {
+            let length = u64::try_from(edit.old.len()).unwrap().to_le_bytes();
+            [&length[..], &edit.old, &edit.new].concat()
+        })
+        .unwrap();
+        fs::write(path, left).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// Wherever a run is cut short, whatever of a file has reached the disk: the next run sets everything right.
+    #[test]
+    fn the_next_run_finishes_what_a_crash_has_left(
+        file in prop::sample::select(File::ALL.to_vec()),
+        at in any::<prop::sample::Index>(),
+        pages in any::<bool>(),
+        short in any::<bool>(),
+    ) {
+        let host = Host::new();
+        host.interrupted(file, |old, new| {
+            let at = at.index(new.len());
+            let tail = old.get(at..).unwrap_or_default();
+            let mut left = match pages {
+                // The first page is missing, the others are there.
+                true => [old.get(..at).unwrap_or(old), new.get(at..).unwrap_or_default()].concat(),
+                false => [&new[..at], tail].concat(),
+            };
+            if short {
+                left.truncate(old.len().min(new.len()));
+            }
+            left
+        });
+        let repaired = host.repair();
+        prop_assert!(repaired.failed.is_empty(), "{:?}", repaired.failed);
+        prop_assert!(host.is_right());
+        prop_assert!(is_unfinished(host.root()).unwrap());
+        prop_assert_eq!(host.repair(), Repaired::default());
+        let whole = Host::new();
+        whole.repair();
+        for file in File::ALL {
+            prop_assert_eq!(host.text(file), whole.text(file));
+        }
+    }
+}

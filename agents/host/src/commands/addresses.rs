@@ -1,0 +1,31 @@
+//! `addresses`: sets right the address that BBB announces. Internal: `bbb-agent-addresses.socket` starts it, with the
+//! powers that it needs, for a service that has found another address there ([`clients::bbb::addresses::repairer`]).
+//!
+//! It takes its orders from the configuration and the metadata service alone. Whoever may start it can only have it
+//! write the host's own address.
+
+use plan::addresses::OnAddresses;
+
+use crate::report::{Exit, Failure, say};
+use crate::session::{Session, within};
+use clients::bbb::addresses::repair::{Repaired, repair};
+
+/// Repairs the files. The programs that read them are restarted by the next command of its unit.
+pub async fn addresses(session: &Session) -> Result<Exit, Failure> {
+    let failed = |what: &str| Failure::new(Exit::Failed, what);
+    let bbb = session.settings.bbb.as_ref().ok_or_else(|| failed("this is no BBB host"))?;
+    if bbb.addresses != OnAddresses::Repair {
+        return Err(Failure::new(Exit::Usage, "bbb.addresses is not \"repair\", so nothing is set right"));
+    }
+    let host = session.host(within(session.settings.timeouts.imds)).await?;
+    let own = host.own().ok_or_else(|| failed("this host has no IPv4 address to announce"))?;
+    let Repaired { changed, failed: problems } = repair(&bbb.root, &own);
+    if changed.is_empty() && problems.is_empty() {
+        say("BBB's files have this host's address already");
+    }
+    changed.iter().for_each(say);
+    if problems.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Err(failed("the address that BBB announces").because(problems.join("; ")))
+}
