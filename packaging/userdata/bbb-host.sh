@@ -21,7 +21,8 @@ scalelite_url=https://scalelite.example.org
 scalelite_secret='secretsmanager:Scalelite#LOADBALANCER_SECRET'
 operator_email=operator@example.org
 bbb_release=jammy-300              # with BigBlueButton 3.0, on Ubuntu 22.04
-settings=                          # further settings of the agent: 'dns.spread=100 timeouts.register=300'
+# Further settings of the agent, for example 'bbb.addresses=repair dns.spread=100 timeouts.register=300'.
+settings=bbb.addresses=repair
 bbb_installer=https://raw.githubusercontent.com/bigbluebutton/bbb-install/v3.0.x-release/bbb-install.sh
 bbb_installer_sha256=              # of the file at that address, which else runs as root unverified
 # With yes, only root, the agent and these users reach EC2's metadata service, and so the credentials of the role. EC2

@@ -44,7 +44,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 15] = [
+const ALL: [Scenario; 16] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -81,6 +81,12 @@ const ALL: [Scenario; 15] = [
         Bbb,
         address::started_elsewhere,
         "started with another address it gets its name, and joins when its BBB announces that address too"
+    ),
+    scenario!(
+        "repaired-address",
+        Bbb,
+        address::repaired,
+        "started with another address it sets its BBB right, in files, on lo and in programs, and joins"
     ),
     scenario!("stop", Bbb, ends::stop, "stopped by hand it leaves; started it joins again"),
     scenario!(

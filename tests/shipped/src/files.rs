@@ -164,9 +164,16 @@ fn the_units_run_commands_that_exist_and_know_the_exit_codes() {
         ("bbb-agent.service", "bbb-agent"),
         ("turn-agent.service", "turn-agent"),
         ("bbb-agent-settings@.service", "bbb-agent"),
+        ("bbb-agent-addresses@.service", "bbb-agent"),
     ] {
-        let unit = read(format!("systemd/{unit}"));
-        let line = setting(&unit, "ExecStart");
+        let lines = settings(&read(format!("systemd/{unit}")), "ExecStart");
+        // What follows runs outside of the confinement, as root: it is a fixed program without parameters.
+        let more: &[&str] = match unit {
+            "bbb-agent-addresses@.service" => &["+/usr/lib/bbb-agent/restart-for-addresses"],
+            _ => &[],
+        };
+        assert_eq!(lines[1..], *more, "{unit}");
+        let line = &lines[0];
         let mut words = line.split(' ');
         assert_eq!(words.next(), Some(format!("/usr/bin/{agent}").as_str()));
         let arguments: Vec<&str> = words.chain(["--help"]).collect();
@@ -189,30 +196,49 @@ fn the_units_fit_their_users_directories_and_sockets() {
         let made: Vec<&str> = makes.lines().filter_map(|line| line.strip_prefix("u ")).collect();
         // The user of the service is the first; the others are those of its helpers.
         let users: Vec<&str> = made.iter().filter_map(|line| line.split(' ').next()).collect();
-        let helpers = (agent == "bbb-agent").then(|| read("systemd/bbb-agent-settings@.service"));
-        let helpers = helpers.iter().map(|unit| setting(unit, "User"));
+        let helpers: &[&str] = if agent == "bbb-agent" { &["settings", "addresses"] } else { &[] };
+        let helpers = helpers.iter().map(|helper| read(format!("systemd/{agent}-{helper}@.service")));
+        let helpers = helpers.map(|unit| setting(&unit, "User"));
         assert_eq!(users, std::iter::once(user).chain(helpers).collect::<Vec<_>>(), "{makes}");
         let directory = text_default(&read(format!("packaging/{agent}/config.toml")), "directory");
         assert_eq!(directory, format!("/run/{}", setting(&unit, "RuntimeDirectory")), "service.directory");
         assert_eq!(setting(&unit, "RuntimeDirectoryPreserve"), "yes");
     }
-    let socket = read("systemd/bbb-agent-settings.socket");
     let unit = read("systemd/bbb-agent.service");
-    let reader = text_default(&read("packaging/bbb-agent/config.toml"), "reader");
-    assert_eq!(setting(&socket, "ListenStream"), reader, "bbb.reader");
-    assert_eq!(setting(&socket, "SocketUser"), setting(&unit, "User"));
-    assert_eq!(setting(&socket, "SocketMode"), "0600");
-    for key in ["Wants", "After"] {
-        let named = settings(&unit, key);
-        assert!(named.iter().any(|units| units == "bbb-agent-settings.socket"), "{key}: {named:?}");
+    for (helper, key) in [("settings", "reader"), ("addresses", "repairer")] {
+        let name = format!("bbb-agent-{helper}.socket");
+        let socket = read(format!("systemd/{name}"));
+        let path = text_default(&read("packaging/bbb-agent/config.toml"), key);
+        assert_eq!(setting(&socket, "ListenStream"), path, "bbb.{key}");
+        assert_eq!(setting(&socket, "SocketUser"), setting(&unit, "User"));
+        assert_eq!(setting(&socket, "SocketMode"), "0600");
+        for key in ["Wants", "After"] {
+            let named = settings(&unit, key);
+            assert!(named.contains(&name), "{key}: {named:?}");
+        }
     }
     // Each of them would keep the reader from being started while the host goes down.
+    let socket = read("systemd/bbb-agent-settings.socket");
     let reader = read("systemd/bbb-agent-settings@.service");
     for unit in [&socket, &reader] {
         assert_eq!(setting(unit, "DefaultDependencies"), "no");
     }
     assert_eq!(setting(&reader, "Slice"), "system.slice");
     assert_eq!(settings(&reader, "PrivateTmp"), Vec::<String>::new());
+}
+
+/// The repair may write the files of BBB's that have the host's address, and no directory but its own.
+#[test]
+fn the_repair_can_write_its_files_and_nothing_else() {
+    let unit = read("systemd/bbb-agent-addresses@.service");
+    let writable: Vec<String> = settings(&unit, "ReadWritePaths");
+    let files: Vec<String> =
+        plan::addresses::File::ALL.iter().map(|file| format!("-{}", file.path())).collect();
+    assert_eq!(writable, files);
+    assert_eq!(setting(&unit, "ProtectSystem"), "strict");
+    let state = setting(&unit, "StateDirectory");
+    let script = read("packaging/restart-for-addresses");
+    assert!(script.contains(&format!("unfinished=/var/lib/{state}/unfinished\n")), "{script}");
 }
 
 #[test]
