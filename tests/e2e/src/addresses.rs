@@ -28,6 +28,12 @@ impl Rig {
         copy(&cases(), &self.host.root, &|text| text.replace(PUBLIC, address).replace(PRIVATE, &private));
     }
 
+    /// Lets the host boot: nothing is remembered of the time before.
+    pub fn boots(&self) {
+        let directory = self.agent.directory();
+        fs::remove_dir_all(directory).and_then(|()| fs::create_dir(directory)).expect("a directory");
+    }
+
     /// Lets the host have this public address from now on.
     pub fn readdress(&self, address: &str) {
         let address = Some(address.parse().expect("an address"));

@@ -108,6 +108,7 @@ impl Story {
         service = self.is_upgraded(service).await;
         self.stands_by(&mut service).await;
         self.another_is_interrupted().await;
+        self.another_is_stopped_overnight().await;
         self.is_scaled_in(service).await;
         self.costs();
     }
@@ -201,6 +202,42 @@ impl Story {
         spot.cloud.fleet.shut_down(spot.host.id()).unwrap();
     }
 
+    async fn another_is_stopped_overnight(&self) {
+        self.chapter(
+            "A host is stopped overnight, and started with another address: its BBB announces the old one.",
+        );
+        let other = self.rig.beside(4).await;
+        let (old, new) = ("203.0.113.44", "203.0.113.45");
+        other.readdress(old);
+        other.announces(old);
+        let mut service = Told::start(&other);
+        service.comes_to("serving", 1).await;
+        say("  $ systemctl poweroff");
+        service.service.end(&["poweroff.target start"]).await;
+        self.show_scalelite();
+        say(&format!(
+            "  The host starts with {new}. By default it stays out: rooms here would have no audio."
+        ));
+        other.boots();
+        other.readdress(new);
+        let mut service = Told::start(&other);
+        service.service.systemd.shows(&["not joining Scalelite: BBB announces 203.0.113.44"]).await;
+        service.tell();
+        self.run_on(&other, &["status"], 3).await;
+        service.service.end(&["poweroff.target start"]).await;
+        say("  With bbb.addresses = \"repair\", as in the templates, it sets its BBB right and joins.");
+        let repairer = other.repairer();
+        other.boots();
+        let mut service = Told::start(&other);
+        service.comes_to("serving", 1).await;
+        assert_eq!(repairer.restarts(), [[""; 0]], "no meeting is ended by the restarts");
+        other.cloud.scalelite.poll().await;
+        service.service.systemd.shows_exactly("registered").await;
+        self.run_on(&other, &["status"], 0).await;
+        service.service.end(&["poweroff.target start"]).await;
+        other.cloud.fleet.shut_down(other.host.id()).unwrap();
+    }
+
     async fn is_scaled_in(&self, mut service: Told) {
         self.chapter("The group ends the host while the lecture is on, which is recorded.");
         self.rig.host.bbb.end_meeting(STAFF);
@@ -238,8 +275,13 @@ impl Story {
 
     /// Runs the agent and prints its output, each line as the agent's own.
     async fn run(&self, arguments: &[&str], expected: i32) {
+        self.run_on(&self.rig, arguments, expected).await;
+    }
+
+    /// Runs it on this host.
+    async fn run_on(&self, rig: &Rig, arguments: &[&str], expected: i32) {
         say(&format!("  $ bbb-agent {}", arguments.join(" ")));
-        let run = self.rig.expect(expected, arguments).await;
+        let run = rig.expect(expected, arguments).await;
         // Log lines come first, because they were written while the command ran.
         for line in run.stderr.lines().chain(run.stdout.lines()) {
             say(&format!("    {line}"));

@@ -47,6 +47,7 @@ async fn a_host_that_was_started_with_another_address_does_not_join_until_its_bb
     assert_eq!(rig.changes_in_scalelite(), [""; 0], "nobody is told of it");
     let status: Value = rig.status(3).await;
     assert_eq!(status["bbb"]["addresses"]["right"], false);
+    assert_eq!(status["reasons"][0], "it does not join Scalelite while BBB announces another address");
     rig.announces(NEW);
     service.systemd.shows_exactly("registered").await;
     enabled(&rig);
@@ -116,8 +117,7 @@ async fn an_entry_that_a_crash_has_left_gets_no_meetings() {
     let service = rig.serving(&OFTEN).await;
     service.running.signal("KILL").await;
     service.end(&[]).await;
-    std::fs::remove_dir_all(rig.agent.directory()).unwrap();
-    std::fs::create_dir(rig.agent.directory()).unwrap();
+    rig.boots();
     rig.readdress(NEW);
     enabled(&rig);
     let service = rig.service(&OFTEN);

@@ -1,9 +1,17 @@
 //! The part of the status about the address that BBB announces.
 
-use plan::addresses::{Announced, Difference, OnAddresses};
+use plan::addresses::{Announced, Decision, Difference, OnAddresses, decide};
 use plan::health::Part;
 
 use super::facts::{Addresses, WrongAddress};
+
+/// The reason why a host has no entry in Scalelite.
+pub(super) const KEPT_OUT: &str = "it does not join Scalelite while BBB announces another address";
+
+/// Tells whether what BBB announces keeps the host out of Scalelite.
+pub(super) fn keep_out(announced: &Announced, on: OnAddresses) -> bool {
+    matches!(decide(on, Some(announced)), Decision::StayOut | Decision::Repair)
+}
 
 /// Returns this part with its weight in the verdict.
 pub(super) fn weighed(announced: &Announced, on: OnAddresses) -> (Addresses, Part) {

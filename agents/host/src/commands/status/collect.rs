@@ -69,7 +69,13 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, counted: O
     let explained = |part: Part| on_purpose.map_or(part.clone(), |words| part.explained(words));
     let dns_part = explained(dns_part);
     let (mut scalelite, scalelite_part) = scalelite(session, &host, &local).await;
-    let scalelite_part = explained(scalelite_part);
+    let mut scalelite_part = explained(scalelite_part);
+    if let (Some(announced), Some(settings), Part::Missing(_)) =
+        (&announced, &session.settings.bbb, &scalelite_part)
+        && addresses::keep_out(announced, settings.addresses)
+    {
+        scalelite_part = scalelite_part.explained(addresses::KEPT_OUT);
+    }
     if let (Some(found), Part::Missing(why) | Part::Drift(why) | Part::Settling(why)) =
         (&mut scalelite, &scalelite_part)
     {
