@@ -108,6 +108,8 @@ async fn may_join(session: &Session, host: &Host, deadline: Instant) -> Result<(
 struct Prepared {
     bbb: Result<(Installation, Bbb), Failure>,
     scalelite: Result<Option<Scalelite>, Failure>,
+    /// The host's entries, as they were before the name was registered.
+    known: Known,
 }
 
 async fn prepare(session: &Session, host: &Host, deadline: Instant) -> Prepared {
@@ -116,7 +118,11 @@ async fn prepare(session: &Session, host: &Host, deadline: Instant) -> Prepared 
         true => session.scalelite(host, deadline).await,
         false => Ok(None),
     };
-    Prepared { bbb, scalelite }
+    let known = Known::default();
+    if let (Ok((installation, _)), Ok(Some(scalelite))) = (&bbb, &scalelite) {
+        known.read_ahead(scalelite, &installation.scalelite_url(), &installation.secret).await;
+    }
+    Prepared { bbb, scalelite, known }
 }
 
 /// Waits until the host has the address that it should have, and no open relay: an Elastic IP may be associated late.
@@ -215,7 +221,7 @@ async fn join(
         scalelite: &scalelite,
         url: &url,
         secret: &installation.secret,
-        known: &Known::default(),
+        known: &prepared.known,
         executor,
         patience: deadline.into(),
     };

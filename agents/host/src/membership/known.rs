@@ -19,6 +19,9 @@ const LISTS: Duration = Duration::from_secs(4 * 3600);
 /// cost Scalelite grows with the pool, and not with its square.
 const TURN: Duration = Duration::from_secs(360);
 
+/// For how long entries that were read ahead count: a name far away takes less.
+const AHEAD: Duration = Duration::from_secs(2);
+
 /// The ids of the host's entries, as the pool was listed last.
 #[derive(Debug, Default)]
 pub struct Known {
@@ -27,6 +30,8 @@ pub struct Known {
     due: Cell<Option<Instant>>,
     /// How often it was to be listed again: what was read before does not count then.
     forgotten: Cell<u64>,
+    /// The entries that were read ahead, until somebody asks for them.
+    ahead: RefCell<Option<(Instant, Own)>>,
 }
 
 impl Known {
@@ -35,6 +40,14 @@ impl Known {
         self.ids.take();
         self.due.set(None);
         self.forgotten.set(self.forgotten.get() + 1);
+    }
+
+    /// Lists the pool for the next look, which comes soon: meanwhile something else is waited for. A failure says
+    /// nothing, because that look will list it again.
+    pub async fn read_ahead(&self, scalelite: &impl Management, url: &str, secret: &SecretString) {
+        let at = Instant::now();
+        let own = scalelite.entries(url, secret).await;
+        self.ahead.replace(own.ok().map(|own| (at, own)));
     }
 
     /// Tells whether ids of entries are known.
@@ -75,7 +88,11 @@ impl Known {
                 return Ok(found);
             }
         }
-        let Own { entries, pool, .. } = scalelite.entries(url, secret).await?;
+        let ahead = self.ahead.take().filter(|(at, _)| !again && at.elapsed() < AHEAD);
+        let Own { entries, pool, .. } = match ahead {
+            Some((_, own)) => own,
+            None => scalelite.entries(url, secret).await?,
+        };
         note(&entries, Some(Instant::now() + until_next(pool, fastrand::f64())));
         Ok(entries)
     }
