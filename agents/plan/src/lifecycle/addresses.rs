@@ -6,6 +6,7 @@ use super::machine::Machine;
 use super::state::{Aim, State};
 use super::{Moment, Rest};
 use crate::addresses::{Announced, Decision, OnAddresses, decide};
+use crate::instance::Role;
 
 impl Machine {
     /// Returns the last finding about the address that BBB announces; `None` before the first look, and where nobody
@@ -38,7 +39,7 @@ impl Machine {
     /// Returns when to look again, if anybody looks.
     pub(super) fn look_at(&self) -> Option<Moment> {
         let joins = matches!(self.state, State::Joining(_) | State::Serving(_) | State::Cordoned(_));
-        let looks = self.policy.meetings && self.policy.addresses != OnAddresses::Ignore;
+        let looks = self.policy.role == Role::Bbb && self.policy.addresses != OnAddresses::Ignore;
         (joins && looks).then_some(self.look_due)
     }
 

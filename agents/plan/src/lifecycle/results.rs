@@ -29,7 +29,7 @@ impl Machine {
             }
             (
                 State::Cordoned(_) | State::Draining(_),
-                Job::Cordon | Job::CordonUnlessLast | Job::Recordon,
+                Job::Cordon | Job::CordonUnlessLast | Job::Recordon | Job::Unname,
             ) => {
                 self.cordoned(result, now, chance);
             }
@@ -274,7 +274,7 @@ impl Machine {
             {
                 self.count_due = now;
             }
-            State::Draining(drain) => drain.counted(&work, &self.policy, now),
+            State::Draining(drain) => drain.counted(&work, &self.policy, self.count_began, now),
             State::Cordoned(Cordoned { cordon: Some(cordon), .. })
             | State::Stopping(Stopping { undoing: Undoing::Cordon(cordon), .. }) => {
                 cordon.counted(&work.meetings, now);
