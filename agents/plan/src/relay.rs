@@ -196,7 +196,11 @@ mod tests {
                 let answers = coturn.and_then(|relay| relay.answers(role));
                 answers.map_or("unknown".to_owned(), |answers| u8::from(answers).to_string())
             });
-            let told = if told[0] == told[1] { told[0].clone() } else { format!("{}; a TURN host: {}", told[0], told[1]) };
+            let told = if told[0] == told[1] {
+                told[0].clone()
+            } else {
+                format!("{}; a TURN host: {}", told[0], told[1])
+            };
             assert_eq!(told, metric, "{cell}");
         }
     }

@@ -105,7 +105,10 @@ fn relays_by_the_table() {
             assert_eq!(work.waits(&rules).to_string(), waited, "{relays}");
             assert_eq!(work.is_idle(&rules), waited == "nothing", "{relays}");
         }
-        assert!(!work.may_meet(&RULES) && work.has_no_recordings(&RULES), "no meeting is told, nothing recorded");
+        assert!(
+            !work.may_meet(&RULES) && work.has_no_recordings(&RULES),
+            "no meeting is told, nothing recorded"
+        );
     }
 }
 

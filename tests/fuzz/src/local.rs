@@ -86,7 +86,9 @@ pub(crate) fn udp_sockets(input: &[u8]) {
             assert_eq!(sockets.len() + 1, lines);
             assert!(input.ends_with(b"\n"), "a list that is cut off");
             let relays = in_use(&sockets, Some(3478), &(0..=u16::MAX));
-            assert!(relays <= sockets.iter().filter(|socket| socket.bound && !socket.connected).count() as u64);
+            assert!(
+                relays <= sockets.iter().filter(|socket| socket.bound && !socket.connected).count() as u64
+            );
             assert_eq!(in_use(&sockets, Some(3478), &(3478..=3479)), 0);
         }
         Err(line) => assert!((1..=lines.max(1)).contains(&line), "{line} of {lines}"),

@@ -122,7 +122,8 @@ pub(crate) async fn serve(
     let (announced, resumed) = (execute::Announced::default(), Cell::new(false));
     let entries = Known::default();
     let role = world.state().machine(&who).role;
-    let shared = Rc::new(Shared { world, who, role, booted, host, registration, announced, resumed, entries });
+    let shared =
+        Rc::new(Shared { world, who, role, booted, host, registration, announced, resumed, entries });
     let mut engine = Engine::new(Rc::clone(&shared), Machine::new(policy(role), kept));
     let mut told = Box::pin(shared.told(watch));
     shared.publish(&engine);

@@ -142,7 +142,9 @@ fn astray(
             Some("it should be in another state")
         }
         "serving" if !rightly => Some("its name is not as it should be"),
-        "serving" if machine.role == Role::Turn => (!entries.is_empty()).then_some("a TURN host has an entry"),
+        "serving" if machine.role == Role::Turn => {
+            (!entries.is_empty()).then_some("a TURN host has an entry")
+        }
         "serving" => (entries != [(EntryState::Enabled, true)]).then_some("its entry is not as it should be"),
         "cordoned" => (!rests).then_some("it rests, and is not as it should be"),
         "unregistered" => (there.is_some() || !entries.is_empty()).then_some("it is out, and still there"),

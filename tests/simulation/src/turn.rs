@@ -57,7 +57,8 @@ impl State {
             if machine.role != Role::Turn || !machine.alive {
                 continue;
             }
-            let named = zone.get(&machine.name).is_some_and(|there| matches!(there.holder(&id), Holder::Me(_)));
+            let named =
+                zone.get(&machine.name).is_some_and(|there| matches!(there.holder(&id), Holder::Me(_)));
             if named {
                 machine.relays.known = now + TTL;
             }

@@ -72,7 +72,9 @@ pub async fn drain(session: &Session, deadline: Option<u64>, wait: bool) -> Resu
                 Role::Turn => ("relays", "gives up the name and ends nothing"),
             };
             Err(Failure::new(Exit::Failed, "drain")
-                .because(format!("the service {unit} does not run on this host, and only it can wait for {work}"))
+                .because(format!(
+                    "the service {unit} does not run on this host, and only it can wait for {work}"
+                ))
                 .advise(format!("systemctl start {unit}, then drain; or {agent} deregister, which {alone}")))
         }
     }

@@ -403,7 +403,10 @@ fn coturn_is_asked_as_configured() {
     }
     let text = format!("{MINIMAL}[metrics]\ncoturn = \"auto\"\n");
     let error = settings_of(&TURN, &text, &[], &[], &[]).unwrap_err();
-    assert!(error.to_string().contains("metrics.coturn: must be \"\" or an IP address with a port"), "{error}");
+    assert!(
+        error.to_string().contains("metrics.coturn: must be \"\" or an IP address with a port"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -419,7 +422,10 @@ fn relays_are_counted_at_their_ports() {
     assert_eq!(read("").unwrap(), None);
     for bad in ["49152", "65535-49152", "0-9", "1-65536", "1-", "all"] {
         let error = read(bad).unwrap_err().to_string();
-        assert!(error.contains("drain.relays: must be \"\" or two ports, for example 49152-65535"), "{error}");
+        assert!(
+            error.contains("drain.relays: must be \"\" or two ports, for example 49152-65535"),
+            "{error}"
+        );
     }
 }
 

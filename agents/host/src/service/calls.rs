@@ -150,7 +150,9 @@ async fn watch_coturn(shared: &Shared) {
     let answer = session.relay(address).await;
     let words = match relay::part(&answer, session.agent.role, address) {
         Part::NotUsed | Part::InOrder => None,
-        Part::Settling(words) | Part::Unknown(words) | Part::Drift(words) | Part::Missing(words) => Some(words),
+        Part::Settling(words) | Part::Unknown(words) | Part::Drift(words) | Part::Missing(words) => {
+            Some(words)
+        }
     };
     let failing = words.as_ref().map(|words| Failing::new(words, words.clone()));
     shared.troubles.take("asking coturn for a relay", "coturn", None, failing.map_or(Ok(()), Err));

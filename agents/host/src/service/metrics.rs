@@ -195,8 +195,7 @@ struct Message {
 impl Message {
     /// Collects the findings about the host.
     async fn findings(&self) -> Findings {
-        let (work, certificate, coturn) =
-            tokio::join!(self.work(), self.certificate(), self.coturn());
+        let (work, certificate, coturn) = tokio::join!(self.work(), self.certificate(), self.coturn());
         let answers = work.as_ref().map(|work| &work.meetings);
         let silent =
             self.silence(answers.is_some_and(|all| all.unlisted.is_none() || !all.listed.is_empty()));

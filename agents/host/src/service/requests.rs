@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::metrics::Metrics;
 use crate::config::settings::Settings;
 use crate::config::table::DRAIN_ORDER;
-use crate::control::{Conversation, Counts, Details, HookFacts, RelayFacts, Request, ServiceState, WorkFacts};
+use crate::control::{
+    Conversation, Counts, Details, HookFacts, RelayFacts, Request, ServiceState, WorkFacts,
+};
 use crate::report::Exit;
 use crate::session::{Session, now as unix_now};
 

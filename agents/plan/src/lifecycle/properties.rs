@@ -286,7 +286,11 @@ impl World {
         let (call, meetings) = self.calls.remove(0);
         let event = match call {
             Call::Count if self.machine.policy.role == Role::Turn => {
-                let relays = if known { Figure::Known(meetings as u64) } else { Figure::Unknown("no file".to_owned()) };
+                let relays = if known {
+                    Figure::Known(meetings as u64)
+                } else {
+                    Figure::Unknown("no file".to_owned())
+                };
                 Event::Counted(Work { relays: Some(relays), ..Work::default() })
             }
             Call::Count => {

@@ -41,7 +41,9 @@ async fn a_bbb_host_says_what_its_coturn_does_and_joins_all_the_same() {
     }
     install(&rig);
     let silent = format!("coturn on this host does not answer at {address} (UDP)");
-    rig.expect(4, &["status", "--set", &setting]).await.says(&["registered, but not as it should be", &silent]);
+    rig.expect(4, &["status", "--set", &setting])
+        .await
+        .says(&["registered, but not as it should be", &silent]);
     // Nobody asks it.
     let run = rig.expect(0, &["status", "--json"]).await;
     assert_eq!(part(&run.stdout), Value::Null);

@@ -223,7 +223,8 @@ impl Host {
     /// The same where it sees users and processes as in its unit (`PrivateUsers=`, `ProtectProc=`, `ProcSubset=`).
     pub(super) async fn relays_seen_by_the_unit(&self) -> String {
         let sees = r#"mount -t proc -o hidepid=invisible,subset=pid proc /proc && [ ! -e /proc/net ] && exec "$0" "$@""#;
-        let wrapper = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "sh", "-c", sees];
+        let wrapper =
+            ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "sh", "-c", sees];
         self.checked("relays", &wrapper).await
     }
 
@@ -237,7 +238,11 @@ impl Host {
             wrapper.iter().copied().chain([binary.as_str(), "check"]).chain(defaults).collect();
         let (program, arguments) = words.split_first().unwrap();
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().envs(agent.environment()).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(agent.environment())
+            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
         let output = command.output().await.unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(what));

@@ -12,9 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::addresses;
-use super::facts::{
-    AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Server, Service, Status,
-};
+use super::facts::{AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Server, Service, Status};
 use crate::cli::VERSION;
 use crate::config::settings;
 use crate::control::{self, RelayFacts, WorkFacts};
@@ -99,14 +97,8 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, counted: C
         Some(bbb) if bbb.work.recordings.unsent => Part::Drift(UNSENT.to_owned()),
         _ => Part::InOrder,
     };
-    let (verdict, reasons) = health::verdict(&[
-        dns_part,
-        scalelite_part,
-        bbb_part,
-        addresses_part,
-        coturn_part,
-        recordings_part,
-    ]);
+    let (verdict, reasons) =
+        health::verdict(&[dns_part, scalelite_part, bbb_part, addresses_part, coturn_part, recordings_part]);
     Status {
         verdict,
         reasons,
@@ -354,7 +346,9 @@ async fn coturn(session: &Session, host: &Host, counted: Option<RelayFacts>) -> 
     let found = Coturn {
         address: address.to_string(),
         answer: answer.as_ref().ok().map(|relay| relay.as_str().to_owned()),
-        words: answer.as_ref().map_or_else(|_| format!("cannot be asked at {address}"), |relay| relay.at(address)),
+        words: answer
+            .as_ref()
+            .map_or_else(|_| format!("cannot be asked at {address}"), |relay| relay.at(address)),
         relays,
         error: answer.err(),
     };
