@@ -369,10 +369,4 @@ pub const MUTANTS: &[Mutant] = &[
         from: "let forgotten = self.cordon.since()? + policy.ttl;",
         to: "let forgotten = self.cordon.since()?;",
     },
-    Mutant {
-        name: "a TURN host leaves before its name is given up",
-        file: "plan/src/lifecycle/draining.rs",
-        from: "let forgotten = self.cordon.since()? + policy.ttl;",
-        to: "let forgotten = self.cordon.since().unwrap_or_default() + policy.ttl;",
-    },
 ];

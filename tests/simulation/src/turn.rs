@@ -64,7 +64,9 @@ impl State {
             }
             let finds = now < machine.relays.known;
             if finds && self.rng.u32(0..4) == 0 {
-                let end = now + self.between(5.0, 500.0);
+                // Most are short, so that a host without any is found again and again.
+                let long = self.rng.u32(0..10) == 0;
+                let end = now + if long { self.between(40.0, 500.0) } else { self.between(3.0, 40.0) };
                 self.machine(&id).relays.ends.push(end);
                 self.note(format_args!("{id}: a relay until {:.0}", end.as_secs_f64()));
             }
