@@ -71,7 +71,7 @@ pub(crate) enum Command {
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing
     ///
-    /// Tries the metadata service, Route 53, the name servers, EC2, Auto Scaling, BBB and Scalelite, but not CloudWatch.
+    /// Tries the metadata service, coturn, Route 53, the name servers, EC2, Auto Scaling, BBB and Scalelite, not CloudWatch.
     /// The exit code is 1 when a check fails.
     Check,
     /// Internal: set right the address that BBB announces, in the files of BBB, FreeSWITCH and coturn
@@ -124,7 +124,7 @@ pub(crate) struct DeregisterArgs {
 /// Options of `drain`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct DrainArgs {
-    #[arg(long, value_name = "SECONDS", help = deadline_help(), value_parser = deadline_parser())]
+    #[arg(long, value_name = "SECONDS", help = deadline_help("meetings and recordings"), value_parser = deadline_parser())]
     pub(crate) deadline: Option<u64>,
     /// Return only once the host is empty; ending this command does not end the drain
     #[arg(long)]

@@ -46,12 +46,10 @@ impl ValueEnum for Level {
     }
 }
 
-/// Returns the help of `drain --deadline`.
-pub fn deadline_help() -> String {
+/// Returns the help of `drain --deadline`, which waits for this work.
+pub fn deadline_help(work: &str) -> String {
     let Range { least, most, unit } = DRAIN_ORDER;
-    format!(
-        "How long to wait for meetings and recordings, in {unit} ({least} to {most}; default: the setting drain.deadline)"
-    )
+    format!("How long to wait for {work}, in {unit} ({least} to {most}; default: the setting drain.deadline)")
 }
 
 /// Returns the parser of `drain --deadline`.

@@ -19,7 +19,7 @@ pub use lock::Lock;
 pub(crate) use lock::{busy, pace};
 pub use message::{Counts, Delivery, Details, HookFacts, Reply, Request, ServiceState};
 pub use server::{Conversation, Listener};
-pub use work::WorkFacts;
+pub use work::{RelayFacts, WorkFacts};
 
 use std::path::{Path, PathBuf};
 

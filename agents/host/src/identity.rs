@@ -38,7 +38,7 @@ pub struct Host {
     pub ipv6: Option<Ipv6Addr>,
     /// Whether the host is registered only with a public IPv4 address.
     pub requires_ipv4: bool,
-    /// What its coturn does for a client without credentials; `None` where it is not asked, or cannot be.
+    /// What the coturn of a TURN host does for a client without credentials; `None` where it is not asked, or cannot be.
     pub relay: Option<Relay>,
 }
 
@@ -69,7 +69,7 @@ impl Host {
     }
 
     fn open_relay(&self) -> Option<String> {
-        let is_open = self.relay.is_some_and(Relay::is_open);
+        let is_open = self.relay.is_some_and(|relay| relay.keeps_out(Role::Turn));
         is_open.then(|| {
             format!("{} is not registered: coturn on this host relays without credentials", self.name)
         })

@@ -6,18 +6,18 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plan::addresses::Announced;
-use plan::instance::InstanceId;
+use plan::instance::{InstanceId, Role};
 use plan::membership::host_of;
 use plan::relay::Relay;
 use rustix::time::{ClockId, clock_gettime};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::agent::Agent;
 use crate::cli::Only;
-use crate::config::settings::{self, Settings};
+use crate::config::settings::{self, Coturn, Settings};
 use crate::dns::Zone;
 use crate::dns::delegation::Delegation;
 use crate::identity::{self, Host};
@@ -115,19 +115,40 @@ impl Session {
     async fn observed(&self, patience: Patience, in_region: impl AsyncFn(&str)) -> Result<Host, Failure> {
         let patience = patience.until(within(self.settings.timeouts.imds));
         let host = identity::observe(&self.imds, &self.settings.dns, patience, in_region);
-        let (host, relay) = tokio::join!(host, self.relay());
+        let (host, relay) = tokio::join!(host, self.relay_of_name());
         Ok(Host { relay, ..host? })
     }
 
-    /// Asks coturn for a relay without credentials, where it is to be asked.
-    pub async fn relay(&self) -> Option<Relay> {
-        match coturn::relay(self.settings.coturn?).await {
-            Ok(relay) => Some(relay),
-            Err(error) => {
-                debug!("coturn cannot be asked for a relay: {error}");
-                None
+    /// Asks coturn what it does, where its answer may cost the host its name.
+    async fn relay_of_name(&self) -> Option<Relay> {
+        match self.settings.coturn {
+            Some(Coturn::At(address)) if Relay::Open.keeps_out(self.agent.role) => {
+                self.relay(address).await.ok()
             }
+            _ => None,
         }
+    }
+
+    /// Returns where coturn is asked for a relay; `None` where it is not asked.
+    pub fn coturn(&self, host: &Host) -> Option<SocketAddr> {
+        self.settings.coturn.map(|coturn| coturn.address(host.private_ipv4))
+    }
+
+    /// Asks coturn at this address for a relay without credentials. The error says why it could not be asked.
+    pub async fn relay(&self, address: SocketAddr) -> Result<Relay, String> {
+        match coturn::relay(address).await {
+            Ok(Relay::Silent) if self.lacks_coturn() => Ok(Relay::Absent),
+            Ok(relay) => Ok(relay),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Tells whether coturn is not installed on a BBB host, which then uses TURN hosts, or none. A TURN host has no
+    /// other purpose.
+    fn lacks_coturn(&self) -> bool {
+        let program = |bbb: &settings::Bbb| bbb.root.join("usr/bin/turnserver").try_exists();
+        let found = self.settings.bbb.as_ref().map(program);
+        self.agent.role == Role::Bbb && matches!(found, Some(Ok(false)))
     }
 
     /// The same for a command that will change something: opens the connections for that as soon as the region is

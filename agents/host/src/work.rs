@@ -1,9 +1,10 @@
-//! Counts the work on the host: the one place that asks BBB, the spool and Redis, for the service, its metrics and
-//! `status` alike.
+//! Counts the work on the host: the one place that asks BBB, the spool and Redis, or looks at coturn's sockets, for the
+//! service, its metrics and `status` alike.
 
 use std::time::Duration;
 
 use plan::recordings::Recordings;
+use plan::relay;
 use plan::work::{Figure, Meeting, Meetings, Room, Work};
 use tokio::time::timeout;
 
@@ -12,6 +13,7 @@ use crate::retry::Patience;
 use crate::session::{Session, now, within};
 use clients::bbb::recordings::Redis;
 use clients::bbb::{self, Bbb, Installation, NotReady};
+use clients::coturn;
 
 /// The longest time for the list of meetings.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +26,9 @@ pub async fn count(
     local: Option<&Result<Installation, NotReady>>,
     entered: bool,
 ) -> Work {
-    let Some(local) = local else { return Work::default() };
+    let Some(local) = local else {
+        return Work { relays: relays(session, host).await, ..Work::default() };
+    };
     let absent = matches!(local, Err(error) if error.may_come());
     let installed = !absent || entered || answers(session, host).await;
     let meetings = async {
@@ -35,7 +39,17 @@ pub async fn count(
         }
     };
     let (meetings, recordings) = tokio::join!(meetings, recordings(session, host, installed));
-    Work { meetings, recordings }
+    Work { meetings, recordings, relays: None }
+}
+
+/// Counts the relays that coturn has in use; returns `None` where they are not counted.
+async fn relays(session: &Session, host: &Host) -> Option<Figure<u64>> {
+    let ports = session.settings.relays.as_ref()?;
+    let asked = session.coturn(host).map(|address| address.port());
+    Some(match coturn::sockets().await {
+        Ok(sockets) => Figure::Known(relay::in_use(&sockets, asked, ports)),
+        Err(error) => Figure::Unknown(format!("cannot count coturn's relays: {error}")),
+    })
 }
 
 /// Returns the BBB on this host, or why it cannot be asked.

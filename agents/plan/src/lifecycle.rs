@@ -18,6 +18,11 @@
 //!
 #![doc = include_str!("tables/stop.md")]
 //!
+//! # A TURN host gives up its name first
+//! What the cordon is to a BBB host, giving up the name is to a TURN host: clients that look for a relay find another
+//! one. Then it waits for the relays in use, and leaves when there have been none for `drain.quiet`, and resolvers
+//! have forgotten the name. Once it drains, it does not count as named: an order that ends the drain registers anew.
+//!
 //! # Who has cordoned or disabled the entry
 //! An entry that an operator has cordoned or disabled stays so until it is enabled again or `register` is called. An
 //! entry that this agent has taken out at a stop or a reboot is enabled by a service that starts for the first time
@@ -45,6 +50,7 @@ mod wish;
 use std::time::Duration;
 
 use crate::addresses::{Announced, OnAddresses};
+use crate::instance::Role;
 use crate::membership;
 use crate::work::{Rules, Work};
 
@@ -102,15 +108,17 @@ pub enum StopCause {
 pub struct Policy {
     /// Whether the host joins a Scalelite.
     pub scalelite: bool,
-    /// Whether meetings run on the host: on a TURN host nothing is counted or waited for.
-    pub meetings: bool,
+    /// The kind of host: meetings run on the one, relays on the other.
+    pub role: Role,
     /// The part of the registration that a stop by hand undoes.
     pub on_stop: OnStop,
     /// How often the name is checked.
     pub check_name: Duration,
     /// How often the entry in Scalelite is checked.
     pub check_entry: Duration,
-    /// How often meetings and recordings are counted.
+    /// How long resolvers keep a name that was given up.
+    pub ttl: Duration,
+    /// How often the work is counted.
     pub count: Duration,
     /// How often Scalelite polls its servers.
     pub poll: Duration,
@@ -124,7 +132,7 @@ pub struct Policy {
     pub rules: Rules,
     /// How long recordings are still waited for after a deadline that ended meetings.
     pub after_deadline: Duration,
-    /// How long the host must have had no meetings and no pending recordings before it counts as empty.
+    /// How long nothing must have been waited for before the host counts as empty.
     pub quiet: Duration,
     /// How the lifecycle action is completed when the deadline has ended the drain.
     pub at_deadline: HookResult,
@@ -209,6 +217,8 @@ pub enum Job {
     Recordon,
     /// Find out in which state the entry is.
     Look,
+    /// Give up the name of a TURN host whose relays are still in use.
+    Unname,
     /// Disable, panic and delete the entry, but keep the name: for a reboot. An entry that stayed could get meetings
     /// while the host is down. A state that an operator has set is given to the entry again after the boot.
     Withdraw(Option<membership::State>),
@@ -226,6 +236,7 @@ impl Job {
             Self::Cordon | Self::CordonUnlessLast => "cordon",
             Self::Recordon => "recordon",
             Self::Look => "look",
+            Self::Unname => "unname",
             Self::Withdraw(_) => "withdraw",
             Self::Leave => "leave",
         }
@@ -282,7 +293,7 @@ pub enum TroubleKind {
 /// Work that the service does for the machine, apart from jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Count meetings and recordings: [`Event::Counted`].
+    /// Count the work: [`Event::Counted`].
     Count,
     /// Find out which address BBB announces: [`Event::Announced`].
     Addresses,

@@ -43,7 +43,7 @@ pub enum Metric {
     UnregisteredSeconds,
     /// Days until the host's certificate expires; negative when it has expired.
     CertificateDaysLeft,
-    /// 1 while the host waits for its running meetings to end, else 0.
+    /// 1 while the host waits for its running meetings, or relays, to end, else 0.
     Draining,
     /// 1 once the deadline has ended a drain, until the host joins again, else 0.
     DrainOverDeadline,
@@ -65,13 +65,15 @@ pub enum Metric {
     RecordingsStuck,
     /// Places in BBB's files at which another address than the host's stands.
     WrongAddresses,
-    /// 1 where coturn asks for credentials, else 0.
+    /// 1 where coturn asks for credentials, else 0. A BBB host without coturn does not send it.
     CoturnAnswers,
+    /// Relays that coturn has in use on a TURN host.
+    Relays,
 }
 
 impl Metric {
     /// All metrics.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Registered,
         Self::UnregisteredSeconds,
         Self::CertificateDaysLeft,
@@ -87,6 +89,7 @@ impl Metric {
         Self::RecordingsStuck,
         Self::WrongAddresses,
         Self::CoturnAnswers,
+        Self::Relays,
     ];
 
     /// Returns the metric's name in CloudWatch.
@@ -107,6 +110,7 @@ impl Metric {
             Self::RecordingsStuck => "RecordingsStuck",
             Self::WrongAddresses => "WrongAddresses",
             Self::CoturnAnswers => "CoturnAnswers",
+            Self::Relays => "Relays",
         }
     }
 
@@ -121,8 +125,13 @@ impl Metric {
     /// Tells whether hosts of this role have the metric.
     pub fn is_of(self, role: Role) -> bool {
         match self {
-            Self::Registered | Self::UnregisteredSeconds | Self::CertificateDaysLeft => true,
-            Self::CoturnAnswers => role == Role::Turn,
+            Self::Registered
+            | Self::UnregisteredSeconds
+            | Self::CertificateDaysLeft
+            | Self::Draining
+            | Self::DrainOverDeadline
+            | Self::CoturnAnswers => true,
+            Self::Relays => role == Role::Turn,
             _ => role == Role::Bbb,
         }
     }
@@ -227,7 +236,7 @@ pub struct PhaseFigures {
 /// The observations on the host; an unknown one is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// The meetings and recordings; `None` where they are not counted.
+    /// The work on the host; `None` where it is not counted.
     pub work: Option<Work>,
     /// For how many more seconds the host's certificate is valid; negative when it has expired.
     pub certificate: Option<i64>,
@@ -262,7 +271,8 @@ pub fn data(role: Role, phases: &PhaseFigures, findings: &Findings, rules: &Rule
         Metric::RecordingsFailed => recordings.as_ref().map(|found| number(found.failed)),
         Metric::RecordingsStuck => recordings.as_ref().and_then(|found| found.stuck).map(number),
         Metric::WrongAddresses => findings.wrong_addresses.map(number),
-        Metric::CoturnAnswers => findings.coturn.and_then(|relay| flag(relay.serves())),
+        Metric::CoturnAnswers => findings.coturn?.answers(role).and_then(flag),
+        Metric::Relays => findings.work.as_ref()?.relays.as_ref()?.known().copied().map(whole),
     };
     let own = Metric::ALL.into_iter().filter(|metric| metric.is_of(role));
     own.filter_map(|metric| Some(Datum { metric, value: value(metric)? })).collect()

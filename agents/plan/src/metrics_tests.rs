@@ -61,7 +61,7 @@ fn how_the_host_stands() {
         }
         assert_eq!(bbb.len(), metrics.len(), "all else is unknown: {bbb:?}");
         let turn = data(Role::Turn, &history.figures(now), &Findings::default());
-        assert!(silent.is_some() || turn == bbb[..2], "{text}: {turn:?}");
+        assert!(silent.is_some() || turn == bbb, "{text}: {turn:?}");
     }
 }
 
@@ -88,6 +88,7 @@ fn findings(text: &str) -> Findings {
     let mut work = Work {
         meetings: Meetings::unknown(unknown()),
         recordings: crate::recordings::Recordings::unknown(unknown()),
+        relays: None,
     };
     if let Some(addresses) = text.strip_suffix(" in BBB's files") {
         let wrong_addresses = match addresses {
@@ -192,17 +193,39 @@ fn what_goes_on_on_the_host() {
 
 #[test]
 fn a_turn_host_tells_what_it_has() {
-    let names = |coturn| {
-        let findings =
-            Findings { coturn, certificate: Some(0), work: Some(Work::default()), ..Findings::default() };
+    let names = |coturn, relays| {
+        let work = Some(Work { relays, ..Work::default() });
+        let findings = Findings { coturn, certificate: Some(0), work, ..Findings::default() };
         let data = data(Role::Turn, &PhaseFigures::default(), &findings);
         data.into_iter().map(|datum| (datum.metric.name(), datum.value)).collect::<Vec<_>>()
     };
-    let always = [("Registered", 0.0), ("UnregisteredSeconds", 0.0), ("CertificateDaysLeft", 0.0)];
-    assert_eq!(names(None), always);
-    assert_eq!(names(Some(Relay::Closed)), [always.as_slice(), &[("CoturnAnswers", 1.0)]].concat());
-    assert_eq!(names(Some(Relay::Silent)), [always.as_slice(), &[("CoturnAnswers", 0.0)]].concat());
-    assert_eq!(names(Some(Relay::Open)), [always.as_slice(), &[("CoturnAnswers", 0.0)]].concat());
+    let always = [
+        ("Registered", 0.0),
+        ("UnregisteredSeconds", 0.0),
+        ("CertificateDaysLeft", 0.0),
+        ("Draining", 0.0),
+        ("DrainOverDeadline", 0.0),
+    ];
+    let unknown = || Some(Figure::Unknown("no answer".to_owned()));
+    assert_eq!(names(None, None), always);
+    for (coturn, answers) in [(Relay::Closed, 1.0), (Relay::Silent, 0.0), (Relay::Open, 0.0)] {
+        let expected = [always.as_slice(), &[("CoturnAnswers", answers)]].concat();
+        assert_eq!(names(Some(coturn), unknown()), expected);
+    }
+    let expected = [always.as_slice(), &[("Relays", 3.0)]].concat();
+    assert_eq!(names(None, Some(Figure::Known(3))), expected);
+}
+
+#[test]
+fn a_bbb_host_tells_of_its_coturn() {
+    let told = |coturn| {
+        let data = data(Role::Bbb, &PhaseFigures::default(), &Findings { coturn, ..Findings::default() });
+        value(&data, Metric::CoturnAnswers)
+    };
+    assert_eq!(told(Some(Relay::Closed)), Some(1.0));
+    assert_eq!(told(Some(Relay::Silent)), Some(0.0));
+    assert_eq!(told(Some(Relay::Absent)), None);
+    assert_eq!(told(None), None);
 }
 
 #[test]

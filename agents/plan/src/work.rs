@@ -1,10 +1,16 @@
-//! The work on a host: its meetings and its recordings, and what of it a planned event waits for.
+//! The work on a host: the meetings and recordings of a BBB host, the relays of a TURN host, and what of it a planned
+//! event waits for.
 //!
 //! [`Work`] is built once for each count. Draining, the scale-in protection, the metrics, `status` and all words read
 //! this one value. A host is idle ([`Work::is_idle`]) when nothing is waited for ([`Work::waits`]); whatever is not
 //! known is waited for.
 //!
 #![doc = include_str!("tables/work.md")]
+//!
+//! # Relays of a TURN host
+//! Whoever talks through coturn has a relay there ([`crate::relay`]).
+//!
+#![doc = include_str!("tables/work-relays.md")]
 //!
 //! A breakout room belongs to its parent meeting while the parent is listed, by its internal or its external id: then
 //! its people count as the parent's when the host decides whether to wait. Otherwise the room is a meeting of its own:
@@ -162,6 +168,8 @@ pub struct Work {
     pub meetings: Meetings,
     /// The recordings.
     pub recordings: Recordings,
+    /// The relays that coturn has in use; `None` where they are not counted. On a BBB host they serve its meetings.
+    pub relays: Option<Figure<u64>>,
 }
 
 /// The part of the work that a planned event waits for.
@@ -175,6 +183,8 @@ pub struct Waits {
     pub recordings: BTreeMap<Stage, usize>,
     /// The number of jobs in BBB's queues that are waited for, apart from `recordings`.
     pub jobs: u64,
+    /// The number of relays.
+    pub relays: u64,
     /// What is not known, and why.
     pub unknown: Vec<String>,
 }
@@ -197,7 +207,10 @@ impl Work {
             self.meetings.own().filter(|meeting| self.meetings.is_awaited(meeting, rules)).collect();
         let people = meetings.iter().map(|meeting| self.meetings.present(meeting)).sum();
         let mut unknown: Vec<String> = self.meetings.unlisted.iter().cloned().collect();
-        let mut waits = Waits { meetings: meetings.len(), people, ..Waits::default() };
+        let relays = self.relays.as_ref();
+        unknown.extend(relays.and_then(Figure::why).map(str::to_owned));
+        let relays = relays.and_then(Figure::known).copied().unwrap_or_default();
+        let mut waits = Waits { meetings: meetings.len(), people, relays, ..Waits::default() };
         if rules.recordings {
             let awaited = self.recordings.pending.iter();
             let awaited = awaited.filter(|(_, pending)| !self.recordings.is_stuck(pending, rules.stuck));
@@ -246,7 +259,7 @@ impl Work {
     /// Tells whether no recording is waited for.
     pub fn has_no_recordings(&self, rules: &Rules) -> bool {
         let recordings = self.recordings.clone();
-        Self { meetings: Meetings::default(), recordings }.is_idle(rules)
+        Self { recordings, ..Self::default() }.is_idle(rules)
     }
 
     /// Continues a former count: a meeting that was empty at it, `elapsed` ago, and still is has been empty all the
@@ -271,7 +284,8 @@ impl Work {
 impl Waits {
     /// Tells whether nothing is waited for.
     pub fn is_nothing(&self) -> bool {
-        self.meetings == 0 && self.recordings.is_empty() && self.jobs == 0 && self.unknown.is_empty()
+        let counts = [self.meetings as u64, self.jobs, self.relays];
+        counts.into_iter().all(|count| count == 0) && self.recordings.is_empty() && self.unknown.is_empty()
     }
 }
 
@@ -294,6 +308,9 @@ impl fmt::Display for Waits {
         }
         if self.jobs > 0 {
             parts.push(counted(self.jobs, "recording job", "recording jobs"));
+        }
+        if self.relays > 0 {
+            parts.push(counted(self.relays, "relay", "relays"));
         }
         if !self.unknown.is_empty() {
             parts.push(format!("what is not known ({})", self.unknown.join("; ")));

@@ -77,13 +77,38 @@ fn work_by_the_table() {
         let waits = !spool.contains("not waited for: ");
         let rules = Rules { recordings: waits, ..RULES };
         let spool = spool.trim_start_matches("not waited for: ");
-        let work = Work { meetings: meetings(&rooms), recordings: recordings(spool, &jobs) };
+        let recordings = recordings(spool, &jobs);
+        let work = Work { meetings: meetings(&rooms), recordings, relays: None };
         let row = format!("{rooms} | {spool} | {jobs}");
         assert_eq!(work.waits(&rules).to_string(), waited, "{row}");
         assert_eq!(work.is_idle(&rules), waited == "nothing", "{row}");
         let found = work.reported(&rules);
         let words = if found.is_nothing() { "nothing".to_owned() } else { found.to_string() };
         assert_eq!(words, reported, "{row}");
+    }
+}
+
+#[test]
+fn relays_by_the_table() {
+    let why = || "cannot count coturn's relays: no such file".to_owned();
+    for [relays, waited] in table::rows(include_str!("tables/work-relays.md")) {
+        let known = |count| Some(Figure::Known(count));
+        let found = match relays.as_str() {
+            "not counted" => None,
+            "unknown" => Some(Figure::Unknown(why())),
+            count => known(count.parse().unwrap()),
+        };
+        let work = Work { relays: found, ..Work::default() };
+        // Whether recordings are waited for does not matter.
+        for recordings in [true, false] {
+            let rules = Rules { recordings, ..RULES };
+            assert_eq!(work.waits(&rules).to_string(), waited, "{relays}");
+            assert_eq!(work.is_idle(&rules), waited == "nothing", "{relays}");
+        }
+        assert!(
+            !work.may_meet(&RULES) && work.has_no_recordings(&RULES),
+            "no meeting is told, nothing recorded"
+        );
     }
 }
 
@@ -176,7 +201,7 @@ fn any_work() -> impl Strategy<Value = Work> {
     ]);
     (meetings, cells, jobs).prop_map(|(meetings, cell, jobs)| {
         let recordings = Recordings { jobs, ..recordings(cell, "0") };
-        Work { meetings, recordings }
+        Work { meetings, recordings, relays: None }
     })
 }
 

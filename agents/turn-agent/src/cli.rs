@@ -1,7 +1,9 @@
 //! The command line of `turn-agent`. Help texts, completions and manual pages are generated from it.
 
 use clap::{Args, Parser, Subcommand};
-use host::cli::{Common, CompletionsArgs, ManArgs, StatusArgs, SweepArgs, VERSION};
+use host::cli::{
+    Common, CompletionsArgs, ManArgs, StatusArgs, SweepArgs, VERSION, deadline_help, deadline_parser,
+};
 use host::report::exit_codes;
 
 const EXAMPLES: &str = "\
@@ -10,6 +12,7 @@ Examples:
   turn-agent register --wait           get a name, return when it is live
   turn-agent register --dry-run        show what register would do
   turn-agent status                    how does this host stand?
+  turn-agent drain --wait              give up the name, return when the last relay has ended
   turn-agent deregister                give up the name
   turn-agent sweep --dry-run           what have dead hosts left behind? changes nothing
   hostnamectl set-hostname \"$(turn-agent hostname)\"
@@ -33,8 +36,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the service that looks after this host, until it is told to stop
     ///
-    /// systemd starts this. The service gets the host its name and repairs it. When it is stopped, it undoes what the
-    /// cause of the stop demands. SIGHUP makes it read the configuration again, SIGUSR1 makes it check everything
+    /// systemd starts this. The service gets the host its name and repairs it. When the host's group, EC2 or an
+    /// operator wants the host out, it gives up the name, then waits for the relays in use. When it is stopped, it
+    /// undoes what the cause of the stop demands. SIGHUP makes it read the configuration again, SIGUSR1 makes it check everything
     /// again.
     Run,
     /// Get a DNS name; does nothing when it is as it should be
@@ -47,6 +51,11 @@ pub(crate) enum Command {
     /// Deletes the host's record sets if they belong to this host. Where the service runs, the service does this; else
     /// one command at a time.
     Deregister(DeregisterArgs),
+    /// Give up the DNS name, then wait for the relays in use; needs the service
+    ///
+    /// New clients find other hosts. The service waits until coturn has no relay in use any more, at most until the
+    /// deadline. `register` takes the host back; `status` shows the progress.
+    Drain(DrainArgs),
     /// Remove what dead hosts have left behind
     ///
     /// Looks through the zone for hosts of this fleet whose instance is gone, as EC2 has to say twice, `sweep.pause`
@@ -60,8 +69,8 @@ pub(crate) enum Command {
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing
     ///
-    /// Tries the metadata service, Route 53, the name servers, EC2 and Auto Scaling, but not CloudWatch. The exit code
-    /// is 1 when a check fails.
+    /// Tries the metadata service, coturn, Route 53, the name servers, EC2 and Auto Scaling, but not CloudWatch. The
+    /// exit code is 1 when a check fails.
     Check,
     /// Print a configuration file with every setting, commented out
     Defaults,
@@ -80,6 +89,16 @@ pub(crate) struct RegisterArgs {
     /// Show what would be done, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Options of `drain`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct DrainArgs {
+    #[arg(long, value_name = "SECONDS", help = deadline_help("relays"), value_parser = deadline_parser())]
+    pub(crate) deadline: Option<u64>,
+    /// Return only once no relay is in use; ending this command does not end the drain
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 /// Options of `deregister`.

@@ -26,6 +26,9 @@ fn main() -> ExitCode {
             let options = deregister::Options { only: None, wait: args.wait, dry_run: args.dry_run };
             delegate::deregister(&session, options).await
         }),
+        Command::Drain(args) => {
+            run(&AGENT, &common, async |session| delegate::drain(&session, args.deadline, args.wait).await)
+        }
         Command::Sweep(args) => {
             run(&AGENT, &common, async |session| sweep::sweep(&session, args.dry_run).await)
         }

@@ -230,7 +230,8 @@ fn configuration(cloud: &Cloud, host: &Host) -> Result<String, Error> {
         "[tls]\nca_bundle = \"{}\"\n\n[dns]\nzone_id = \"{}\"\ndomain = \"{}\"\nservers = [{}]\n\n[scalelite]\nurl = \"{}\"\n\
          secret = \"secretsmanager:{SCALELITE_SECRET_ID}#{SCALELITE_SECRET_KEY}\"\n\n\
          [bbb]\nproperties = \"{}\"\ndefaults = \"{}\"\n\n\
-         [recordings]\ndirectory = \"{}\"\nredis = \"{}\"\n\n[service]\ndirectory = \"{}\"\n\n[sweep]\npause = 1\n",
+         [recordings]\ndirectory = \"{}\"\nredis = \"{}\"\n\n[service]\ndirectory = \"{}\"\n\n[sweep]\npause = 1\n\n\
+         [metrics]\ncoturn = \"\"\n",
         authority.display(),
         cloud.zone_id,
         cloud.zone_name,

@@ -26,7 +26,7 @@ impl Coturn {
             while let Ok((28, from)) = socket.recv_from(&mut request).await {
                 let relay = *now.lock().expect("a lock");
                 let (answer, attribute): (u8, &[u8]) = match (relay, request[1]) {
-                    (Relay::Silent, _) => continue,
+                    (Relay::Silent | Relay::Absent, _) => continue,
                     (Relay::Open, _) => (0x00, &[0, 0x0d, 0, 4, 0, 0, 2, 0x58]),
                     (Relay::Closed, _) => (0x10, &[0, 9, 0, 4, 0, 0, 4, 1]),
                     (Relay::Refuses(_), _) => (0x10, &[0, 9, 0, 4, 0, 0, 4, 3]),

@@ -17,6 +17,7 @@
 mod addresses;
 mod coturn;
 mod process;
+mod relays;
 mod service;
 mod skip;
 mod systemd;
@@ -38,6 +39,7 @@ use tokio::task::JoinSet;
 pub use addresses::Repairer;
 pub use coturn::Coturn;
 pub use process::{Run, Running};
+pub use relays::Relays;
 pub use service::Service;
 pub use skip::skipped;
 pub use systemd::{Systemd, Trouble};

@@ -60,6 +60,7 @@ pub const TARGETS: &[Target] = &[
     target("stun", local::stun_answers),
     target("systemd-jobs", local::systemd_jobs),
     target("txt", names::txt),
+    target("udp-sockets", local::udp_sockets),
     target("url", local::url),
 ];
 

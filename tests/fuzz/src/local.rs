@@ -4,11 +4,11 @@
 use std::io;
 
 use clients::bbb::recordings::redis::{self, Problem};
-use clients::certificate;
+use clients::{certificate, coturn};
 use plan::lifecycle::StopCause;
 use plan::membership::{host_of, normalise_url};
 use plan::record::Name;
-use plan::relay::Relay;
+use plan::relay::{Relay, in_use};
 use plan::stop_cause;
 use plan::stun;
 
@@ -75,6 +75,24 @@ pub(crate) fn stun_answers(input: &[u8]) {
     assert_eq!(stun::answer(&stun::request(*id), *id), None, "an echo is no answer");
     let answer = [&[1, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42], id.as_slice()].concat();
     assert_eq!(stun::answer(&answer, *id), Some(Relay::Open));
+}
+
+/// Checks that each line of a list is a socket or makes the whole list worthless, and that no relay is counted that has
+/// no line.
+pub(crate) fn udp_sockets(input: &[u8]) {
+    let lines = input.split_inclusive(|byte| *byte == b'\n').count();
+    match coturn::parse(input) {
+        Ok(sockets) => {
+            assert_eq!(sockets.len() + 1, lines);
+            assert!(input.ends_with(b"\n"), "a list that is cut off");
+            let relays = in_use(&sockets, Some(3478), &(0..=u16::MAX));
+            assert!(
+                relays <= sockets.iter().filter(|socket| socket.bound && !socket.connected).count() as u64
+            );
+            assert_eq!(in_use(&sockets, Some(3478), &(3478..=3479)), 0);
+        }
+        Err(line) => assert!((1..=lines.max(1)).contains(&line), "{line} of {lines}"),
+    }
 }
 
 /// Checks that a certificate ends before the year 10000, or cannot be read.

@@ -106,5 +106,10 @@ fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
             host.recordings.sender().display(),
         );
     }
+    // Nothing may be sent to a host's private address, and other hosts of the cloud have sockets on this machine.
+    text += "\n[metrics]\ncoturn = \"\"\n";
+    if name == "turn-agent" {
+        text += "\n[drain]\nrelays = \"\"\n";
+    }
     text
 }

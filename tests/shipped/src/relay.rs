@@ -86,6 +86,46 @@ async fn closed_once_it_is_on(host: &Host) {
     assert_eq!(after.iter().map(|(_, relay)| *relay).collect::<Vec<_>>(), [Relay::Closed], "{after:?}");
 }
 
+/// An allocation is counted while it lasts, and nothing else is: neither the sockets at which coturn listens, nor those
+/// of other programs in the same range of ports.
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_in_use_are_counted() {
+    if !inside("relays_in_use_are_counted").await {
+        return;
+    }
+    let host = Host::new().await;
+    host.certify();
+    closed_once_it_is_on(&host).await;
+    counts(&host, "0 relays").await;
+
+    // As resolvers and time servers have them: bound to no address, connected, or those of another user.
+    let anywhere = UdpSocket::bind("0.0.0.0:50000").unwrap();
+    let connected = UdpSocket::bind((PRIVATE, 50_001)).unwrap();
+    connected.connect((PRIVATE, 9)).unwrap();
+    let root = UdpSocket::bind((PRIVATE, 50_002)).unwrap();
+    counts(&host, "0 relays").await;
+
+    let mut udp = Client::udp(SERVER, Some(credentials("one")));
+    udp.allocate(Relayed::Udp, false).unwrap();
+    counts(&host, "1 relay").await;
+    let mut tcp = Client::tcp(SERVER, Some(credentials("two")));
+    tcp.allocate(Relayed::Udp, false).unwrap();
+    counts(&host, "2 relays").await;
+    drop((anywhere, connected, root));
+
+    udp.release().unwrap();
+    drop(tcp);
+    // coturn closes a relay a moment after its allocation has ended.
+    while host.relays().await != "ok   relays          0 relays in use" {}
+    counts(&host, "0 relays").await;
+}
+
+async fn counts(host: &Host, relays: &str) {
+    let expected = format!("ok   relays          {relays} in use");
+    assert_eq!(host.relays().await, expected);
+    assert_eq!(host.relays_seen_by_the_unit().await, expected, "as the unit sees them");
+}
+
 /// Who a participant's relay reaches over UDP; with `bare` settings, which say nothing of that, a client reaches all but
 /// those that coturn itself refuses.
 const PEERS: [(&str, Reach, Reach, &str); 23] = [

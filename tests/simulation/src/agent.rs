@@ -23,7 +23,7 @@ use plan::lifecycle::{
     Rest, State as Phase, StopCause, Target,
 };
 use plan::membership;
-use plan::work::{Meetings as Listed, Rules, Work};
+use plan::work::{Figure, Meetings as Listed, Rules, Work};
 use secrecy::SecretString;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
@@ -31,6 +31,7 @@ use tokio::time::Instant;
 use crate::bbb::NEW;
 use crate::fleet::{BBB_SECRET, Ec2};
 use crate::scalelite::POLL;
+use crate::turn::TTL;
 use crate::world::{Service, State, World};
 use crate::{route53, scalelite};
 
@@ -48,15 +49,16 @@ pub(crate) const STUCK: Duration = Duration::from_secs(300);
 /// The time after which a meeting with nobody in it is not waited for.
 pub(crate) const EMPTY_MEETING: Duration = Duration::from_secs(120);
 
-/// Returns the settings of the fleet.
-fn policy() -> Policy {
+/// Returns the settings of the fleet's hosts of this role.
+fn policy(role: Role) -> Policy {
     let minute = Duration::from_secs(60);
     Policy {
-        scalelite: true,
-        meetings: true,
+        scalelite: role == Role::Bbb,
+        role,
         on_stop: OnStop::Leave,
         check_name: 2 * minute,
         check_entry: 3 * minute,
+        ttl: TTL,
         count: minute,
         poll: POLL,
         live_patience: 2 * minute,
@@ -66,12 +68,12 @@ fn policy() -> Policy {
         after_deadline: AFTER_DEADLINE,
         quiet: minute / 2,
         at_deadline: HookResult::Continue,
-        addresses: OnAddresses::Repair,
+        addresses: if role == Role::Bbb { OnAddresses::Repair } else { OnAddresses::Ignore },
         rebalance: true,
         rebalance_for: 4000 * minute,
         maintenance: false,
         announce: Vec::new(),
-        protection: Some(5 * minute),
+        protection: (role == Role::Bbb).then_some(5 * minute),
         launch: None,
         unhealthy_after: None,
     }
@@ -86,6 +88,7 @@ pub(crate) enum Wanted {
 struct Shared {
     world: World,
     who: InstanceId,
+    role: Role,
     booted: Instant,
     /// The host's identity when the service was started.
     host: Host,
@@ -118,8 +121,10 @@ pub(crate) async fn serve(
     world.state().machine(&who).misled_since = None;
     let (announced, resumed) = (execute::Announced::default(), Cell::new(false));
     let entries = Known::default();
-    let shared = Rc::new(Shared { world, who, booted, host, registration, announced, resumed, entries });
-    let mut engine = Engine::new(Rc::clone(&shared), Machine::new(policy(), kept));
+    let role = world.state().machine(&who).role;
+    let shared =
+        Rc::new(Shared { world, who, role, booted, host, registration, announced, resumed, entries });
+    let mut engine = Engine::new(Rc::clone(&shared), Machine::new(policy(role), kept));
     let mut told = Box::pin(shared.told(watch));
     shared.publish(&engine);
     while engine.end().is_none() {
@@ -168,6 +173,7 @@ impl Shared {
         world.machine(who).spared = engine.machine().is_spared();
         world.note_rest(who, engine.machine().state());
         if world.machine(who).state != state {
+            world.judge_name_first(who, engine.machine().state());
             let words = engine.words();
             world.note(format_args!("{who}: {state}: {words}"));
             let now = world.now();
@@ -332,8 +338,8 @@ impl jobs::World for Shared {
     type Ec2 = Ec2;
 
     fn wanted(&self) -> jobs::Wanted {
-        let entry = Some(membership::Desired::default());
-        jobs::Wanted { role: Role::Bbb, ttl: 60, entry }
+        let entry = (self.role == Role::Bbb).then(membership::Desired::default);
+        jobs::Wanted { role: self.role, ttl: 60, entry }
     }
 
     fn announced(&self) -> &execute::Announced {
@@ -368,7 +374,8 @@ impl jobs::World for Shared {
         _host: &Host,
         _deadline: Instant,
     ) -> Result<Option<scalelite::Client>, Failure> {
-        Ok(Some(scalelite::Client { world: self.world.clone(), who: self.who.clone() }))
+        let client = scalelite::Client { world: self.world.clone(), who: self.who.clone() };
+        Ok((self.role == Role::Bbb).then_some(client))
     }
 
     fn forget_secret(&self) {}
@@ -440,6 +447,11 @@ impl Shared {
         let who = &self.who;
         let silent = |_| "no answer in time".to_owned();
         match call {
+            Call::Count if self.role == Role::Turn => {
+                let relays = self.world.call(Service::Kernel, who, |state| state.relays(who)).await;
+                let relays = relays.unwrap_or_else(|_| Figure::Unknown("no answer in time".to_owned()));
+                Event::Counted(Work { relays: Some(relays), ..Work::default() })
+            }
             Call::Count => {
                 let listed = self.world.call(Service::Bbb, who, |state| state.meetings(who)).await;
                 let unanswered = || Listed::unknown("no answer in time".to_owned());
@@ -449,7 +461,7 @@ impl Shared {
                 let recordings =
                     self.world.call(Service::Redis, who, |state| state.recordings(who, true)).await;
                 let recordings = recordings.unwrap_or_else(|_| self.world.state().recordings(who, false));
-                Event::Counted(Work { meetings, recordings })
+                Event::Counted(Work { meetings, recordings, relays: None })
             }
             Call::Addresses => {
                 let seen = self.world.call(Service::Bbb, who, |state| {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use plan::dns::{Holder, Observed};
-use plan::instance::InstanceId;
+use plan::instance::{InstanceId, Role};
 use plan::lifecycle::Target;
 use plan::membership::State as EntryState;
 use plan::sweep::Zone;
@@ -142,6 +142,9 @@ fn astray(
             Some("it should be in another state")
         }
         "serving" if !rightly => Some("its name is not as it should be"),
+        "serving" if machine.role == Role::Turn => {
+            (!entries.is_empty()).then_some("a TURN host has an entry")
+        }
         "serving" => (entries != [(EntryState::Enabled, true)]).then_some("its entry is not as it should be"),
         "cordoned" => (!rests).then_some("it rests, and is not as it should be"),
         "unregistered" => (there.is_some() || !entries.is_empty()).then_some("it is out, and still there"),

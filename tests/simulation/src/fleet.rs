@@ -8,7 +8,7 @@ use clients::aws::ec2::{Error, Instances};
 use host::identity::Host;
 use host::membership::Note;
 use plan::dns::{Holder, Observed};
-use plan::instance::InstanceId;
+use plan::instance::{InstanceId, Role};
 use plan::lifecycle::{Intent, Kept, Moment, Target};
 use plan::ownership::Owner;
 use plan::record::{HostTemplate, Name};
@@ -18,6 +18,7 @@ use plan::work::Meetings;
 
 use crate::bbb::NEW;
 use crate::bbb::{Activity, Gathering};
+use crate::turn::Relays;
 use crate::world::{Lost, Service, State, World};
 
 /// The region of all instances.
@@ -33,9 +34,17 @@ pub(crate) fn domain() -> Name {
     Name::remote("bbb.example.org")
 }
 
-/// Returns the template that makes names of instance ids.
-pub(crate) fn template() -> Option<HostTemplate> {
-    HostTemplate::parse("vc-{instance}").ok()
+/// Returns the beginning of the names of a role's hosts.
+fn prefix(role: Role) -> &'static str {
+    match role {
+        Role::Bbb => "vc",
+        Role::Turn => "tu",
+    }
+}
+
+/// Returns the template that makes names of a role's instance ids.
+pub(crate) fn template(role: Role) -> Option<HostTemplate> {
+    HostTemplate::parse(&format!("{}-{{instance}}", prefix(role))).ok()
 }
 
 /// The time for which EC2 lists a terminated instance when it is quick to forget.
@@ -53,6 +62,7 @@ pub(crate) struct Machines {
 /// One instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
+    pub(crate) role: Role,
     pub(crate) name: Name,
     /// Whether the instance runs; only a living one has an address.
     pub(crate) alive: bool,
@@ -77,7 +87,9 @@ pub(crate) struct Machine {
     pub(crate) bbb: bool,
     /// The meetings and recordings on the instance.
     pub(crate) activity: Activity,
-    /// From when on the meetings may be ended.
+    /// The relays on a TURN host.
+    pub(crate) relays: Relays,
+    /// From when on the meetings or relays may be ended.
     pub(crate) excuse: Option<Duration>,
     /// From when on the group may go on although recordings are left; none where they are not judged.
     pub(crate) recordings_excuse: Option<Duration>,
@@ -145,7 +157,7 @@ pub(crate) struct Machine {
 
 impl State {
     /// Launches an instance with the lowest free address.
-    pub(crate) fn launch(&mut self) -> InstanceId {
+    pub(crate) fn launch(&mut self, role: Role) -> InstanceId {
         let (now, told_late) = (self.now(), self.between(0.0, 240.0));
         let forgetful = self.rng.u32(0..4) == 0;
         let taken: BTreeSet<Ipv4Addr> = self
@@ -159,7 +171,8 @@ impl State {
         let digits = format!("i-{:017x}", 0xa000 + self.machines.all.len());
         let Ok(id) = InstanceId::parse(&digits) else { unreachable!("{digits} is an instance id") };
         let machine = Machine {
-            name: Name::remote(&format!("vc-{}.{}", id.digits(), domain())),
+            role,
+            name: Name::remote(&format!("{}-{}.{}", prefix(role), id.digits(), domain())),
             alive: true,
             told_late,
             remembered: if forgetful { FORGETFUL } else { Duration::from_secs(3600) },
@@ -172,6 +185,7 @@ impl State {
             misled_since: None,
             bbb: false,
             activity: Activity::default(),
+            relays: Relays::default(),
             excuse: None,
             recordings_excuse: None,
             target: Target::Serve,
@@ -206,7 +220,7 @@ impl State {
             undone: false,
             overlooked: now,
         };
-        self.note(format_args!("{id} is launched with {}", machine.address));
+        self.note(format_args!("{id} ({role}) is launched with {}", machine.address));
         self.machines.all.insert(id.clone(), machine);
         id
     }
@@ -218,6 +232,7 @@ impl State {
         let machine = self.machine(id);
         (machine.alive, machine.bbb, machine.changed, machine.told_late) = (false, false, now, told_late);
         machine.activity.lose_all();
+        machine.relays.lose();
         machine.state = "";
     }
 
@@ -336,7 +351,7 @@ impl Machine {
 
     /// Tells whether the group or EC2 wants the host to take no new meetings.
     pub(crate) fn is_to_rest(&self) -> bool {
-        self.target == Target::Standby || self.rebalance
+        self.role == Role::Bbb && (self.target == Target::Standby || self.rebalance)
     }
 }
 

@@ -15,7 +15,7 @@
 //! name given to two hosts; reboots; power cuts; scale-in with meetings; spot notices; upgrades; orders by hand;
 //! operators with a console; sweeps that die half-way; breakout rooms without a parent; lists and figures that cannot
 //! be read; a Redis that does not tell; recordings that are stuck; standby and rebalance recommendations; stops for
-//! an unknown cause.
+//! an unknown cause; TURN hosts with relays in use, some of which cannot be counted.
 //!
 //! For the properties that are checked at every change and at the end, see `breaks` in `route53`, `scalelite`, `lives`
 //! and `checks`.
@@ -31,6 +31,7 @@ mod route53;
 mod scalelite;
 mod services;
 mod sweeping;
+mod turn;
 mod world;
 
 use std::net::Ipv4Addr;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use host::identity::server_url;
 use plan::dns::Observed;
+use plan::instance::Role;
 use plan::record::{Name, RecordSet};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
@@ -93,6 +95,7 @@ async fn story(seed: u64, traced: bool) -> Outcome {
     let world = World::new(seed, traced);
     spawn_local(world.clone().poll());
     spawn_local(world.clone().meet());
+    spawn_local(world.clone().relay());
     let mut foreign = strangers(&world);
     let hosts = world.state().rng.u32(2..=4);
     for _ in 0..hosts {
@@ -115,14 +118,18 @@ async fn story(seed: u64, traced: bool) -> Outcome {
             state.machine(&id).misled = false;
         }
     }
-    let caretaker = world.state().launch();
-    world.state().machine(&caretaker).expected = Some("serving");
-    spawn_local(Life::live(world.clone(), caretaker.clone()));
+    let [caretaker, other] = [Role::Bbb, Role::Turn].map(|role| {
+        let id = world.state().launch(role);
+        world.state().machine(&id).expected = Some("serving");
+        spawn_local(Life::live(world.clone(), id.clone()));
+        id
+    });
     for share in [BOUND / 4, BOUND / 2] {
         sleep(share).await;
         world.state().check_protection();
         world.state().night = true;
         sweeping::sweep(world.clone(), caretaker.clone()).await;
+        sweeping::sweep(world.clone(), other.clone()).await;
         world.state().wall(&caretaker);
     }
     sleep(BOUND / 4).await;
@@ -169,7 +176,8 @@ async fn in_peace(world: &World) {
 /// Launches one more instance; now and then another owner already has its name, and the Scalelite entry with that
 /// name.
 fn begin(world: &World, foreign: &mut Foreign) {
-    let id = world.state().launch();
+    let role = if world.state().rng.u32(0..4) == 0 { Role::Turn } else { Role::Bbb };
+    let id = world.state().launch(role);
     if world.state().rng.u32(0..12) == 0 {
         let mut state = world.state();
         let name = state.machine(&id).name.clone();
@@ -177,7 +185,7 @@ fn begin(world: &World, foreign: &mut Foreign) {
         state.note(format_args!("{name} is somebody else's"));
         state.put(&name, Some(stranger(&name, kind)));
         foreign.names.insert(name.clone(), stranger(&name, kind));
-        if state.rng.bool() {
+        if state.rng.bool() && role == Role::Bbb {
             let entry = state.add_entry(Server::new(&server_url(&name), "theirs"));
             state.set_entry(&entry, plan::membership::State::Enabled);
             foreign.entries.extend(state.pool.entries.get(&entry).cloned().map(|server| (entry, server)));

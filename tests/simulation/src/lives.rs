@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use host::membership::Note;
 use plan::dns::Holder;
-use plan::instance::InstanceId;
+use plan::instance::{InstanceId, Role};
 use plan::lifecycle::{Kept, Order, StopCause, Target};
 use plan::membership::State as EntryState;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -69,6 +69,7 @@ impl Life {
             (machine.leaving_since, machine.rest_since, machine.rests) = (None, None, false);
             machine.ends = false;
             machine.activity.lose_meetings();
+            machine.relays.lose();
         }
         self.begin();
         world.pause(5.0, 50.0).await;
@@ -168,12 +169,13 @@ impl Life {
     /// Lets the group put the host into standby, or EC2 recommend to replace it, or both; or the group takes it back
     /// into service.
     async fn rest(&mut self) {
-        let (collides, standby) = {
+        let (collides, turns, standby) = {
             let mut state = self.world.state();
             let machine = state.machine(&self.id);
-            (machine.collides, machine.target == Target::Standby)
+            (machine.collides, machine.role == Role::Turn, machine.target == Target::Standby)
         };
-        if collides {
+        // Nothing keeps clients from a TURN host but the end of its name.
+        if collides || turns {
             return;
         }
         if standby {
@@ -411,6 +413,7 @@ impl Life {
     /// lost with the host.
     fn judge_completion(&self) {
         let mut state = self.world.state();
+        state.judge_relays(&self.id);
         let now = state.now();
         let machine = state.machine(&self.id);
         machine.activity.pass(now);

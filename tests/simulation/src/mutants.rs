@@ -357,4 +357,22 @@ pub const MUTANTS: &[Mutant] = &[
         from: "Missing::Told if has_records => {",
         to: "Missing::Told if has_records && host.ipv4.is_some() => {",
     },
+    Mutant {
+        name: "a drain does not wait for relays",
+        file: "plan/src/work.rs",
+        from: "let relays = relays.and_then(Figure::known).copied().unwrap_or_default();",
+        to: "let relays = relays.and_then(Figure::known).copied().unwrap_or_default() / 1_000_000;",
+    },
+    Mutant {
+        name: "relays that cannot be counted count as none",
+        file: "plan/src/work.rs",
+        from: "unknown.extend(relays.and_then(Figure::why).map(str::to_owned));",
+        to: "",
+    },
+    Mutant {
+        name: "a TURN host leaves while clients may still find it",
+        file: "plan/src/lifecycle/draining.rs",
+        from: "let forgotten = self.cordon.since()? + policy.ttl;",
+        to: "let forgotten = self.cordon.since()?;",
+    },
 ];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clients::aws::route53::RecordSets;
 use clients::scalelite::Management;
 use plan::dns::Observed;
-use plan::instance::InstanceId;
+use plan::instance::{InstanceId, Role};
 use plan::membership::State;
 use plan::record::Name;
 use plan::sweep::Zone;
@@ -48,7 +48,7 @@ impl Services {
         let world = World::new(0, false);
         world.state().calm = true;
         world.state().pool.lost = 0.0;
-        let hosts: Vec<InstanceId> = (0..hosts).map(|_| world.state().launch()).collect();
+        let hosts: Vec<InstanceId> = (0..hosts).map(|_| world.state().launch(Role::Bbb)).collect();
         for host in &hosts {
             world.state().machine(host).bbb = true;
         }

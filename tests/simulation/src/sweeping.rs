@@ -23,6 +23,7 @@ struct Reach {
     who: InstanceId,
     zone: route53::Client,
     abroad: bool,
+    role: Role,
 }
 
 impl sweep::World for Reach {
@@ -35,7 +36,8 @@ impl sweep::World for Reach {
     }
 
     async fn scalelite(&self, _: Patience) -> Result<Option<scalelite::Client>, Failure> {
-        Ok(Some(scalelite::Client { world: self.world.clone(), who: self.who.clone() }))
+        let client = scalelite::Client { world: self.world.clone(), who: self.who.clone() };
+        Ok((self.role == Role::Bbb).then_some(client))
     }
 
     async fn ec2(&self, _: &str) -> Result<Ec2, Failure> {
@@ -54,13 +56,14 @@ pub(crate) async fn sweep(world: World, who: InstanceId) {
         pause: Duration::from_secs(60),
         leave: Duration::from_secs(60),
     };
+    let role = world.state().machine(&who).role;
     let sweeper = Sweeper {
         me: who.clone(),
-        role: Role::Bbb,
+        role,
         region: REGION.to_owned(),
         account: Some(ACCOUNT.to_owned()),
         domain: domain(),
-        template: template(),
+        template: template(role),
         grace: GRACE.as_secs(),
     };
     let (_trigger, interrupt) = Interrupt::manual();
@@ -70,7 +73,7 @@ pub(crate) async fn sweep(world: World, who: InstanceId) {
     world
         .state()
         .note(format_args!("{who}: sweeps{}", if abroad { ", with foreign credentials" } else { "" }));
-    let reach = Reach { world: world.clone(), who: who.clone(), zone, abroad };
+    let reach = Reach { world: world.clone(), who: who.clone(), zone, abroad, role };
     let swept = timeout(Duration::from_secs(600), Sweep::new(reach, sweeper, limits, &executor).run()).await;
     let mut state = world.state();
     match swept {

@@ -27,9 +27,10 @@ pub(crate) enum Service {
     Metadata,
     Bbb,
     Redis,
+    Kernel,
 }
 
-const SERVICES: [Service; 8] = [
+const SERVICES: [Service; 9] = [
     Service::Route53,
     Service::Dns,
     Service::Scalelite,
@@ -38,6 +39,7 @@ const SERVICES: [Service; 8] = [
     Service::Metadata,
     Service::Bbb,
     Service::Redis,
+    Service::Kernel,
 ];
 
 /// The fate of one call.

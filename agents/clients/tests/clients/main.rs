@@ -18,4 +18,5 @@ mod route53;
 mod scalelite;
 mod secrets;
 mod served;
+mod sockets;
 mod systemd;

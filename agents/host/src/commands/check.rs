@@ -11,6 +11,7 @@ use plan::relay::Relay;
 use plan::work::counted;
 use tokio::time::timeout;
 
+use crate::control::RelayFacts;
 use crate::dns::Zone;
 use crate::dns::delegation::OtherZone;
 use crate::hooks;
@@ -73,7 +74,7 @@ impl Doctor<'_> {
             .within(async { self.session.describe_credentials(host).await.map_or_else(bad, Finding::Good) });
         let credentials = credentials.await;
         self.note("credentials", credentials);
-        self.coturn(host);
+        self.coturn(host).await;
         self.zone_role(host).await;
         self.zone(host).await;
         self.ec2(host).await;
@@ -84,16 +85,28 @@ impl Doctor<'_> {
         }
     }
 
-    fn coturn(&mut self, host: &Host) {
-        let Some(address) = self.session.settings.coturn else { return };
-        let finding = match host.relay {
-            Some(Relay::Open) => bad(format!("gives relays at {address} to everybody, without credentials")),
-            Some(Relay::Closed) => Finding::Good(format!("asks for credentials at {address}")),
-            Some(Relay::Refuses(code)) => Finding::Note(format!("refuses a relay at {address} with {code}")),
-            Some(Relay::Silent) => Finding::Note(format!("does not answer at {address} (UDP)")),
-            None => Finding::Note(format!("cannot be asked at {address}")),
+    async fn coturn(&mut self, host: &Host) {
+        let Some(address) = self.session.coturn(host) else { return };
+        let finding = match self.session.relay(address).await {
+            Ok(relay @ Relay::Open) => bad(relay.at(address)),
+            Ok(relay @ Relay::Closed) => Finding::Good(relay.at(address)),
+            Ok(relay @ (Relay::Refuses(_) | Relay::Silent | Relay::Absent)) => {
+                Finding::Note(relay.at(address))
+            }
+            Err(why) => Finding::Note(format!("cannot be asked at {address}: {why}")),
         };
         self.note("coturn", finding);
+        if self.session.settings.relays.is_some() {
+            let waits = work::count(self.session, host, None, false).await;
+            let finding = match RelayFacts::of(&waits) {
+                Some(RelayFacts { count: Some(count), .. }) => {
+                    Finding::Good(format!("{} in use", counted(count, "relay", "relays")))
+                }
+                Some(RelayFacts { error: Some(why), .. }) => bad(why),
+                Some(_) | None => return,
+            };
+            self.note("relays", finding);
+        }
     }
 
     /// Asks the group for its hooks. A host outside a group needs none.

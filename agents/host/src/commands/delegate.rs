@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plan::instance::Role;
 use tokio::time::{Instant, timeout_at};
 
 use super::{deregister, register};
@@ -54,23 +55,27 @@ pub async fn deregister(session: &Session, options: deregister::Options) -> Resu
     }
 }
 
-/// `drain`: only the service can do it, because it may take hours. Waits for the meetings `deadline` seconds, or as
-/// configured; with `wait` it returns once the host is empty, else once new meetings go elsewhere.
+/// `drain`: only the service can do it, because it may take hours. Waits for the work `deadline` seconds, or as
+/// configured; with `wait` it returns once the host is empty, else once new work goes elsewhere.
 pub async fn drain(session: &Session, deadline: Option<u64>, wait: bool) -> Result<Exit, Failure> {
     let settings = &session.settings;
-    let meetings = deadline.map_or(settings.drain.deadline, Duration::from_secs);
-    // Leaving Scalelite comes before the meetings, and once more behind them.
-    let patience = if wait { meetings } else { Duration::ZERO } + settings.timeouts.deregister;
+    let work = deadline.map_or(settings.drain.deadline, Duration::from_secs);
+    // The cordon, or the end of a TURN host's name, comes before the work, and leaving behind it.
+    let patience = if wait { work } else { Duration::ZERO } + settings.timeouts.deregister;
     let request = Request::Drain { deadline, wait };
     match ask(session, &request, within(patience)).await? {
         Some(exit) => Ok(exit),
         None => {
             let (agent, unit) = (session.agent.name, session.agent.unit());
+            let (work, alone) = match session.agent.role {
+                Role::Bbb => ("meetings", "ends the meetings at once"),
+                Role::Turn => ("relays", "gives up the name and ends nothing"),
+            };
             Err(Failure::new(Exit::Failed, "drain")
-                .because(format!("the service {unit} does not run on this host, and only it can wait for meetings"))
-                .advise(format!(
-                    "systemctl start {unit}, then drain; or {agent} deregister, which ends the meetings at once"
-                )))
+                .because(format!(
+                    "the service {unit} does not run on this host, and only it can wait for {work}"
+                ))
+                .advise(format!("systemctl start {unit}, then drain; or {agent} deregister, which {alone}")))
         }
     }
 }

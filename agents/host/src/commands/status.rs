@@ -15,7 +15,8 @@ use crate::session::{Session, within};
 use clients::untrusted::escaped;
 
 pub use facts::{
-    Addresses, AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status, WrongAddress,
+    Addresses, AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Server, Service, Status,
+    WrongAddress,
 };
 
 /// Shows the state of the host, or waits until it is registered. Changes nothing.

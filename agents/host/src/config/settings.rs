@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use plan::work::Rules;
 mod bbb;
 mod metrics;
 mod recordings;
+mod timeouts;
 
 pub use self::bbb::Bbb;
-pub use self::metrics::{Certificate, Metrics};
+pub use self::metrics::{Certificate, Coturn, Metrics};
 pub use self::recordings::{Recordings, SenderChoice};
+pub use self::timeouts::Timeouts;
 pub use super::choices::{Dimension, HookChoice, Ipv4Choice};
 
 use super::ConfigError;
@@ -46,8 +49,10 @@ pub struct Settings {
     pub sweep: Sweep,
     /// The metrics about the host; `None` when none are sent.
     pub metrics: Option<Metrics>,
-    /// The address at which coturn is asked for a relay; `None` when it is not asked.
-    pub coturn: Option<SocketAddr>,
+    /// The place where coturn is asked for a relay; `None` when it is not asked.
+    pub coturn: Option<Coturn>,
+    /// The ports of coturn's relays; `None` where these are not counted, as on a BBB host.
+    pub relays: Option<RangeInclusive<u16>>,
     /// Region for AWS calls, if not the instance's own.
     pub region: Option<String>,
     /// The profile in the user's AWS files that the credentials come from; `None` for the instance's role.
@@ -133,7 +138,7 @@ pub struct Service {
     pub name: Duration,
     /// The time between two checks of its Scalelite entry.
     pub scalelite: Duration,
-    /// The time between two counts of its meetings and recordings.
+    /// The time between two counts of the work on it.
     pub work: Duration,
     /// The idle time after which the host's scale-in protection ends; `None` when it never gets any.
     pub protection: Option<Duration>,
@@ -155,13 +160,13 @@ pub struct Launch {
 /// The rules for draining the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// The longest wait for meetings and recordings.
+    /// The longest wait for the work on it.
     pub deadline: Duration,
     /// What it waits for.
     pub rules: Rules,
     /// The time for which it waits for recordings after the deadline.
     pub after_deadline: Duration,
-    /// The time without meetings and pending recordings after which the host counts as empty.
+    /// The time without work after which the host counts as empty.
     pub quiet: Duration,
     /// The result of the lifecycle action at the deadline.
     pub at_deadline: HookResult,
@@ -192,23 +197,6 @@ pub struct Sweep {
     pub grace: Duration,
     /// The least time between EC2's two answers.
     pub pause: Duration,
-}
-
-/// The limits of waiting.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// Waiting for the metadata service.
-    pub imds: Duration,
-    /// All of `register`.
-    pub register: Duration,
-    /// All of `deregister`.
-    pub deregister: Duration,
-    /// All of `sweep`, without its pause.
-    pub sweep: Duration,
-    /// Waiting for the API of a BBB that is installed.
-    pub bbb: Duration,
-    /// Any one answer that `status` and `check` wait for.
-    pub status: Duration,
 }
 
 /// Reads and checks the configuration from all its places.
@@ -243,6 +231,7 @@ impl Checker<'_> {
         let sweep = self.sweep();
         let metrics = self.metrics();
         let coturn = self.coturn();
+        let relays = self.relays();
         let timeouts = self.timeouts();
         if let (Some(dns), Some(timeouts)) = (&dns, &timeouts) {
             self.spread(dns.spread, timeouts.register);
@@ -257,6 +246,7 @@ impl Checker<'_> {
             sweep: sweep?,
             metrics: metrics?,
             coturn: coturn?,
+            relays: relays?,
             region: region?,
             profile: profile?,
             ca_bundle: ca_bundle?,
@@ -466,23 +456,6 @@ impl Checker<'_> {
         let pause = self.seconds("sweep.pause");
         let enabled = self.bool("sweep.enabled");
         Some(Sweep { enabled: enabled?, interval: interval?, grace: grace?, pause: pause? })
-    }
-
-    fn timeouts(&mut self) -> Option<Timeouts> {
-        let imds = self.seconds("timeouts.imds");
-        let register = self.seconds("timeouts.register");
-        let deregister = self.seconds("timeouts.deregister");
-        let sweep = self.seconds("timeouts.sweep");
-        let bbb = self.seconds("timeouts.bbb");
-        let status = self.seconds("timeouts.status");
-        Some(Timeouts {
-            imds: imds?,
-            register: register?,
-            deregister: deregister?,
-            sweep: sweep?,
-            bbb: bbb?,
-            status: status?,
-        })
     }
 }
 

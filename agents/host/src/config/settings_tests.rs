@@ -389,14 +389,44 @@ fn a_turn_host_has_no_scalelite() {
 fn coturn_is_asked_as_configured() {
     let read = |agent, text: &str| {
         let text = format!("{MINIMAL}[metrics]\n{text}\n");
-        settings_of(agent, &text, &[], &[], &[]).unwrap().coturn
+        let coturn = settings_of(agent, &text, &[], &[], &[]).unwrap().coturn;
+        coturn.map(|coturn| coturn.address([10, 0, 0, 10].into()).to_string())
     };
-    assert_eq!(read(&BBB, ""), None);
-    let by_default = Some("127.0.0.1:3478".parse().unwrap());
-    assert_eq!(read(&TURN, ""), by_default);
-    assert_eq!(read(&TURN, "enabled = false"), by_default);
-    assert_eq!(read(&TURN, "coturn = \"[::1]:3479\""), Some("[::1]:3479".parse().unwrap()));
-    assert_eq!(read(&TURN, "coturn = \"\""), None);
+    let at = |address: &str| Some(address.to_owned());
+    assert_eq!(read(&BBB, ""), at("10.0.0.10:3478"));
+    assert_eq!(read(&BBB, "coturn = \"auto\""), at("10.0.0.10:3478"));
+    assert_eq!(read(&TURN, ""), at("127.0.0.1:3478"));
+    assert_eq!(read(&TURN, "enabled = false"), at("127.0.0.1:3478"));
+    for agent in [&BBB, &TURN] {
+        assert_eq!(read(agent, "coturn = \"[::1]:3479\""), at("[::1]:3479"));
+        assert_eq!(read(agent, "coturn = \"\""), None);
+    }
+    let text = format!("{MINIMAL}[metrics]\ncoturn = \"auto\"\n");
+    let error = settings_of(&TURN, &text, &[], &[], &[]).unwrap_err();
+    assert!(
+        error.to_string().contains("metrics.coturn: must be \"\" or an IP address with a port"),
+        "{error}"
+    );
+}
+
+#[test]
+fn relays_are_counted_at_their_ports() {
+    let read = |text: &str| {
+        let text = format!("{MINIMAL}[drain]\nrelays = \"{text}\"\n");
+        settings_of(&TURN, &text, &[], &[], &[]).map(|settings| settings.relays)
+    };
+    assert_eq!(settings_of(&TURN, MINIMAL, &[], &[], &[]).unwrap().relays, Some(1024..=65_535));
+    assert_eq!(settings_of(&BBB, MINIMAL, &[], &[], &[]).unwrap().relays, None);
+    assert_eq!(read("49152-65535").unwrap(), Some(49_152..=65_535));
+    assert_eq!(read("7-7").unwrap(), Some(7..=7));
+    assert_eq!(read("").unwrap(), None);
+    for bad in ["49152", "65535-49152", "0-9", "1-65536", "1-", "all"] {
+        let error = read(bad).unwrap_err().to_string();
+        assert!(
+            error.contains("drain.relays: must be \"\" or two ports, for example 49152-65535"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -236,30 +236,36 @@ const SETTINGS: &[Setting] = &[
         integer(300, seconds(5, 86_400)),
         "How often the agent checks the host's Scalelite entry. A check costs one call.",
     ),
-    bbb(
+    both(
         "checks.work",
         integer(30, seconds(1, 3600)),
-        "How often the agent counts the meetings and recordings on this host.",
+        "How often the agent counts the work on this host: meetings and recordings, or relays.",
     ),
-    bbb(
+    both(
         "drain.deadline",
         integer(21_600, DRAIN_DEADLINE),
-        "How long draining waits for meetings and recordings before it ends the meetings.",
+        "How long draining waits for meetings and recordings before it ends the meetings; on a TURN host, for relays.",
     ),
-    bbb(
+    both(
         "drain.quiet",
         integer(30, seconds(0, 3600)),
-        "How long the host must have had no meetings and no pending recordings before it counts as empty.",
+        "How long the host must have had no meetings and no pending recordings, or no relays, before it counts as empty.",
     ),
     bbb(
         "drain.empty_meeting",
         integer(1800, seconds(0, 86_400)),
         "How long nobody may have been in a meeting before it is reported and no longer waited for.",
     ),
-    bbb(
+    both(
         "drain.at_deadline",
         choice::<HookResult>("continue"),
         "How the agent completes the lifecycle action at the deadline.",
+    ),
+    turn(
+        "drain.relays",
+        text("1024-65535"),
+        "Ports of coturn's relays, as its min-port and max-port say, which the agent may not read. Draining waits for the UDP \
+         sockets there. \"\": do not count them.",
     ),
     both(
         "drain.hook",
@@ -357,11 +363,12 @@ const SETTINGS: &[Setting] = &[
         "Server that shows this host's certificate, whose expiry is measured. \"auto\" is bbb.address with the port of BBB's URL \
          on a BBB host, 127.0.0.1:5349 on a TURN host. Else an address with a port, or \"\" for none.",
     ),
-    turn(
+    both(
         "metrics.coturn",
-        text("127.0.0.1:3478"),
-        "Address and UDP port where the agent asks coturn for a relay without credentials. If it gets one, the host is not \
-         registered. If coturn has listening-ip, one of those. \"\": never ask it.",
+        Kind::Text { default: Fallback::Of(|agent| coturn(agent.role).to_owned()), length: None },
+        "Address and UDP port where the agent asks coturn for a relay without credentials. If it gets one, a TURN host is not \
+         registered. If coturn has listening-ip, one of those; \"auto\" is port 3478 at the private address of a BBB host. \"\": \
+         never ask it.",
     ),
     both("aws.region", example("eu-central-1"), "Region for AWS calls. Default: the instance's own."),
     both(
@@ -412,6 +419,14 @@ const fn namespace(role: Role) -> &'static str {
     match role {
         Role::Bbb => "BigBlueButton",
         Role::Turn => "BigBlueButton/TURN",
+    }
+}
+
+/// Returns where a role's coturn is asked: bbb-install has it listen at the private address alone.
+const fn coturn(role: Role) -> &'static str {
+    match role {
+        Role::Bbb => "auto",
+        Role::Turn => "127.0.0.1:3478",
     }
 }
 

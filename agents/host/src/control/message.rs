@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
-use super::work::WorkFacts;
+use super::work::{RelayFacts, WorkFacts};
 use crate::cli::Only;
 use clients::untrusted::clean;
 
@@ -111,6 +111,9 @@ pub struct Details {
     /// The same work with its details; absent until it was counted.
     #[serde(rename = "work", skip_serializing_if = "Option::is_none")]
     pub facts: Option<WorkFacts>,
+    /// The relays on a TURN host; absent until they were counted, and where they are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relays: Option<RelayFacts>,
     /// The delivery of metrics; null where none are sent.
     pub metrics: Option<Delivery>,
 }
@@ -245,6 +248,7 @@ mod tests {
             }]),
             work: Some(Counts { meetings: None, recordings: Some(2) }),
             facts: None,
+            relays: None,
             metrics: Some(Delivery { accepted: None, error: Some("denied".to_owned()) }),
         };
         let metrics = json!({"accepted": null, "error": "denied"});

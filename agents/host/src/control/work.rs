@@ -67,6 +67,24 @@ pub struct Recording {
     pub minutes: u64,
 }
 
+/// The relays that coturn has in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RelayFacts {
+    /// Their number, which draining waits for; null where it is not known.
+    pub count: Option<u64>,
+    /// Why it is not known.
+    pub error: Option<String>,
+}
+
+impl RelayFacts {
+    /// Returns the facts of a count; `None` where relays are not counted.
+    pub fn of(work: &Work) -> Option<Self> {
+        let relays = work.relays.as_ref()?;
+        Some(Self { count: relays.known().copied(), error: relays.why().map(str::to_owned) })
+    }
+}
+
 impl WorkFacts {
     /// Returns the facts of a count, judged by these settings.
     pub fn of(work: &Work, rules: &Rules) -> Self {

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use plan::addresses::Announced;
+use plan::health::Part;
+use plan::instance::Role;
 use plan::lifecycle::{Call, Event, HookResult, Hooks, Order};
 use plan::recordings::Recordings;
+use plan::relay;
 use plan::work::{Meetings, Work};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -31,7 +34,10 @@ const SPEAKER: &str = "System";
 /// was last looked after also orders a look at everything.
 pub(super) async fn make(shared: &Shared, call: Call) -> Vec<Event> {
     match call {
-        Call::Count => count(shared).await,
+        Call::Count => {
+            let (events, ()) = tokio::join!(count(shared), watch_coturn(shared));
+            events
+        }
         Call::Addresses => vec![Event::Announced(addresses(shared).await)],
         Call::Repair => vec![Event::Called(call, repair(shared).await)],
         Call::Group => {
@@ -133,7 +139,28 @@ pub(super) async fn tally(shared: &Shared) -> (Work, Option<Installation>) {
 }
 
 fn unknown(why: String) -> Work {
-    Work { meetings: Meetings::unknown(why.clone()), recordings: Recordings::unknown(why) }
+    Work { meetings: Meetings::unknown(why.clone()), recordings: Recordings::unknown(why), relays: None }
+}
+
+// ---- the coturn of a BBB host
+
+/// Has the log told whether coturn on a BBB host does what it should. On a TURN host the look at the name does that.
+async fn watch_coturn(shared: &Shared) {
+    let session = &shared.session;
+    if session.agent.role != Role::Bbb {
+        return;
+    }
+    let Some(address) = shared.host().ok().and_then(|host| session.coturn(host)) else { return };
+    let answer = session.relay(address).await;
+    let words = match relay::part(&answer, session.agent.role, address) {
+        Part::NotUsed | Part::InOrder => None,
+        Part::Settling(words) | Part::Unknown(words) | Part::Drift(words) | Part::Missing(words) => {
+            Some(words)
+        }
+    };
+    let failing = words.as_ref().map(|words| Failing::new(words, words.clone()));
+    shared.troubles.take("asking coturn for a relay", "coturn", None, failing.map_or(Ok(()), Err));
+    shared.asked_coturn(answer.ok());
 }
 
 // ---- the address that BBB announces

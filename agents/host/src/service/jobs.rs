@@ -59,7 +59,7 @@ pub fn part(job: Job) -> &'static str {
     match job {
         Job::Name => NAME,
         Job::Join(_) | Job::Keep | Job::Look | Job::Cordon | Job::CordonUnlessLast | Job::Recordon => ENTRY,
-        Job::Withdraw(_) | Job::Leave => LEAVING,
+        Job::Unname | Job::Withdraw(_) | Job::Leave => LEAVING,
     }
 }
 
@@ -222,7 +222,7 @@ impl<W: World> Attempt<'_, W> {
     }
 
     async fn job(&mut self, job: Job) -> Result<Found, Failure> {
-        if job == Job::Leave {
+        if matches!(job, Job::Leave | Job::Unname) {
             self.world.connect().await;
         }
         let host = self.host(job).await?;
@@ -231,6 +231,10 @@ impl<W: World> Attempt<'_, W> {
             Job::Join(_) | Job::Keep => self.join(&host, job).await,
             Job::Look => self.look(&host).await,
             Job::Cordon | Job::CordonUnlessLast | Job::Recordon => self.set(&host, job).await,
+            Job::Unname => self.unname(&host).await.map(|said| {
+                self.lines.extend(said);
+                Found::Done
+            }),
             Job::Withdraw(set) => self.withdraw(&host, set).await,
             Job::Leave => self.leave(&host).await,
         }

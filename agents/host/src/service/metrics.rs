@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use plan::lifecycle::{Machine, Moment, State};
 use plan::metrics::{Findings, History, Phase, PhaseFigures, data};
+use plan::relay::Relay;
 use plan::work::Work;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
@@ -194,8 +195,7 @@ struct Message {
 impl Message {
     /// Collects the findings about the host.
     async fn findings(&self) -> Findings {
-        let (work, certificate, coturn) =
-            tokio::join!(self.work(), self.certificate(), self.shared.session.relay());
+        let (work, certificate, coturn) = tokio::join!(self.work(), self.certificate(), self.coturn());
         let answers = work.as_ref().map(|work| &work.meetings);
         let silent =
             self.silence(answers.is_some_and(|all| all.unlisted.is_none() || !all.listed.is_empty()));
@@ -214,13 +214,18 @@ impl Message {
 
     /// Returns the count of the last interval, and counts now if there is none; `None` where nothing is counted.
     async fn work(&self) -> Option<Work> {
-        if !self.counts || self.shared.session.settings.bbb.is_none() {
+        if !self.counts {
             return None;
         }
         match self.shared.work(self.settings.interval) {
             Some(work) => Some(work),
             None => Some(calls::tally(&self.shared).await.0),
         }
+    }
+
+    /// What coturn does for a client without credentials.
+    async fn coturn(&self) -> Option<Relay> {
+        self.shared.relay(&self.host, self.settings.interval).await
     }
 
     /// For how many seconds the host's certificate is still good.

@@ -1,6 +1,9 @@
 //! The policy of the state machine, from the settings.
 
+use std::time::Duration;
+
 use plan::addresses::OnAddresses;
+use plan::instance::Role;
 use plan::lifecycle::{Leaving, Left, Policy, State};
 
 use super::registration::Records;
@@ -11,10 +14,11 @@ pub(super) fn of(settings: &Settings) -> Policy {
     let (service, drain) = (&settings.service, &settings.drain);
     Policy {
         scalelite: settings.scalelite.is_some(),
-        meetings: settings.bbb.is_some(),
+        role: if settings.bbb.is_some() { Role::Bbb } else { Role::Turn },
         on_stop: service.on_stop,
         check_name: service.name,
         check_entry: service.scalelite,
+        ttl: Duration::from_secs(settings.dns.ttl.into()),
         count: service.work,
         poll: settings.scalelite.as_ref().map(|scalelite| scalelite.poll_interval).unwrap_or_default(),
         live_patience: settings.timeouts.register / 2,
@@ -89,9 +93,7 @@ pub(super) fn remains(state: &State, records: Records) -> Remains {
 mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
-    use std::time::Duration;
 
-    use plan::instance::Role;
     use plan::lifecycle::{Event, Found, Intent, Job, Kept, Machine, Order, Trouble, TroubleKind};
 
     use super::*;

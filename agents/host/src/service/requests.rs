@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::metrics::Metrics;
 use crate::config::settings::Settings;
 use crate::config::table::DRAIN_ORDER;
-use crate::control::{Conversation, Counts, Details, HookFacts, Request, ServiceState, WorkFacts};
+use crate::control::{
+    Conversation, Counts, Details, HookFacts, RelayFacts, Request, ServiceState, WorkFacts,
+};
 use crate::report::Exit;
 use crate::session::{Session, now as unix_now};
 
@@ -170,7 +172,7 @@ impl Waiting {
         match self.request {
             Request::Register { .. } => matches!(job, Job::Name | Job::Join(_) | Job::Keep),
             Request::Deregister { .. } => job == Job::Leave,
-            Request::Drain { .. } => matches!(job, Job::Cordon | Job::Recordon | Job::Leave),
+            Request::Drain { .. } => matches!(job, Job::Cordon | Job::Recordon | Job::Unname | Job::Leave),
             Request::Status => false,
         }
     }
@@ -222,7 +224,7 @@ fn out(machine: &Machine, words: &str) -> Option<End> {
 fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
     match machine.state() {
         State::Draining(drain) => {
-            let begun = drain.cordon.since().is_some() || !machine.has_scalelite();
+            let begun = drain.cordon.since().is_some() || !machine.is_cordoned_first();
             (!wait && begun).then(|| End::Well(words.to_owned()))
         }
         State::Leaving(_) if wait => None,
@@ -239,7 +241,10 @@ fn standing(machine: &Machine, metrics: &Metrics, settings: &Settings, now: Mome
         _ => None,
     };
     let rules = &settings.drain.rules;
-    let facts = machine.work().map(|work| WorkFacts::of(work, rules));
+    // A TURN host has no meetings and recordings, and a BBB host's relays serve its meetings.
+    let meets = settings.bbb.is_some();
+    let work = machine.work().filter(|_| meets);
+    let relays = machine.work().filter(|_| !meets).and_then(RelayFacts::of);
     let hook = |hook: &Hook| HookFacts {
         name: hook.name.clone(),
         heartbeat_timeout: hook.heartbeat_timeout.as_secs(),
@@ -249,8 +254,9 @@ fn standing(machine: &Machine, metrics: &Metrics, settings: &Settings, now: Mome
     let details = Details {
         deadline,
         hooks: machine.hooks().map(|hooks| hooks.iter().map(hook).collect()),
-        work: machine.work().map(|work| counts(work, rules)),
-        facts,
+        work: work.map(|work| counts(work, rules)),
+        facts: work.map(|work| WorkFacts::of(work, rules)),
+        relays,
         metrics: metrics.report(),
     };
     ServiceState {

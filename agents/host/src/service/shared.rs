@@ -9,6 +9,7 @@ use std::time::Duration;
 use plan::addresses;
 use plan::backoff::Retryable;
 use plan::lifecycle::{Hook, Kept};
+use plan::relay::Relay;
 use plan::work::Work;
 use secrecy::ExposeSecret;
 use tokio::sync::{Mutex, OnceCell};
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     address: RefCell<Option<addresses::Announced>>,
     /// The last count of the work on the host, with its time.
     work: RefCell<Option<(Instant, Work)>>,
+    /// What coturn on a BBB host did when it was asked last, with the time.
+    coturn: RefCell<Option<(Instant, Option<Relay>)>>,
     /// The facts that the metrics need again and again.
     pub(super) known: Facts,
     /// The troubles that were told.
@@ -145,6 +148,7 @@ impl Shared {
             seen: RefCell::default(),
             address: RefCell::default(),
             work: RefCell::default(),
+            coturn: RefCell::default(),
             known: Facts::default(),
             troubles,
             announced: Announced::default(),
@@ -181,6 +185,20 @@ impl Shared {
     pub(super) fn work(&self, age: Duration) -> Option<Work> {
         let work = self.work.borrow();
         work.as_ref().filter(|(at, _)| at.elapsed() <= age).map(|(_, work)| work.clone())
+    }
+
+    /// Keeps what coturn did; `None` where it could not be asked.
+    pub(super) fn asked_coturn(&self, relay: Option<Relay>) {
+        self.coturn.replace(Some((Instant::now(), relay)));
+    }
+
+    /// Asks coturn, unless it was asked within this time; returns `None` where it is not asked, or cannot be.
+    pub(super) async fn relay(&self, host: &Host, age: Duration) -> Option<Relay> {
+        let known = self.coturn.borrow().filter(|(at, _)| at.elapsed() <= age);
+        match known {
+            Some((_, relay)) => relay,
+            None => self.session.relay(self.session.coturn(host)?).await.ok(),
+        }
     }
 
     /// Whether the host has taken meetings since the boot and has not left since.

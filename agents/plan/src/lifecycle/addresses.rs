@@ -7,6 +7,7 @@ use super::machine::Machine;
 use super::state::{Aim, Cordoned, Joining, State};
 use super::{Moment, Rest, Trouble, TroubleKind};
 use crate::addresses::{Announced, Decision, OnAddresses, decide};
+use crate::instance::Role;
 
 /// The time after which a repair that has changed nothing is tried again.
 const REPAIR_AGAIN: Duration = Duration::from_secs(300);
@@ -45,7 +46,7 @@ impl Machine {
     /// Returns when to look again, if anybody looks.
     pub(super) fn look_at(&self) -> Option<Moment> {
         let joins = matches!(self.state, State::Joining(_) | State::Serving(_) | State::Cordoned(_));
-        let looks = self.policy.meetings && self.policy.addresses != OnAddresses::Ignore;
+        let looks = self.policy.role == Role::Bbb && self.policy.addresses != OnAddresses::Ignore;
         (joins && looks).then_some(self.look_due)
     }
 

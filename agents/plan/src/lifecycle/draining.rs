@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::cordon::{Cordon, after_a_poll};
 use super::state::Care;
 use super::{Cause, Moment, Policy, Window};
+use crate::instance::Role;
 use crate::work::Work;
 
-/// The longest interval between two counts of meetings and recordings while draining.
+/// The longest interval between two counts of the work while draining.
 const COUNT: Duration = Duration::from_secs(10);
 
 /// See [`super::State::Draining`].
@@ -17,20 +18,23 @@ pub struct Drain {
     pub cause: Cause,
     /// When the drain began.
     pub since: Moment,
-    /// When the host leaves even if meetings or recordings remain.
+    /// When the host leaves even if work remains.
     pub deadline: Moment,
-    /// The registration, which is looked after meanwhile: users still find the running meetings by the name.
+    /// The registration of a BBB host, which is looked after meanwhile: users still find the running meetings by the
+    /// name.
     pub care: Care,
     /// Whether the name is looked after too.
     pub names: bool,
     /// Whether the host is known to have its name.
     pub named: bool,
-    /// The cordon of the entry.
+    /// The cordon of the entry; on a TURN host the end of its name.
     pub cordon: Cordon,
     /// Since when nothing has been waited for.
     pub quiet_since: Option<Moment>,
     /// When meetings were last seen or to be expected, if any were.
     pub met: Option<Moment>,
+    /// When the last count began.
+    count_began: Option<Moment>,
     announced: usize,
 }
 
@@ -46,6 +50,7 @@ impl Drain {
             cordon: Cordon::due_now(now),
             quiet_since: None,
             met: None,
+            count_began: None,
             announced: 0,
         }
     }
@@ -74,8 +79,9 @@ impl Drain {
         self.quiet_since = None;
     }
 
-    /// Takes in the work counted after the cordon.
-    pub(super) fn counted(&mut self, work: &Work, policy: &Policy, now: Moment) {
+    /// Takes in the work counted after the cordon, by a count that began at this time.
+    pub(super) fn counted(&mut self, work: &Work, policy: &Policy, began: Moment, now: Moment) {
+        self.count_began = Some(began);
         match work.is_idle(&policy.rules) {
             true => drop(self.quiet_since.get_or_insert(now)),
             false => self.quiet_since = None,
@@ -87,14 +93,18 @@ impl Drain {
     }
 
     /// Returns when the host counts as empty, unless something begins: not before a poll of Scalelite's has come and
-    /// gone since the cordon, because a poll that was under way may have kept the host among those that get meetings.
+    /// gone since the cordon, because a poll that was under way may have kept the host among those that get meetings;
+    /// on a TURN host not before a count that began when no resolver knew its name any more.
     pub(super) fn empty_at(&self, policy: &Policy) -> Option<Moment> {
         let quiet = self.quiet_since? + policy.quiet;
-        match (policy.scalelite, self.cordon.since()) {
-            (false, _) => Some(quiet),
-            (true, Some(since)) => Some(quiet.max(since + after_a_poll(policy))),
-            // Without a cordon a meeting can begin at any moment.
-            (true, None) => None,
+        // Without a cordon a meeting can begin at any moment, and by a name that stands a client can come.
+        match (policy.role, policy.scalelite) {
+            (Role::Turn, _) => {
+                let forgotten = self.cordon.since()? + policy.ttl;
+                Some(quiet).filter(|_| self.count_began.is_some_and(|began| began >= forgotten))
+            }
+            (Role::Bbb, true) => Some(quiet.max(self.cordon.since()? + after_a_poll(policy))),
+            (Role::Bbb, false) => Some(quiet),
         }
     }
 

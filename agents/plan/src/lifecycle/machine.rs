@@ -17,6 +17,7 @@ use super::{
     Window, Work,
 };
 use crate::addresses::Announced;
+use crate::instance::Role;
 use crate::membership;
 
 /// The part of a spot notice that is reserved for leaving.
@@ -75,6 +76,8 @@ pub struct Machine {
     pub(super) again: bool,
     pub(super) calls: Vec<Call>,
     pub(super) count_due: Moment,
+    /// When the last count began.
+    pub(super) count_began: Moment,
     /// Whether the running count began before the cordon.
     pub(super) count_is_stale: bool,
     pub(super) actions: Vec<Action>,
@@ -116,6 +119,7 @@ impl Machine {
             again: false,
             calls: Vec::new(),
             count_due: Moment::ZERO,
+            count_began: Moment::ZERO,
             count_is_stale: false,
             actions: Vec::new(),
             now: Moment::ZERO,
@@ -147,9 +151,10 @@ impl Machine {
         self.spared.is_some_and(|until| self.now < until)
     }
 
-    /// Tells whether there is a Scalelite in which the host can be cordoned.
-    pub fn has_scalelite(&self) -> bool {
-        self.policy.scalelite
+    /// Tells whether a drain begins with something that keeps new work away: the cordon of the entry, or the end of a
+    /// TURN host's name.
+    pub fn is_cordoned_first(&self) -> bool {
+        self.policy.scalelite || self.policy.role == Role::Turn
     }
 
     /// Tells whether the metadata service says that the host is in a group.
@@ -260,7 +265,7 @@ impl Machine {
             State::Draining(drain) => {
                 let empty = drain.empty_at(&self.policy).is_some_and(|at| at <= now);
                 let cause = drain.cause;
-                if empty || !self.policy.meetings {
+                if empty {
                     self.leave(cause, false, now);
                 } else if drain.deadline <= now {
                     self.leave(cause, true, now);
@@ -342,7 +347,7 @@ impl Machine {
     pub(super) fn drain(&mut self, cause: Cause, until: Option<Moment>, now: Moment) {
         let deadline = until.unwrap_or(now + self.policy.deadline);
         let mut drain = Drain::new(cause, deadline, now);
-        drain.named = self.is_named();
+        drain.named = self.policy.role == Role::Bbb && self.is_named();
         if let Some(care) = self.state.care_mut() {
             drain.care.name = care.name.clone();
         }
@@ -425,7 +430,8 @@ impl Machine {
     /// holds the instance: a deadline or an order has ended them, or they have ended shortly before. Recordings that
     /// the drain itself has waited for in vain are not waited for once more.
     pub(super) fn left(&mut self, now: Moment) {
-        let held = self.hold.is_some() && self.policy.meetings && self.policy.rules.recordings;
+        let records = self.policy.role == Role::Bbb && self.policy.rules.recordings;
+        let held = self.hold.is_some() && records;
         let State::Leaving(leaving) = &mut self.state else { return };
         let until = leaving.met.map(|met| met + self.policy.after_deadline);
         let recordings_until = until.filter(|until| held && *until > now);

@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::rig::{other_address, policy, work};
+use super::rig::{other_address, policy, turn, work};
 use super::*;
 use crate::addresses::{Announced, OnAddresses};
 use crate::membership::State as EntryState;
 use crate::recordings::Recordings;
-use crate::work::Meetings;
+use crate::work::{Figure, Meetings};
 
 const STOPS: [StopCause; 5] =
     [StopCause::Restart, StopCause::Reboot, StopCause::PowerOff, StopCause::Stop, StopCause::Unknown];
@@ -38,7 +38,8 @@ enum Happening {
         known: bool,
         recordings: Option<usize>,
     },
-    /// This many meetings run: more than before only where Scalelite places some.
+    /// This many meetings run: more than before only where Scalelite places some. On a TURN host relays, which come by
+    /// its name.
     Meetings(usize),
     /// The service is killed, the running job with or without its effect, and starts again.
     Kill {
@@ -121,6 +122,8 @@ struct World {
     entry: Option<EntryState>,
     /// Whether anything is left of what this machine may have made.
     registered: bool,
+    /// Until when resolvers know a name that was given up.
+    known_until: Moment,
     /// The deadline of the present drain, as last seen.
     deadline: Option<Moment>,
     /// Whether an operator wanted the drain to end at once.
@@ -130,9 +133,9 @@ struct World {
 }
 
 impl World {
-    fn new(scalelite: bool, memory: Memory, addresses: OnAddresses) -> Self {
+    fn new(policy: Policy, memory: Memory) -> Self {
         Self {
-            machine: Machine::new(Policy { scalelite, addresses, ..policy() }, memory.into()),
+            machine: Machine::new(policy, memory.into()),
             now: Duration::ZERO,
             job: None,
             calls: Vec::new(),
@@ -147,6 +150,7 @@ impl World {
             told_other: None,
             entry: (memory != Memory::Fresh).then_some(EntryState::Enabled),
             registered: memory != Memory::Fresh,
+            known_until: Duration::ZERO,
             deadline: None,
             at_once: memory == Memory::Unregistered,
             ready: 0,
@@ -188,7 +192,10 @@ impl World {
                 self.lifted |= state == EntryState::Enabled;
             }
             Happening::Meetings(meetings) => {
-                let placed = self.entry == Some(EntryState::Enabled);
+                let placed = match self.machine.policy.role {
+                    Role::Bbb => self.entry == Some(EntryState::Enabled),
+                    Role::Turn => self.registered || self.now < self.known_until,
+                };
                 self.meetings = if placed { meetings } else { self.meetings.min(meetings) };
             }
             Happening::Kill { effect } => self.killed(effect),
@@ -239,9 +246,12 @@ impl World {
             Job::Join(_) | Job::Keep | Job::Look => self.entry.map_or(Found::Missing, Found::Entry),
             // Whether the host is the last one is as good as drawn.
             Job::CordonUnlessLast if !effect => Found::LastOne,
-            Job::Cordon | Job::CordonUnlessLast | Job::Recordon | Job::Withdraw(_) | Job::Leave => {
-                Found::Done
-            }
+            Job::Cordon
+            | Job::CordonUnlessLast
+            | Job::Recordon
+            | Job::Unname
+            | Job::Withdraw(_)
+            | Job::Leave => Found::Done,
         };
         if well && found != Found::LastOne || effect {
             self.take_effect(job);
@@ -261,6 +271,11 @@ impl World {
                 self.entry = self.entry.map(|state| state.max(EntryState::Cordoned));
                 (self.meddled, self.lifted) = (false, false);
             }
+            Job::Unname => {
+                if std::mem::take(&mut self.registered) {
+                    self.known_until = self.now + self.machine.policy.ttl;
+                }
+            }
             Job::Withdraw(_) => (self.entry, self.meetings) = (None, 0),
             Job::Leave => (self.entry, self.registered, self.meetings) = (None, false, 0),
             Job::Keep | Job::Look => {}
@@ -274,6 +289,14 @@ impl World {
         let no = || Err("no".to_owned());
         let (call, meetings) = self.calls.remove(0);
         let event = match call {
+            Call::Count if self.machine.policy.role == Role::Turn => {
+                let relays = if known {
+                    Figure::Known(meetings as u64)
+                } else {
+                    Figure::Unknown("no file".to_owned())
+                };
+                Event::Counted(Work { relays: Some(relays), ..Work::default() })
+            }
             Call::Count => {
                 let mut counted = work(meetings, recordings.unwrap_or_default());
                 if !known {
@@ -365,7 +388,7 @@ impl World {
 
     /// Tells whether the machine knows that people could not talk on this host, and can do anything about it.
     fn is_told_other(&self) -> bool {
-        self.told_other == Some(true) && self.machine.has_scalelite()
+        self.told_other == Some(true) && self.machine.policy.scalelite
     }
 
     fn act(&mut self, action: Action, shown: &str) {
@@ -383,13 +406,18 @@ impl World {
                 let adds = matches!(job, Job::Name | Job::Join(_) | Job::Keep);
                 assert!(!adds || !leaving, "{shown} began {job:?} while leaving");
                 let early = !self.at_once && self.deadline.is_some_and(|deadline| self.now < deadline);
-                let scalelite = self.machine.has_scalelite() && !self.meddled;
+                let relays = self.machine.policy.role == Role::Turn;
+                let waits = relays || self.machine.policy.scalelite && !self.meddled;
                 assert!(
-                    !(ends && early && scalelite && self.meetings > 0),
+                    !(ends && early && waits && self.meetings > 0),
                     "{shown} ended {} meetings at {:?}, before {:?}",
                     self.meetings,
                     self.now,
                     self.deadline
+                );
+                assert!(
+                    !(ends && early && relays && self.registered),
+                    "{shown} has a TURN host leave before its name"
                 );
                 self.job = Some((job, false));
             }
@@ -413,6 +441,14 @@ impl World {
     }
 }
 
+/// The settings of a host: with Scalelite, without, and those of a TURN host.
+fn settings() -> impl Strategy<Value = Policy> {
+    let bbb = |scalelite, addresses| Policy { scalelite, addresses, ..policy() };
+    let refuses = [true, false].map(|scalelite| bbb(scalelite, OnAddresses::Refuse));
+    let [with, without] = refuses;
+    select(vec![with, without, bbb(true, OnAddresses::Repair), turn()])
+}
+
 fn memory() -> impl Strategy<Value = Memory> {
     select(vec![
         Memory::Fresh,
@@ -431,10 +467,9 @@ proptest! {
     fn nothing_is_ended_early_doubled_or_illegal(
         happenings in prop::collection::vec(happening(), 1..120),
         memory in memory(),
-        scalelite in any::<bool>(),
-        addresses in select(vec![OnAddresses::Refuse, OnAddresses::Repair]),
+        settings in settings(),
     ) {
-        let mut world = World::new(scalelite, memory, addresses);
+        let mut world = World::new(settings, memory);
         for happening in happenings {
             world.happen(happening);
             // A host that is out in good order has undone everything that was ever done here.
@@ -454,7 +489,8 @@ proptest! {
         cause in select(STOPS.to_vec()),
         fails in any::<bool>(),
     ) {
-        let mut world = World::new(true, memory, OnAddresses::Repair);
+        let bbb = Policy { addresses: OnAddresses::Repair, ..policy() };
+        let mut world = World::new(bbb, memory);
         // Only the first stop counts.
         let before = happenings.into_iter().filter(|happening| !matches!(happening, Happening::Stop(_)));
         before.for_each(|happening| world.happen(happening));

@@ -30,7 +30,7 @@ impl Machine {
             }
             (
                 State::Cordoned(_) | State::Draining(_),
-                Job::Cordon | Job::CordonUnlessLast | Job::Recordon,
+                Job::Cordon | Job::CordonUnlessLast | Job::Recordon | Job::Unname,
             ) => {
                 self.cordoned(result, now, chance);
             }
@@ -298,7 +298,7 @@ impl Machine {
             State::Joining(Joining { absent_since: Some(since), .. }) if self.count_is_stale => {
                 (*since, self.count_due) = (now, now);
             }
-            State::Draining(drain) => drain.counted(&work, &self.policy, now),
+            State::Draining(drain) => drain.counted(&work, &self.policy, self.count_began, now),
             State::Cordoned(Cordoned { cordon: Some(cordon), .. })
             | State::Stopping(Stopping { undoing: Undoing::Cordon(cordon), .. }) => {
                 cordon.counted(&work.meetings, now);

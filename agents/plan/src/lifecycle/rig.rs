@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::addresses::{Announced, Difference, OnAddresses, Place};
+use crate::instance::Role;
 use crate::membership::State as EntryState;
 use crate::recordings::{Part, Pending, Recordings, Stage};
 use crate::work::{Figure, Meeting, Meetings, Room};
@@ -12,10 +13,11 @@ pub(super) const JOIN: Job = Job::Join(EntryState::Enabled);
 pub(super) fn policy() -> Policy {
     Policy {
         scalelite: true,
-        meetings: true,
+        role: Role::Bbb,
         on_stop: OnStop::Leave,
         check_name: MINUTE,
         check_entry: 5 * MINUTE,
+        ttl: MINUTE,
         count: MINUTE / 2,
         poll: MINUTE,
         live_patience: 3 * MINUTE,
@@ -70,7 +72,22 @@ pub(super) fn work(meetings: usize, recordings: usize) -> Work {
     };
     let pending = (0..recordings).map(pending).collect();
     let recordings = Recordings { pending, ..Recordings::default() };
-    Work { meetings: Meetings { listed, unlisted: None }, recordings }
+    Work { meetings: Meetings { listed, unlisted: None }, recordings, relays: None }
+}
+
+/// Returns the work of a TURN host with this many relays in use.
+pub(super) fn relays(count: u64) -> Work {
+    Work { relays: Some(Figure::Known(count)), ..Work::default() }
+}
+
+/// The settings of a TURN host.
+pub(super) fn turn() -> Policy {
+    Policy { role: Role::Turn, scalelite: false, protection: None, ..policy() }
+}
+
+/// A TURN host that serves.
+pub(super) fn relaying() -> Rig {
+    Rig::new(turn(), Memory::Fresh).told(serve()).settle()
 }
 
 impl Rig {
@@ -110,7 +127,7 @@ impl Rig {
                 self.entry = EntryState::Cordoned;
                 Found::Done
             }
-            Job::Withdraw(_) | Job::Leave => Found::Done,
+            Job::Unname | Job::Withdraw(_) | Job::Leave => Found::Done,
         };
         self.step(Event::Finished(job, Ok(found)))
     }
@@ -484,6 +501,31 @@ pub(super) fn rig(cell: &str) -> Rig {
             rig
         }
         "unregistered: warm pool" | "warm pool" => fresh().told(intent("warm pool")),
+        "serving relays" => relaying(),
+        "joining for relays" => Rig::new(turn(), Memory::Fresh).told(serve()),
+        "starting for relays, drained by hand before" => Rig::new(turn(), Memory::Drain),
+        "draining relays: terminate, named" => relaying().told(intent("terminate")),
+        "draining relays: terminate" => relaying().told(intent("terminate")).settle(),
+        "draining relays: by hand" => relaying().ordered(Order::Drain(None)).settle(),
+        "draining relays: terminate, without any, the name still known" => {
+            relaying().told(intent("terminate")).settle().counted(relays(0)).counted(relays(0))
+        }
+        "draining relays: terminate, without any" => {
+            let mut rig = rig("draining relays: terminate, without any, the name still known");
+            let forgotten = rig.now + turn().ttl;
+            rig = rig.count_begins();
+            while rig.now < forgotten {
+                rig = rig.counted(relays(0)).count_begins();
+            }
+            rig
+        }
+        "draining relays: terminate, with some" => {
+            relaying().told(intent("terminate")).settle().counted(relays(0)).counted(relays(2))
+        }
+        "draining relays: terminate, counting again" => {
+            rig("draining relays: terminate, with some").count_begins()
+        }
+        "unregistered relays: by hand" => relaying().ordered(Order::Deregister).settle(),
         "stopping" => {
             let mut rig = serving();
             rig.step(Event::Stop(StopCause::PowerOff));
@@ -535,6 +577,11 @@ pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
         "meetings not known" => {
             let meetings = Meetings::unknown("no answer".to_owned());
             Event::Counted(Work { meetings, ..work(0, 0) })
+        }
+        "no relay counted" => Event::Counted(relays(0)),
+        "2 relays counted" => Event::Counted(relays(2)),
+        "relays cannot be counted" => {
+            Event::Counted(Work { relays: Some(Figure::Unknown("no file".to_owned())), ..Work::default() })
         }
         "another meeting counted" => Event::Counted(work(3, 0)),
         "quiet for long enough" => {

@@ -6,6 +6,7 @@ use super::cordon::Cordon;
 use super::machine::{Machine, Running};
 use super::state::{Care, State, Undoing};
 use super::{Action, Call, Cause, Job, Moment, Rest};
+use crate::instance::Role;
 
 /// The time for which a job that should have given up is still waited for, since it knows the reason for its failure.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -28,6 +29,9 @@ impl Machine {
         }
         for call in self.due_calls(now) {
             if !self.calls.contains(&call) {
+                if call == Call::Count {
+                    self.count_began = now;
+                }
                 self.calls.push(call);
                 self.actions.push(Action::Call(call));
             }
@@ -63,6 +67,9 @@ impl Machine {
                     (job, _) => (job, due),
                 });
                 [cordon.or_else(|| entry(&state.care, Job::Look)), name(&state.care), None]
+            }
+            State::Draining(drain) if self.policy.role == Role::Turn => {
+                [drain.cordon.job().map(|(_, due)| (Job::Unname, due)), None, None]
             }
             State::Draining(drain) => {
                 let cordon = drain.cordon.job().unwrap_or((Job::Look, drain.care.entry.due()));
@@ -142,15 +149,14 @@ impl Machine {
     }
 
     fn counts(&self) -> bool {
-        let counts = match &self.state {
+        match &self.state {
             State::Joining(_) | State::Serving(_) | State::Cordoned(_) | State::Draining(_) => true,
             State::Leaving(leaving) => {
                 leaving.left.as_ref().is_some_and(|left| left.recordings_until.is_some())
             }
             State::Stopping(state) => matches!(state.undoing, Undoing::Cordon(_)),
             State::Starting | State::Unregistered(_) | State::Ended => false,
-        };
-        self.policy.meetings && counts
+        }
     }
 
     /// Returns when the next [`super::Event::Tick`] is due. Work that was due before has begun, or waits for another

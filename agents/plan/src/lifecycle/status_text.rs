@@ -4,6 +4,7 @@ use super::machine::Machine;
 use super::state::{Aim, Care, Cordoned, Leaving, Polled, Serving, State, Stopping, Undoing, Unregistered};
 use super::{Call, Cause, Drain, Moment, Policy, Rest, StopCause, Upkeep};
 use crate::addresses::OnAddresses;
+use crate::instance::Role;
 use crate::time::duration;
 use crate::work::Work;
 
@@ -138,11 +139,15 @@ fn because(cause: Cause) -> &'static str {
 fn draining(drain: &Drain, policy: &Policy, work: Option<&Work>, now: Moment) -> String {
     let left = duration(drain.deadline.saturating_sub(now));
     let waits = match work {
+        None if policy.role == Role::Turn => "counting relays".to_owned(),
         None => "counting meetings and recordings".to_owned(),
         Some(work) => waiting(work, policy),
     };
     let words = format!("draining ({}): {waits}; at most {left} more", because(drain.cause));
     match (drain.cordon.trouble(), drain.care.name.trouble()) {
+        (Some(trouble), _) if policy.role == Role::Turn => {
+            format!("{words}; the name is not given up yet: {}", trouble.words)
+        }
         (Some(trouble), _) => format!("{words}; not cordoned yet: {}", trouble.words),
         (None, Some(trouble)) => format!("{words}; {}", trouble.words),
         (None, None) => words,

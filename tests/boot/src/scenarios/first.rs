@@ -81,7 +81,11 @@ pub(super) async fn turn(stage: &Stage<'_>) -> Outcome {
     let said = stage.disk.journal(&["--output=cat", "--unit=coturn.service"]).await?;
     ensure(!said.contains("open relay"), || format!("coturn was open: {said}"))?;
     let (code, status) = guest.ends("turn-agent", &["status"]).await?;
-    ensure(code == 0, || format!("turn-agent status ended with {code}:\n{status}"))?;
+    // The stand-in of coturn does not speak; the service counts its relays in spite of its confinement.
+    let says = |words: &str| status.contains(words);
+    ensure(code == 4 && says("coturn on this host does not answer") && says(", 0 relays in use"), || {
+        format!("turn-agent status ended with {code}:\n{status}")
+    })?;
     until("it says that it is registered", async || {
         Ok(guest.unit("turn-agent.service", "StatusText").await?.starts_with("registered"))
     })

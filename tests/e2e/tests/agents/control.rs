@@ -163,7 +163,10 @@ async fn a_service_of_turn_agent_is_asked_likewise() {
     let (request, run) = served(&rig, &["register"], |conversation| conversation.end(Exit::Done)).await;
     assert_eq!(request, Request::Register { only: None, wait: false });
     assert_eq!(run.code, 0, "{run}");
-    rig.expect(2, &["drain"]).await.says(&["unrecognized subcommand"]);
+    let (request, run) =
+        served(&rig, &["drain", "--wait"], |conversation| conversation.end(Exit::Done)).await;
+    assert_eq!(request, Request::Drain { deadline: None, wait: true });
+    assert_eq!(run.code, 0, "{run}");
 }
 
 #[tokio::test]

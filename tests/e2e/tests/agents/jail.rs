@@ -147,7 +147,11 @@ fn configuration(agent: &str, cloud: &Cloud) -> String {
              [recordings]\nredis = \"\"\n",
             cloud.scalelite_url_by_name(),
         );
+    } else {
+        // There is no list of sockets in an empty root, and no other host's counts.
+        text += "\n[drain]\nrelays = \"\"\n";
     }
+    text += "\n[metrics]\ncoturn = \"\"\n";
     text
 }
 

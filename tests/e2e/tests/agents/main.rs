@@ -6,6 +6,7 @@ mod check;
 mod clocks;
 mod config;
 mod control;
+mod coturn;
 mod credentials;
 mod deregister;
 mod dns;

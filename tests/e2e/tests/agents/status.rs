@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use e2e::Rig;
+use e2e::{Coturn, Rig};
+use plan::relay::Relay;
 use sandbox::bbb::Mode;
 use sandbox::cloud::{HostOptions, Options};
 use sandbox::faults::Fault;
@@ -98,11 +99,14 @@ async fn the_shape_of_the_json() {
         bbb.error bbb.recordings.summary bbb.recordings.pending[].id bbb.recordings.pending[].format \
         bbb.recordings.pending[].stage bbb.recordings.pending[].minutes bbb.recordings.stuck \
         bbb.recordings.failed bbb.recordings.jobs bbb.recordings.unsent bbb.recordings.error \
+        coturn.address coturn.answer coturn.words coturn.relays coturn.error \
         auto_scaling.group auto_scaling.target_state auto_scaling.spot_notice auto_scaling.error \
         service.running service.error";
     let golden: BTreeSet<String> = golden.split_whitespace().map(str::to_owned).collect();
     let rig = serving().await;
     rig.host.recordings.reach(RECORDING, Stage::Recorded).unwrap();
+    let coturn = Coturn::start(Relay::Closed).await;
+    rig.drop_in("50-coturn", &format!("[metrics]\ncoturn = \"{}\"\n", coturn.address));
     let status = rig.status(0).await;
     let mut found = BTreeSet::new();
     paths(&status, "", &mut found);

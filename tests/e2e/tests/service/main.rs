@@ -16,6 +16,7 @@ mod logs;
 mod metrics;
 mod open_relay;
 mod protection;
+mod relays;
 mod reload;
 mod restarts;
 mod scalelite;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use e2e::{Coturn, Rig, Running, Service, at_once};
+use e2e::{Coturn, Relays, Rig, Running, Service, at_once};
 use plan::instance::Role;
 use plan::metrics::{Metric, Unit};
 use plan::relay::Relay;
@@ -383,16 +383,42 @@ async fn a_turn_host() {
         let coturn = Coturn::start(if answers { Relay::Closed } else { Relay::Silent }).await;
         let coturn = format!("metrics.coturn={}", coturn.address);
         let certificate = format!("metrics.certificate={}", rig.cloud.aws_address());
-        let mut service = rig.serve(None, &[ON, OFTEN, &coturn, &certificate]);
+        let relays = Relays::reserve();
+        let _relay = relays.begin();
+        let mut service = rig.serve(None, &[ON, OFTEN, &coturn, &certificate, &relays.setting()]);
         service.said("-> serving:", 1).await;
         let mut message = told(&rig).await;
         assert!(message.remove("CertificateDaysLeft").unwrap() > 365.0);
         let answered = if answers { 1.0 } else { 0.0 };
-        let expected = [("CoturnAnswers", answered), ("Registered", 1.0), ("UnregisteredSeconds", 0.0)];
+        let expected = [
+            ("CoturnAnswers", answered),
+            ("DrainOverDeadline", 0.0),
+            ("Draining", 0.0),
+            ("Registered", 1.0),
+            ("Relays", 1.0),
+            ("UnregisteredSeconds", 0.0),
+        ];
         assert_eq!(values(&message), expected);
         assert_eq!(rig.cloud.journal.count(AutoScaling, "DescribeAutoScalingInstances"), 1);
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_coturn_of_a_bbb_host() {
+    let coturn = Coturn::start(Relay::Closed).await;
+    let setting = format!("metrics.coturn={}", coturn.address);
+    let (rig, mut service) = serving(Options::with_tls(), &[ON, OFTEN, &setting]).await;
+    coturn.becomes(Relay::Open);
+    service.said("gives relays at", 1).await;
+    assert_eq!(told(&rig).await["CoturnAnswers"], 0.0);
+    // It is an alarm, and keeps nobody out.
+    assert_eq!(rig.entry().state, sandbox::scalelite::ServerState::Enabled);
+    // There is none.
+    coturn.becomes(Relay::Silent);
+    service.said("asking coturn for a relay works again", 1).await;
+    let message = told(&rig).await;
+    assert!(!message.contains_key("CoturnAnswers"), "{message:?}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ const HEADER: usize = 20;
 
 /// Methods; an answer has the class in its type.
 const ALLOCATE: u16 = 0x003;
+const REFRESH: u16 = 0x004;
 const CREATE_PERMISSION: u16 = 0x008;
 const CHANNEL_BIND: u16 = 0x009;
 const CONNECT: u16 = 0x00a;
@@ -107,6 +108,11 @@ impl Client {
         }
         let answer = self.request(ALLOCATE, &attributes)?;
         Ok(u32::from_be_bytes(find(&answer, LIFETIME).unwrap().try_into().unwrap()))
+    }
+
+    /// Gives the allocation back.
+    pub(super) fn release(&mut self) -> Result<(), Refusal> {
+        self.request(REFRESH, &attribute(LIFETIME, &[0; 4])).map(drop)
     }
 
     pub(super) fn permit(&mut self, peer: IpAddr) -> Result<(), Refusal> {

@@ -212,12 +212,41 @@ impl Host {
 
     /// What `turn-agent check` says about coturn.
     pub(super) async fn check(&self) -> String {
+        self.checked("coturn", &[]).await
+    }
+
+    /// What it says about the relays in use, where it may do everything.
+    pub(super) async fn relays(&self) -> String {
+        self.checked("relays", &[]).await
+    }
+
+    /// The same where it sees users and processes as in its unit (`PrivateUsers=`, `ProtectProc=`, `ProcSubset=`).
+    pub(super) async fn relays_seen_by_the_unit(&self) -> String {
+        let sees = r#"mount -t proc -o hidepid=invisible,subset=pid proc /proc && [ ! -e /proc/net ] && exec "$0" "$@""#;
+        let wrapper =
+            ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "sh", "-c", sees];
+        self.checked("relays", &wrapper).await
+    }
+
+    /// Runs `turn-agent check` through the wrapper, with the agent's own defaults, and returns a line of it.
+    async fn checked(&self, what: &str, wrapper: &[&str]) -> String {
         let host = self.cloud.hosts().into_iter().next().unwrap();
         let agent = Agent::install(&self.cloud, &host, "turn-agent").unwrap();
-        let output = agent.command(&["check"]).output().await.unwrap();
+        let binary = agent.binary().display().to_string();
+        let defaults = ["--set", "metrics.coturn=127.0.0.1:3478", "--set", "drain.relays=1024-65535"];
+        let words: Vec<&str> =
+            wrapper.iter().copied().chain([binary.as_str(), "check"]).chain(defaults).collect();
+        let (program, arguments) = words.split_first().unwrap();
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(agent.environment())
+            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        let output = command.output().await.unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some("coturn"));
-        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(what));
+        line.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr))).to_owned()
     }
 
     /// Installs coturn as somebody does by hand.

@@ -6,14 +6,16 @@ use plan::dns::{self, Desired, Holder, Liveness, Observed};
 use plan::health::{self, Part, Verdict};
 use plan::membership;
 use plan::record::RecordSet;
+use plan::relay;
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::addresses;
-use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Server, Service, Status};
+use super::facts::{AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Server, Service, Status};
 use crate::cli::VERSION;
 use crate::config::settings;
-use crate::control::{self, WorkFacts};
+use crate::control::{self, RelayFacts, WorkFacts};
 use crate::dns::{Zone, words_of};
 use crate::identity::Host;
 use crate::report::Failure;
@@ -40,10 +42,20 @@ type Weighed<T> = (T, Part);
 pub(super) async fn collect(session: &Session) -> Status {
     let service = service(session).await;
     let on_purpose = service.state.as_ref().filter(|state| keeps_out(&state.state)).map(|state| &state.words);
-    let counted = service.state.as_ref().and_then(|state| state.more.get("work"));
-    let counted = counted.and_then(|work| serde_json::from_value(work.clone()).ok());
+    let counted = Counted { work: told(&service, "work"), relays: told(&service, "relays") };
     let status = without_service(session, on_purpose.map(String::as_str), counted).await;
     Status { service, ..status }
+}
+
+/// The work as the service has counted it: a second count might contradict it.
+struct Counted {
+    work: Option<WorkFacts>,
+    relays: Option<RelayFacts>,
+}
+
+/// Returns what the service has told under this name, if it has.
+fn told<T: DeserializeOwned>(service: &Service, name: &str) -> Option<T> {
+    serde_json::from_value(service.state.as_ref()?.more.get(name)?.clone()).ok()
 }
 
 /// Reports whether a service in this state wants the host to take no new meetings.
@@ -51,18 +63,18 @@ fn keeps_out(state: &str) -> bool {
     matches!(state, "cordoned" | "draining" | "leaving" | "unregistered" | "stopping")
 }
 
-/// Collects everything but the service; `on_purpose` is the service's reason when it keeps the host out itself, and
-/// `counted` the work as it has counted it: a second count might contradict it.
-async fn without_service(session: &Session, on_purpose: Option<&str>, counted: Option<WorkFacts>) -> Status {
+/// Collects everything but the service; `on_purpose` is the service's reason when it keeps the host out itself.
+async fn without_service(session: &Session, on_purpose: Option<&str>, counted: Counted) -> Status {
     let host = match session.host(within(session.settings.timeouts.status)).await {
         Ok(host) => host,
         Err(failure) => return unknown_host(session, &failure),
     };
     let local = session.installation(&host).await;
-    let (named, bbb, announced, auto_scaling) = tokio::join!(
+    let (named, bbb, announced, coturn, auto_scaling) = tokio::join!(
         names(session, &host),
-        bbb_host(session, &host, &local, counted),
+        bbb_host(session, &host, &local, counted.work),
         session.announced(&host),
+        coturn(session, &host, counted.relays),
         auto_scaling(session, &host)
     );
     let (dns, dns_part) = named;
@@ -86,12 +98,13 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, counted: O
     if let (Some(bbb), Some(announced), Some(settings)) = (&mut bbb, announced, &session.settings.bbb) {
         (bbb.addresses, addresses_part) = addresses::weighed(&announced, settings.addresses);
     }
+    let (coturn, coturn_part) = coturn.map_or((None, Part::NotUsed), |(coturn, part)| (Some(coturn), part));
     let recordings_part = match &bbb {
         Some(bbb) if bbb.work.recordings.unsent => Part::Drift(UNSENT.to_owned()),
         _ => Part::InOrder,
     };
     let (verdict, reasons) =
-        health::verdict(&[dns_part, scalelite_part, bbb_part, addresses_part, recordings_part]);
+        health::verdict(&[dns_part, scalelite_part, bbb_part, addresses_part, coturn_part, recordings_part]);
     Status {
         verdict,
         reasons,
@@ -99,6 +112,7 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, counted: O
         dns,
         scalelite,
         bbb,
+        coturn,
         auto_scaling,
         ..blank(session)
     }
@@ -115,6 +129,7 @@ fn blank(session: &Session) -> Status {
         dns: Dns::default(),
         scalelite: None,
         bbb: None,
+        coturn: None,
         auto_scaling: AutoScaling::default(),
         service: Service::default(),
     }
@@ -318,6 +333,30 @@ async fn bbb_host(
                 None => Part::InOrder,
             }
         }
+    };
+    Some((found, part))
+}
+
+/// Asks coturn, and counts its relays on a TURN host unless the service has done so.
+async fn coturn(session: &Session, host: &Host, counted: Option<RelayFacts>) -> Option<Weighed<Coturn>> {
+    let address = session.coturn(host)?;
+    let relays = async {
+        match (counted, &session.settings.relays) {
+            (Some(relays), _) => Some(relays),
+            (None, Some(_)) => RelayFacts::of(&work::count(session, host, None, false).await),
+            (None, None) => None,
+        }
+    };
+    let (answer, relays) = tokio::join!(session.relay(address), relays);
+    let part = relay::part(&answer, session.agent.role, address);
+    let found = Coturn {
+        address: address.to_string(),
+        answer: answer.as_ref().ok().map(|relay| relay.as_str().to_owned()),
+        words: answer
+            .as_ref()
+            .map_or_else(|_| format!("cannot be asked at {address}"), |relay| relay.at(address)),
+        relays,
+        error: answer.err(),
     };
     Some((found, part))
 }

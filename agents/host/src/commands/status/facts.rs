@@ -3,7 +3,7 @@
 use plan::health::Verdict;
 use serde::{Serialize, Serializer};
 
-use crate::control::{ServiceState, WorkFacts};
+use crate::control::{RelayFacts, ServiceState, WorkFacts};
 use crate::report::Exit;
 
 /// The answer of `status`. A part that could not be determined has the reason in `error`.
@@ -28,6 +28,8 @@ pub struct Status {
     pub scalelite: Option<Scalelite>,
     /// BBB on this host; null on a TURN host.
     pub bbb: Option<BbbHost>,
+    /// coturn on this host; null where it is not asked (`metrics.coturn`).
+    pub coturn: Option<Coturn>,
     /// The host's place in its Auto Scaling group.
     pub auto_scaling: AutoScaling,
     /// The agent's service on this host. A host that a command registered is in order without it, too.
@@ -159,6 +161,22 @@ pub struct WrongAddress {
     pub found: String,
     /// The address that should.
     pub wanted: String,
+}
+
+/// coturn on this host.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Coturn {
+    /// Where it was asked for a relay without credentials.
+    pub address: String,
+    /// What it did: `asks-for-credentials`, `relays`, `refuses`, `silent` or `not-installed`; null where it could not be
+    /// asked.
+    pub answer: Option<String>,
+    /// The same in words.
+    pub words: String,
+    /// The relays that it has in use on a TURN host; null on a BBB host, and where they are not counted.
+    pub relays: Option<RelayFacts>,
+    /// Why it could not be asked.
+    pub error: Option<String>,
 }
 
 /// The host's place in its Auto Scaling group.

@@ -7,7 +7,9 @@ use plan::health::Verdict;
 use plan::work::counted;
 use serde_json::Value;
 
-use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status, WrongAddress};
+use super::facts::{
+    AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Service, Status, WrongAddress,
+};
 use clients::untrusted::visible_line;
 
 /// Draws the whole screen, with the verdict last, next to the prompt that follows.
@@ -24,6 +26,9 @@ pub(super) fn draw(status: &Status) -> String {
         }
         if let Some(host) = &status.bbb {
             bbb(&mut screen, host);
+        }
+        if let Some(server) = &status.coturn {
+            coturn(&mut screen, server);
         }
         auto_scaling(&mut screen, &status.auto_scaling);
     }
@@ -152,6 +157,17 @@ fn bbb(screen: &mut Screen, bbb: &BbbHost) {
     }
     screen.error(work.recordings.error.as_ref());
     screen.row("waits for", &work.waits_for);
+}
+
+fn coturn(screen: &mut Screen, coturn: &Coturn) {
+    let relays = coturn.relays.as_ref();
+    let count = relays.map(|relays| match relays.count {
+        Some(count) => format!(", {} in use", counted(count, "relay", "relays")),
+        None => ", relays not known".to_owned(),
+    });
+    screen.row("coturn", &format!("{}{}", coturn.words, count.unwrap_or_default()));
+    screen.error(coturn.error.as_ref());
+    screen.error(relays.and_then(|relays| relays.error.as_ref()));
 }
 
 /// Says for how many minutes something has been so, if that is known.

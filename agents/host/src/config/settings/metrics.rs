@@ -1,6 +1,7 @@
 //! The settings `metrics.*`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use plan::instance::Role;
@@ -57,16 +58,63 @@ impl Checker<'_> {
         Some(enabled?.then_some(metrics))
     }
 
-    pub(super) fn coturn(&mut self) -> Option<Option<SocketAddr>> {
+    pub(super) fn coturn(&mut self) -> Option<Option<Coturn>> {
+        let role = self.agent.role;
+        self.text("metrics.coturn", |text| match (text, role) {
+            ("", _) => Ok(None),
+            ("auto", Role::Bbb) => Ok(Some(Coturn::Private)),
+            (text, Role::Bbb) => text
+                .parse()
+                .map(|address| Some(Coturn::At(address)))
+                .map_err(|_| "must be \"auto\", \"\" or an IP address with a port"),
+            (text, Role::Turn) => text
+                .parse()
+                .map(|address| Some(Coturn::At(address)))
+                .map_err(|_| "must be \"\" or an IP address with a port"),
+        })
+    }
+
+    /// Reads the ports of the relays; `None` where these are not counted.
+    pub(super) fn relays(&mut self) -> Option<Option<RangeInclusive<u16>>> {
         if self.agent.role == Role::Bbb {
             return Some(None);
         }
-        self.text("metrics.coturn", |text| match text {
+        self.text("drain.relays", |text| match text {
             "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| "must be \"\" or an IP address with a port"),
+            text => ports(text).map(Some).ok_or("must be \"\" or two ports, for example 49152-65535"),
         })
     }
 }
+
+/// The place where coturn is asked for a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coturn {
+    /// Its usual port at the host's private address.
+    Private,
+    /// This address.
+    At(SocketAddr),
+}
+
+impl Coturn {
+    /// Returns the address on a host with this private one.
+    pub fn address(self, private: Ipv4Addr) -> SocketAddr {
+        match self {
+            Self::Private => SocketAddr::new(IpAddr::V4(private), TURN_PORT),
+            Self::At(address) => address,
+        }
+    }
+}
+
+/// Reads a range of ports, `49152-65535`.
+fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (least, most) = text.split_once('-')?;
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    let ports = port(least)?..=port(most)?;
+    (!ports.is_empty()).then_some(ports)
+}
+
+/// The port of TURN (RFC 8656, 3.1), which is coturn's default too.
+const TURN_PORT: u16 = 3478;
 
 /// The port of TURN over TLS (RFC 8656, 3.1), which is coturn's default too.
 const TURNS_PORT: u16 = 5349;
