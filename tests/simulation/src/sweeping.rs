@@ -61,6 +61,7 @@ pub(crate) async fn sweep(world: World, who: InstanceId) {
         account: Some(ACCOUNT.to_owned()),
         domain: domain(),
         template: template(),
+        shared: None,
         grace: GRACE.as_secs(),
     };
     let (_trigger, interrupt) = Interrupt::manual();

@@ -7,10 +7,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use plan::backoff::{Queue, Retryable};
-use plan::dns::{Bearer, Refusal};
+use plan::dns::{Bearer, Desired, Refusal};
 use plan::lifecycle::Memory;
 use plan::observation::{BELIEVED, Shown, Word};
 use plan::record::Name;
+use plan::share::{self, Sight};
 use tokio::time::Instant;
 
 use crate::dns::Propagation;
@@ -48,6 +49,19 @@ pub struct Registration {
     missing: Cell<Option<(Instant, Missing)>>,
     /// This host among all that want changes in Route 53.
     queue: RefCell<Queue>,
+    /// What is known of the host's share in a shared name.
+    share: Cell<Sharing>,
+}
+
+/// The knowledge about the host's share in a shared name.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sharing {
+    /// When it was last known to be there, or first looked for.
+    known: Option<Instant>,
+    /// When Route 53 has last said that it is there, if it was not seen since.
+    told: Option<Instant>,
+    /// When Route 53 has last said that the host cannot have it.
+    barred: Option<Instant>,
 }
 
 /// The knowledge about this host's record sets at its name.
@@ -115,6 +129,7 @@ impl Registration {
             doubt: Cell::default(),
             missing: Cell::default(),
             queue: RefCell::new(Queue::new(spread)),
+            share: Cell::default(),
         };
         if memory == Memory::Joining {
             // The service that was stopped has removed the name, perhaps a moment ago.
@@ -192,9 +207,41 @@ impl Registration {
 
     /// Whatever was heard does not count any more. A change that its servers may still be hearing of stays known.
     pub(super) fn forget(&self) {
+        self.is_barred(false);
         if self.sent(|at, _| at.elapsed() < PROPAGATION) != Some(true) {
             self.heard.replace(None);
         }
+    }
+
+    /// Returns the desired record sets without a share, for as long as it is believed that the host can have none.
+    pub(super) fn allowed(&self, desired: Desired) -> Desired {
+        match self.share.get().barred.is_some_and(|at| at.elapsed() < BELIEVED) {
+            true => desired.without_share(),
+            false => desired,
+        }
+    }
+
+    /// Notes whether Route 53 has said that the host can have no share.
+    pub(super) fn is_barred(&self, is_barred: bool) {
+        self.share.set(Sharing { barred: is_barred.then(Instant::now), ..self.share.get() });
+    }
+
+    /// Notes that Route 53 has said that the host has its share.
+    pub(super) fn share_is_told(&self) {
+        let now = Some(Instant::now());
+        self.share.set(Sharing { known: now, told: now, ..self.share.get() });
+    }
+
+    /// Decides what is next about the share, of which the servers show this much.
+    pub(super) fn share(&self, sight: Sight, has_check: bool) -> share::Next {
+        let Sharing { known, told, barred } = self.share.get();
+        let since = known.unwrap_or_else(Instant::now);
+        let next = share::next(sight, has_check, told.map(|at| at.elapsed()), since.elapsed());
+        self.share.set(match next {
+            share::Next::Seen => Sharing { known: Some(Instant::now()), told: None, barred },
+            _ => Sharing { known: Some(since), told, barred },
+        });
+        next
     }
 
     /// Returns what the servers show, as far as they can be believed: not about what this host has removed a moment

@@ -22,6 +22,7 @@ mod reader;
 mod register;
 mod resolved;
 mod secrets;
+mod shared;
 mod signals;
 mod status;
 mod sweep;

@@ -19,6 +19,7 @@ mod protection;
 mod reload;
 mod restarts;
 mod scalelite;
+mod shared;
 mod spool;
 mod spot;
 mod staying;

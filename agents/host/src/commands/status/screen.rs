@@ -7,7 +7,9 @@ use plan::health::Verdict;
 use plan::work::counted;
 use serde_json::Value;
 
-use super::facts::{AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Status, WrongAddress};
+use super::facts::{
+    AutoScaling, BbbHost, Dns, Entry, Identity, Scalelite, Service, Share, Status, WrongAddress,
+};
 use clients::untrusted::visible_line;
 
 /// Draws the whole screen, with the verdict last, next to the prompt that follows.
@@ -73,6 +75,9 @@ fn dns(screen: &mut Screen, dns: &Dns) {
         let named = server.detail.starts_with(&server.server);
         let source = if named { String::new() } else { format!("{}: ", server.server) };
         screen.row("", &format!("{:<10}{source}{}", server.state, server.detail));
+    }
+    if let Some(Share { name, state, .. }) = &dns.share {
+        screen.row("", &format!("{state:<10}share in {name}"));
     }
     screen.error(dns.error.as_ref());
 }
