@@ -249,7 +249,7 @@ async fn without_name_servers_the_api_says_what_is_there() {
     let status = rig.status(0).await;
     assert_eq!(
         (&status["dns"]["share"]["state"], &status["verdict"]),
-        (&"unseen".into(), &"registered".into())
+        (&"live".into(), &"registered".into())
     );
     rig.cloud.route53.remove(&rig.cloud.zone_id, SHARED, A, Some(rig.host.id()));
     assert_eq!(rig.status(4).await["dns"]["share"]["state"], "none");

@@ -27,6 +27,9 @@ use clients::bbb::{Installation, NotReady};
 use clients::dns::authoritative::Authorities;
 use clients::scalelite::Management;
 
+/// The source that stands in where no server answers.
+const API: &str = "Route 53 API";
+
 const LATE: &str = "no answer in time";
 
 const UNSENT: &str = "published recordings exist on this host only, because no program sends them to Scalelite: install its \
@@ -203,11 +206,11 @@ async fn ask_servers(dns: &mut Dns, zone: &Zone, desired: &Desired) -> Vec<Liven
 async fn ask_api(session: &Session, dns: &mut Dns, zone: &Zone, desired: &Desired) -> Option<Liveness> {
     let read = timeout(session.settings.timeouts.status, zone.read_of(desired)).await;
     let detail = match read {
-        Ok(Ok(observed)) => return Some(note(dns, "Route 53 API".to_owned(), desired, &observed)),
+        Ok(Ok(observed)) => return Some(note(dns, API.to_owned(), desired, &observed)),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no answer in time".to_owned(),
     };
-    dns.servers.push(Server { server: "Route 53 API".to_owned(), state: "unknown".to_owned(), detail });
+    dns.servers.push(Server { server: API.to_owned(), state: "unknown".to_owned(), detail });
     None
 }
 
@@ -290,7 +293,10 @@ async fn with_share(
     seen: &[Liveness],
 ) -> Weighed<Dns> {
     let name = &shared.name;
+    // The API tells of the share too, and where it was asked no server answers.
+    let by_api = dns.servers.iter().any(|server| server.server == API);
     let (state, own) = match seen.contains(&Liveness::Live) {
+        true if by_api => ("live", Part::InOrder),
         true => match zone.sight(name, desired).await {
             Sight::Shown => ("live", Part::InOrder),
             Sight::Unknown => ("unseen", Part::InOrder),
