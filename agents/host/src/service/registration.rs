@@ -352,3 +352,64 @@ impl Registration {
 fn about(host: &Host) -> (Name, BTreeSet<IpAddr>) {
     (host.name.clone(), host.addresses())
 }
+
+#[cfg(test)]
+mod tests {
+    use plan::instance::{InstanceId, Role};
+    use plan::ownership::Owner;
+    use plan::share::{Next, SharedName, UNSEEN};
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn desired() -> Desired {
+        let name = |text| Name::host(text).unwrap();
+        let instance = InstanceId::parse("i-0123456789abcdef0").unwrap();
+        let share = Some(SharedName { name: name("turn.example.org"), health_check: None });
+        let owner = Owner { share, ..Owner::new(Role::Turn, instance, "eu-central-1".to_owned(), 0) };
+        Desired { name: name("tu-1.example.org"), ttl: 60, ipv4: None, ipv6: None, owner }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_that_disappears_is_asked_for_once_in_a_quarter_of_an_hour() {
+        let registration = Registration::new(Duration::ZERO, Memory::default());
+        assert_eq!(registration.share(Sight::LeftOut, false), Next::AskRoute53, "after a restart");
+        registration.share_is_told();
+        assert_eq!(registration.share(Sight::LeftOut, false), Next::Wait);
+        advance(BELIEVED).await;
+        assert_eq!(registration.share(Sight::LeftOut, false), Next::AskRoute53);
+        registration.share_is_told();
+        assert_eq!(registration.share(Sight::Shown, false), Next::Seen);
+        assert_eq!(registration.share(Sight::LeftOut, false), Next::AskRoute53, "it was there, and is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_that_nobody_shows_is_believed_for_an_hour() {
+        let registration = Registration::new(Duration::ZERO, Memory::default());
+        for has_check in [true, false] {
+            assert_eq!(registration.share(Sight::Unknown, has_check), Next::Believe);
+            advance(UNSEEN - Duration::from_secs(1)).await;
+            assert_eq!(registration.share(Sight::Unknown, has_check), Next::Believe);
+            assert_eq!(registration.share(Sight::Shown, has_check), Next::Seen, "it is known anew");
+            advance(UNSEEN - Duration::from_secs(1)).await;
+            assert_eq!(registration.share(Sight::Unknown, has_check), Next::Believe);
+            advance(Duration::from_secs(1)).await;
+            assert_eq!(registration.share(Sight::Unknown, has_check), Next::AskRoute53);
+            registration.share_is_told();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_can_have_no_share_wants_none_for_a_quarter_of_an_hour() {
+        let registration = Registration::new(Duration::ZERO, Memory::default());
+        let wants = || registration.allowed(desired()).shared().is_some();
+        assert!(wants());
+        registration.is_barred(true);
+        assert!(!wants());
+        advance(BELIEVED).await;
+        assert!(wants());
+        registration.is_barred(true);
+        registration.forget();
+        assert!(wants(), "whoever asks has everything looked at again");
+    }
+}

@@ -105,11 +105,9 @@ async fn the_share_follows_the_settings() {
 
     rig.drop_in("shared", "[turn]\nshared_name = \"relay.example.org\"\n");
     rig.expect(0, &["register"]).await;
-    let moved: Vec<String> = rig.shares_now("relay.example.org", None);
-    let mut found = rig.records();
-    found.sort();
-    let mut moved = moved;
+    let (mut moved, mut found) = (rig.shares_now("relay.example.org", None), rig.records());
     moved.sort();
+    found.sort();
     assert_eq!(found, moved, "the former share is gone");
 
     rig.drop_in("shared", "");

@@ -63,10 +63,9 @@ async fn the_share_goes_when_the_name_goes() {
         (vec!["turn-agent.service restart"], true),
         (vec!["reboot.target start"], true),
     ];
-    at_once(rows, |(jobs, stays)| async move {
+    at_once(rows, |(jobs, stays): (Vec<&'static str>, bool)| async move {
         let rig = host(None).await;
         let service = rig.serving(&[OFTEN]).await;
-        let jobs: Vec<&str> = jobs;
         service.end(&jobs).await;
         let expected = if stays { rig.shares_now(SHARED, None) } else { Vec::new() };
         assert_eq!(rig.records(), expected, "{jobs:?}");
