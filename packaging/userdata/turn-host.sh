@@ -20,7 +20,8 @@ domain=bbb.example.org
 turn_secret=Turn
 turn_secret_key=turnkeyvalue
 operator_email=operator@example.org
-settings=                          # further settings of the agent: 'dns.spread=100 timeouts.register=300'
+# Further settings of the agent: 'turn.shared_name=turn.bbb.example.org dns.spread=100 timeouts.register=300'
+settings=
 # With yes, only root, the agent and these users reach EC2's metadata service, and so the credentials of the role. EC2
 # Instance Connect has a user of its own on Ubuntu; the CloudWatch agent may have one: cwagent.
 guard_metadata=yes

@@ -2,13 +2,16 @@
 
 pub mod delegation;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use plan::backoff::Retryable;
-use plan::dns::{self, Bearer, ChangeBatch, Decision, Desired, Holder, Liveness, Observed, Source};
+use plan::dns::{self, Bearer, Change, ChangeBatch, Decision, Desired, Holder, Liveness, Observed, Source};
+use plan::instance::InstanceId;
 use plan::record::{Name, RecordSet};
+use plan::share::{self, Shares, Sight};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -43,6 +46,24 @@ pub enum Propagation {
     Unknown(String),
 }
 
+/// The result of registering a name.
+#[derive(Debug)]
+pub struct Registered {
+    /// What was done.
+    pub said: Said,
+    /// The change, where Route 53 has told one.
+    pub change: Option<ChangeId>,
+    /// The reason why the host has no share in its shared name, in words; `None` where it has one, or wants none.
+    pub bar: Option<String>,
+}
+
+/// The names at which a host has record sets.
+struct Place<'a> {
+    name: &'a Name,
+    instance: &'a InstanceId,
+    shared: Option<&'a Name>,
+}
+
 /// The end of a loop: the planner's last decision.
 enum Settled {
     /// All is as it should be; `sent` if a change was sent before that was seen.
@@ -69,8 +90,8 @@ impl Settled {
 }
 
 impl<A: RecordSets, S: Authorities> Zone<A, S> {
-    /// Makes the host's name as desired, and shows to `seen` what it observes before each decision. Returns also the
-    /// change, where Route 53 has told one.
+    /// Makes the host's name as desired, and shows to `seen` what it observes before each decision. Where the host can
+    /// have no share in its shared name, it gets its own name all the same.
     pub async fn register(
         &self,
         desired: &Desired,
@@ -78,17 +99,42 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         executor: &Executor,
         queued: &mut Queued,
         seen: impl Fn(&Observed),
-    ) -> Result<(Said, Option<ChangeId>), Failure> {
+    ) -> Result<Registered, Failure> {
         let plan = async |observed: &Observed| {
             seen(observed);
-            Ok(dns::register(desired, observed))
+            let decision = dns::register(desired, observed);
+            let by_dns = decision == Decision::Nothing && observed.source == Source::Dns;
+            Ok(match by_dns && self.lacks_share(desired).await {
+                true => Decision::AskRoute53,
+                false => decision,
+            })
         };
-        let settled = self.settle(&desired.name, source, plan, executor, queued).await?;
+        let shared = desired.shared().map(|shared| &shared.name);
+        let place = Place { name: &desired.name, instance: &desired.owner.instance, shared };
+        let (settled, bar) = self.settle(&place, source, plan, executor, queued).await?;
         let (name, calls) = (&desired.name, self.calls());
         let addresses = addresses_words(&desired.addresses());
-        let done = format!("dns: {name} registered: {addresses} {calls}");
+        let share = shared.filter(|_| bar.is_none()).map(|shared| format!("; a share in {shared}"));
+        let done = format!("dns: {name} registered: {addresses}{} {calls}", share.unwrap_or_default());
         let nothing = format!("dns: {name} is registered already, nothing to do {calls}");
-        settled.told(done, nothing).map_err(|refusal| refused(name, &refusal))
+        let (said, change) = settled.told(done, nothing).map_err(|refusal| refused(name, &refusal))?;
+        let bar = bar.zip(shared).map(|(why, shared)| format!("{name} has no share in {shared}: {why}"));
+        Ok(Registered { said, change, bar })
+    }
+
+    /// Tells whether the servers show that a share is missing which no health check may have left out.
+    async fn lacks_share(&self, desired: &Desired) -> bool {
+        let Some(shared) = desired.shared().filter(|shared| shared.health_check.is_none()) else {
+            return false;
+        };
+        self.sight(&shared.name, desired).await == Sight::LeftOut
+    }
+
+    /// Returns what the servers show of the host's share in a shared name.
+    pub async fn sight(&self, shared: &Name, desired: &Desired) -> Sight {
+        let Ok(servers) = &self.servers else { return Sight::Unknown };
+        let own = desired.ipv4.map(IpAddr::V4).into_iter().chain(desired.ipv6.map(IpAddr::V6)).collect();
+        share::sight(&servers.ask_shared(shared).await, &own)
     }
 
     /// Removes whatever is this host's at its name. Returns also the change, where Route 53 has told one.
@@ -122,12 +168,21 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         executor: &Executor,
         queued: &mut Queued,
     ) -> Result<(Said, Option<ChangeId>), Failure> {
+        let beside = RefCell::new(None);
         let plan = async |observed: &Observed| {
-            Ok(dns::deregister(&host.instance, &host.addresses(), observed, &held(observed).await?))
+            let decision =
+                dns::deregister(&host.instance, &host.addresses(), observed, &held(observed).await?);
+            beside.replace(left_beside_a_share(&decision, observed, host));
+            Ok(decision)
         };
-        let settled = self.settle(&host.name, Source::Dns, plan, executor, queued).await?;
+        let shared = host.shared.as_ref().map(|shared| &shared.name);
+        let place = Place { name: &host.name, instance: &host.instance, shared };
+        let (settled, _) = self.settle(&place, Source::Dns, plan, executor, queued).await?;
         let (name, calls) = (&host.name, self.calls());
-        let done = format!("dns: {name} removed {calls}");
+        let done = match beside.into_inner() {
+            Some(words) => format!("dns: {words} {calls}"),
+            None => format!("dns: {name} removed {calls}"),
+        };
         let nothing = format!("dns: {name} is not there, nothing to do {calls}");
         settled.told(done, nothing).or_else(|refusal| match refusal {
             // Our label beside another host's address is a state that nobody wanted: a person has to look.
@@ -141,22 +196,25 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
     }
 
     /// Observe, plan, execute, until the plan is settled.
+    /// A batch with a share that Route 53 refuses is planned again without it; returns also why.
     async fn settle(
         &self,
-        name: &Name,
+        place: &Place<'_>,
         mut source: Source,
         plan: impl AsyncFn(&Observed) -> Result<Decision, Failure>,
         executor: &Executor,
         queued: &mut Queued,
-    ) -> Result<Settled, Failure> {
+    ) -> Result<(Settled, Option<String>), Failure> {
+        let name = place.name;
         let mut conflicts = 0;
         let mut sent = false;
+        let mut denied: Option<String> = None;
         loop {
-            let observed = match self.observe_free(name, source).await {
+            let mut observed = match self.observe_free(name, source).await {
                 Some(observed) => observed,
                 None => {
                     queued.turn()?;
-                    match self.api.read(name).await {
+                    match self.read(place).await {
                         Ok(observed) => observed,
                         Err(error) => {
                             retry_or_fail(queued, name, error).await?;
@@ -166,9 +224,10 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
                 }
             };
             debug!("{name} as read from {:?}: {observed:?}", observed.source);
+            observed.bar = observed.bar.or_else(|| denied.clone());
             let batch = match plan(&observed).await? {
-                Decision::Nothing => return Ok(Settled::Nothing { sent }),
-                Decision::Refuse(refusal) => return Ok(Settled::Refused(refusal)),
+                Decision::Nothing => return Ok((Settled::Nothing { sent }, observed.bar)),
+                Decision::Refuse(refusal) => return Ok((Settled::Refused(refusal), observed.bar)),
                 Decision::AskRoute53 => {
                     source = Source::Api;
                     continue;
@@ -177,8 +236,8 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
             };
             queued.turn()?;
             match self.change(name, &batch, executor, queued).await? {
-                Outcome::Shown => return Ok(Settled::Planned),
-                Outcome::Ran(Ok(id)) => return Ok(Settled::Changed(id)),
+                Outcome::Shown => return Ok((Settled::Planned, observed.bar)),
+                Outcome::Ran(Ok(id)) => return Ok((Settled::Changed(id), observed.bar)),
                 Outcome::Ran(Err(error @ Error::Conflict { .. })) => {
                     conflicts += 1;
                     if conflicts == CONFLICTS {
@@ -187,6 +246,12 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
                     // Either another change was faster, or the reply to ours was lost. Only Route 53 itself can tell.
                     debug!("{error}; reading again");
                     source = Source::Api;
+                }
+                // Whatever forbids the share (a permission, the number of shares, another record set) is no reason to
+                // have no name.
+                Outcome::Ran(Err(error)) if !error.is_retryable() && creates_share(&batch) => {
+                    debug!("{error}; once more without the share");
+                    denied = Some(error.to_string());
                 }
                 Outcome::Ran(Err(error)) => {
                     sent = true;
@@ -214,6 +279,31 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
                 outcome => return Ok(outcome),
             }
         }
+    }
+
+    /// Reads a host's names through the API: its own, the shared one, and the one in which its ownership TXT says that it
+    /// has a share.
+    async fn read(&self, place: &Place<'_>) -> Result<Observed, Error> {
+        let mut observed = self.api.read(place.name).await?;
+        let former = match observed.holder(place.instance) {
+            Holder::Me(owner) => owner.share.map(|shared| shared.name),
+            Holder::Nobody | Holder::Other(_) => None,
+        };
+        let names: BTreeSet<&Name> = place.shared.into_iter().chain(&former).collect();
+        for name in names {
+            let Shares { own, alien } = self.api.shares(name, place.instance).await?;
+            observed.shares.extend(own);
+            if place.shared == Some(name) {
+                observed.bar = alien.map(|alien| format!("the name has {alien}, which no agent makes"));
+            }
+        }
+        Ok(observed)
+    }
+
+    /// Reads through the API what is at the names of these record sets.
+    pub async fn read_of(&self, desired: &Desired) -> Result<Observed, Error> {
+        let shared = desired.shared().map(|shared| &shared.name);
+        self.read(&Place { name: &desired.name, instance: &desired.owner.instance, shared }).await
     }
 
     /// Reads what is at a name. DNS costs nothing; where it does not answer, or its servers disagree, the API does.
@@ -412,6 +502,25 @@ fn failed(name: &Name, error: &Error) -> Failure {
     Failure::new(Exit::Failed, format!("DNS name {name}"))
         .because(error)
         .advise("check dns.zone_id and the instance role's permissions, for example with the command check")
+}
+
+fn creates_share(ChangeBatch(changes): &ChangeBatch) -> bool {
+    changes.iter().any(|change| matches!(change, Change::Create(set) if set.share.is_some()))
+}
+
+/// Says what stays beside a host's share where only the share is deleted; `None` where more is, or nothing.
+fn left_beside_a_share(decision: &Decision, observed: &Observed, host: &Host) -> Option<String> {
+    let Decision::Change(ChangeBatch(changes)) = decision else { return None };
+    let shared = changes.iter().map(|change| change.set()).find(|set| set.share.is_some())?;
+    if !changes.iter().all(|change| change.set().share.is_some()) {
+        return None;
+    }
+    let removed = format!("the share in {} removed", shared.name);
+    Some(match observed.holder(&host.instance) {
+        Holder::Other(refusal) => format!("{removed}; {} was left untouched: {refusal}", host.name),
+        Holder::Me(_) => format!("{removed}; {} was left untouched: an address is another host's", host.name),
+        Holder::Nobody => removed,
+    })
 }
 
 /// Returns the failure for a name that is another host's.

@@ -9,6 +9,7 @@ use plan::instance::{InstanceId, Role};
 use plan::ownership::Owner;
 use plan::record::Name;
 use plan::relay::Relay;
+use plan::share::SharedName;
 
 use crate::config::settings::{Dns, Ipv4Choice, Naming};
 use crate::report::{Exit, Failure};
@@ -38,6 +39,8 @@ pub struct Host {
     pub ipv6: Option<Ipv6Addr>,
     /// Whether the host is registered only with a public IPv4 address.
     pub requires_ipv4: bool,
+    /// The name in which it has a share, as configured.
+    pub shared: Option<SharedName>,
     /// What the coturn of a TURN host does for a client without credentials; `None` where it is not asked, or cannot be.
     pub relay: Option<Relay>,
 }
@@ -53,9 +56,10 @@ impl Host {
         Some(Own { announced: self.ipv4?, private: self.private_ipv4 })
     }
 
-    /// The same host under the name that these settings give it.
+    /// The same host under the names that these settings give it.
     pub fn renamed(self, settings: &Dns) -> Result<Self, Failure> {
-        Ok(Self { name: name(settings, &self.instance, &self.region)?, ..self })
+        let shared = settings.shared.clone();
+        Ok(Self { name: name(settings, &self.instance, &self.region)?, shared, ..self })
     }
 
     /// The server URL that its BBB has unless BBB's own settings say otherwise.
@@ -98,7 +102,7 @@ impl Host {
             ));
         }
         let owner = Owner::new(role, self.instance.clone(), self.region.clone(), now);
-        let owner = Owner { account: self.account.clone(), ..owner };
+        let owner = Owner { account: self.account.clone(), share: self.shared.clone(), ..owner };
         Ok(Desired { name: self.name.clone(), ttl, ipv4: self.ipv4, ipv6: self.ipv6, owner })
     }
 }
@@ -163,6 +167,7 @@ impl Metadata {
             ipv4,
             ipv6,
             requires_ipv4: settings.ipv4 == Ipv4Choice::Public,
+            shared: settings.shared.clone(),
             relay: None,
         })
     }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use plan::record::Name;
-use plan::sweep::{self, Conclusion, Evidence, Finding, Sweeper, Zone};
+use plan::sweep::{self, Conclusion, Evidence, Finding, Key, Sweeper, Zone};
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep};
 use tracing::info;
@@ -30,10 +30,10 @@ const CONFLICTS: u32 = 5;
 /// The findings and the results of a sweep.
 #[derive(Debug)]
 pub struct Report {
-    /// The verdict on each host of this role, and on each entry below the domain that no host's ownership TXT names.
+    /// The verdict on each host of this role, on each share, and on each entry below the domain that no host's ownership TXT names.
     pub findings: Vec<Finding>,
-    /// The names of which nothing is left.
-    pub removed: BTreeSet<Name>,
+    /// The findings of which nothing is left.
+    pub removed: BTreeSet<Key>,
     /// The failures.
     pub trouble: Vec<Failure>,
     /// The number of hosts that have a name.
@@ -184,6 +184,7 @@ fn sweeper(session: &Session, host: &Host) -> Sweeper {
             Naming::Template(template) => Some(template.clone()),
             Naming::Fixed(_) => None,
         },
+        shared: settings.dns.shared.as_ref().map(|shared| shared.name.clone()),
         grace: settings.sweep.grace.as_secs(),
     }
 }
@@ -245,6 +246,7 @@ impl<'a, W: World> Sweep<'a, W> {
 
     fn findings(&self, seen: &Situation, evidence: &Evidence) -> Vec<Finding> {
         let mut findings = self.sweeper.hosts(&seen.zone, evidence, self.world.now());
+        findings.extend(self.sweeper.shares(&seen.zone, evidence));
         findings.extend(self.sweeper.entries(&seen.zone, &seen.entries, evidence));
         findings
     }
@@ -310,10 +312,10 @@ impl<'a, W: World> Sweep<'a, W> {
         findings: &[Finding],
         entries: &BTreeSet<Name>,
         evidence: &Evidence,
-    ) -> Result<BTreeSet<Name>, Failure> {
+    ) -> Result<BTreeSet<Key>, Failure> {
         let mut left = BTreeSet::new();
         for finding in findings.iter().filter(|finding| finding.verdict.is_gone()) {
-            if entries.contains(&finding.name) {
+            if !finding.is_share() && entries.contains(&finding.name) {
                 match self.leave(&finding.name).await {
                     Ok(()) => {}
                     Err(failure) if matches!(failure.exit, Exit::Interrupted(_)) => return Err(failure),
@@ -324,11 +326,11 @@ impl<'a, W: World> Sweep<'a, W> {
                     }
                 }
             }
-            left.insert(finding.name.clone());
+            left.insert(finding.key());
         }
-        let gone = findings.iter().filter(|finding| left.contains(&finding.name)).cloned().collect();
+        let gone = findings.iter().filter(|finding| left.contains(&finding.key())).cloned().collect();
         let there = self.delete(gone, evidence).await?;
-        left.retain(|name| !there.contains(name));
+        left.retain(|key| !there.contains(key));
         Ok(left)
     }
 
@@ -345,7 +347,7 @@ impl<'a, W: World> Sweep<'a, W> {
 
     /// Deletes the record sets of hosts that are gone. When one of them has changed meanwhile, the zone is read and
     /// judged again, and each host gets a batch of its own. Returns the hosts whose record sets still exist.
-    async fn delete(&mut self, gone: Vec<Finding>, evidence: &Evidence) -> Result<BTreeSet<Name>, Failure> {
+    async fn delete(&mut self, gone: Vec<Finding>, evidence: &Evidence) -> Result<BTreeSet<Key>, Failure> {
         let mut left: Vec<Finding> = gone.into_iter().filter(|finding| !finding.sets.is_empty()).collect();
         let mut failed = BTreeSet::new();
         for round in 0..CONFLICTS {
@@ -353,31 +355,34 @@ impl<'a, W: World> Sweep<'a, W> {
             let before: Vec<&Finding> = before.iter().collect();
             for (hosts, batch) in sweep::batches(&before, round > 0) {
                 let names: Vec<Name> = hosts.iter().map(|finding| finding.name.clone()).collect();
+                let keys = hosts.iter().map(|finding| finding.key());
                 match self.change(&names, &batch).await {
                     Ok(true) => {}
-                    Ok(false) => lost.extend(names),
+                    Ok(false) => lost.extend(keys),
                     Err(failure) if matches!(failure.exit, Exit::Interrupted(_)) => return Err(failure),
                     Err(failure) => {
                         self.trouble.push(failure);
-                        failed.extend(names);
+                        failed.extend(keys);
                     }
                 }
             }
             if lost.is_empty() {
                 return Ok(failed);
             }
-            let there = self.sweeper.hosts(&self.list().await?, evidence, self.world.now());
-            let there = there.into_iter().filter(|finding| lost.contains(&finding.name));
+            let zone = self.list().await?;
+            let mut there = self.sweeper.hosts(&zone, evidence, self.world.now());
+            there.extend(self.sweeper.shares(&zone, evidence));
+            let there = there.into_iter().filter(|finding| lost.contains(&finding.key()));
             // Records that appeared meanwhile were never judged.
             let kept;
-            (left, kept) = there.partition(|finding| finding.verdict.is_gone());
-            failed.extend(kept.into_iter().map(|finding: Finding| finding.name));
+            (left, kept) = there.partition::<Vec<Finding>, _>(|finding| finding.verdict.is_gone());
+            failed.extend(kept.iter().map(Finding::key));
         }
         for finding in left {
+            failed.insert(finding.key());
             let what =
                 format!("Route 53: the record sets of {} change as often as they are read", finding.name);
             self.trouble.push(Failure::new(Exit::TryAgain, what));
-            failed.insert(finding.name);
         }
         Ok(failed)
     }

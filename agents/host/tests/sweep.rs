@@ -19,6 +19,7 @@ use plan::dns::{ChangeBatch, Observed, Source};
 use plan::instance::{InstanceId, Role};
 use plan::ownership::Owner;
 use plan::record::{Name, RecordSet};
+use plan::share::Shares;
 use plan::sweep::{Conclusion, Seen, Sweeper, Zone};
 use tokio::time::{Instant, sleep};
 
@@ -79,6 +80,7 @@ impl Fleet {
             account: Some("123456789012".to_owned()),
             domain: Name::remote("example.org"),
             template: None,
+            shared: None,
             grace: 600,
         };
         let limits = Limits { whole: PAUSE / 6, pause: PAUSE, leave: PAUSE };
@@ -128,6 +130,10 @@ impl ec2::Instances for Fleet {
 
 impl RecordSets for Fleet {
     async fn read(&self, _: &Name) -> Result<Observed, Error> {
+        panic!("a sweep lists the zone")
+    }
+
+    async fn shares(&self, _: &Name, _: &InstanceId) -> Result<Shares, Error> {
         panic!("a sweep lists the zone")
     }
 

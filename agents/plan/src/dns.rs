@@ -21,6 +21,15 @@
 //!
 #![doc = include_str!("tables/dns-deregister.md")]
 //!
+//! # The share in a shared name
+//! A host may have a share in a name that several hosts share ([`crate::share`]). It is written and deleted in the same
+//! batch as the host's own name, with the same addresses. From DNS the share is known by the ownership TXT alone; a
+//! wrong conclusion makes the batch fail. A host whose name lacks the share reads the API before it adds one. Where
+//! the shared name has no room for it, the host gets its own name without a share. "Former" is a share with another
+//! address or health check; "elsewhere" is one in the shared name that was configured before.
+//!
+#![doc = include_str!("tables/dns-share.md")]
+//!
 //! # Whose Scalelite entry
 //! A Scalelite entry is found by the host name in its URL. Where two hosts are given the same name, the entry belongs
 //! to the host that owns the name: the other host must not end its meetings when it leaves. "Ours" means that the
@@ -35,6 +44,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::instance::InstanceId;
 use crate::ownership::Owner;
 use crate::record::{Name, RecordSet, RecordType};
+use crate::share::SharedName;
 
 /// The record sets that a host should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +57,8 @@ pub struct Desired {
     pub ipv4: Option<Ipv4Addr>,
     /// Value of the AAAA record set.
     pub ipv6: Option<Ipv6Addr>,
-    /// The label to write into the ownership TXT; its time is the time of this registration.
+    /// The label to write into the ownership TXT; its time is the time of this registration. It also says in which name
+    /// the host has a share.
     pub owner: Owner,
 }
 
@@ -57,6 +68,23 @@ impl Desired {
         let a = self.ipv4.map(|address| RecordSet::a(self.name.clone(), self.ttl, address));
         let aaaa = self.ipv6.map(|address| RecordSet::aaaa(self.name.clone(), self.ttl, address));
         a.into_iter().chain(aaaa).collect()
+    }
+
+    /// Returns the address record sets, and the host's share.
+    pub fn sets(&self) -> Vec<RecordSet> {
+        let addresses = self.addresses();
+        let share = self.shared().map(|shared| shared.share(&addresses, &self.owner.instance));
+        addresses.into_iter().chain(share.unwrap_or_default()).collect()
+    }
+
+    /// Returns the name in which the host has a share.
+    pub fn shared(&self) -> Option<&SharedName> {
+        self.owner.share.as_ref()
+    }
+
+    /// Returns the same without a share.
+    pub fn without_share(&self) -> Self {
+        Self { owner: Owner { share: None, ..self.owner.clone() }, ..self.clone() }
     }
 
     fn label(&self) -> RecordSet {
@@ -84,12 +112,28 @@ pub struct Observed {
     pub label: Option<RecordSet>,
     /// A description of a record set that the agents never write: `a CNAME to ...`, `an alias`.
     pub alien: Option<String>,
+    /// The shares that Route 53's API has told: this host's, in shared names; in the listing of a whole zone, all
+    /// hosts' at this name.
+    pub shares: Vec<RecordSet>,
+    /// The reason why this host can have no share in its shared name, in words.
+    pub bar: Option<String>,
 }
 
 impl Observed {
     /// Returns an observation of a name without record sets.
     pub fn nothing(source: Source) -> Self {
-        Self { source, addresses: Vec::new(), label: None, alien: None }
+        Self { source, addresses: Vec::new(), label: None, alien: None, shares: Vec::new(), bar: None }
+    }
+
+    /// Returns the address record sets and the share of this owner of the name. DNS shows the share only by the owner's
+    /// label.
+    fn sets(&self, owner: &Owner) -> Vec<RecordSet> {
+        let share = match (self.source, &owner.share) {
+            (Source::Api, _) => self.shares.clone(),
+            (Source::Dns, Some(shared)) => shared.share(&self.addresses, &owner.instance),
+            (Source::Dns, None) => Vec::new(),
+        };
+        self.addresses.iter().cloned().chain(share).collect()
     }
 
     /// Tells who owns the name.
@@ -198,17 +242,31 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
-/// Decides how the host's name becomes as desired. See the module's table.
+/// Decides how the host's name becomes as desired. See the module's tables.
 pub fn register(desired: &Desired, observed: &Observed) -> Decision {
-    let wanted = desired.addresses();
+    let desired = match observed.bar {
+        Some(_) => &desired.without_share(),
+        None => desired,
+    };
+    let wanted = desired.sets();
+    let changes = |there: &[RecordSet]| {
+        let gone: Vec<_> = there.iter().filter(|set| !wanted.contains(set)).cloned().collect();
+        let new: Vec<_> = wanted.iter().filter(|set| !there.contains(set)).cloned().collect();
+        (gone, new)
+    };
     match observed.holder(&desired.owner.instance) {
         Holder::Other(refusal) => refuse(observed.source, refusal),
-        Holder::Nobody => batch(Vec::new(), wanted.into_iter().chain([desired.label()])),
-        Holder::Me(_) => {
-            let gone: Vec<_> =
-                observed.addresses.iter().filter(|set| !wanted.contains(set)).cloned().collect();
-            let new: Vec<_> = wanted.into_iter().filter(|set| !observed.addresses.contains(set)).collect();
-            if gone.is_empty() && new.is_empty() {
+        Holder::Nobody => {
+            let (gone, new) = changes(&observed.shares);
+            batch(gone, new.into_iter().chain([desired.label()]))
+        }
+        Holder::Me(owner) => {
+            let is_shared = owner.share == desired.owner.share;
+            if !is_shared && desired.owner.share.is_some() && observed.source == Source::Dns {
+                return Decision::AskRoute53;
+            }
+            let (gone, new) = changes(&observed.sets(&owner));
+            if gone.is_empty() && new.is_empty() && is_shared {
                 return Decision::Nothing;
             }
             batch(gone.into_iter().chain(observed.label.clone()), new.into_iter().chain([desired.label()]))
@@ -216,8 +274,8 @@ pub fn register(desired: &Desired, observed: &Observed) -> Decision {
     }
 }
 
-/// Decides how to delete everything of this instance at its name. `own` are this host's addresses; `held` are those
-/// other addresses at the name that another instance has, or may have. See the module's table.
+/// Decides how to delete everything of this instance at its name, and its share. `own` are this host's addresses; `held`
+/// are those other addresses at the name that another instance has, or may have. See the module's tables.
 pub fn deregister(
     me: &InstanceId,
     own: &BTreeSet<IpAddr>,
@@ -225,14 +283,19 @@ pub fn deregister(
     held: &BTreeSet<IpAddr>,
 ) -> Decision {
     let there = observed.ip_addresses();
+    // The share goes even where the host's own name is left alone: nobody else's set has this identifier.
+    let but_the_share = |decision: Decision| match observed.shares.is_empty() {
+        true => decision,
+        false => batch(observed.shares.iter().cloned(), Vec::new()),
+    };
     match observed.holder(me) {
-        Holder::Other(refusal) => refuse(observed.source, refusal),
-        Holder::Nobody if observed.source == Source::Dns => Decision::AskRoute53,
-        Holder::Nobody => Decision::Nothing,
+        Holder::Other(_) | Holder::Nobody if observed.source == Source::Dns => Decision::AskRoute53,
+        Holder::Other(refusal) => but_the_share(Decision::Refuse(refusal)),
+        Holder::Nobody => but_the_share(Decision::Nothing),
         Holder::Me(_) if observed.source == Source::Dns && there != *own => Decision::AskRoute53,
-        Holder::Me(_) => match there.intersection(held).next() {
-            Some(address) => Decision::Refuse(Refusal::Address(*address)),
-            None => batch(observed.addresses.iter().cloned().chain(observed.label.clone()), Vec::new()),
+        Holder::Me(owner) => match there.intersection(held).next() {
+            Some(address) => but_the_share(Decision::Refuse(Refusal::Address(*address))),
+            None => batch(observed.sets(&owner).into_iter().chain(observed.label.clone()), Vec::new()),
         },
     }
 }
@@ -289,6 +352,8 @@ pub enum Liveness {
     Absent,
     /// The server has our ownership TXT, but other addresses or another TTL.
     Different,
+    /// The server has our addresses and our ownership TXT, but not our share as desired, as far as that TXT tells.
+    Shareless,
     /// The server's record sets are another owner's.
     Foreign(Refusal),
 }
@@ -298,10 +363,14 @@ pub fn liveness(desired: &Desired, observed: &Observed) -> Liveness {
     match observed.holder(&desired.owner.instance) {
         Holder::Nobody => Liveness::Absent,
         Holder::Other(refusal) => Liveness::Foreign(refusal),
-        Holder::Me(_) => {
-            let wanted: BTreeSet<RecordSet> = desired.addresses().into_iter().collect();
-            let there: BTreeSet<RecordSet> = observed.addresses.iter().cloned().collect();
-            if wanted == there { Liveness::Live } else { Liveness::Different }
+        Holder::Me(owner) => {
+            let of = |sets: Vec<RecordSet>| sets.into_iter().collect::<BTreeSet<_>>();
+            let is_shared = owner.share == desired.owner.share;
+            match of(desired.addresses()) == of(observed.addresses.clone()) {
+                false => Liveness::Different,
+                true if is_shared && of(desired.sets()) == of(observed.sets(&owner)) => Liveness::Live,
+                true => Liveness::Shareless,
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::instance::Role;
+use crate::share::Share;
 use crate::table;
 
 const ME: &str = "i-0123456789abcdef0";
@@ -62,6 +63,21 @@ fn observed(source: Source, addresses: &str, label: &str) -> Observed {
         addresses: sets,
         label: text.map(|text| RecordSet::txt(name().ownership(), 60, text)),
         alien: (addresses == "a CNAME").then(|| "a CNAME".to_owned()),
+        ..Observed::nothing(source)
+    }
+}
+
+fn shared(cell: &str) -> Option<SharedName> {
+    let named = |name: &str, health_check: Option<&str>| SharedName {
+        name: Name::host(name).unwrap(),
+        health_check: health_check.map(str::to_owned),
+    };
+    match cell {
+        "none" => None,
+        "as wanted" | "turn" => Some(named("turn.example.org", Some("check-1"))),
+        "another check" => Some(named("turn.example.org", None)),
+        "elsewhere" => Some(named("former.example.org", Some("check-1"))),
+        unknown => panic!("unknown cell {unknown}"),
     }
 }
 
@@ -70,9 +86,14 @@ fn words(decision: &Decision) -> String {
         Decision::Nothing => "nothing".into(),
         Decision::AskRoute53 => "ask Route 53".into(),
         Decision::Change(ChangeBatch(changes)) => {
+            let kind = |set: &RecordSet| match &set.share {
+                Some(_) if set.name.as_str().starts_with("former.") => format!("former share {}", set.kind),
+                Some(_) => format!("share {}", set.kind),
+                None => set.kind.to_string(),
+            };
             let words = changes.iter().map(|change| match change {
-                Change::Create(set) => format!("CREATE {}", set.kind),
-                Change::Delete(set) => format!("DELETE {}", set.kind),
+                Change::Create(set) => format!("CREATE {}", kind(set)),
+                Change::Delete(set) => format!("DELETE {}", kind(set)),
             });
             words.collect::<Vec<_>>().join(", ")
         }
@@ -114,6 +135,56 @@ fn deregister_by_the_table() {
         for source in sources(&source) {
             let decision = deregister(&me, &own(), &observed(source, &addresses, &label), &held);
             assert_eq!(words(&decision), expected, "{source:?}, {addresses}, {label}");
+        }
+    }
+}
+
+/// Returns a situation in which the ownership TXT, if it is ours, names this share, and the API tells these.
+fn with_share(source: Source, addresses: &str, label: &str, text: &str, there: &str) -> Observed {
+    let mut seen = observed(source, addresses, label);
+    if label == "ours" {
+        let owner = Owner { share: shared(text), ..owner(ME) };
+        seen.label = Some(RecordSet::txt(name().ownership(), 60, owner.to_string()));
+    }
+    let own = Desired { owner: Owner { share: shared("turn"), ..owner(ME) }, ..desired() };
+    let of = |cell: &str| shared(cell).unwrap().share(&own.addresses(), &own.owner.instance);
+    match there {
+        "not read" | "none" => {}
+        "as wanted" => seen.shares = of("turn"),
+        "only A" => seen.shares = of("turn")[..1].to_vec(),
+        "elsewhere" => seen.shares = of("elsewhere"),
+        "another check" => seen.shares = of("another check"),
+        "another A" => {
+            seen.shares = of("turn");
+            seen.shares[0].values = BTreeSet::from(["198.51.100.7".to_owned()]);
+        }
+        "no room" => seen.bar = Some("it has a CNAME".to_owned()),
+        unknown => panic!("unknown cell {unknown}"),
+    }
+    seen
+}
+
+#[test]
+fn the_share_by_the_table() {
+    let held = BTreeSet::from([ANOTHER_HOSTS.parse().unwrap()]);
+    let me = InstanceId::parse(ME).unwrap();
+    let rows = table::rows(include_str!("tables/dns-share.md"));
+    for [task, source, addresses, label, text, there, expected] in rows {
+        for source in sources(&source) {
+            let seen = with_share(source, &addresses, &label, &text, &there);
+            let decision = match task.as_str() {
+                "leave" => deregister(&me, &own(), &seen, &held),
+                wanted => {
+                    let cell = wanted.strip_prefix("register, ").unwrap();
+                    let owner = Owner { share: shared(cell), ..desired().owner };
+                    register(&Desired { owner, ..desired() }, &seen)
+                }
+            };
+            assert_eq!(
+                words(&decision),
+                expected,
+                "{task}, {source:?}, {addresses}, {label}, {text}, {there}"
+            );
         }
     }
 }
@@ -162,15 +233,34 @@ fn liveness_of_one_server() {
     assert_eq!(of("another A", "ours"), Liveness::Different);
     assert_eq!(of("only A", "ours"), Liveness::Different);
     assert_eq!(of("same", "none"), Liveness::Foreign(Refusal::NoOwner));
+    let wanted = Desired { owner: Owner { share: shared("turn"), ..owner(ME) }, ..desired() };
+    for (source, addresses, text, there, expected) in [
+        (Source::Dns, "same", "as wanted", "not read", Liveness::Live),
+        (Source::Dns, "same", "none", "not read", Liveness::Shareless),
+        (Source::Dns, "same", "another check", "not read", Liveness::Shareless),
+        (Source::Dns, "only A", "as wanted", "not read", Liveness::Different),
+        (Source::Api, "same", "as wanted", "as wanted", Liveness::Live),
+        (Source::Api, "same", "as wanted", "only A", Liveness::Shareless),
+        (Source::Api, "same", "none", "as wanted", Liveness::Shareless),
+    ] {
+        let seen = with_share(source, addresses, "ours", text, there);
+        assert_eq!(liveness(&wanted, &seen), expected, "{source:?}, {addresses}, {text}, {there}");
+    }
+    let seen = with_share(Source::Dns, "same", "ours", "as wanted", "not read");
+    assert_eq!(liveness(&desired(), &seen), Liveness::Shareless, "a share that is not wanted any more");
 }
 
 /// A zone that applies batches as Route 53 does.
-type Zone = BTreeMap<(Name, RecordType), RecordSet>;
+type Zone = BTreeMap<(Name, RecordType, Option<InstanceId>), RecordSet>;
+
+fn key(set: &RecordSet) -> (Name, RecordType, Option<InstanceId>) {
+    (set.name.clone(), set.kind, set.share.as_ref().map(|share| share.instance.clone()))
+}
 
 fn apply(zone: &Zone, ChangeBatch(changes): &ChangeBatch) -> Option<Zone> {
     let mut zone = zone.clone();
     for change in changes {
-        let key = (change.set().name.clone(), change.set().kind);
+        let key = key(change.set());
         match change {
             Change::Create(set) => match zone.insert(key, set.clone()) {
                 None => {}
@@ -186,32 +276,57 @@ fn apply(zone: &Zone, ChangeBatch(changes): &ChangeBatch) -> Option<Zone> {
 }
 
 fn look(zone: &Zone, source: Source) -> Observed {
-    let get = |name, kind| zone.get(&(name, kind)).cloned();
+    let get = |name, kind| zone.get(&(name, kind, None)).cloned();
     let addresses = [get(name(), RecordType::A), get(name(), RecordType::Aaaa)];
+    let mine = |set: &&RecordSet| set.share.as_ref().is_some_and(|share| share.instance.as_str() == ME);
     Observed {
-        source,
         addresses: addresses.into_iter().flatten().collect(),
         label: get(name().ownership(), RecordType::Txt),
-        alien: None,
+        shares: zone.values().filter(mine).filter(|_| source == Source::Api).cloned().collect(),
+        ..Observed::nothing(source)
     }
+}
+
+/// Shares of this host and of another one, in the wanted shared name and in a former one.
+fn any_shares() -> impl Strategy<Value = Vec<RecordSet>> {
+    let share = (
+        prop::sample::select(vec![ME, ME, OTHER]),
+        prop::sample::select(vec!["turn", "another check", "elsewhere"]),
+        prop::sample::select(vec!["203.0.113.10", "198.51.100.7"]),
+        60u32..62,
+    );
+    let share = share.prop_map(|(instance, named, address, ttl)| RecordSet {
+        share: Some(Share {
+            instance: InstanceId::parse(instance).unwrap(),
+            health_check: shared(named).unwrap().health_check,
+        }),
+        ..RecordSet::a(shared(named).unwrap().name, ttl, address.parse().unwrap())
+    });
+    prop::collection::vec(share, 0..4)
+}
+
+fn any_label(instance: &'static str) -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["none", "turn", "another check", "elsewhere"])
+        .prop_map(move |named| Owner { share: shared(named), ..owner(instance) }.to_string())
 }
 
 fn any_zone() -> impl Strategy<Value = Zone> {
     let a = prop::option::of((prop::sample::select(vec!["203.0.113.10", "198.51.100.7"]), 60u32..62));
     let aaaa = prop::option::of(prop::sample::select(vec!["2001:db8::10", "2001:db8::99"]));
-    let texts = vec![owner(ME).to_string(), owner(OTHER).to_string(), "v=spf1 -all".to_owned()];
-    (a, aaaa, prop::option::of(prop::sample::select(texts))).prop_map(|(a, aaaa, text)| {
+    let texts = prop_oneof![any_label(ME), any_label(OTHER), Just("v=spf1 -all".to_owned())];
+    (a, aaaa, prop::option::of(texts), any_shares()).prop_map(|(a, aaaa, text, shares)| {
         let a = a.map(|(address, ttl)| RecordSet::a(name(), ttl, address.parse().unwrap()));
         let aaaa = aaaa.map(|address| RecordSet::aaaa(name(), 60, address.parse().unwrap()));
         let text = text.map(|text| RecordSet::txt(name().ownership(), 60, text));
-        let sets = a.into_iter().chain(aaaa).chain(text);
-        sets.map(|set| ((set.name.clone(), set.kind), set)).collect()
+        let sets = a.into_iter().chain(aaaa).chain(text).chain(shares);
+        sets.map(|set| (key(&set), set)).collect()
     })
 }
 
 fn any_desired() -> impl Strategy<Value = Desired> {
-    (any::<bool>(), any::<bool>()).prop_map(|(ipv4, ipv6)| {
-        let full = desired();
+    let share = prop::sample::select(vec!["none", "turn"]);
+    (any::<bool>(), any::<bool>(), share).prop_map(|(ipv4, ipv6, share)| {
+        let full = Desired { owner: Owner { share: shared(share), ..desired().owner }, ..desired() };
         Desired { ipv4: full.ipv4.filter(|_| ipv4), ipv6: full.ipv6.filter(|_| ipv6 || !ipv4), ..full }
     })
 }
@@ -231,8 +346,12 @@ proptest! {
         let me = InstanceId::parse(ME).unwrap();
         if let Decision::Change(batch) = deregister(&me, &own(), &look(&zone, Source::Api), &BTreeSet::new()) {
             let after = look(&apply(&zone, &batch).unwrap(), Source::Api);
-            prop_assert_eq!(after.holder(&me), Holder::Nobody);
-            prop_assert_eq!(deregister(&me, &own(), &after, &BTreeSet::new()), Decision::Nothing);
+            prop_assert!(after.shares.is_empty());
+            if let Holder::Me(_) = look(&zone, Source::Api).holder(&me) {
+                prop_assert_eq!(after.holder(&me), Holder::Nobody);
+            }
+            let again = deregister(&me, &own(), &after, &BTreeSet::new());
+            prop_assert!(matches!(again, Decision::Nothing | Decision::Refuse(_)), "{:?}", again);
         }
     }
 
@@ -253,7 +372,8 @@ proptest! {
                 && let Holder::Other(refusal) = look(&now, Source::Api).holder(&me)
                 && refusal != Refusal::NoOwner
             {
-                prop_assert_eq!(apply(&now, &batch), None, "{:?}", refusal);
+                let own_name = batch.0.iter().any(|change| change.set().share.is_none());
+                prop_assert!(!own_name || apply(&now, &batch).is_none(), "{:?}", refusal);
             }
         }
     }
@@ -267,6 +387,25 @@ proptest! {
             let Decision::Change(ChangeBatch(changes)) = plan else { continue };
             let deletes = changes.iter().filter(|change| matches!(change, Change::Delete(_))).count();
             prop_assert!(deletes == 0 || matches!(seen.holder(&me), Holder::Me(_)));
+        }
+    }
+
+    /// Whatever a host reads, it changes no other host's share, and none of its own without its own identifier.
+    #[test]
+    fn the_shares_of_others_stay(zone in any_zone(), desired in any_desired(), bar in any::<bool>()) {
+        let me = InstanceId::parse(ME).unwrap();
+        for source in [Source::Dns, Source::Api] {
+            let mut seen = look(&zone, source);
+            seen.bar = bar.then(|| "no room".to_owned());
+            for plan in [register(&desired, &seen), deregister(&me, &own(), &seen, &BTreeSet::new())] {
+                let Decision::Change(ChangeBatch(changes)) = plan else { continue };
+                let is_mine = |share: &Share| share.instance == me;
+                prop_assert!(changes.iter().all(|change| change.set().share.as_ref().is_none_or(is_mine)));
+            }
+            if bar && let Decision::Change(ChangeBatch(changes)) = register(&desired, &seen) {
+                let creates = |change: &Change| matches!(change, Change::Create(set) if set.share.is_some());
+                prop_assert!(!changes.iter().any(creates));
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod ownership;
 pub mod record;
 pub mod recordings;
 pub mod relay;
+pub mod share;
 pub mod stop_cause;
 pub mod stun;
 pub mod sweep;

@@ -8,12 +8,15 @@
 //! | another heritage, no heritage, no valid instance | the name is not ours, whatever else the text says |
 //! | no account, or one without 12 digits | the name is that instance's all the same: the first versions wrote none |
 //! | no `since`, or one that lies in the future | the age of the registration is not known |
+//! | `share` and, with it, `check` | the host has a share in this name, with this health check: see [`crate::share`] |
 //! | a role or region that is not all letters, digits and hyphens | read as empty, because people are shown it |
 //! | further keys | ignored, so that later versions can add some |
 
 use std::fmt;
 
 use crate::instance::{InstanceId, Role};
+use crate::record::Name;
+use crate::share::{SharedName, is_health_check};
 
 const HERITAGE: &str = "bbb-agents";
 
@@ -32,6 +35,8 @@ pub struct Owner {
     /// The AWS account of that instance, 12 digits, if known: in another account it proves nothing that an instance is
     /// not found.
     pub account: Option<String>,
+    /// The shared name in which that instance has a share.
+    pub share: Option<SharedName>,
     /// When the name was registered or last changed, in seconds since 1970 by the clock of that instance; 0 if the text
     /// does not say.
     pub since: u64,
@@ -40,7 +45,7 @@ pub struct Owner {
 impl Owner {
     /// Creates the owner label of a host whose account is not known.
     pub fn new(role: Role, instance: InstanceId, region: String, since: u64) -> Self {
-        Self { role: role.as_str().to_owned(), instance, region, account: None, since }
+        Self { role: role.as_str().to_owned(), instance, region, account: None, share: None, since }
     }
 
     /// Returns the seconds for which the name has been registered at `now`; `None` where the label does not tell, because
@@ -64,6 +69,10 @@ impl Owner {
             instance: InstanceId::parse(field("instance")?).ok()?,
             region: word(field("region")),
             account: field("account").filter(|text| is_account(text)).map(str::to_owned),
+            share: field("share").and_then(|text| Name::host(text).ok()).map(|name| {
+                let health_check = field("check").filter(|text| is_health_check(text)).map(str::to_owned);
+                SharedName { name, health_check }
+            }),
             since: field("since").and_then(|text| text.parse().ok()).unwrap_or(0),
         })
     }
@@ -71,10 +80,14 @@ impl Owner {
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { role, instance, region, account, since } = self;
+        let Self { role, instance, region, account, share, since } = self;
         write!(f, "heritage={HERITAGE},role={role},instance={instance},region={region}")?;
         if let Some(account) = account {
             write!(f, ",account={account}")?;
+        }
+        if let Some(SharedName { name, health_check }) = share {
+            write!(f, ",share={name}")?;
+            health_check.as_ref().map_or(Ok(()), |check| write!(f, ",check={check}"))?;
         }
         write!(f, ",since={since}")
     }
@@ -129,6 +142,36 @@ mod tests {
         assert_eq!(Owner::parse(text), Some(owner));
         for account in ["", "12345678901", "1234567890123", "12345678901x"] {
             assert_eq!(Owner::parse(&text.replace("123456789012", account)).unwrap().account, None);
+        }
+    }
+
+    #[test]
+    fn a_share_is_written_and_read_back() {
+        let instance = InstanceId::parse("i-0123456789abcdef0").unwrap();
+        let named = |health_check: Option<&str>| SharedName {
+            name: Name::host("turn.example.org").unwrap(),
+            health_check: health_check.map(str::to_owned),
+        };
+        for (check, words) in [(None, ""), (Some("abcdef11-2222"), ",check=abcdef11-2222")] {
+            let owner = Owner {
+                share: Some(named(check)),
+                ..Owner::new(Role::Turn, instance.clone(), "eu-central-1".into(), 7)
+            };
+            let text = format!(
+                "heritage=bbb-agents,role=turn,instance=i-0123456789abcdef0,region=eu-central-1,share=turn.example.org{words},since=7"
+            );
+            assert_eq!(owner.to_string(), text);
+            assert_eq!(Owner::parse(&text), Some(owner));
+        }
+        let text = "heritage=bbb-agents,instance=i-0123456789abcdef0,";
+        for (share, expected) in [
+            ("share=", None),
+            ("share=_agent.example.org", None),
+            ("check=abc", None),
+            ("share=turn.example.org,check=", Some(named(None))),
+            ("share=turn.example.org,check=a\u{1b}b", Some(named(None))),
+        ] {
+            assert_eq!(Owner::parse(&format!("{text}{share}")).unwrap().share, expected, "{share}");
         }
     }
 

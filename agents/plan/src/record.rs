@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
 use crate::instance::InstanceId;
+use crate::share::Share;
 
 /// A fully qualified domain name: lower-case, without the final dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -297,7 +298,7 @@ impl fmt::Display for RecordType {
     }
 }
 
-/// A record set with simple routing: all values of one name and type.
+/// A record set of one name and type: all values with simple routing, or one host's share in the name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordSet {
     /// The name at which the record set is.
@@ -308,29 +309,32 @@ pub struct RecordSet {
     pub ttl: u32,
     /// Addresses in their normal form; TXT values as text, without quotes or escapes.
     pub values: BTreeSet<String>,
+    /// Whose share in the name it is; `None` for simple routing.
+    pub share: Option<Share>,
 }
 
 impl RecordSet {
     /// Creates a record set of one IPv4 address.
     pub fn a(name: Name, ttl: u32, address: Ipv4Addr) -> Self {
-        Self { name, kind: RecordType::A, ttl, values: BTreeSet::from([address.to_string()]) }
+        Self { name, kind: RecordType::A, ttl, values: BTreeSet::from([address.to_string()]), share: None }
     }
 
     /// Creates a record set of one IPv6 address.
     pub fn aaaa(name: Name, ttl: u32, address: Ipv6Addr) -> Self {
-        Self { name, kind: RecordType::Aaaa, ttl, values: BTreeSet::from([address.to_string()]) }
+        Self { name, kind: RecordType::Aaaa, ttl, values: BTreeSet::from([address.to_string()]), share: None }
     }
 
     /// Creates a record set of one text.
     pub fn txt(name: Name, ttl: u32, text: String) -> Self {
-        Self { name, kind: RecordType::Txt, ttl, values: BTreeSet::from([text]) }
+        Self { name, kind: RecordType::Txt, ttl, values: BTreeSet::from([text]), share: None }
     }
 }
 
 impl fmt::Display for RecordSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let values: Vec<String> = self.values.iter().map(|value| shown(value)).collect();
-        write!(f, "{} {} {} {}", self.kind, self.name, self.ttl, values.join(" "))
+        write!(f, "{} {} {} {}", self.kind, self.name, self.ttl, values.join(" "))?;
+        self.share.as_ref().map_or(Ok(()), |share| write!(f, " ({share})"))
     }
 }
 

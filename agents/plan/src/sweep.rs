@@ -25,6 +25,14 @@
 //!
 #![doc = include_str!("tables/sweep-records.md")]
 //!
+//! # Shares in a shared name
+//! The share of a gone host goes in one batch with its own name, whose ownership TXT proves the instance and its account.
+//! A share to which no ownership TXT leads is one that an older agent has left when it swept or left: its set identifier
+//! alone names the instance, nothing says in which account that was, so only "terminated" proves it gone. Sets whose
+//! identifier is no instance id are not looked at.
+//!
+#![doc = include_str!("tables/sweep-shares.md")]
+//!
 //! # Entries in Scalelite
 //! The entries with a gone host's name are deleted before its record sets. An entry whose name has no record set at
 //! all leads to an instance only by the template of host names; nothing says in which account that instance was, so
@@ -40,7 +48,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use self::batches::batches;
-pub use self::finding::{Conclusion, Finding, Reason};
+pub use self::finding::{Conclusion, Finding, Key, Reason};
 pub use self::lottery::{Turn, Turns, falls};
 
 use crate::dns::{Holder, Observed, Refusal};
@@ -66,6 +74,8 @@ pub struct Sweeper {
     pub domain: Name,
     /// The template of the fleet's names; none where this host has a fixed name.
     pub template: Option<HostTemplate>,
+    /// The name in which the hosts of this role have shares.
+    pub shared: Option<Name>,
     /// The age that an ownership TXT must have, in seconds.
     pub grace: u64,
 }
@@ -112,12 +122,49 @@ impl Sweeper {
         let hosts = zone.iter().filter_map(|(name, observed)| Some((name, observed, self.owner(observed)?)));
         let findings = hosts.map(|(name, observed, owner)| {
             let verdict = self.host(zone, name, observed, &owner, evidence, now);
-            let sets = observed.addresses.iter().cloned().chain(observed.label.clone()).collect();
-            let is_usual = self.made_for(name).is_some();
+            let share = self.share(zone, &owner);
+            let is_usual = self.made_for(name).is_some()
+                && share.iter().all(|set| self.shared.as_ref().is_some_and(|shared| set.name == *shared));
+            let sets =
+                observed.addresses.iter().cloned().chain(share).chain(observed.label.clone()).collect();
             let (instance, region) = (Some(owner.instance), owner.region);
             Finding { name: name.clone(), instance, region, verdict, sets, is_usual }
         });
         findings.collect()
+    }
+
+    /// Judges the shares that no ownership TXT of this role leads to, one finding for each instance. See the module's
+    /// table.
+    pub fn shares(&self, zone: &Zone, evidence: &Evidence) -> Vec<Finding> {
+        let Some((name, observed)) = self.shared.as_ref().and_then(|shared| zone.get_key_value(shared))
+        else {
+            return Vec::new();
+        };
+        let named: BTreeSet<InstanceId> =
+            zone.values().filter_map(|observed| Some(self.owner(observed)?.instance)).collect();
+        let mut orphans: BTreeMap<&InstanceId, Vec<RecordSet>> = BTreeMap::new();
+        for set in &observed.shares {
+            let instance = set.share.as_ref().map(|share| &share.instance);
+            if let Some(instance) = instance.filter(|instance| !named.contains(instance)) {
+                orphans.entry(instance).or_default().push(set.clone());
+            }
+        }
+        let findings = orphans.into_iter().map(|(instance, sets)| {
+            let verdict = self.instance(&Claim { instance, region: &self.region, account: None }, evidence);
+            let (instance, region) = (Some(instance.clone()), self.region.clone());
+            Finding { name: name.clone(), instance, region, verdict, sets, is_usual: true }
+        });
+        findings.collect()
+    }
+
+    /// Returns the share of this owner of a name: in the shared name that its ownership TXT names, and in this host's.
+    fn share(&self, zone: &Zone, owner: &Owner) -> Vec<RecordSet> {
+        let names: BTreeSet<&Name> =
+            owner.share.iter().map(|shared| &shared.name).chain(&self.shared).collect();
+        let sets = names.into_iter().filter_map(|name| zone.get(name)).flat_map(|observed| &observed.shares);
+        let is_its =
+            |set: &&RecordSet| set.share.as_ref().is_some_and(|share| share.instance == owner.instance);
+        sets.filter(is_its).cloned().collect()
     }
 
     /// Judges the entries with these host names that no ownership TXT of this role leads to. See the module's table.
@@ -161,7 +208,9 @@ impl Sweeper {
     pub fn addresses(&self, findings: &[Finding]) -> BTreeMap<String, BTreeSet<IpAddr>> {
         let mut addresses: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
         for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
-            let values = finding.sets.iter().flat_map(|set: &RecordSet| &set.values);
+            // A share goes whoever has its address now.
+            let own = finding.sets.iter().filter(|set| set.share.is_none());
+            let values = own.flat_map(|set: &RecordSet| &set.values);
             let values: BTreeSet<IpAddr> = values.filter_map(|value| value.parse().ok()).collect();
             for region in self.asked_of(finding) {
                 addresses.entry(region).or_default().extend(&values);

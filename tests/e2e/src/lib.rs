@@ -102,6 +102,13 @@ impl Rig {
         Self::install(Arc::clone(&self.cloud), host, "bbb-agent")
     }
 
+    /// `turn-agent` on another host of the same cloud.
+    pub async fn turn_beside(&self, number: u8) -> Self {
+        let options = HostOptions { installed: false, ..HostOptions::numbered(number) };
+        let host = self.cloud.add_host(options).await.expect("another host");
+        Self::install(Arc::clone(&self.cloud), host, "turn-agent")
+    }
+
     /// The agent's command with the environment that it needs and nothing else.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.agent.command(arguments)

@@ -1,6 +1,6 @@
 //! What is in the hosts' zone, and what others put there.
 
-use sandbox::route53::{Action, RecordSet, RecordType};
+use sandbox::route53::{Action, RecordSet, RecordType, Routing};
 
 use crate::Rig;
 
@@ -46,6 +46,28 @@ impl Rig {
         self.cloud.route53.put(&self.cloud.zone_id, set).expect("a valid record set");
     }
 
+    /// Puts a multivalue answer of this identifier into the zone, as somebody else does.
+    pub fn put_share(&self, kind: RecordType, name: &str, identifier: &str, value: &str) {
+        let mut set = RecordSet::simple(name, kind, 60, &[value]);
+        (set.set_identifier, set.routing) = (Some(identifier.to_owned()), Some(Routing::MultiValue));
+        self.cloud.route53.put(&self.cloud.zone_id, set).expect("a valid record set");
+    }
+
+    /// [`Rig::registered_now`] of a host that has a share in this name, with this health check.
+    pub fn shares_now(&self, shared: &str, check: Option<&str>) -> Vec<String> {
+        let own = self.registered_now();
+        let (in_label, mark) = match check {
+            Some(check) => (format!(",share={shared},check={check},since="), format!(" {check}")),
+            None => (format!(",share={shared},since="), String::new()),
+        };
+        let at = format!("{}.", self.fqdn());
+        let share = own.iter().filter(|line| !line.starts_with("TXT"));
+        let share = share
+            .map(|line| format!("{} {}{mark}", line.replace(&at, &format!("{shared}.")), self.host.id()));
+        let share: Vec<String> = share.collect();
+        own.iter().map(|line| line.replace(",since=", &in_label)).chain(share).collect()
+    }
+
     /// Gives the host's name to another instance, as that instance's agent does.
     pub fn give_away(&self, instance: &str, address: &str) {
         self.put(RecordType::A, &self.fqdn(), &[address]);
@@ -65,7 +87,8 @@ fn change(change: &sandbox::route53::Change) -> String {
         Action::Delete => "DELETE",
         Action::Upsert => "UPSERT",
     };
-    format!("{action} {}", change.set.record_type.as_str())
+    let share = if change.set.routing.is_some() { "share " } else { "" };
+    format!("{action} {share}{}", change.set.record_type.as_str())
 }
 
 fn line(set: &RecordSet) -> String {
@@ -74,7 +97,9 @@ fn line(set: &RecordSet) -> String {
         None => value.clone(),
     });
     let values = values.collect::<Vec<_>>().join(" ");
-    format!("{} {} {} {values}", set.record_type.as_str(), set.name, set.ttl.unwrap_or_default())
+    let mark = [&set.set_identifier, &set.health_check_id].into_iter().flatten();
+    let mark: String = mark.map(|id| format!(" {id}")).collect();
+    format!("{} {} {} {values}{mark}", set.record_type.as_str(), set.name, set.ttl.unwrap_or_default())
 }
 
 /// The text of an ownership TXT, as the agents write it into Route 53.

@@ -200,6 +200,19 @@ impl Route53 {
         })
     }
 
+    /// Lets a health check fail, or succeed again. The name servers learn of it as of a change.
+    pub fn set_health(&self, health_check: &str, is_healthy: bool) {
+        let mut state = self.state();
+        for zone in state.zones.as_ref().clone().into_values() {
+            let mut zone = zone.as_ref().clone();
+            match is_healthy {
+                true => zone.unhealthy.remove(health_check),
+                false => zone.unhealthy.insert(health_check.to_owned()),
+            };
+            state.publish(zone);
+        }
+    }
+
     /// Keeps a zone busy: every change is refused with `PriorRequestNotComplete` until [`Route53::finish_processing`].
     pub fn hold_processing(&self, zone: &str) {
         self.state().held.insert(zone.to_owned());

@@ -323,6 +323,18 @@ fn a_zone_in_another_account_needs_two_more_policies() {
     assert!(readme.contains("`ChangeOwnRecordSets`, `LeaveFurtherLabels`, `ReadZone` and `FollowChanges`"));
 }
 
+/// A batch with a share has the host's own names too, and one statement has to allow all of them.
+#[test]
+fn a_shared_name_needs_one_more_policy() {
+    let mut statement = read_json("packaging/iam/turn-agent.json")["Statement"][0].clone();
+    assert_eq!(statement["Sid"], "ChangeOwnRecordSets");
+    statement["Sid"] = json!("ChangeOwnShare");
+    let names = "route53:ChangeResourceRecordSetsNormalizedRecordNames";
+    let names = statement["Condition"]["ForAllValues:StringLike"][names].as_array_mut().expect("names");
+    names.push(json!("${SharedName}"));
+    assert_eq!(read_json("packaging/iam/shared-name.json")["Statement"], json!([statement]));
+}
+
 /// The AWS operations that the code calls: methods without arguments of what is called a client, in files that use one of
 /// the SDK's crates.
 fn calls() -> BTreeSet<String> {

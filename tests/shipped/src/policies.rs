@@ -42,6 +42,7 @@ fn policy(document: &Value) -> Policy {
         ("AWS::Partition", "aws"),
         ("HostedZoneId", "Z0123456789EXAMPLE"),
         ("Domain", DOMAIN),
+        ("SharedName", "turn.bbb.example.org"),
     ];
     for (placeholder, value) in values {
         text = text.replace(&format!("${{{placeholder}}}"), value);
@@ -85,7 +86,7 @@ const NAMES_OF_BATCHES: [(&[&str], bool, &str); 27] = [
     (&["xOWN-0123456789abcdef0"], false, "a longer label"),
     (&["\\052.OWN-0123456789abcdef0"], false, "a wildcard below a host's name"),
     (&["\\052"], false, "a wildcard"),
-    (&["turn"], false, "a name that TURN hosts would share: nothing writes it today"),
+    (&["turn"], false, "a name that TURN hosts share: it needs shared-name.json"),
     (&["_agent.turn"], false, "its mark"),
     (&["_agent.OWN-0123456789abcdef0.turn"], false, "a mark of one host below it"),
     (&[""], false, "the domain itself"),
@@ -113,6 +114,60 @@ fn the_names_that_a_role_may_change() {
         {
             assert!(!policy.allows(&change(&[&name], &["A"], &["CREATE"])), "{path}: {name}");
         }
+    }
+}
+
+/// The policy of a TURN host with a shared name, as shipped and as in the template.
+fn sharing() -> Vec<(&'static str, Policy)> {
+    let both = |mut policy: Value, more: Value| {
+        let statements = policy["Statement"].as_array_mut().expect("statements");
+        statements.extend(more["Statement"].as_array().expect("statements").clone());
+        self::policy(&policy)
+    };
+    let shipped =
+        both(read_json("packaging/iam/turn-agent.json"), read_json("packaging/iam/shared-name.json"));
+    let mut of = role_policies("packaging/cloudformation/turn.yaml");
+    let mut take = |name: &str| of.remove(name).expect("a policy");
+    vec![("packaging/iam", shipped), ("turn.yaml", both(take("agent"), take("shared-name")))]
+}
+
+#[test]
+fn the_names_that_a_turn_host_with_a_shared_name_may_change() {
+    let rows: [(&[&str], bool, &str); 14] = [
+        (&["tu-0123456789abcdef0", "turn", "_agent.tu-0123456789abcdef0"], true, "a host's whole batch"),
+        (&["tu-0123456789abcdef0", "_agent.tu-0123456789abcdef0"], true, "without a share"),
+        (&["turn"], true, "a share alone: a sweep"),
+        (&["_agent.turn"], false, "a mark of the shared name, which has none"),
+        (&["x.turn"], false, "a name below it"),
+        (&["xturn"], false, "a longer label"),
+        (&["\\052.turn"], false, "a wildcard below it"),
+        (&["turn", "www"], false, "one of both is foreign"),
+        (&["turn", "vc-0123456789abcdef0"], false, "the other role's"),
+        (&["turn", "tu-x._domainkey"], false, "a further label beside it"),
+        (&["tu-x._domainkey"], false, "and alone"),
+        (&["_dmarc"], false, "a policy for mail"),
+        (&["_acme-challenge.turn"], false, "the proof for a certificate"),
+        (&[""], false, "the domain itself"),
+    ];
+    for (path, policy) in sharing() {
+        for (names, allowed, what) in rows {
+            let names: Vec<String> = names
+                .iter()
+                .map(|name| format!("{name}.{DOMAIN}").trim_start_matches('.').to_owned())
+                .collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            for action in ["CREATE", "DELETE"] {
+                let found = policy.allows(&change(&names, &["A", "AAAA", "TXT"], &[action]));
+                assert_eq!(found, allowed, "{path}: {action} {names:?}: {what}");
+            }
+            assert!(!policy.allows(&change(&names, &["A"], &["UPSERT"])), "{path}: {what}");
+            assert!(!policy.allows(&change(&names, &["CNAME"], &["CREATE"])), "{path}: {what}");
+        }
+        let share = change(&["turn.bbb.example.org"], &["A"], &["CREATE"]);
+        for key in [NAMES, TYPES, ACTIONS] {
+            assert!(!policy.allows(&share.clone().without(key)), "{path}: without {key}");
+        }
+        assert!(!policy.allows(&share.of("arn:aws:route53:::hostedzone/ZOTHER")), "{path}: another zone");
     }
 }
 

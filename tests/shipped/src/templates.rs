@@ -99,8 +99,11 @@ fn the_hosts_roles_have_the_shipped_policies() {
             let policy = policies.get(name).unwrap_or_else(|| panic!("{path} has no policy {name}"));
             assert_eq!(*policy, shipped_policy(shipped), "{path}: as packaging/iam/{shipped}.json");
         }
+        let shares = policies.get("shared-name").cloned();
+        let expected = (agent == "turn-agent").then(|| shipped_policy("shared-name"));
+        assert_eq!(shares, expected, "{path}: as packaging/iam/shared-name.json");
         // What a host installs beside the agent may need permissions of its own; they are not mixed with the agent's.
-        let known = ["install", "agent", "coturn", "zone-role"];
+        let known = ["install", "agent", "coturn", "zone-role", "shared-name"];
         assert!(policies.keys().all(|name| known.contains(&name.as_str())), "{:?}", policies.keys());
         let group = resource(&template(path), "Group")["AutoScalingGroupName"].clone();
         assert_eq!(group, json!({ "Ref": "AWS::StackName" }));
@@ -207,8 +210,19 @@ fn a_hash_needs_a_version() {
                 "AssertDescription": "ReleaseSha256 fits one version, so AgentVersion has to say which.",
             }],
         });
-        assert_eq!(template["Rules"], json!({ "ReleaseSha256FitsOneVersion": expected }), "{path}");
+        assert_eq!(template["Rules"]["ReleaseSha256FitsOneVersion"], expected, "{path}");
     }
+}
+
+/// So is one with a health check of nothing.
+#[test]
+fn a_health_check_needs_a_shared_name() {
+    let rules = &template("packaging/cloudformation/turn.yaml")["Rules"];
+    let is_set = |name: &str| json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": name }, ""] }] });
+    let rule = &rules["SharedHealthCheckIsOfASharedName"];
+    assert_eq!(rule["RuleCondition"], is_set("SharedHealthCheck"));
+    assert_eq!(rule["Assertions"][0]["Assert"], is_set("SharedName"));
+    assert_eq!(rules.as_object().unwrap().len(), 2);
 }
 
 /// What shellcheck says of a script; the installer that it reads is not here.
@@ -240,6 +254,8 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
             ("Domain", "bbb.example.org"),
             ("ZoneRoleArn", "arn:aws:iam::210987654321:role/bbb-dns"),
             ("ZoneRoleExternalId", "210987654321"),
+            ("SharedName", "turn.bbb.example.org"),
+            ("SharedHealthCheck", "abcdef11-2222-3333-4444-555555fedcba"),
             ("ScaleliteUrl", "https://scalelite.example.org"),
             (
                 "ScaleliteSecretArn",
@@ -260,10 +276,9 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
         }
         // Fn::Sub's own way to leave a variable to the shell.
         script = script.replace("${!", "${");
-        assert!(
-            !script.replace("${zone_role:+", "").replace("${external_id:+", "").contains("${"),
-            "{script}"
-        );
+        let shells = ["zone_role", "external_id", "shared_name", "health_check"];
+        let rest = shells.iter().fold(script.clone(), |rest, name| rest.replace(&format!("${{{name}:+"), ""));
+        assert!(!rest.contains("${"), "{script}");
         checked_as_shell(path, &script);
         assert!(script.len() < USER_DATA, "{path}: {} bytes", script.len());
         let commands = install_commands(&script);

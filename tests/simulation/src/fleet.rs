@@ -302,6 +302,7 @@ impl State {
             ipv6: None,
             requires_ipv4: true,
             private_ipv4: Ipv4Addr::new(10, 0, 0, 5),
+            shared: None,
             relay: None,
         }
     }

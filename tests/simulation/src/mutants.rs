@@ -18,14 +18,14 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "register takes a name that is somebody else's",
         file: "plan/src/dns.rs",
-        from: "        Holder::Other(refusal) => refuse(observed.source, refusal),\n        Holder::Nobody => batch(",
-        to: "        Holder::Other(_) => batch(\n            observed.addresses.iter().cloned().chain(observed.label.clone()),\n            wanted.into_iter().chain([desired.label()]),\n        ),\n        Holder::Nobody => batch(",
+        from: "        Holder::Other(refusal) => refuse(observed.source, refusal),\n        Holder::Nobody => {\n            let (gone,",
+        to: "        Holder::Other(_) => batch(\n            observed.addresses.iter().cloned().chain(observed.label.clone()),\n            wanted.iter().cloned().chain([desired.label()]),\n        ),\n        Holder::Nobody => {\n            let (gone,",
     },
     Mutant {
         name: "register forgets the ownership TXT",
         file: "plan/src/dns.rs",
-        from: "batch(Vec::new(), wanted.into_iter().chain([desired.label()]))",
-        to: "batch(Vec::new(), wanted)",
+        from: "batch(gone, new.into_iter().chain([desired.label()]))",
+        to: "batch(gone, new)",
     },
     Mutant {
         name: "deregister believes DNS that nothing is there",

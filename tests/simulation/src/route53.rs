@@ -14,6 +14,7 @@ use plan::backoff::Retryable;
 use plan::dns::{Change, ChangeBatch, Holder, Observed, Source};
 use plan::instance::InstanceId;
 use plan::record::{Name, RecordSet, RecordType};
+use plan::share::{Glimpse, Shares};
 use plan::sweep::Zone;
 
 use crate::fleet::domain;
@@ -389,6 +390,11 @@ impl RecordSets for Client {
         .await
     }
 
+    /// The simulated hosts are BBB hosts, which have no shares.
+    async fn shares(&self, _: &Name, _: &InstanceId) -> Result<Shares, Error> {
+        Ok(Shares::default())
+    }
+
     async fn page(&self, domain: &Name, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Error> {
         // A page has three hosts, so that every sweep turns pages.
         const PAGE: usize = 3;
@@ -426,6 +432,10 @@ impl Authorities for Client {
     async fn ask_all(&self, name: &Name) -> Vec<Answer> {
         let servers = self.world.state().route53.servers.len();
         join_all((0..servers).map(|server| self.ask_server(server, name))).await
+    }
+
+    async fn ask_shared(&self, _: &Name) -> Vec<Glimpse> {
+        Vec::new()
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) async fn sweep(world: World, who: InstanceId) {
         account: Some(ACCOUNT.to_owned()),
         domain: domain(),
         template: template(role),
+        shared: None,
         grace: GRACE.as_secs(),
     };
     let (_trigger, interrupt) = Interrupt::manual();

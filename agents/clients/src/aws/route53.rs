@@ -13,7 +13,9 @@ use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecor
 use aws_sdk_route53::types as r53;
 use plan::backoff::Retryable;
 use plan::dns::{Change, ChangeBatch, Observed, Source, address_type};
+use plan::instance::InstanceId;
 use plan::record::{Name, RecordSet, RecordType, normalise_value, quote_txt};
+use plan::share::{Share, Shares};
 use plan::sweep::Zone;
 use thiserror::Error;
 
@@ -29,6 +31,9 @@ use crate::xml::{Elements, Step};
 pub trait RecordSets {
     /// Reads the record sets at a host's name and at its ownership name.
     fn read(&self, name: &Name) -> impl Future<Output = Result<Observed, Error>>;
+
+    /// Reads the share of an instance in a shared name, and whether the name has room for shares.
+    fn shares(&self, shared: &Name, instance: &InstanceId) -> impl Future<Output = Result<Shares, Error>>;
 
     /// Reads a page of the record sets at and below the domain into `zone`, and returns where the next page begins.
     fn page(
@@ -212,7 +217,19 @@ impl RecordSets for HostedZone {
         for set in sets.iter().chain(&more) {
             sort_in(&mut observed, name, &ownership, set);
         }
+        // Those of a shared name, not at the host's own, are its.
+        observed.shares.clear();
         Ok(observed)
+    }
+
+    /// Calls ListResourceRecordSets once for every 300 record sets at the name.
+    async fn shares(&self, shared: &Name, instance: &InstanceId) -> Result<Shares, Error> {
+        let (mut shares, mut next) = (Shares::default(), Some(Cursor::start(shared)));
+        while let Some(cursor) = next.take() {
+            let page = self.listed(shared, cursor).await?;
+            next = page.read_shares(shared, instance, &mut shares);
+        }
+        Ok(shares)
     }
 
     /// Calls ListResourceRecordSets.
@@ -293,7 +310,10 @@ fn sort_in(observed: &mut Observed, name: &Name, ownership: &Name, set: &r53::Re
     if at == *name {
         match address_type(set.r#type.as_str()) {
             Some(kind) if simple => observed.addresses.push(read(at, kind, set)),
-            Some(_) => observed.alien = Some(format!("{} {} record set", routing(set), set.r#type)),
+            Some(kind) => {
+                observed.alien = Some(format!("{} {} record set", routing(set), set.r#type));
+                observed.shares.extend(share(set).map(|share| read_share(at, kind, set, share)));
+            }
             None if set.r#type == r53::RrType::Cname => observed.alien = Some("a CNAME".to_owned()),
             // MX, CAA and other types may stand beside addresses; they do not concern us.
             None => {}
@@ -321,7 +341,19 @@ fn read(name: Name, kind: RecordType, set: &r53::ResourceRecordSet) -> RecordSet
         kind,
         ttl: set.ttl.and_then(|ttl| u32::try_from(ttl).ok()).unwrap_or_default(),
         values: records.map(|record| normalise_value(kind, &record.value)).collect(),
+        share: None,
     }
+}
+
+/// Returns whose share a record set is, if it is one: a multivalue answer whose set identifier is an instance id.
+fn share(set: &r53::ResourceRecordSet) -> Option<Share> {
+    let instance = InstanceId::parse(set.set_identifier.as_deref()?).ok()?;
+    let is_multivalue = set.multi_value_answer == Some(true) && set.alias_target.is_none();
+    is_multivalue.then(|| Share { instance, health_check: set.health_check_id.clone() })
+}
+
+fn read_share(name: Name, kind: RecordType, set: &r53::ResourceRecordSet, share: Share) -> RecordSet {
+    RecordSet { share: Some(share), ..read(name, kind, set) }
 }
 
 fn wire(change: &Change) -> Result<r53::Change, aws_sdk_route53::error::BuildError> {
@@ -340,7 +372,11 @@ fn wire(change: &Change) -> Result<r53::Change, aws_sdk_route53::error::BuildErr
         RecordType::A | RecordType::Aaaa => value.clone(),
     });
     let records = values.map(|value| r53::ResourceRecord::builder().value(value).build());
+    let share = set.share.as_ref();
     let set = r53::ResourceRecordSet::builder()
+        .set_set_identifier(share.map(|share| share.instance.to_string()))
+        .set_multi_value_answer(share.map(|_| true))
+        .set_health_check_id(share.and_then(|share| share.health_check.clone()))
         .name(format!("{}.", set.name))
         .r#type(kind)
         .ttl(i64::from(set.ttl))

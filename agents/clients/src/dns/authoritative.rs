@@ -14,6 +14,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{self, DNSClass, RData};
 use plan::dns::{Observed, Source};
 use plan::record::{Name, RecordSet, RecordType, normalise_value};
+use plan::share::{self, Glimpse};
 use tokio::time::Instant;
 
 pub use super::error::Error;
@@ -48,6 +49,9 @@ struct Server {
 pub trait Authorities {
     /// Asks all servers at once for the addresses at a name and for its ownership TXT.
     fn ask_all(&self, name: &Name) -> impl Future<Output = Vec<Answer>>;
+
+    /// Asks all servers at once for the addresses at a shared name. Returns what those show that answer.
+    fn ask_shared(&self, name: &Name) -> impl Future<Output = Vec<Glimpse>>;
 }
 
 /// The authoritative servers of a zone.
@@ -143,6 +147,10 @@ impl Authorities for NameServers {
     async fn ask_all(&self, name: &Name) -> Vec<Answer> {
         join_all(self.servers.iter().map(|server| server.observe(name))).await
     }
+
+    async fn ask_shared(&self, name: &Name) -> Vec<Glimpse> {
+        join_all(self.servers.iter().map(|server| server.glimpse(name))).await.into_iter().flatten().collect()
+    }
 }
 
 /// Looks up the addresses of one server. Returns also until when they are valid, if there are any.
@@ -196,6 +204,35 @@ impl Server {
         }
         Answer { server: shown, result: Err(last) }
     }
+
+    /// Asks the addresses in turn for a shared name, until one answers.
+    async fn glimpse(&self, name: &Name) -> Option<Glimpse> {
+        for address in &self.addresses {
+            let shown = self.shown(Some(*address));
+            let (a, aaaa) = futures_util::join!(
+                question(*address, &shown, name, RecordType::A),
+                question(*address, &shown, name, RecordType::Aaaa),
+            );
+            if let (Ok(a), Ok(aaaa)) = (a, aaaa) {
+                return Some(glimpse([a, aaaa]));
+            }
+        }
+        None
+    }
+}
+
+/// Puts the answers for the types of addresses together.
+fn glimpse(found: [Found; 2]) -> Glimpse {
+    let mut glimpse = Glimpse::default();
+    for Found { set, alien, count } in found {
+        glimpse.alien = glimpse.alien.or(alien);
+        let Some(set) = set else { continue };
+        glimpse.addresses.extend(set.values.iter().filter_map(|value| value.parse::<IpAddr>().ok()));
+        if count >= share::SHOWN {
+            glimpse.partial.insert(set.kind);
+        }
+    }
+    glimpse
 }
 
 /// Formats an address, with its port only when that is not the usual DNS port.
@@ -213,7 +250,7 @@ async fn observe(address: SocketAddr, server: &str, name: &Name) -> Result<Obser
     let (a, aaaa, txt) = (a?, aaaa?, txt?);
     let alien = a.alien.or(aaaa.alien).or_else(|| txt.alien.map(|alien| format!("{alien} (at {ownership})")));
     let addresses = a.set.into_iter().chain(aaaa.set).collect();
-    Ok(Observed { source: Source::Dns, addresses, label: txt.set, alien })
+    Ok(Observed { addresses, label: txt.set, alien, ..Observed::nothing(Source::Dns) })
 }
 
 /// The record set of one type at one name.
@@ -223,6 +260,8 @@ pub struct Found {
     pub set: Option<RecordSet>,
     /// Data that the agents never write there, described in words.
     pub alien: Option<String>,
+    /// The number of records: two may have the same value.
+    pub count: usize,
 }
 
 /// Extracts the data for a name from a server's packet, if it is the answer with this id to the question for that
@@ -272,14 +311,16 @@ fn read(
         RData::CNAME(target) => Some(format!("a CNAME to {}", Name::remote(&target.to_string()))),
         _ => None,
     });
+    let count = records().filter(|record| value(kind, &record.data).is_some()).count();
     let mut values = records().filter_map(|record| Some((value(kind, &record.data)?, record.ttl))).peekable();
     let set = values.peek().map(|(_, ttl)| *ttl).map(|ttl| RecordSet {
         name: name.clone(),
         kind,
         ttl,
         values: values.map(|(value, _)| value).collect(),
+        share: None,
     });
-    Ok(Found { set, alien })
+    Ok(Found { set, alien, count })
 }
 
 /// Returns a record's value in normal form, if the record is of this type.

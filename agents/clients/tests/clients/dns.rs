@@ -51,7 +51,8 @@ fn name(text: &str) -> Name {
 }
 
 fn set(host: Name, kind: RecordType, ttl: u32, values: &[&str]) -> RecordSet {
-    RecordSet { name: host, kind, ttl, values: values.iter().map(|value| (*value).to_owned()).collect() }
+    let values = values.iter().map(|value| (*value).to_owned()).collect();
+    RecordSet { name: host, kind, ttl, values, share: None }
 }
 
 async fn nobody_listens() -> SocketAddr {
@@ -68,13 +69,12 @@ async fn what_is_there_is_read_as_it_is() {
     assert_eq!(
         rig.agreed("vc-1.example.org").await,
         Some(Observed {
-            source: Source::Dns,
             addresses: vec![
                 set(host.clone(), RecordType::A, 60, &["203.0.113.10", "203.0.113.11"]),
                 set(host.clone(), RecordType::Aaaa, 30, &["2001:db8::10"]),
             ],
             label: Some(set(host.ownership(), RecordType::Txt, 20, &[LABEL])),
-            alien: None,
+            ..Observed::nothing(Source::Dns)
         })
     );
 }

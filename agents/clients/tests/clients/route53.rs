@@ -7,7 +7,10 @@ use clients::aws::route53::{Cursor, HostedZone, RecordSets};
 use clients::dns::system::SystemResolver;
 use clients::http::Tls;
 use clients::imds::Imds;
+use plan::dns::{Change, ChangeBatch};
+use plan::instance::InstanceId;
 use plan::record::Name;
+use plan::share::SharedName;
 use plan::sweep::Zone;
 use sandbox::cloud::{Cloud, Options};
 use sandbox::http::ServiceName;
@@ -88,4 +91,96 @@ async fn a_page_may_end_inside_the_weighted_sets_of_one_name() {
     let at = |name: &str| zone.get(&Name::remote(name)).unwrap();
     assert_eq!(at("z.example.org").addresses.len(), 1, "what stands behind them is seen");
     assert_eq!(at("b.example.org").alien.as_deref(), Some("a routing policy's A record set"));
+}
+
+fn instance(number: usize) -> InstanceId {
+    InstanceId::parse(&format!("i-{number:017x}")).unwrap()
+}
+
+/// The share of an instance, as an agent creates it.
+fn share(number: usize, health_check: Option<&str>) -> plan::record::RecordSet {
+    let shared =
+        SharedName { name: Name::remote("turn.example.org"), health_check: health_check.map(str::to_owned) };
+    let number_in_address = u8::try_from(number).unwrap();
+    let own = plan::record::RecordSet::a(
+        Name::remote("tu-1.example.org"),
+        60,
+        std::net::Ipv4Addr::new(192, 0, 2, number_in_address),
+    );
+    shared.share(&[own], &instance(number)).remove(0)
+}
+
+#[tokio::test]
+async fn a_share_is_written_read_and_deleted() {
+    let rig = Rig::start().await;
+    let shared = Name::remote("turn.example.org");
+    let sets = [share(1, Some("check-1")), share(2, None)];
+    rig.zone.change(&ChangeBatch(sets.iter().cloned().map(Change::Create).collect())).await.unwrap();
+    let stored = rig.cloud.route53.records_named(&rig.cloud.zone_id, "turn.example.org");
+    assert_eq!(stored[0].set_identifier.as_deref(), Some("i-00000000000000001"));
+    assert_eq!(stored[0].routing, Some(Routing::MultiValue));
+    assert_eq!(stored[0].health_check_id.as_deref(), Some("check-1"));
+    assert_eq!(stored[1].health_check_id, None);
+
+    for (number, set) in [(1, &sets[0]), (2, &sets[1])] {
+        let found = rig.zone.shares(&shared, &instance(number)).await.unwrap();
+        assert_eq!((found.own, found.alien), (vec![set.clone()], None));
+    }
+    assert_eq!(rig.zone.shares(&shared, &instance(3)).await.unwrap(), Default::default());
+
+    // A zone's listing has them all, at the shared name.
+    let (domain, mut zone) = (Name::remote("example.org"), Zone::new());
+    rig.zone.page(&domain, Cursor::start(&domain), &mut zone).await.unwrap();
+    assert_eq!(zone.get(&shared).unwrap().shares, sets);
+    // At a host's own name they are no share of it.
+    let own = rig.zone.read(&shared).await.unwrap();
+    assert_eq!((own.alien.as_deref(), own.shares.len()), (Some("a routing policy's A record set"), 0));
+
+    // Without its health check the set is another one.
+    let without = Change::Delete(share(1, None));
+    assert!(
+        rig.zone.change(&ChangeBatch(vec![without])).await.unwrap_err().to_string().contains("meanwhile")
+    );
+    rig.zone.change(&ChangeBatch(sets.into_iter().map(Change::Delete).collect())).await.unwrap();
+    assert_eq!(rig.cloud.route53.records_named(&rig.cloud.zone_id, "turn.example.org").len(), 0);
+}
+
+#[tokio::test]
+async fn a_share_is_found_among_many_and_nobody_elses_is_one() {
+    let rig = Rig::start().await;
+    let shared = Name::remote("turn.example.org");
+    let many: Vec<_> = (1..=90).map(|number| Change::Create(share(number, None))).collect();
+    rig.zone.change(&ChangeBatch(many)).await.unwrap();
+    // A set that another program has made, and a name below.
+    let mut other = RecordSet::simple("turn.example.org", RecordType::A, 60, &["192.0.2.200"]);
+    (other.set_identifier, other.routing) = (Some("by-hand".to_owned()), Some(Routing::MultiValue));
+    rig.put(other);
+    rig.put(RecordSet::simple("a.turn.example.org", RecordType::A, 60, &["192.0.2.201"]));
+    rig.put(RecordSet::simple("turn.example.org", RecordType::Txt, 60, &["\"v=spf1 -all\""]));
+    let calls = rig.zone.calls();
+    let found = rig.zone.shares(&shared, &instance(77)).await.unwrap();
+    assert_eq!((found.own, found.alien), (vec![share(77, None)], None));
+    assert_eq!(rig.zone.calls() - calls, 1);
+}
+
+#[tokio::test]
+async fn what_leaves_no_room_for_shares_is_told() {
+    let rig = Rig::start().await;
+    let weighted = RecordSet {
+        set_identifier: Some(instance(1).to_string()),
+        routing: Some(Routing::Weight(1)),
+        ..RecordSet::simple("weighted.example.org", RecordType::A, 60, &["192.0.2.1"])
+    };
+    rig.put(weighted);
+    rig.put(RecordSet::simple("simple.example.org", RecordType::Aaaa, 60, &["2001:db8::1"]));
+    rig.put(RecordSet::simple("cname.example.org", RecordType::Cname, 60, &["www.example.org"]));
+    for (name, alien) in [
+        ("weighted", "a routing policy's A record set"),
+        ("simple", "a simple AAAA record set"),
+        ("cname", "a CNAME"),
+    ] {
+        let found =
+            rig.zone.shares(&Name::remote(&format!("{name}.example.org")), &instance(1)).await.unwrap();
+        assert_eq!((found.own.len(), found.alien.as_deref()), (0, Some(alien)));
+    }
 }

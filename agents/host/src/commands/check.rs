@@ -2,12 +2,14 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::net::Ipv4Addr;
 
 use plan::addresses::{Announced, OnAddresses};
 use plan::dns::{Change, ChangeBatch};
 use plan::record::{Name, RecordSet};
 use plan::recordings::Sender;
 use plan::relay::Relay;
+use plan::share::Shares;
 use plan::work::counted;
 use tokio::time::timeout;
 
@@ -67,7 +69,7 @@ impl Doctor<'_> {
     async fn all(&mut self, host: &Host) {
         let address = host.desired(self.session.agent.role, self.session.settings.dns.ttl, 0);
         let addresses: Vec<String> =
-            address.iter().flat_map(|desired| desired.addresses()).map(|set| set.to_string()).collect();
+            address.iter().flat_map(|desired| desired.sets()).map(|set| set.to_string()).collect();
         self.note("metadata", Finding::Good(format!("{} in {}", host.instance, host.availability_zone)));
         self.note("addresses", address.map_or_else(bad, |_| Finding::Good(addresses.join(", "))));
         let credentials = self
@@ -184,8 +186,9 @@ impl Doctor<'_> {
         });
         let read = read.await;
         self.note("read records", read);
-        let write = self.within(may_change(&zone, &host.name)).await;
+        let write = self.within(may_change(&zone, host)).await;
         self.note("change records", write);
+        self.shared(host, &zone, described.as_ref()).await;
         let servers = self.within(async {
             let other = match (&zone.servers, &described) {
                 (Ok(found), Some(described)) => self.session.other_zone(found, described).await,
@@ -198,6 +201,33 @@ impl Doctor<'_> {
         });
         let servers = servers.await;
         self.note("name servers", servers);
+    }
+
+    /// Checks that the shared name, if there is one, has room for this host's share.
+    async fn shared(&mut self, host: &Host, zone: &Zone, described: Option<&Description>) {
+        let Some(shared) = host.shared.as_ref().map(|shared| &shared.name) else { return };
+        let finding = match described.map(|described| &described.name) {
+            Some(apex) if apex == shared => {
+                bad(format!("{shared} is the zone's own name: choose one below it"))
+            }
+            Some(apex) if !shared.is_within(apex) => bad(format!("{shared} is not below {apex}")),
+            _ => {
+                let ask = async {
+                    match zone.api.shares(shared, &host.instance).await {
+                        Ok(Shares { alien: Some(alien), .. }) => bad(format!(
+                            "{shared} has {alien}, beside which no host has a share: delete it, or choose another name"
+                        )),
+                        Ok(Shares { own, .. }) if own.is_empty() => {
+                            Finding::Good(format!("{shared} has room for this host's share"))
+                        }
+                        Ok(_) => Finding::Good(format!("this host has its share in {shared}")),
+                        Err(error) => bad(error),
+                    }
+                };
+                self.within(ask).await
+            }
+        };
+        self.note("shared name", finding);
     }
 
     /// Checks EC2, which is asked for the holder of an address before a record set with that address is deleted.
@@ -351,11 +381,21 @@ fn describe(zone: &Zone, domain: &Name, answer: Result<Description, Error>) -> F
 /// Checks the permission to change records: sends a batch that Route 53 must refuse, because it deletes a record that
 /// never exists before it creates one. Without the permission, Route 53 refuses for that reason before it looks at the
 /// batch.
-async fn may_change(zone: &Zone, name: &Name) -> Finding {
+async fn may_change(zone: &Zone, host: &Host) -> Finding {
+    let name = &host.name;
     let probe = RecordSet::txt(name.ownership(), 1, "bbb-agents permission check, never created".to_owned());
-    let batch = ChangeBatch(vec![Change::Delete(probe.clone()), Change::Create(probe)]);
+    // One permission has to allow all names of a batch. No host has this address (RFC 5737) and TTL.
+    let share = host.shared.iter().flat_map(|shared| {
+        shared.share(&[RecordSet::a(name.clone(), 1, Ipv4Addr::new(192, 0, 2, 255))], &host.instance)
+    });
+    let probes: Vec<RecordSet> = [probe].into_iter().chain(share).collect();
+    let deletes = probes.iter().cloned().map(Change::Delete);
+    let batch = ChangeBatch(deletes.chain(probes.iter().cloned().map(Change::Create)).collect());
     match zone.api.change(&batch).await {
-        Err(Error::Conflict { .. }) => Finding::Good(format!("may change {name}")),
+        Err(Error::Conflict { .. }) => Finding::Good(match &host.shared {
+            Some(shared) => format!("may change {name} and {}", shared.name),
+            None => format!("may change {name}"),
+        }),
         Err(error) => bad(error),
         Ok(_) => bad("Route 53 accepted a batch that it should have refused; please report this"),
     }

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 use tracing::debug;
 
 use crate::cli::Only;
-use crate::dns::{Zone, refused};
+use crate::dns::{Registered, Zone, refused};
 use crate::execute::Executor;
 use crate::identity::Host;
 use crate::membership::{Applied, Known, Note, Pool};
@@ -73,7 +73,7 @@ pub async fn register(session: &Session, options: Options, deadline: Instant) ->
     }
 }
 
-/// Makes the name as desired. Returns why it is not live in time, where that is waited for.
+/// Makes the name as desired. Returns why it is not live in time, where that is waited for, or why the host has no share.
 async fn name(
     session: &Session,
     host: &Host,
@@ -84,14 +84,20 @@ async fn name(
     let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
     let zone = session.zone(host).await?;
     let mut queued = Queued::alone(deadline);
-    let (said, change) = zone.register(&desired, Source::Dns, executor, &mut queued, |_| {}).await?;
+    let registered = zone.register(&desired, Source::Dns, executor, &mut queued, |_| {}).await?;
+    let Registered { said, change, bar } = registered;
     said.say();
+    let desired = if bar.is_some() { desired.without_share() } else { desired };
+    let barred = bar.map(|words| {
+        Failure::new(Exit::Partly, words)
+            .advise("check says more; without turn.shared_name the host wants no share")
+    });
     if !wait || matches!(said, Said::Shown) {
-        return Ok(None);
+        return Ok(barred);
     }
     // The other half of the time is for joining.
     let patience = deadline.min(within(session.settings.timeouts.register / 2));
-    Ok(lives(session, zone, &desired, change.as_ref(), patience).await.err())
+    Ok(lives(session, zone, &desired, change.as_ref(), patience).await.err().or(barred))
 }
 
 /// Fails where the name is another host's. Without its name a host joins only under one that is no other host's: that

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::choices::ReadFrom;
 use crate::config::row::{Kind, Setting};
 use crate::config::{defaults, load, table};
 
@@ -479,6 +480,36 @@ fn roles_are_told_by_their_arns() {
         ("", false),
     ];
     for (arn, right) in rows {
-        assert_eq!(super::role_arn(arn).is_ok(), right, "{arn}");
+        assert_eq!(super::dns::role_arn(arn).is_ok(), right, "{arn}");
     }
+}
+
+#[test]
+fn the_shared_name_of_turn_hosts() {
+    let read = |set: &[&str]| {
+        let settings = settings_of(&TURN, MINIMAL, &[], &[], set);
+        settings.map(|settings| settings.dns.shared).map_err(|error| error.problems.join("; "))
+    };
+    assert_eq!(read(&[]), Ok(None));
+    let shared = read(&["turn.shared_name=TURN.example.org."]).unwrap().unwrap();
+    assert_eq!((shared.name.as_str(), shared.health_check), ("turn.example.org", None));
+    // The zone's own name is a matter of Route 53's, which `check` asks.
+    assert!(read(&["turn.shared_name=example.org"]).unwrap().is_some());
+    let check = "turn.shared_health_check=abcdef11-2222-3333-4444-555555fedcba";
+    let shared = read(&["turn.shared_name=turn.example.org", check]).unwrap().unwrap();
+    assert_eq!(shared.health_check.as_deref(), Some("abcdef11-2222-3333-4444-555555fedcba"));
+    let name = "turn.shared_name=turn.example.org";
+    for (set, words) in [
+        (vec!["turn.shared_name=turn.example.com"], "is not dns.domain or below it"),
+        (vec!["turn.shared_name=_x.example.org"], "has the character '_'"),
+        (vec!["turn.shared_name=tu-0123456789abcdef0.example.org"], "is the name of one host"),
+        (vec![name, "dns.name=turn.example.org"], "is the name of one host"),
+        (vec![check], "is set without turn.shared_name"),
+        (vec![name, "turn.shared_health_check=a,since=1"], "must be the id of a Route 53 health check"),
+    ] {
+        let problem = read(&set).unwrap_err();
+        assert!(problem.contains(words), "{set:?}: {problem}");
+    }
+    let bbb = settings_of(&BBB, MINIMAL, &[], &[], &[name]).unwrap_err();
+    assert!(bbb.problems.join("; ").contains("there is no such setting"), "{bbb:?}");
 }

@@ -75,6 +75,18 @@ const SETTINGS: &[Setting] = &[
         example("bbb-fleet"),
         "External id that the trust policy of dns.role_arn wants. Default: none.",
     ),
+    turn(
+        "turn.shared_name",
+        example("turn.bbb.example.org"),
+        "Name that all TURN hosts of the fleet share: each has a multivalue answer record set in it beside its own name. \
+         dns.domain or a name below it, and nothing but such record sets may be there. Default: none.",
+    ),
+    turn(
+        "turn.shared_health_check",
+        example("abcdef11-2222-3333-4444-555555fedcba"),
+        "Id of a Route 53 health check for the host's record set in turn.shared_name, which is not shown while the check \
+         fails. Default: none.",
+    ),
     bbb(
         "scalelite.url",
         example("https://scalelite.example.org"),

@@ -7,10 +7,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use plan::backoff::{Queue, Retryable};
-use plan::dns::{Bearer, Refusal};
+use plan::dns::{Bearer, Desired, Refusal};
 use plan::lifecycle::Memory;
 use plan::observation::{BELIEVED, Shown, Word};
 use plan::record::Name;
+use plan::share::{self, Sight};
 use tokio::time::Instant;
 
 use crate::dns::Propagation;
@@ -48,6 +49,19 @@ pub struct Registration {
     missing: Cell<Option<(Instant, Missing)>>,
     /// This host among all that want changes in Route 53.
     queue: RefCell<Queue>,
+    /// What is known of the host's share in a shared name.
+    share: Cell<Sharing>,
+}
+
+/// The knowledge about the host's share in a shared name.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sharing {
+    /// When it was last known to be there, or first looked for.
+    known: Option<Instant>,
+    /// When Route 53 has last said that it is there, if it was not seen since.
+    told: Option<Instant>,
+    /// When Route 53 has last said that the host cannot have it.
+    barred: Option<Instant>,
 }
 
 /// The knowledge about this host's record sets at its name.
@@ -115,6 +129,7 @@ impl Registration {
             doubt: Cell::default(),
             missing: Cell::default(),
             queue: RefCell::new(Queue::new(spread)),
+            share: Cell::default(),
         };
         if memory == Memory::Joining {
             // The service that was stopped has removed the name, perhaps a moment ago.
@@ -192,9 +207,41 @@ impl Registration {
 
     /// Whatever was heard does not count any more. A change that its servers may still be hearing of stays known.
     pub(super) fn forget(&self) {
+        self.is_barred(false);
         if self.sent(|at, _| at.elapsed() < PROPAGATION) != Some(true) {
             self.heard.replace(None);
         }
+    }
+
+    /// Returns the desired record sets without a share, for as long as it is believed that the host can have none.
+    pub(super) fn allowed(&self, desired: Desired) -> Desired {
+        match self.share.get().barred.is_some_and(|at| at.elapsed() < BELIEVED) {
+            true => desired.without_share(),
+            false => desired,
+        }
+    }
+
+    /// Notes whether Route 53 has said that the host can have no share.
+    pub(super) fn is_barred(&self, is_barred: bool) {
+        self.share.set(Sharing { barred: is_barred.then(Instant::now), ..self.share.get() });
+    }
+
+    /// Notes that Route 53 has said that the host has its share.
+    pub(super) fn share_is_told(&self) {
+        let now = Some(Instant::now());
+        self.share.set(Sharing { known: now, told: now, ..self.share.get() });
+    }
+
+    /// Decides what is next about the share, of which the servers show this much.
+    pub(super) fn share(&self, sight: Sight, has_check: bool) -> share::Next {
+        let Sharing { known, told, barred } = self.share.get();
+        let since = known.unwrap_or_else(Instant::now);
+        let next = share::next(sight, has_check, told.map(|at| at.elapsed()), since.elapsed());
+        self.share.set(match next {
+            share::Next::Seen => Sharing { known: Some(Instant::now()), told: None, barred },
+            _ => Sharing { known: Some(since), told, barred },
+        });
+        next
     }
 
     /// Returns what the servers show, as far as they can be believed: not about what this host has removed a moment
@@ -304,4 +351,65 @@ impl Registration {
 /// Returns what a word about a host's name is about.
 fn about(host: &Host) -> (Name, BTreeSet<IpAddr>) {
     (host.name.clone(), host.addresses())
+}
+
+#[cfg(test)]
+mod tests {
+    use plan::instance::{InstanceId, Role};
+    use plan::ownership::Owner;
+    use plan::share::{Next, SharedName, UNSEEN};
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn desired() -> Desired {
+        let name = |text| Name::host(text).unwrap();
+        let instance = InstanceId::parse("i-0123456789abcdef0").unwrap();
+        let share = Some(SharedName { name: name("turn.example.org"), health_check: None });
+        let owner = Owner { share, ..Owner::new(Role::Turn, instance, "eu-central-1".to_owned(), 0) };
+        Desired { name: name("tu-1.example.org"), ttl: 60, ipv4: None, ipv6: None, owner }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_that_disappears_is_asked_for_once_in_a_quarter_of_an_hour() {
+        let registration = Registration::new(Duration::ZERO, Memory::default());
+        assert_eq!(registration.share(Sight::LeftOut, false), Next::AskRoute53, "after a restart");
+        registration.share_is_told();
+        assert_eq!(registration.share(Sight::LeftOut, false), Next::Wait);
+        advance(BELIEVED).await;
+        assert_eq!(registration.share(Sight::LeftOut, false), Next::AskRoute53);
+        registration.share_is_told();
+        assert_eq!(registration.share(Sight::Shown, false), Next::Seen);
+        assert_eq!(registration.share(Sight::LeftOut, false), Next::AskRoute53, "it was there, and is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_that_nobody_shows_is_believed_for_an_hour() {
+        let registration = Registration::new(Duration::ZERO, Memory::default());
+        for has_check in [true, false] {
+            assert_eq!(registration.share(Sight::Unknown, has_check), Next::Believe);
+            advance(UNSEEN - Duration::from_secs(1)).await;
+            assert_eq!(registration.share(Sight::Unknown, has_check), Next::Believe);
+            assert_eq!(registration.share(Sight::Shown, has_check), Next::Seen, "it is known anew");
+            advance(UNSEEN - Duration::from_secs(1)).await;
+            assert_eq!(registration.share(Sight::Unknown, has_check), Next::Believe);
+            advance(Duration::from_secs(1)).await;
+            assert_eq!(registration.share(Sight::Unknown, has_check), Next::AskRoute53);
+            registration.share_is_told();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_can_have_no_share_wants_none_for_a_quarter_of_an_hour() {
+        let registration = Registration::new(Duration::ZERO, Memory::default());
+        let wants = || registration.allowed(desired()).shared().is_some();
+        assert!(wants());
+        registration.is_barred(true);
+        assert!(!wants());
+        advance(BELIEVED).await;
+        assert!(wants());
+        registration.is_barred(true);
+        registration.forget();
+        assert!(wants(), "whoever asks has everything looked at again");
+    }
 }

@@ -43,8 +43,14 @@ async fn take_turn(shared: &Shared, turns: &Cell<Turns>, executor: &Executor, tu
         }
         Ok(Swept::Whole(report)) => {
             known.saw(report.hosts);
-            for name in &report.removed {
-                info!(action = "sweep", "{name} is gone, and nothing of it is left");
+            for finding in report.findings.iter().filter(|finding| report.removed.contains(&finding.key())) {
+                let name = &finding.name;
+                match finding.instance.as_ref().filter(|_| finding.is_share()) {
+                    Some(instance) => {
+                        info!(action = "sweep", "{instance} is gone, and its share in {name} is removed");
+                    }
+                    None => info!(action = "sweep", "{name} is gone, and nothing of it is left"),
+                }
             }
             info!(action = "sweep", "{}", report.summary(false));
             let words: Vec<String> = report.trouble.iter().map(|failure| failure.headline()).collect();

@@ -25,6 +25,21 @@ pub struct Finding {
     pub is_usual: bool,
 }
 
+impl Finding {
+    /// Returns what tells this finding from all others: several instances have shares in one name.
+    pub fn key(&self) -> Key {
+        (self.name.clone(), self.instance.clone())
+    }
+
+    /// Tells whether this is only the share of an instance in a shared name.
+    pub fn is_share(&self) -> bool {
+        !self.sets.is_empty() && self.sets.iter().all(|set| set.share.is_some())
+    }
+}
+
+/// A name, and the instance that it is said to belong to.
+pub type Key = (Name, Option<InstanceId>);
+
 /// The decision about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {

@@ -25,6 +25,7 @@ struct Truth {
     aaaa: bool,
     entry: bool,
     alien: bool,
+    share: bool,
 }
 
 impl Truth {
@@ -45,6 +46,13 @@ impl Truth {
             && self.label
             && !self.alien
     }
+
+    /// Whether the host's share goes: with its name, or as one to which no name leads.
+    fn share_goes(&self) -> bool {
+        let named = self.label && self.role == Role::Bbb;
+        let is_terminated = self.state == "terminated" && self.is_of_this_account() && self.region == REGION;
+        if named { self.is_provably_gone() } else { is_terminated }
+    }
 }
 
 fn truths() -> impl Strategy<Value = Vec<Truth>> {
@@ -62,10 +70,10 @@ fn truths() -> impl Strategy<Value = Vec<Truth>> {
         ]),
         prop::sample::select(vec![0u64, 3599, 3600, 1_000_000]),
         prop::sample::select(vec![Role::Bbb, Role::Bbb, Role::Turn]),
-        prop::array::uniform5(any::<bool>()),
+        prop::array::uniform6(any::<bool>()),
     );
-    let truth =
-        truth.prop_map(|(state, account, (region, said), age, role, [label, a, aaaa, entry, alien])| Truth {
+    let truth = truth.prop_map(
+        |(state, account, (region, said), age, role, [label, a, aaaa, entry, alien, share])| Truth {
             state,
             account,
             region,
@@ -77,7 +85,9 @@ fn truths() -> impl Strategy<Value = Vec<Truth>> {
             aaaa,
             entry,
             alien,
-        });
+            share,
+        },
+    );
     prop::collection::vec(truth, 0..12)
 }
 
@@ -101,7 +111,23 @@ fn zone_of(truths: &[Truth]) -> Zone {
         there.alien = truth.alien.then(|| "a CNAME".into());
         (name, there)
     });
-    hosts.filter(|(_, there)| *there != Observed::nothing(Source::Api)).collect()
+    let mut zone: Zone = hosts.filter(|(_, there)| *there != Observed::nothing(Source::Api)).collect();
+    let shares = truths.iter().enumerate().filter(|(_, truth)| truth.share);
+    let shares = shares.flat_map(|(number, _)| match number {
+        0 => share_of(ME, &["203.0.113.0"]),
+        number => share_of(instance(number).as_str(), &[&format!("203.0.113.{number}"), "2001:db8::1"]),
+    });
+    let shares: Vec<RecordSet> = shares.collect();
+    if !shares.is_empty() {
+        zone.insert(shared(), Observed { shares, ..Observed::nothing(Source::Api) });
+    }
+    zone
+}
+
+/// Returns the instances that have shares.
+fn shareholders(zone: &Zone) -> BTreeSet<InstanceId> {
+    let sets = zone.get(&shared()).map(|observed| observed.shares.clone()).unwrap_or_default();
+    sets.into_iter().filter_map(|set| Some(set.share?.instance)).collect()
 }
 
 fn entries_of(truths: &[Truth]) -> BTreeSet<Name> {
@@ -131,7 +157,8 @@ fn ask(truths: &[Truth], findings: &[Finding]) -> Look {
             }
             let truth = truths.iter().enumerate().find(|(number, _)| instance(*number) == asked);
             let (_, truth) = truth.expect("only what exists is asked about");
-            assert!(!truth.label || truth.is_of_this_account(), "another account's is not asked about");
+            let may_be = truth.is_of_this_account() || truth.share && truth.role == Role::Turn;
+            assert!(!truth.label || may_be, "another account's is not asked about");
             let seen = match truth.state {
                 _ if !truth.is_of_this_account() || truth.region != region => Seen::Absent,
                 "terminated" => Seen::Terminated,
@@ -150,6 +177,7 @@ fn sweep(truths: &[Truth], zone: &Zone, entries: &BTreeSet<Name>) -> Vec<Finding
     let mut evidence = Evidence::default();
     let judge = |evidence: &Evidence| {
         let mut findings = sweeper.hosts(zone, evidence, NOW);
+        findings.extend(sweeper.shares(zone, evidence));
         findings.extend(sweeper.entries(zone, entries, evidence));
         findings
     };
@@ -171,6 +199,11 @@ fn apply(zone: &mut Zone, ChangeBatch(changes): &ChangeBatch) -> bool {
         let name = set.name.owned().unwrap_or_else(|| set.name.clone());
         let Some(there) = after.get_mut(&name) else { return false };
         let had = match set.kind {
+            _ if set.share.is_some() => {
+                let before = there.shares.len();
+                there.shares.retain(|share| share != set);
+                there.shares.len() < before
+            }
             RecordType::Txt => there.label.take_if(|label| label == set).is_some(),
             _ => {
                 let before = there.addresses.len();
@@ -192,7 +225,7 @@ fn apply(zone: &mut Zone, ChangeBatch(changes): &ChangeBatch) -> bool {
 /// Carries findings out; a batch that fails because of a change meanwhile is done again host by host.
 fn carry_out(zone: &mut Zone, entries: &mut BTreeSet<Name>, findings: &[Finding]) {
     let gone: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict.is_gone()).collect();
-    entries.retain(|entry| !gone.iter().any(|finding| finding.name == *entry));
+    entries.retain(|entry| !gone.iter().any(|finding| finding.name == *entry && !finding.is_share()));
     let with_records: Vec<&Finding> = gone.into_iter().filter(|finding| !finding.sets.is_empty()).collect();
     for (hosts, batch) in batches(&with_records, false) {
         if !apply(zone, &batch) {
@@ -217,6 +250,9 @@ proptest! {
                 true => prop_assert!(!zone.contains_key(&name) && !entries.contains(&name)),
                 false => prop_assert_eq!(zone.get(&name), zone_before.get(&name), "{:?}", truth),
             }
+            let me = if number == 0 { id(ME) } else { instance(number) };
+            let has_share = truth.share && (number == 0 || !truth.share_goes());
+            prop_assert_eq!(shareholders(&zone).contains(&me), has_share, "{:?}", truth);
             // An entry without any record set goes when its instance is terminated, whatever its role and age.
             let ours = truth.is_of_this_account() && truth.region == REGION;
             let bare = !zone_before.contains_key(&name) && number > 0 && truth.state == "terminated" && ours;
@@ -247,6 +283,7 @@ proptest! {
         let findings = sweep(&truths, &zone, &entries_of(&truths));
         let mut now = zone;
         for there in now.values_mut() {
+            there.shares.iter_mut().for_each(|share| share.ttl += 1);
             let renewed = there.label.as_ref().and_then(|label| Owner::parse(label.values.first()?));
             let Some(renewed) = renewed else { continue };
             let label = there.label.as_mut().unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dns::{ChangeBatch, Source};
+use crate::share::SharedName;
 use crate::table;
 
 #[path = "properties.rs"]
@@ -28,8 +29,18 @@ fn sweeper() -> Sweeper {
         account: Some(ACCOUNT.into()),
         domain: Name::host("example.org").unwrap(),
         template: Some(HostTemplate::parse("vc-{instance}").unwrap()),
+        shared: Some(shared()),
         grace: 3600,
     }
+}
+
+fn shared() -> Name {
+    Name::host("shared.example.org").unwrap()
+}
+
+fn share_of(instance: &str, addresses: &[&str]) -> Vec<RecordSet> {
+    let own = observed(&name_of(instance), addresses.first().copied(), addresses.get(1).copied(), None);
+    SharedName { name: shared(), health_check: None }.share(&own.addresses, &id(instance))
 }
 
 fn name_of(instance: &str) -> Name {
@@ -211,6 +222,71 @@ fn records_by_the_table() {
             words(finding, &deletes.collect::<Vec<_>>().join(", "))
         });
         assert_eq!(decision, expected, "{addresses}, {label}");
+    }
+}
+
+#[test]
+fn shares_by_the_table() {
+    for [share, own, first, then, expected] in table::rows(include_str!("../tables/sweep-shares.md")) {
+        let mut evidence = said(OTHER, &first, &then);
+        evidence.holders.insert("2001:db8::7".parse().unwrap(), Ok(BTreeSet::new()));
+        let mut there =
+            Observed { alien: Some("a routing policy's A".into()), ..Observed::nothing(Source::Api) };
+        let mut addresses = vec![ADDRESS, "2001:db8::7"];
+        let mut sweeper = sweeper();
+        match share.as_str() {
+            "none" => addresses.clear(),
+            "only A" => addresses.truncate(1),
+            "A and AAAA" | "A and AAAA, of a name that is not this host's" => {}
+            "A whose address a living host has" => {
+                addresses.truncate(1);
+                evidence.holders.clear();
+            }
+            unknown => panic!("unknown cell {unknown}"),
+        }
+        if share.ends_with("not this host's") {
+            sweeper.shared = None;
+        }
+        there.shares = share_of(OTHER, &addresses);
+        there.shares.extend(share_of(THIRD, &["203.0.113.8"]));
+        let named = Some(SharedName { name: shared(), health_check: None });
+        let label = match own.as_str() {
+            "none" => None,
+            "names the share" => Some(Owner { share: named, ..owner(OTHER) }),
+            "names no share" => Some(owner(OTHER)),
+            "of the other role" => Some(Owner { role: "turn".into(), ..owner(OTHER) }),
+            unknown => panic!("unknown cell {unknown}"),
+        };
+        let mut zone = Zone::from([(shared(), there)]);
+        let third = name_of(THIRD);
+        zone.insert(
+            third.clone(),
+            observed(&third, Some("203.0.113.8"), None, Some(owner(THIRD).to_string())),
+        );
+        if let Some(label) = label {
+            let name = name_of(OTHER);
+            zone.insert(name.clone(), observed(&name, None, None, Some(label.to_string())));
+        }
+        let mut findings = sweeper.hosts(&zone, &evidence, NOW);
+        findings.extend(sweeper.shares(&zone, &evidence));
+        let of_other: Vec<_> = findings.iter().filter(|found| found.instance == Some(id(OTHER))).collect();
+        let decision = match of_other.as_slice() {
+            [] => "not looked at".to_owned(),
+            [finding] => {
+                let kind = |set: &RecordSet| match set.share {
+                    Some(_) => format!("DELETE share {}", set.kind),
+                    None => format!("DELETE {}", set.kind),
+                };
+                let deletes: Vec<String> = finding.sets.iter().map(kind).collect();
+                words(finding, &deletes.join(", "))
+            }
+            more => panic!("{more:?}"),
+        };
+        assert_eq!(decision, expected, "{share}, {own}, {first}, {then}");
+        // A share of a living host is never among them.
+        let deleted =
+            findings.iter().filter(|finding| finding.verdict.is_gone()).flat_map(|found| &found.sets);
+        assert!(deleted.flat_map(|set| &set.share).all(|share| share.instance == id(OTHER)));
     }
 }
 

@@ -23,6 +23,7 @@ mod reader;
 mod register;
 mod resolved;
 mod secrets;
+mod shared;
 mod signals;
 mod status;
 mod sweep;

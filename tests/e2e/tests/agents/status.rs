@@ -90,7 +90,7 @@ async fn the_shape_of_the_json() {
         identity.instance identity.region identity.availability_zone identity.instance_type identity.role \
         identity.fqdn identity.ipv4 identity.ipv6 identity.error \
         dns.desired dns.servers[].server dns.servers[].state dns.servers[].detail dns.owner dns.since dns.error \
-        dns.route53_calls \
+        dns.route53_calls dns.share \
         scalelite.url scalelite.server_url scalelite.entries[].id scalelite.entries[].state \
         scalelite.entries[].online scalelite.entries[].load scalelite.entries[].load_multiplier \
         scalelite.entries[].tag scalelite.entries[].secret_matches scalelite.entries[].url_matches scalelite.blocked scalelite.error \

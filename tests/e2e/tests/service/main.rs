@@ -20,6 +20,7 @@ mod relays;
 mod reload;
 mod restarts;
 mod scalelite;
+mod shared;
 mod spool;
 mod spot;
 mod staying;

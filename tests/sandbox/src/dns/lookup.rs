@@ -94,7 +94,7 @@ fn step(zones: &Zones, zone: &Zone, owner: &DnsName, wanted: WireType) -> Step {
         return Step::Done(records);
     }
     let cnames = zone.sets(&source, RecordType::Cname);
-    let target = chosen(&cnames).first().and_then(|set| set.values.first().cloned());
+    let target = chosen(zones, &cnames).first().and_then(|set| set.values.first().cloned());
     match target.and_then(|value| DnsName::parse(&value).ok()) {
         Some(target) => Step::Follow(set_records(zones, owner, &cnames, 0), target),
         None => Step::Nothing(ResponseCode::NoError),
@@ -153,10 +153,18 @@ fn wildcard(zone: &Zone, name: &DnsName) -> Option<DnsName> {
     None
 }
 
-/// Returns the sets that answer, by their routing policy: all multivalue sets, one of any others.
-fn chosen<'a>(sets: &[&'a RecordSet]) -> Vec<&'a RecordSet> {
+/// Returns the sets that answer, by their routing policy: all healthy multivalue sets, one of any others. "When all
+/// records are unhealthy, Route 53 responds with up to eight unhealthy records" (API reference, `MultiValueAnswer`).
+fn chosen<'a>(zones: &Zones, sets: &[&'a RecordSet]) -> Vec<&'a RecordSet> {
+    let is_healthy = |set: &&RecordSet| match &set.health_check_id {
+        Some(check) => !zones.values().any(|zone| zone.unhealthy.contains(check)),
+        None => true,
+    };
     match sets.first().map(|set| &set.routing) {
-        Some(Some(Routing::MultiValue)) => sets.to_vec(),
+        Some(Some(Routing::MultiValue)) => {
+            let healthy: Vec<&RecordSet> = sets.iter().copied().filter(is_healthy).collect();
+            if healthy.is_empty() { sets.to_vec() } else { healthy }
+        }
         Some(Some(Routing::Weight(_))) => weighted(sets).into_iter().collect(),
         Some(Some(Routing::Failover(_))) => {
             let primary =
@@ -189,7 +197,7 @@ fn set_records(zones: &Zones, owner: &DnsName, sets: &[&RecordSet], links: usize
     let Some(name) = wire_name(owner) else { return Vec::new() };
     let multivalue = sets.iter().any(|set| set.routing == Some(Routing::MultiValue));
     let mut records = Vec::new();
-    for set in chosen(sets) {
+    for set in chosen(zones, sets) {
         if let Some(alias) = &set.alias {
             records.extend(alias_records(zones, owner, set.record_type, &alias.dns_name, links));
         }

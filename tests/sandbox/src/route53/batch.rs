@@ -10,6 +10,9 @@ use super::record::{Key, RecordSet, RecordType, Routing};
 use super::value;
 use super::zone::{Records, Zone};
 
+/// The most multivalue answers of one name and type.
+const MULTIVALUES: usize = 100;
+
 /// The action of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -148,6 +151,10 @@ fn check_set(zone: &Zone, name: &DnsName, set: &RecordSet) -> Vec<String> {
                 "RRSet of type {record_type} with DNS name {name} cannot be a multivalue answer RRSet"
             ));
         }
+        // "You can't create multivalue answer alias records" (API reference, `MultiValueAnswer`).
+        _ if set.routing == Some(Routing::MultiValue) && set.alias.is_some() => problems.push(format!(
+            "RRSet of type {record_type} with DNS name {name} cannot be a multivalue answer alias RRSet"
+        )),
         _ => {}
     }
     problems
@@ -192,6 +199,7 @@ fn apply_one(zone: &mut Zone, name: &DnsName, change: &Change) -> Result<(), Str
         (Action::Create | Action::Upsert, _) => {
             zone.records.remove(&key);
             check_neighbours(zone, name, &change.set)?;
+            check_number(zone, name, &change.set)?;
             zone.records.insert(key, Arc::new(change.set.clone()));
             Ok(())
         }
@@ -217,6 +225,17 @@ fn check_neighbours(zone: &Zone, name: &DnsName, set: &RecordSet) -> Result<(), 
                 zone.name
             ));
         }
+    }
+    Ok(())
+}
+
+/// Checks the number of multivalue answers: "100 records that have the same name and type" (Developer Guide, quotas).
+/// The wording is not known.
+fn check_number(zone: &Zone, name: &DnsName, set: &RecordSet) -> Result<(), String> {
+    let is_full = zone.sets(name, set.record_type).len() >= MULTIVALUES;
+    if is_full && set.routing == Some(Routing::MultiValue) {
+        let record_type = set.record_type.as_str();
+        return Err(format!("Limit of {MULTIVALUES} multivalue answers exceeded for {record_type} {name}"));
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ pub struct RecordSet {
     /// The target, if this is an alias.
     #[serde(default)]
     pub alias: Option<Alias>,
-    /// The identifier of a health check: stored, never checked.
+    /// The identifier of a health check: it is not checked whether it exists. Multivalue answers obey it.
     #[serde(default)]
     pub health_check_id: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! A hosted zone: its record sets, and how they are found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub(crate) struct Zone {
     pub(crate) private: bool,
     pub(crate) name_servers: Vec<String>,
     pub(crate) records: Records,
+    /// The health checks that fail.
+    pub(crate) unhealthy: BTreeSet<String>,
 }
 
 impl Zone {
@@ -72,6 +74,7 @@ impl Zone {
             private: options.private,
             name_servers: options.name_servers.clone(),
             records,
+            unhealthy: BTreeSet::new(),
         })
     }
 

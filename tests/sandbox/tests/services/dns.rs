@@ -262,6 +262,41 @@ async fn routing_policies_answer() {
 }
 
 #[tokio::test]
+async fn multivalue_answers_are_the_healthy_ones_in_any_order() {
+    let rig = Rig::start().await;
+    let put = |n: usize, check: Option<&str>| {
+        let mut set = RecordSet::simple("turn.example.org", RecordType::A, 60, &[&format!("192.0.2.{n}")]);
+        set.set_identifier = Some(format!("i-{n}"));
+        set.routing = Some(Routing::MultiValue);
+        set.health_check_id = check.map(str::to_owned);
+        rig.route53.put(ZONE, set).unwrap();
+    };
+    let shown = async || -> BTreeSet<String> {
+        values(&rig.ask("turn.example.org.", Wire::A).await).into_iter().collect()
+    };
+    put(1, Some("check-1"));
+    put(2, None);
+    rig.route53.set_health("check-1", false);
+    assert_eq!(shown().await, BTreeSet::from(["192.0.2.2".to_owned()]), "one without a check is healthy");
+    rig.route53.set_health("check-1", true);
+    assert_eq!(shown().await.len(), 2);
+    put(2, Some("check-1"));
+    rig.route53.set_health("check-1", false);
+    assert_eq!(shown().await.len(), 2, "none is healthy");
+
+    // With more than eight, each is shown sooner or later, in any order.
+    (3..=12).for_each(|n| put(n, None));
+    let (mut seen, mut first) = (BTreeSet::new(), BTreeSet::new());
+    while seen.len() < 10 || first.len() < 5 {
+        let answer = rig.ask("turn.example.org.", Wire::A).await;
+        assert_eq!(values(&answer).iter().collect::<BTreeSet<_>>().len(), 8);
+        first.extend(answer.answers.first().map(|record| record.data.to_string()));
+        seen.extend(values(&answer));
+    }
+    assert!(!seen.contains("192.0.2.1") && !seen.contains("192.0.2.2"), "{seen:?}");
+}
+
+#[tokio::test]
 async fn large_answers_are_truncated_over_udp() {
     let rig = Rig::start().await;
     let texts: Vec<String> = (0..12).map(|n| format!("\"{n:02}{}\"", "x".repeat(200))).collect();

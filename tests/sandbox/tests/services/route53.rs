@@ -150,6 +150,23 @@ async fn the_largest_batches_are_taken() {
 }
 
 #[tokio::test]
+async fn a_name_has_a_hundred_multivalue_answers() {
+    let rig = Rig::plain().await;
+    let create = |n: usize| {
+        let value = format!("192.0.2.{n}");
+        change("CREATE", &set_with("turn.example.org", "A", &multivalue(&format!("i-{n}")), 60, &[&value]))
+    };
+    let hundred: Vec<String> = (0..100).map(create).collect();
+    assert_eq!(rig.post(batch(&hundred)).await.status, 200);
+    let refused = rig.post(batch(&[create(100)])).await;
+    assert!(refused.status == 400 && refused.text("Message").contains("Limit of 100"), "{}", refused.body);
+    // Another host's place is free again at once.
+    let value = set_with("turn.example.org", "A", &multivalue("i-7"), 60, &["192.0.2.7"]);
+    let swap = [change("DELETE", &value), create(100)];
+    assert_eq!(rig.post(batch(&swap)).await.status, 200);
+}
+
+#[tokio::test]
 async fn records_are_listed_in_order() {
     let rig = Rig::plain().await;
     let mut aliased = RecordSet::simple("alias2.example.org", RecordType::A, 0, &[]);

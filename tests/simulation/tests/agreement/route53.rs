@@ -135,6 +135,7 @@ fn a_set() -> impl Strategy<Value = RecordSet> {
         kind,
         ttl,
         values: values.into_iter().map(str::to_owned).collect(),
+        share: None,
     })
 }
 

@@ -1,11 +1,13 @@
 //! A whole zone, page by page.
 
 use aws_sdk_route53::types as r53;
-use plan::dns::{Observed, Source};
+use plan::dns::{Observed, Source, address_type};
+use plan::instance::InstanceId;
 use plan::record::Name;
+use plan::share::Shares;
 use plan::sweep::Zone;
 
-use super::{Error, HostedZone, sort_in};
+use super::{Error, HostedZone, read_share, routing, share, sort_in};
 
 /// The most record sets in a page (ListResourceRecordSets).
 const PAGE: i32 = 300;
@@ -58,6 +60,35 @@ impl HostedZone {
 }
 
 impl Page {
+    /// Puts the share of an instance in a shared name in its place, and notes what leaves no room for shares. Returns
+    /// where the next page begins, if it has more of this name.
+    pub(super) fn read_shares(
+        self,
+        shared: &Name,
+        instance: &InstanceId,
+        shares: &mut Shares,
+    ) -> Option<Cursor> {
+        for set in self.sets.iter().filter(|set| Name::remote(&set.name) == *shared) {
+            match (address_type(set.r#type.as_str()), share(set)) {
+                (Some(kind), Some(share)) if share.instance == *instance => {
+                    shares.own.push(read_share(shared.clone(), kind, set, share));
+                }
+                (Some(_), _) if set.multi_value_answer == Some(true) => {}
+                (Some(_), _) => {
+                    let routing = match (&set.alias_target, &set.set_identifier) {
+                        (None, None) => "a simple",
+                        _ => routing(set),
+                    };
+                    shares.alien = Some(format!("{routing} {} record set", set.r#type));
+                }
+                (None, _) if set.r#type == r53::RrType::Cname => shares.alien = Some("a CNAME".to_owned()),
+                // A text and other types may stand beside shares.
+                (None, _) => {}
+            }
+        }
+        self.next.filter(|next| Name::remote(&next.name) == *shared)
+    }
+
     /// Puts the record sets of this page in their places; those of one host may be spread over two pages. Returns
     /// where the next page begins, or `None` after the last page with anything below the domain.
     pub(super) fn read_into(self, zone: &mut Zone) -> Option<Cursor> {

@@ -7,12 +7,15 @@ use plan::health::{self, Part, Verdict};
 use plan::membership;
 use plan::record::RecordSet;
 use plan::relay;
+use plan::share::{SharedName, Sight};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::addresses;
-use super::facts::{AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Server, Service, Status};
+use super::facts::{
+    AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Server, Service, Share, Status,
+};
 use crate::cli::VERSION;
 use crate::config::settings;
 use crate::control::{self, RelayFacts, WorkFacts};
@@ -27,6 +30,9 @@ use clients::aws::utc;
 use clients::bbb::{Installation, NotReady};
 use clients::dns::authoritative::Authorities;
 use clients::scalelite::Management;
+
+/// The source that stands in where no server answers.
+const API: &str = "Route 53 API";
 
 const LATE: &str = "no answer in time";
 
@@ -166,7 +172,7 @@ async fn names(session: &Session, host: &Host) -> Weighed<Dns> {
             return (Dns { error, ..Dns::default() }, Part::Missing(failure.headline()));
         }
     };
-    let mut dns = Dns { desired: words_of(&desired.addresses()), ..Dns::default() };
+    let mut dns = Dns { desired: words_of(&desired.sets()), ..Dns::default() };
     let mut zone = match session.zone(host).await {
         Ok(zone) => zone,
         Err(failure) => {
@@ -191,7 +197,10 @@ async fn names(session: &Session, host: &Host) -> Weighed<Dns> {
     }
     dns.route53_calls = zone.api.calls();
     let part = dns_part(&desired, &dns, &seen);
-    (dns, part)
+    match desired.shared() {
+        Some(shared) => with_share(dns, part, &zone, &desired, shared, &seen).await,
+        None => (dns, part),
+    }
 }
 
 /// Returns the state at each server that answered.
@@ -218,13 +227,13 @@ async fn ask_servers(dns: &mut Dns, zone: &Zone, desired: &Desired) -> Vec<Liven
 }
 
 async fn ask_api(session: &Session, dns: &mut Dns, zone: &Zone, desired: &Desired) -> Option<Liveness> {
-    let read = timeout(session.settings.timeouts.status, zone.api.read(&desired.name)).await;
+    let read = timeout(session.settings.timeouts.status, zone.read_of(desired)).await;
     let detail = match read {
-        Ok(Ok(observed)) => return Some(note(dns, "Route 53 API".to_owned(), desired, &observed)),
+        Ok(Ok(observed)) => return Some(note(dns, API.to_owned(), desired, &observed)),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no answer in time".to_owned(),
     };
-    dns.servers.push(Server { server: "Route 53 API".to_owned(), state: "unknown".to_owned(), detail });
+    dns.servers.push(Server { server: API.to_owned(), state: "unknown".to_owned(), detail });
     None
 }
 
@@ -241,6 +250,7 @@ fn note(dns: &mut Dns, server: String, desired: &Desired, observed: &Observed) -
         Liveness::Live => ("live", sets),
         Liveness::Absent => ("absent", "no record sets".to_owned()),
         Liveness::Different => ("different", sets),
+        Liveness::Shareless => ("shareless", sets),
         Liveness::Foreign(refusal) => {
             if let (dns::Refusal::Owner(owner), None) = (refusal, &dns.owner) {
                 dns.owner = Some(owner.instance.to_string());
@@ -276,6 +286,15 @@ fn dns_part(desired: &Desired, dns: &Dns, seen: &[Liveness]) -> Part {
             "{name} has other addresses or another TTL than this host: register sets that right"
         ));
     }
+    if seen.contains(&Liveness::Shareless) {
+        return Part::Drift(match desired.shared() {
+            Some(shared) => format!(
+                "{name} has no share in {}: register gives it one, check says what is in the way",
+                shared.name
+            ),
+            None => format!("{name} has a share that is not wanted any more: register takes it away"),
+        });
+    }
     for liveness in seen {
         if let Liveness::Foreign(refusal) = liveness {
             return Part::Missing(format!("the name {name} is not this host's: {refusal}"));
@@ -285,6 +304,39 @@ fn dns_part(desired: &Desired, dns: &Dns, seen: &[Liveness]) -> Part {
         true => Part::Unknown(format!("nobody could say whether {name} is registered")),
         false => Part::Missing(format!("{name} has no record set: register makes it")),
     }
+}
+
+/// Adds the host's share, as far as the servers show it.
+async fn with_share(
+    mut dns: Dns,
+    part: Part,
+    zone: &Zone,
+    desired: &Desired,
+    shared: &SharedName,
+    seen: &[Liveness],
+) -> Weighed<Dns> {
+    let name = &shared.name;
+    // The API tells of the share too, and where it was asked no server answers.
+    let by_api = dns.servers.iter().any(|server| server.server == API);
+    let (state, own) = match seen.contains(&Liveness::Live) {
+        true if by_api => ("live", Part::InOrder),
+        true => match zone.sight(name, desired).await {
+            Sight::Shown => ("live", Part::InOrder),
+            Sight::Unknown => ("unseen", Part::InOrder),
+            Sight::LeftOut if shared.health_check.is_some() => (
+                "left-out",
+                Part::Drift(format!("{name} leaves this host out, as it does while its health check fails")),
+            ),
+            Sight::LeftOut => {
+                ("missing", Part::Drift(format!("{name} does not show this host: register sets that right")))
+            }
+        },
+        false if seen.is_empty() => ("unknown", Part::InOrder),
+        false => ("none", Part::InOrder),
+    };
+    let (name, health_check) = (name.to_string(), shared.health_check.clone());
+    dns.share = Some(Share { name, health_check, state: state.to_owned() });
+    (dns, if part == Part::InOrder { own } else { part })
 }
 
 async fn bbb_host(

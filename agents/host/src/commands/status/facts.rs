@@ -70,10 +70,24 @@ pub struct Dns {
     pub owner: Option<String>,
     /// When that instance took the name, in seconds since 1970.
     pub since: Option<u64>,
+    /// The host's share in a shared name; null where none is configured.
+    pub share: Option<Share>,
     /// Why the authoritative servers were not asked, or did not answer.
     pub error: Option<String>,
     /// Number of Route 53 calls that this answer took.
     pub route53_calls: u32,
+}
+
+/// The host's share in a shared name.
+#[derive(Clone, Debug, Serialize)]
+pub struct Share {
+    /// The shared name.
+    pub name: String,
+    /// The health check that leaves the host out while it fails.
+    pub health_check: Option<String>,
+    /// `live`, `unseen` (more hosts have a share than a server shows), `left-out` (by its health check), `missing`, `none`
+    /// (the host's ownership TXT names no such share) or `unknown`.
+    pub state: String,
 }
 
 /// The answer of one source about the host's name.
@@ -81,7 +95,7 @@ pub struct Dns {
 pub struct Server {
     /// A server's name and address, or `Route 53 API`.
     pub server: String,
-    /// `live`, `absent`, `different`, `foreign` or `unknown`.
+    /// `live`, `absent`, `different`, `shareless`, `foreign` or `unknown`.
     pub state: String,
     /// The record sets of that answer, or why they are not known.
     pub detail: String,

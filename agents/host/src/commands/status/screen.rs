@@ -8,7 +8,7 @@ use plan::work::counted;
 use serde_json::Value;
 
 use super::facts::{
-    AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Service, Status, WrongAddress,
+    AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Service, Share, Status, WrongAddress,
 };
 use clients::untrusted::visible_line;
 
@@ -78,6 +78,9 @@ fn dns(screen: &mut Screen, dns: &Dns) {
         let named = server.detail.starts_with(&server.server);
         let source = if named { String::new() } else { format!("{}: ", server.server) };
         screen.row("", &format!("{:<10}{source}{}", server.state, server.detail));
+    }
+    if let Some(Share { name, state, .. }) = &dns.share {
+        screen.row("", &format!("{state:<10}share in {name}"));
     }
     screen.error(dns.error.as_ref());
 }

@@ -7,9 +7,10 @@ use plan::dns::{self, Bearer, Desired, Holder, Observed, Source};
 use plan::instance::InstanceId;
 use plan::lifecycle::Found;
 use plan::observation::{Next, next};
+use plan::share;
 
 use super::{Attempt, World};
-use crate::dns::{Propagation, Zone, left_alone, refused};
+use crate::dns::{Propagation, Registered, Zone, left_alone, refused};
 use crate::identity::Host;
 use crate::report::{Exit, Failure, Said};
 use crate::retry::Queued;
@@ -25,12 +26,14 @@ impl<W: World> Attempt<'_, W> {
         if let Some(lack) = lack {
             return self.give_up(host, lack, missing).await;
         }
-        let desired = host.desired(wanted.role, wanted.ttl, self.world.now())?;
+        let mut desired = registration.allowed(host.desired(wanted.role, wanted.ttl, self.world.now())?);
         let zone = self.world.zone(host).await?;
         let propagation = match self.observe(host, &zone, &desired).await {
             (Next::Register(source), _) => {
                 let change = self.register(host, &zone, &desired, source).await?;
                 registration.is_on_its_way(host, change);
+                // Perhaps without a share.
+                desired = registration.allowed(desired);
                 self.observe(host, &zone, &desired).await
             }
             looked => looked,
@@ -45,13 +48,47 @@ impl<W: World> Attempt<'_, W> {
             (_, Propagation::Behind(why) | Propagation::Unknown(why)) => Some(self.overdue(host, why).await),
             (_, Propagation::Complete) => None,
         };
+        if behind.is_none() {
+            registration.is_live(host);
+        }
+        let behind = match behind {
+            None => self.share(host, &zone, &desired).await?,
+            some => some,
+        };
         Ok(match behind {
             Some(why) => {
                 Found::Behind(format!("{} is registered, but not live everywhere yet: {why}", desired.name))
             }
-            None => {
-                registration.is_live(host);
-                Found::Live
+            None => Found::Live,
+        })
+    }
+
+    /// Looks after the share of a host whose own name is live, as [`plan::share`] says. Returns why it is not live, in
+    /// words.
+    async fn share(
+        &mut self,
+        host: &Host,
+        zone: &Zone<W::Api, W::Servers>,
+        desired: &Desired,
+    ) -> Result<Option<String>, Failure> {
+        let registration = self.world.registration();
+        let Some(shared) = desired.shared() else { return Ok(None) };
+        let sight = zone.sight(&shared.name, desired).await;
+        let mut next = registration.share(sight, shared.health_check.is_some());
+        if next == share::Next::AskRoute53 {
+            let change = self.register(host, zone, desired, Source::Api).await?;
+            if change.is_some() {
+                registration.is_on_its_way(host, change);
+            }
+            next = match registration.allowed(desired.clone()).shared() {
+                Some(_) => registration.share(sight, shared.health_check.is_some()),
+                None => share::Next::Believe,
+            };
+        }
+        Ok(match next {
+            share::Next::Seen | share::Next::Believe => None,
+            share::Next::Wait | share::Next::AskRoute53 => {
+                Some(format!("{} does not show this host's address", shared.name))
             }
         })
     }
@@ -163,8 +200,17 @@ impl<W: World> Attempt<'_, W> {
             }
             Err(_) => {}
         }
-        let (said, change) = named?;
+        let Registered { said, change, bar } = named?;
         self.lines.extend(said.news());
+        if let Some(words) = &bar {
+            self.world.leaves_alone(&format!("dns: {words}"));
+        }
+        if desired.shared().is_some() {
+            registration.is_barred(bar.is_some());
+            if bar.is_none() && (change.is_some() || source == Source::Api) {
+                registration.share_is_told();
+            }
+        }
         Ok(change)
     }
 
