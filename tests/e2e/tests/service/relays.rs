@@ -138,3 +138,20 @@ async fn by_hand() {
     service.end().await;
     rig.expect(1, &["drain"]).await.says(&["only it can wait for relays", "turn-agent deregister"]);
 }
+
+#[tokio::test]
+async fn the_share_in_the_name_of_the_fleet_goes_with_the_name() {
+    let settings = ["checks.work=1", "turn.shared_name=turn.example.org"];
+    let (rig, relays, mut service) = serving(900, &settings).await;
+    assert_eq!(rig.records(), rig.shares_now("turn.example.org", None));
+    let relay = relays.begin();
+    rig.ends();
+    service.said(DRAINING, 1).await;
+    nameless(&rig).await;
+    rig.says(&["waiting for 1 relay; "]).await;
+    drop(relay);
+    service.said(OUT, 1).await;
+    let changes: Vec<String> =
+        rig.calls(Route53).into_iter().filter(|call| call.starts_with("Change")).collect();
+    assert_eq!(changes, ["ChangeResourceRecordSets"], "one batch takes both");
+}
