@@ -54,7 +54,13 @@ pub async fn register(session: &Session, options: Options, deadline: Instant) ->
     // What joining needs is read meanwhile, unless the wait for the servers would make it out of date.
     let early = async {
         Ok(match joins && !options.wait && session.settings.scalelite.is_some() {
-            true => Some(prepare(session, &host, deadline).await),
+            true => {
+                let prepared = prepare(session, &host, deadline).await;
+                if names {
+                    prepared.read_ahead().await;
+                }
+                Some(prepared)
+            }
             false => None,
         })
     };
@@ -114,7 +120,7 @@ async fn may_join(session: &Session, host: &Host, deadline: Instant) -> Result<(
 struct Prepared {
     bbb: Result<(Installation, Bbb), Failure>,
     scalelite: Result<Option<Scalelite>, Failure>,
-    /// The host's entries, as they were before the name was registered.
+    /// The host's entries, as far as they were read ahead.
     known: Known,
 }
 
@@ -124,11 +130,17 @@ async fn prepare(session: &Session, host: &Host, deadline: Instant) -> Prepared 
         true => session.scalelite(host, deadline).await,
         false => Ok(None),
     };
-    let known = Known::default();
-    if let (Ok((installation, _)), Ok(Some(scalelite))) = (&bbb, &scalelite) {
-        known.read_ahead(scalelite, &installation.scalelite_url(), &installation.secret).await;
+    Prepared { bbb, scalelite, known: Known::default() }
+}
+
+impl Prepared {
+    /// Reads the host's entries while its name is still under way.
+    async fn read_ahead(&self) {
+        if let (Ok((installation, _)), Ok(Some(scalelite))) = (&self.bbb, &self.scalelite) {
+            let url = installation.scalelite_url();
+            self.known.read_ahead(scalelite, &url, &installation.secret).await;
+        }
     }
-    Prepared { bbb, scalelite, known }
 }
 
 /// Waits until the host has the address that it should have, and no open relay: an Elastic IP may be associated late.

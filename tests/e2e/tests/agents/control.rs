@@ -93,7 +93,7 @@ async fn who_waits_in_vain_says_for_what_and_changes_nothing() {
     let run = rig.expect(8, &["deregister", "--set", "timeouts.deregister=1"]).await;
     run.says(&["run/bbb-agent/lock: gave up waiting", "what to do: `fuser -v "]);
     assert_eq!(rig.calls(Route53).len(), 1, "only the first one's");
-    assert_eq!(rig.calls(Scalelite), [""; 0]);
+    assert_eq!(rig.changes_in_scalelite(), [""; 0]);
     first.signal("TERM").await;
     first.end().await;
 }

@@ -187,7 +187,7 @@ async fn route_53_never_comes() {
     assert!(rig.calls(Route53).len() <= 5 + run.retries(), "{run}");
     assert_eq!(rig.calls(Route53).len(), run.retries() + 1);
     assert_eq!(rig.records(), [""; 0]);
-    assert_eq!(rig.calls(Scalelite), [""; 0]);
+    assert_eq!(rig.changes_in_scalelite(), [""; 0]);
 }
 
 #[tokio::test]
