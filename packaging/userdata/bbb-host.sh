@@ -79,7 +79,7 @@ if ! command -v aws >/dev/null; then
     if apt-cache show awscli >/dev/null 2>&1; then
         again apt-get -qq -o DPkg::Lock::Timeout=300 install -y awscli
     else
-        snap install aws-cli --classic # Ubuntu 24.04 has no package of it
+        again snap install aws-cli --classic # Ubuntu 24.04 has no package of it, and snapd is not ready at a first boot
         PATH=$PATH:/snap/bin
     fi
 fi

@@ -256,3 +256,19 @@ async fn only_an_address_is_an_address() {
     let address = imds.facts().unwrap().local_ipv4.unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{address}\n"));
 }
+
+/// A mirror, a store or a server may not answer at a first boot: nothing from outside is asked for only once.
+#[test]
+fn every_fetch_from_outside_is_tried_again() {
+    for role in ["bbb", "turn"] {
+        let script = read(format!("packaging/userdata/{role}-host.sh"));
+        let commands = script.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        let outside: Vec<&str> = commands
+            .filter(|line| ["apt-get ", "snap install", "wget ", "aws s3api"].iter().any(|part| line.contains(part)))
+            .collect();
+        assert!(outside.len() >= 5, "{outside:?}");
+        for line in outside {
+            assert!(line.contains("again "), "{role}: {line}");
+        }
+    }
+}

@@ -20,7 +20,8 @@ use plan::addresses::{File, Own, Standing, judge};
 
 use self::journal::Journal;
 use self::target::Target;
-use super::{Defect, sites, values};
+use super::super::files;
+use super::{Defect, MAX_SIZE, sites, values};
 
 pub use self::journal::is_unfinished;
 
@@ -97,9 +98,16 @@ fn edit(
     own: &Own,
     former: &mut Vec<Ipv4Addr>,
 ) -> Result<Option<Edit>, String> {
-    let Some(target) = Target::open(root, Path::new(file.path().trim_start_matches('/')))? else {
-        journal.forget(file)?;
-        return Ok(None);
+    let path = Path::new(file.path().trim_start_matches('/'));
+    let target = match Target::open(root, path) {
+        Ok(Some(target)) => target,
+        Ok(None) => {
+            journal.forget(file)?;
+            return Ok(None);
+        }
+        // A file that an operator has put elsewhere needs no writing while it is right.
+        Err(_) if is_right(&root.join(path), file, own) => return Ok(None),
+        Err(why) => return Err(why),
     };
     let old = target.read()?;
     let unfinished = journal.intended(file, &old)?;
@@ -110,6 +118,12 @@ fn edit(
     }
     let changes = changes.into_iter().map(|change| change.words).collect();
     Ok((new != old).then_some(Edit { file, target, old, new, changes }))
+}
+
+/// Tells whether the file at this path, wherever links lead, can be read and needs no change.
+fn is_right(path: &Path, file: File, own: &Own) -> bool {
+    let Ok(bytes) = files::bytes(path, MAX_SIZE) else { return false };
+    edited(file, &bytes, own).is_ok_and(|(_, changes)| changes.is_empty())
 }
 
 /// One address that is replaced.
