@@ -1,7 +1,7 @@
 //! The command line of `turn-agent`. Help texts, completions and manual pages are generated from it.
 
 use clap::{Args, Parser, Subcommand};
-use host::cli::{Common, CompletionsArgs, ManArgs, StatusArgs, SweepArgs, VERSION};
+use host::cli::{Common, CompletionsArgs, FleetArgs, ManArgs, StatusArgs, SweepArgs, VERSION};
 use host::report::exit_codes;
 
 const EXAMPLES: &str = "\
@@ -10,6 +10,7 @@ Examples:
   turn-agent register --wait           get a name, return when it is live
   turn-agent register --dry-run        show what register would do
   turn-agent status                    how does this host stand?
+  turn-agent fleet                     what do all hosts do?
   turn-agent deregister                give up the name
   turn-agent sweep --dry-run           what have dead hosts left behind? changes nothing
   hostnamectl set-hostname \"$(turn-agent hostname)\"
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Show the state of this host; changes nothing
     Status(StatusArgs),
+    /// Show every host of the fleet and what is wrong with it; changes nothing
+    Fleet(FleetArgs),
     /// Print this host's full name; needs the instance metadata only
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing

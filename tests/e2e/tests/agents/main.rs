@@ -11,6 +11,7 @@ mod deregister;
 mod dns;
 mod empty_root;
 mod faults;
+mod fleet;
 mod generated;
 mod identity;
 mod jail;
