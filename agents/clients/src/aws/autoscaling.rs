@@ -30,6 +30,9 @@ const CEILING: Duration = Duration::from_secs(48 * 3600);
 /// ... unless this many heartbeat timeouts add up to less.
 const HEARTBEATS: u32 = 100;
 
+/// The state that the SDK puts where an answer has none (seen in aws-sdk-autoscaling 1.141).
+const UNSET: &str = "no value was set";
+
 /// The most groups in a page (DescribeAutoScalingGroups) ...
 const PAGE: i32 = 100;
 /// ... and the most pages to read.
@@ -267,8 +270,8 @@ impl AutoScaling {
 fn members_of(group: &AutoScalingGroup) -> Option<BTreeMap<InstanceId, Member>> {
     let members = group.instances().iter().map(|instance| {
         let id = InstanceId::parse(instance.instance_id()?).ok()?;
-        // The SDK puts an empty text where a field is missing.
-        let told = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
+        // The SDK puts one of these where a field is missing that should be there.
+        let told = |text: Option<&str>| text.filter(|text| !["", UNSET].contains(text)).map(str::to_owned);
         let state = instance.lifecycle_state().map(|state| state.as_str());
         let member = Member {
             group: told(group.auto_scaling_group_name())?,
