@@ -2,7 +2,8 @@
 
 use clap::{Args, Parser, Subcommand};
 use host::cli::{
-    Common, CompletionsArgs, ManArgs, Only, StatusArgs, SweepArgs, VERSION, deadline_help, deadline_parser,
+    Common, CompletionsArgs, FleetArgs, ManArgs, Only, StatusArgs, SweepArgs, VERSION, deadline_help,
+    deadline_parser,
 };
 use host::report::exit_codes;
 
@@ -12,6 +13,7 @@ Examples:
   bbb-agent register --wait           get a name, join Scalelite, return when the name is live
   bbb-agent register --dry-run        show what register would do
   bbb-agent status                    why does this host get no meetings?
+  bbb-agent fleet                     what do all hosts do?
   bbb-agent drain --wait              new meetings go elsewhere; return when the running ones have ended
   bbb-agent deregister                leave Scalelite and give up the name
   bbb-agent sweep --dry-run           what have dead hosts left behind? changes nothing
@@ -67,6 +69,11 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Show the state of this host and why it gets no meetings; changes nothing
     Status(StatusArgs),
+    /// Show every host of the fleet and what is wrong with it; changes nothing
+    ///
+    /// One row for each host that the zone, Scalelite, EC2 or a group of the fleet names in this region. What is not
+    /// known is shown as `-`.
+    Fleet(FleetArgs),
     /// Print this host's full name; needs the instance metadata only
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing

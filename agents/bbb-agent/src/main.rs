@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use host::commands::{
-    addresses, check, delegate, deregister, hostname, register, run, settings, status, sweep,
+    addresses, check, delegate, deregister, fleet, hostname, register, run, settings, status, sweep,
 };
 use host::startup::plain;
 use host::{cli as shared, config, process, report, service};
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             run(&AGENT, &common, async |session| sweep::sweep(&session, args.dry_run).await)
         }
         Command::Status(args) => run(&AGENT, &common, async |session| status::status(&session, args).await),
+        Command::Fleet(args) => run(&AGENT, &common, async |session| fleet::fleet(&session, args).await),
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
         Command::Addresses => run(&AGENT, &common, async |session| addresses::addresses(&session).await),

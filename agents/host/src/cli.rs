@@ -89,7 +89,7 @@ impl Only {
 /// Options of `status`.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct StatusArgs {
-    /// Print JSON; docs/reference.md lists its fields
+    /// Print JSON; docs/reference-json.md lists its fields
     #[arg(long)]
     pub json: bool,
 
@@ -107,6 +107,14 @@ pub struct StatusArgs {
 pub enum WaitFor {
     /// The name is registered, and the host has joined Scalelite, if there is one
     Registered,
+}
+
+/// Options of `fleet`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct FleetArgs {
+    /// Print JSON; docs/reference-json.md lists its fields
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `sweep`.

@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod check;
 pub mod delegate;
 pub mod deregister;
+pub mod fleet;
 pub mod hostname;
 pub mod register;
 pub mod settings;

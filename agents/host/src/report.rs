@@ -22,9 +22,9 @@ pub enum Exit {
     Usage,
     /// `status`: not registered.
     NotRegistered,
-    /// `status`: registered, but not as it should be.
+    /// `status`: registered, but not as it should be. `fleet`: something is wrong.
     Drift,
-    /// `status`: could not be determined.
+    /// `status`, `fleet`: could not be determined.
     CannotTell,
     /// The name belongs to another instance, or the host's group terminates it; nothing was changed.
     Refused,
@@ -41,12 +41,12 @@ pub enum Exit {
 
 /// Every exit code with its meaning, for `--help`, the manual page and docs/reference.md.
 pub const EXIT_CODES: [(Exit, &str); 12] = [
-    (Exit::Done, "done; status: registered"),
+    (Exit::Done, "done; status: registered; fleet: in order"),
     (Exit::Failed, "failed for good: see the message"),
     (Exit::Usage, "the command line or the configuration is wrong"),
     (Exit::NotRegistered, "status: not registered"),
-    (Exit::Drift, "status: registered, but not as it should be"),
-    (Exit::CannotTell, "status: cannot tell"),
+    (Exit::Drift, "status: registered, but not as it should be; fleet: something is wrong"),
+    (Exit::CannotTell, "status, fleet: cannot tell"),
     (
         Exit::Refused,
         "refused, nothing was changed: the name is another instance's, or this host is on its way out or in a warm pool",

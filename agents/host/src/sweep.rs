@@ -1,6 +1,7 @@
 //! The sweep after dead hosts: observe, plan (`plan::sweep`), execute, in two rounds with a pause between.
 
 mod instances;
+pub(crate) mod reading;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use plan::record::Name;
 use plan::sweep::{self, Conclusion, Evidence, Finding, Key, Sweeper, Zone};
 use secrecy::SecretString;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::info;
 
 use crate::config::settings::Naming;
@@ -172,7 +173,8 @@ pub async fn sweep_unless(
     sweep.whole(zone).await.map(Swept::Whole)
 }
 
-fn sweeper(session: &Session, host: &Host) -> Sweeper {
+/// Describes this host as the one that sweeps.
+pub(crate) fn sweeper(session: &Session, host: &Host) -> Sweeper {
     let settings = &session.settings;
     Sweeper {
         me: host.instance.clone(),
@@ -266,26 +268,14 @@ impl<'a, W: World> Sweep<'a, W> {
     }
 
     /// Reads the zone from here to its end.
-    async fn rest(&self, mut next: Option<Cursor>, zone: &mut Zone) -> Result<(), Failure> {
-        while let Some(cursor) = next {
-            if Instant::now() >= self.patience.deadline() {
-                return Err(Failure::new(Exit::TryAgain, "listing the zone")
-                    .because("it takes longer than timeouts.sweep; nothing was removed"));
-            }
-            next = self.page(cursor, zone).await?;
-        }
-        Ok(())
+    async fn rest(&self, next: Option<Cursor>, zone: &mut Zone) -> Result<(), Failure> {
+        let late = "it takes longer than timeouts.sweep; nothing was removed";
+        reading::rest(self.world.zone(), &self.sweeper.domain, next, zone, self.patience, late).await
     }
 
     /// Reads a page of the zone and returns where the next one begins.
     async fn page(&self, from: Cursor, zone: &mut Zone) -> Result<Option<Cursor>, Failure> {
-        let mut pace = Pace::remote(self.patience);
-        loop {
-            match self.world.zone().page(&self.sweeper.domain, from.clone(), zone).await {
-                Ok(next) => return Ok(next),
-                Err(error) => retry_or_fail(&mut pace, "listing the zone", &error).await?,
-            }
-        }
+        reading::page(self.world.zone(), &self.sweeper.domain, from, zone, self.patience).await
     }
 
     /// Lists the host names of the entries in Scalelite, if there is one.
@@ -400,17 +390,8 @@ impl<'a, W: World> Sweep<'a, W> {
                     info!("{error}; reading again");
                     return Ok(false);
                 }
-                Outcome::Ran(Err(error)) => retry_or_fail(&mut pace, &what, &error).await?,
+                Outcome::Ran(Err(error)) => reading::retry_or_fail(&mut pace, &what, &error).await?,
             }
         }
-    }
-}
-
-async fn retry_or_fail(pace: &mut Pace, what: &str, error: &Error) -> Result<(), Failure> {
-    match error.is_retryable() {
-        true => pace.again(what, error).await,
-        false => Err(Failure::new(Exit::Failed, what).because(error).advise(
-            "check dns.zone_id and the instance role's permissions, for example with the command check",
-        )),
     }
 }

@@ -7,6 +7,7 @@
 pub mod addresses;
 pub mod backoff;
 pub mod dns;
+pub mod fleet;
 pub mod health;
 pub mod instance;
 pub mod lifecycle;

@@ -237,7 +237,7 @@ impl Sweeper {
     }
 
     /// Returns the owner of a name by its ownership TXT, whatever else is there.
-    fn owner(&self, observed: &Observed) -> Option<Owner> {
+    pub(crate) fn owner(&self, observed: &Observed) -> Option<Owner> {
         let label = Observed { addresses: Vec::new(), alien: None, ..observed.clone() };
         let owner = match label.holder(&self.me) {
             Holder::Me(owner) => owner,
@@ -247,7 +247,8 @@ impl Sweeper {
         (owner.role == self.role.as_str()).then_some(owner)
     }
 
-    fn made_for(&self, name: &Name) -> Option<(InstanceId, Option<String>)> {
+    /// Returns the instance that the template makes a name for.
+    pub(crate) fn made_for(&self, name: &Name) -> Option<(InstanceId, Option<String>)> {
         self.template.as_ref()?.instance(name, &self.domain)
     }
 

@@ -2,7 +2,8 @@
 
 use clap::{Args, Parser, Subcommand};
 use host::cli::{
-    Common, CompletionsArgs, ManArgs, StatusArgs, SweepArgs, VERSION, deadline_help, deadline_parser,
+    Common, CompletionsArgs, FleetArgs, ManArgs, StatusArgs, SweepArgs, VERSION, deadline_help,
+    deadline_parser,
 };
 use host::report::exit_codes;
 
@@ -13,6 +14,7 @@ Examples:
   turn-agent register --dry-run        show what register would do
   turn-agent status                    how does this host stand?
   turn-agent drain --wait              give up the name, return when the last relay has ended
+  turn-agent fleet                     what do all hosts do?
   turn-agent deregister                give up the name
   turn-agent sweep --dry-run           what have dead hosts left behind? changes nothing
   hostnamectl set-hostname \"$(turn-agent hostname)\"
@@ -65,6 +67,8 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Show the state of this host; changes nothing
     Status(StatusArgs),
+    /// Show every host of the fleet and what is wrong with it; changes nothing
+    Fleet(FleetArgs),
     /// Print this host's full name; needs the instance metadata only
     Hostname,
     /// Check configuration and permissions, one line a check; changes nothing

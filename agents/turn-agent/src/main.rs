@@ -6,7 +6,7 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser;
-use host::commands::{check, delegate, deregister, hostname, register, run, status, sweep};
+use host::commands::{check, delegate, deregister, fleet, hostname, register, run, status, sweep};
 use host::startup::plain;
 use host::{cli as shared, config, process, report, service};
 
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             run(&AGENT, &common, async |session| sweep::sweep(&session, args.dry_run).await)
         }
         Command::Status(args) => run(&AGENT, &common, async |session| status::status(&session, args).await),
+        Command::Fleet(args) => run(&AGENT, &common, async |session| fleet::fleet(&session, args).await),
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
         Command::Defaults => plain(&AGENT, report::done(config::defaults::file(&AGENT))),

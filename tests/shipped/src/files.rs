@@ -270,6 +270,7 @@ fn the_policies_grant_what_the_code_calls_and_nothing_else() {
             [
                 "ec2:DescribeInstances",
                 "autoscaling:DescribeAutoScalingInstances",
+                "autoscaling:DescribeAutoScalingGroups",
                 "autoscaling:DescribeLifecycleHooks",
                 "cloudwatch:PutMetricData",
             ],

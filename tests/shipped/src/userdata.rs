@@ -264,7 +264,9 @@ fn every_fetch_from_outside_is_tried_again() {
         let script = read(format!("packaging/userdata/{role}-host.sh"));
         let commands = script.lines().map(str::trim).filter(|line| !line.starts_with('#'));
         let outside: Vec<&str> = commands
-            .filter(|line| ["apt-get ", "snap install", "wget ", "aws s3api"].iter().any(|part| line.contains(part)))
+            .filter(|line| {
+                ["apt-get ", "snap install", "wget ", "aws s3api"].iter().any(|part| line.contains(part))
+            })
             .collect();
         assert!(outside.len() >= 5, "{outside:?}");
         for line in outside {

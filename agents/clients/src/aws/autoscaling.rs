@@ -1,14 +1,17 @@
 //! EC2 Auto Scaling's API: the host's own membership and its group's termination hooks. One call each, no retry.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_autoscaling::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_autoscaling::types::LifecycleHook;
+use aws_sdk_autoscaling::types::{AutoScalingGroup, LifecycleHook};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use plan::fleet::Member;
 use plan::instance::InstanceId;
 use plan::lifecycle::HookResult;
 
 use crate::aws;
+use crate::untrusted::clean;
 
 /// The transition of hooks that hold terminating instances (reference of `DescribeLifecycleHooks`) ...
 const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
@@ -26,6 +29,14 @@ const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(3600);
 const CEILING: Duration = Duration::from_secs(48 * 3600);
 /// ... unless this many heartbeat timeouts add up to less.
 const HEARTBEATS: u32 = 100;
+
+/// The state that the SDK puts where an answer has none (seen in aws-sdk-autoscaling 1.141).
+const UNSET: &str = "no value was set";
+
+/// The most groups in a page (DescribeAutoScalingGroups) ...
+const PAGE: i32 = 100;
+/// ... and the most pages to read.
+const PAGES: usize = 10;
 
 /// An Auto Scaling call that failed. `action` names the call and its object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +175,37 @@ impl AutoScaling {
         Ok(Some(Membership { group: group.to_owned(), state: state.to_owned(), protected }))
     }
 
+    /// Lists the instances of these groups, without those in warm pools (DescribeAutoScalingGroups): one call for each
+    /// hundred groups. DescribeAutoScalingInstances tells of fifty instances a call.
+    pub async fn members(&self, groups: &BTreeSet<String>) -> Result<BTreeMap<InstanceId, Member>, Error> {
+        let action = || {
+            let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+            format!("DescribeAutoScalingGroups of {}", clean(&names.join(", ")))
+        };
+        let failed = |message: String| Error::Failed { action: action(), message, retryable: false };
+        let names: Vec<String> = groups.iter().cloned().collect();
+        // A question that names no group would be one about all.
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let (mut members, mut next) = (BTreeMap::new(), None);
+        for _ in 0..PAGES {
+            let request = self.client.describe_auto_scaling_groups().max_records(PAGE);
+            let request = request.set_auto_scaling_group_names(Some(names.clone())).set_next_token(next);
+            let answer = request.send().await.map_err(|error| Error::new(action(), &error))?;
+            for group in answer.auto_scaling_groups() {
+                members.extend(members_of(group).ok_or_else(|| {
+                    failed("an answer with an instance without an id or a lifecycle state".to_owned())
+                })?);
+            }
+            next = answer.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(members);
+            }
+        }
+        Err(failed(format!("more than {PAGES} pages")))
+    }
+
     /// Lists the group's hooks (DescribeLifecycleHooks).
     pub async fn hooks(&self, group: &str) -> Result<Vec<Hook>, Error> {
         let request = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group);
@@ -222,6 +264,24 @@ impl AutoScaling {
         let action = || format!("SetInstanceProtection of {instance} in group {group}");
         sent.map(drop).map_err(|error| Error::new(action(), &error))
     }
+}
+
+/// Reads the instances of a group; `None` where one lacks what has to be there.
+fn members_of(group: &AutoScalingGroup) -> Option<BTreeMap<InstanceId, Member>> {
+    let members = group.instances().iter().map(|instance| {
+        let id = InstanceId::parse(instance.instance_id()?).ok()?;
+        // The SDK puts one of these where a field is missing that should be there.
+        let told = |text: Option<&str>| text.filter(|text| !["", UNSET].contains(text)).map(str::to_owned);
+        let state = instance.lifecycle_state().map(|state| state.as_str());
+        let member = Member {
+            group: told(group.auto_scaling_group_name())?,
+            state: told(state)?,
+            protected: instance.protected_from_scale_in(),
+            availability_zone: told(instance.availability_zone()),
+        };
+        Some((id, member))
+    });
+    members.collect()
 }
 
 fn held(call: &str, group: &str, hook: &str, instance: &InstanceId) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use plan::fleet::{Listed, Values};
 use plan::membership::{Entry, State, host_of, normalise_url};
 use plan::record::Name;
 use secrecy::{ExposeSecret, SecretString};
@@ -87,6 +88,18 @@ impl Listing {
     pub fn names(&self) -> BTreeSet<Name> {
         let entries = self.items.iter().filter_map(|item| item.0.as_ref());
         entries.filter_map(Raw::host).map(|host| Name::remote(&host)).collect()
+    }
+
+    /// Returns all entries with a usable URL, without their secrets; one that cannot be understood says why.
+    pub fn listed(self) -> Vec<Listed> {
+        let entries = self.items.into_iter().filter_map(|item| item.0);
+        let listed = entries.filter_map(|entry| {
+            let host = Name::remote(&entry.host()?);
+            let values =
+                entry.server().map(|Server { state, online, load, .. }| Values { state, online, load });
+            Some(Listed { host, values })
+        });
+        listed.collect()
     }
 
     /// Returns the entries whose URL has the host of this URL (normalised), or the reason why one of them cannot be

@@ -8,6 +8,7 @@ use clients::aws::autoscaling::{self, AutoScaling, Error, Hook, Membership};
 use clients::dns::system::SystemResolver;
 use clients::http::Tls;
 use clients::imds::Imds;
+use plan::fleet::Member;
 use plan::instance::InstanceId;
 use plan::lifecycle::HookResult;
 use sandbox::aws::xml::Xml;
@@ -223,4 +224,53 @@ async fn nothing_is_retried_here_and_errors_say_whether_to() {
         let named = format!("Auto Scaling DescribeAutoScalingInstances of {}: ", rig.id());
         assert!(error.to_string().starts_with(&named), "{error}");
     }
+}
+
+#[tokio::test]
+async fn the_members_of_groups() {
+    let rig = Rig::start().await;
+    let members = async |group: &str| rig.client.members(&[group.to_owned()].into()).await;
+    rig.cloud.fleet.protect(GROUP, &[rig.id().to_owned()], true).unwrap();
+    let expected = Member {
+        group: GROUP.into(),
+        state: "InService".into(),
+        protected: Some(true),
+        availability_zone: Some("eu-central-1a".into()),
+    };
+    assert_eq!(members(GROUP).await.unwrap(), [(rig.instance.clone(), expected)].into());
+    assert_eq!(members("another").await.unwrap(), [].into());
+    rig.cloud.journal.clear();
+    assert_eq!(rig.client.members(&[].into()).await.unwrap(), [].into());
+    assert_eq!(rig.cloud.journal.entries().len(), 0, "no group is not every group");
+    rig.cloud.aws.deny("autoscaling:DescribeAutoScalingGroups");
+    let error = members(GROUP).await.unwrap_err();
+    assert!(!error.is_retryable());
+    assert!(
+        error.to_string().starts_with("Auto Scaling DescribeAutoScalingGroups of bbb-fleet: "),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_member_without_a_state_is_none_that_is_in_service() {
+    let rig = Rig::start().await;
+    let body = Xml::document("DescribeAutoScalingGroupsResponse", NAMESPACE, |xml| {
+        xml.element("DescribeAutoScalingGroupsResult", |xml| {
+            xml.element("AutoScalingGroups", |xml| {
+                xml.element("member", |xml| {
+                    xml.text("AutoScalingGroupName", GROUP);
+                    xml.element("Instances", |xml| {
+                        xml.element("member", |xml| {
+                            xml.text("InstanceId", rig.id());
+                        });
+                    });
+                });
+            });
+        });
+    });
+    let name = ServiceName::AutoScaling;
+    let canned = Canned { name, status: 200, content_type: "text/xml", body: body.into() };
+    let served = Served::start(Arc::new(canned)).await;
+    let error = rig.client_at(&served.url()).await.members(&[GROUP.to_owned()].into()).await.unwrap_err();
+    assert!(error.to_string().contains("without an id or a lifecycle state"), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use clients::aws;
-use clients::aws::ec2::{Ec2, Instances};
+use clients::aws::ec2::{Described, Ec2, Instances};
 use clients::dns::system::SystemResolver;
 use clients::http::Tls;
 use clients::imds::Imds;
@@ -141,4 +141,48 @@ async fn only_terminated_is_terminated() {
         let seen = rig.client.seen(&[id(FIRST), id(SECOND)]).await.unwrap();
         assert_eq!(seen, [(id(FIRST), expected), (id(SECOND), Seen::Absent)].into(), "{state:?}");
     }
+}
+
+#[tokio::test]
+async fn all_instances_are_those_of_all_pages() {
+    let rig =
+        Rig::telling(None, &[(FIRST, Some("further")), ("not-an-instance", Some("last")), (SECOND, None)])
+            .await;
+    let all = rig.client.all().await.unwrap();
+    assert_eq!(all.keys().cloned().collect::<Vec<_>>(), [id(FIRST), id(SECOND)]);
+    let nothing_told = Described {
+        state: Seen::There("in no known state".to_owned()),
+        availability_zone: None,
+        launched: None,
+        group: None,
+        public_ipv4: None,
+        private_ipv4: None,
+        ipv6: [].into(),
+    };
+    assert_eq!(all[&id(FIRST)], nothing_told);
+    assert_eq!(rig.asked(), [None, Some("further".to_owned()), Some("last".to_owned())]);
+    let endless = Rig::start(&[(FIRST, Some("further"))]).await;
+    let error = endless.client.all().await.unwrap_err().to_string();
+    assert!(error.contains("more than 50 pages for all instances"), "{error}");
+}
+
+#[tokio::test]
+async fn an_instance_is_described_with_all_that_ec2_tells() {
+    let cloud = Cloud::start(Options::default()).await.unwrap();
+    let imds = Imds::new(&format!("http://{}", cloud.imds_address())).unwrap();
+    let names = SystemResolver::asking(vec![cloud.resolver.address()]);
+    let config = aws::sdk_config(&Tls::new(None), &names, &imds, "eu-central-1", None).await.unwrap();
+    let config = config.into_builder().endpoint_url(cloud.aws_url()).build();
+    let me = id(cloud.imds.instance());
+    let all = Ec2::new(&config, "eu-central-1").all().await.unwrap();
+    let expected = Described {
+        state: Seen::There("running".to_owned()),
+        availability_zone: Some("eu-central-1a".to_owned()),
+        launched: Some(cloud.fleet.instance(me.as_str()).unwrap().launched),
+        group: Some(cloud.group.clone()),
+        public_ipv4: Some([203, 0, 113, 10].into()),
+        private_ipv4: Some([10, 0, 0, 10].into()),
+        ipv6: ["2001:db8::10".parse().unwrap()].into(),
+    };
+    assert_eq!(all, [(me, expected)].into());
 }

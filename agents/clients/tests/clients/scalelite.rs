@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::served::{Canned, Served, client};
 use clients::scalelite::{Checksums, Error, Management, Scalelite, Server, Update};
+use plan::fleet::Values;
 use plan::membership::State;
 use sandbox::bbb::Network;
 use sandbox::bbb::checksum::Algorithm;
@@ -508,4 +509,20 @@ async fn nothing_secret_is_logged_at_any_level() {
     for secret in ["marked", "checksum="] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
+}
+
+#[tokio::test]
+async fn the_whole_pool_is_listed_with_the_reason_why_an_entry_is_not_understood() {
+    let good = entry("\"cordoned\"", "12.5", "null", "\"offline\"", "");
+    let good = good.trim_matches(['[', ']']);
+    let odd = good.replace("vc-1", "VC-2").replace("cordoned", "paused");
+    let body = format!(r#"[{good},{odd},{{"id":"3","url":"not a url"}},null]"#);
+    let (_served, client) = canned(200, "application/json", body).await;
+    let listed = client.servers().await.unwrap().listed();
+    assert!(!format!("{listed:?}").contains("marked"), "{listed:?}");
+    let [first, second] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!(first.host.as_str(), "vc-1.example.org");
+    assert_eq!(first.values, Ok(Values { state: State::Cordoned, online: false, load: Some(12.5) }));
+    assert_eq!(second.host.as_str(), "vc-2.example.org");
+    assert!(second.values.as_ref().unwrap_err().contains("unknown state: \"paused\""), "{second:?}");
 }

@@ -9,12 +9,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use e2e::{Rig, Service};
+use e2e::{Rig, Service, label};
 use sandbox::cloud::{HostOptions, Options};
 use sandbox::control::Control;
-use sandbox::fleet::LifecycleState;
+use sandbox::fleet::{InstanceFacts, LifecycleState};
 use sandbox::http::ServiceName::{Bbb, Imds, Route53};
 use sandbox::recordings::Stage;
+use sandbox::route53::RecordType;
 use sandbox::scalelite::ServerState;
 
 const UNIT: &str = "bbb-agent.service";
@@ -110,6 +111,7 @@ impl Story {
         self.another_is_interrupted().await;
         self.another_is_stopped_overnight().await;
         self.is_scaled_in(service).await;
+        self.ten_hosts().await;
         self.costs();
     }
 
@@ -267,6 +269,52 @@ impl Story {
         self.show_dns();
         self.show_scalelite();
         service.service.end(&["poweroff.target start"]).await;
+    }
+
+    /// What `fleet` shows of ten hosts, of which one asks, and the others are no more than what the sources tell of them.
+    async fn ten_hosts(&self) {
+        self.chapter(
+            "Another day, ten hosts: one is dead, one drains, one is offline. What does the fleet do?",
+        );
+        let (fleet, scalelite) = (&self.rig.cloud.fleet, &self.rig.cloud.scalelite);
+        for former in fleet.instances() {
+            fleet.finish_termination(&former.facts.instance_id).unwrap();
+        }
+        scalelite.configure(|config| config.polled_at_once = true);
+        let asking = self.rig.beside(5).await;
+        self.run_on(&asking, &["register"], 0).await;
+        (2..=7).for_each(|number| drop(self.serves(number)));
+        let [dead, draining, offline] = [8, 9, 10].map(|number| self.serves(number));
+        fleet.finish_termination(&dead).unwrap();
+        fleet.set_lifecycle_state(&draining, LifecycleState::TerminatingWait).unwrap();
+        let entry = |instance: &str| {
+            let digits = instance.trim_start_matches("i-").to_owned();
+            scalelite.servers().into_iter().find(|server| server.url.contains(&digits)).unwrap()
+        };
+        scalelite.set_state(&entry(&draining).id, ServerState::Cordoned);
+        scalelite.configure(|config| config.polled_at_once = false);
+        let gone = entry(&offline);
+        scalelite.delete_server(&gone.id);
+        scalelite.add_server(&gone.url, "its secret", ServerState::Enabled);
+        self.run_on(&asking, &["fleet"], 4).await;
+    }
+
+    /// Adds a host of the group that serves, as far as others see; returns its id.
+    fn serves(&self, number: u8) -> String {
+        let (cloud, rig) = (&self.rig.cloud, &self.rig);
+        let facts = HostOptions::numbered(number + 100).facts;
+        let id = facts.instance_id.clone();
+        let name = format!("vc-{}.{}", id.trim_start_matches("i-"), cloud.zone_name);
+        let [ipv4, ipv6] = [facts.public_ipv4.unwrap().to_string(), facts.ipv6.unwrap().to_string()];
+        let zone = if number % 2 == 0 { "eu-central-1a" } else { "eu-central-1b" };
+        cloud.fleet.launch(InstanceFacts { availability_zone: zone.to_owned(), ..facts });
+        cloud.fleet.attach(&cloud.group, &id).unwrap();
+        rig.put(RecordType::A, &name, &[&ipv4]);
+        rig.put(RecordType::Aaaa, &name, &[&ipv6]);
+        rig.put(RecordType::Txt, &format!("_agent.{name}"), &[&label("bbb", &id, "1767225600")]);
+        let url = format!("https://{name}/bigbluebutton/api");
+        cloud.scalelite.add_server(&url, "its secret", ServerState::Enabled);
+        id
     }
 
     fn chapter(&self, title: &str) {

@@ -1,5 +1,5 @@
-//! `docs/reference.md` and `docs/reference-settings.md` are written from the code's own tables: settings, command lines, exit
-//! codes, and the documented fields and variants of `status --json` and the metrics.
+//! `docs/reference.md` and the pages beside it are written from the code's own tables: settings, command lines, exit
+//! codes, and the documented fields and variants of `status --json`, `fleet --json` and the metrics.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -71,15 +71,21 @@ fn the_reference_is_up_to_date() {
     let text = [
         "# Reference\n",
         GENERATED,
-        "\nSettings have [a page of their own](reference-settings.md).\n",
+        "\nSettings have [a page of their own](reference-settings.md), and so has [JSON](reference-json.md).\n",
         &commands(&BBB, &bbb_cli::Cli::command()),
         &commands(&TURN, &turn_cli::Cli::command()),
         &common_options(&bbb_cli::Cli::command()),
         &exit_codes(),
         &metrics(),
-        &status(),
     ];
     up_to_date("docs/reference.md", &text.concat());
+}
+
+#[test]
+fn the_reference_of_json_is_up_to_date() {
+    let about = "\nFields are added, never renamed or removed, while `schema` is 1. A value that is not known is null. `[]` marks a list.\n";
+    let text = ["# JSON\n", GENERATED, about, &status(), &fleet()];
+    up_to_date("docs/reference-json.md", &text.concat());
 }
 
 /// A row of a table.
@@ -206,9 +212,17 @@ fn status() -> String {
     fields(&source, "Status", "", &mut BTreeMap::new(), &mut rows);
     format!(
         "\n## `status --json`\n\
-         Fields are added, never renamed or removed, while `schema` is 1. A value that is not known is null, with the reason in\n\
-         the nearest `error`. `[]` marks a list.\n\n\
+         The reason why a value is not known is in the nearest `error`.\n\n\
          | field | content |\n|---|---|\n{rows}"
+    )
+}
+
+fn fleet() -> String {
+    let mut rows = String::new();
+    let source = read("agents/host/src/commands/fleet/facts.rs");
+    fields(&source, "Fleet", "", &mut BTreeMap::new(), &mut rows);
+    format!(
+        "\n## `fleet --json`\nThe reasons why values are not known are in `errors` and in `hosts[].words`.\n\n| field | content |\n|---|---|\n{rows}"
     )
 }
 

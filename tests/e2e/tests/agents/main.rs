@@ -12,6 +12,7 @@ mod deregister;
 mod dns;
 mod empty_root;
 mod faults;
+mod fleet;
 mod generated;
 mod identity;
 mod jail;

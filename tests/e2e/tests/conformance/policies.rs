@@ -265,6 +265,7 @@ async fn refused_actions(world: &World, group: &str) -> Vec<String> {
     let instance = InstanceId::parse(world.host.id()).expect("an id");
     let answers = [
         client.membership(&instance).await.map(drop),
+        client.members(&[group.to_owned()].into()).await.map(drop),
         client.hooks(group).await.map(drop),
         client.heartbeat(group, "drain", &instance).await,
         client.complete(group, "drain", &instance, HookResult::Continue).await,
