@@ -58,9 +58,10 @@ impl Metric {
     pub fn series(self) -> Series {
         let of = |name, help| Series { name, unit: self.unit(), factor: 1.0, help };
         match self {
-            Self::Registered => {
-                of("registered", "1 where the host has its name and takes new meetings or TURN clients, else 0.")
-            }
+            Self::Registered => of(
+                "registered",
+                "1 where the host has its name and takes new meetings or TURN clients, else 0.",
+            ),
             Self::UnregisteredSeconds => of(
                 "unregistered_seconds",
                 "Time for which the service has been trying to get the host registered; 0 when it is, or is not meant to be.",

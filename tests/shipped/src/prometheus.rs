@@ -54,9 +54,8 @@ fn exported() -> BTreeSet<String> {
         own.map(move |metric| format!("{prefix}_{}", metric.series().name))
     });
     let counters = Counter::ALL.map(|counter| format!("{}_total", counter.name()));
-    let counters = roles
-        .into_iter()
-        .flat_map(|(prefix, _)| counters.iter().map(move |name| format!("{prefix}_{name}")));
+    let counters =
+        roles.into_iter().flat_map(|(prefix, _)| counters.iter().map(move |name| format!("{prefix}_{name}")));
     metrics.chain(counters).collect()
 }
 

@@ -82,7 +82,12 @@ struct Open {
 
 impl Exporter {
     /// The configuration was read, or the host's private address became known.
-    pub(super) fn configure(&mut self, listen: Option<&Listen>, private: Option<Ipv4Addr>, troubles: &Troubles) {
+    pub(super) fn configure(
+        &mut self,
+        listen: Option<&Listen>,
+        private: Option<Ipv4Addr>,
+        troubles: &Troubles,
+    ) {
         if self.listen.as_ref() != listen {
             self.open = None;
             troubles.forget(&[PART]);

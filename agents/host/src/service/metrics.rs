@@ -19,9 +19,9 @@ use tracing::debug;
 use super::calls;
 use super::shared::Shared;
 use super::troubles::{Failing, Troubles};
+use crate::cli::VERSION;
 use crate::config::settings::{self, Certificate, Dimension};
 use crate::control::Delivery;
-use crate::cli::VERSION;
 use crate::identity::Host;
 use crate::log;
 use crate::session::now as unix_now;
@@ -201,8 +201,7 @@ impl Metrics {
 
     /// Returns the text of a scrape: what is known now. It looks at nothing, so nobody waits for it.
     pub(super) fn render(&self, shared: &Shared, machine: &Machine, now: Moment, format: Format) -> String {
-        let (agent, settings, host) =
-            (shared.session.agent, &shared.session.settings, shared.host.get());
+        let (agent, settings, host) = (shared.session.agent, &shared.session.settings, shared.host.get());
         let findings = self.findings(shared, machine);
         let data = data(agent.role, &self.history.figures(now), &findings, &settings.drain.rules);
         let mut info = vec![("version", VERSION.to_owned()), ("role", agent.role.to_string())];
@@ -211,7 +210,8 @@ impl Metrics {
         info.extend(host.map(|host| ("instance_id", host.instance.as_str().to_owned())));
         info.extend(host.map(|host| ("name", host.name.as_str().to_owned())));
         let counts = &self.counts;
-        Scrape { agent: agent.name, info: &info, data: &data, counts, dropped_lines: log::dropped() }.render(format)
+        Scrape { agent: agent.name, info: &info, data: &data, counts, dropped_lines: log::dropped() }
+            .render(format)
     }
 
     /// What was found out last, as far as it is still believed.

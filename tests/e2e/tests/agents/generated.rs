@@ -86,7 +86,9 @@ fn the_reference_is_up_to_date() {
 
 #[test]
 fn the_names_in_prometheus_are_up_to_date() {
-    let mut text = format!("# Metrics in Prometheus\n{GENERATED}\n| series | in CloudWatch | meaning |\n|---|---|---|\n");
+    let mut text = format!(
+        "# Metrics in Prometheus\n{GENERATED}\n| series | in CloudWatch | meaning |\n|---|---|---|\n"
+    );
     let names = |name: &str, own: &dyn Fn(Role) -> bool| {
         let agents = [&BBB, &TURN].into_iter().filter(|agent| own(agent.role));
         agents.map(|agent| format!("`{}_{name}`", prefix(agent.name))).collect::<Vec<_>>().join(", ")
@@ -99,7 +101,8 @@ fn the_names_in_prometheus_are_up_to_date() {
     for counter in Counter::ALL {
         text += &row(&[&names(&format!("{}_total", counter.name()), &|_| true), "", counter.help()]);
     }
-    let info = "Always 1. Its labels say version, role, group, instance_id and name, as far as they are known.";
+    let info =
+        "Always 1. Its labels say version, role, group, instance_id and name, as far as they are known.";
     text += &row(&[&names("info", &|_| true), "", info]);
     up_to_date("packaging/prometheus/metrics.md", &text);
 }

@@ -79,10 +79,11 @@ async fn values_follow_what_happens() {
     assert_eq!(values, [Some(1.0), Some(1.0), Some(4.0), Some(1.0), Some(0.0)], "{text}");
     assert!(value(&text, "bbb_agent_jobs_total{job=\"join\",outcome=\"done\"}") >= Some(1.0), "{text}");
     assert_eq!(value(&text, "bbb_agent_log_lines_dropped_total"), Some(0.0));
-    // Nobody is in coturn, and nothing was sent to CloudWatch.
-    assert!(!text.contains("relays") && !text.contains("cloudwatch_messages"), "{text}");
+    // That is a TURN host's, and nothing was sent to CloudWatch.
+    assert!(!text.contains("bbb_agent_relays") && !text.contains("cloudwatch_messages"), "{text}");
     let info = text.lines().find(|line| line.starts_with("bbb_agent_info{")).unwrap();
-    for label in ["version=\"", "role=\"bbb\"", "group=\"bbb-fleet\"", "instance_id=\"i-0123456789abcdef0\""] {
+    for label in ["version=\"", "role=\"bbb\"", "group=\"bbb-fleet\"", "instance_id=\"i-0123456789abcdef0\""]
+    {
         assert!(info.contains(label), "{info}");
     }
     let secret = rig.host.bbb.snapshot().secret;
@@ -105,8 +106,7 @@ async fn a_drain_is_counted_with_its_cause_and_its_end() {
     service.said("-> serving:", 1).await;
     rig.meet("a");
     let ordered = rig.begin(&["drain"]);
-    let text =
-        until(&rig, address, "/metrics", |text| value(text, "bbb_agent_draining") == Some(1.0)).await;
+    let text = until(&rig, address, "/metrics", |text| value(text, "bbb_agent_draining") == Some(1.0)).await;
     assert_eq!(value(&text, "bbb_agent_registered"), Some(0.0), "{text}");
     rig.expect(0, &["register"]).await;
     let series = "bbb_agent_drains_total{cause=\"hand\",end=\"taken_back\"}";
@@ -156,8 +156,13 @@ async fn a_real_prometheus_reads_it() {
     let mut service = rig.serve(None, &[OFTEN, &setting(address)]);
     service.said("-> serving:", 1).await;
     let text = until(&rig, address, "/metrics", |text| text.contains("bbb_agent_meetings ")).await;
-    let mut check = Command::new(promtool).args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped())
-        .stderr(Stdio::piped()).spawn().unwrap();
+    let mut check = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     check.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
     let output = check.wait_with_output().await.unwrap();
     let said = [output.stdout, output.stderr].concat();
