@@ -1,11 +1,10 @@
 //! Answers Prometheus: `GET /metrics` at `metrics.listen`.
 //!
 //! Separate tasks serve the connections, so that no client can block the service's loop; the loop renders what it knows
-//! when one asks. Few connections are served at a time, the others wait in the kernel's queue, and each has a limit of
-//! time and of bytes: a client that says nothing, or never ends its headers, takes the place of nobody for long. A place
+//! when one asks. Few connections are served at a time, the others wait in the kernel's queue, and each has the limits of
+//! [`scrape`]: a client that says nothing, or never ends its headers, takes the place of nobody for long. A place
 //! that cannot be opened is tried again, and nothing else depends on it.
 
-use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,33 +12,21 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use plan::prometheus::Format;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info};
 
 use super::engine::at;
 use super::troubles::{Failing, Troubles};
 use crate::config::settings::Listen;
+use clients::scrape;
 
 /// The most connections that are served at a time.
 const CONNECTIONS: usize = 8;
-/// The longest time for a request's headers to arrive.
-const HEADERS: Duration = Duration::from_secs(5);
-/// The longest time for a whole conversation.
-const CONVERSATION: Duration = Duration::from_secs(10);
-/// The most bytes of a request that are kept.
-const BUFFER: usize = 16 * 1024;
 /// The time until a place that could not be opened is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 /// The pause after a connection could not be accepted: the usual reason is too many open files.
@@ -245,62 +232,22 @@ fn open(socket: Option<Placed>, listener: impl Accept) -> Open {
     Open { questions, _accepting: accepting, _socket: socket }
 }
 
-/// Serves one connection, which has one request.
+/// Serves one connection: its request is a question to the service.
 async fn converse<S>(stream: S, questions: mpsc::Sender<Question>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
+    let ask = move |format| {
         let questions = questions.clone();
-        async move { Ok::<_, Infallible>(respond(&request, &questions).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
-        .max_buf_size(BUFFER)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    match timeout(CONVERSATION, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!("a client of metrics.listen was not served: {error}"),
-        Err(_) => debug!("a client of metrics.listen was not served in time"),
+        async move {
+            let (answer, answered) = oneshot::channel();
+            questions.send(Question { format, answer }).await.ok()?;
+            answered.await.ok()
+        }
+    };
+    if let Err(why) = scrape::serve(stream, ask).await {
+        debug!("a client of metrics.listen was not served: {why}");
     }
-}
-
-async fn respond(request: &Request<Incoming>, questions: &mpsc::Sender<Question>) -> Response<Full<Bytes>> {
-    if request.uri().path() != "/metrics" {
-        return refuse(StatusCode::NOT_FOUND, "only /metrics is here\n");
-    }
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
-        let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
-    let (answer, answered) = oneshot::channel();
-    if questions.send(Question { format, answer }).await.is_err() {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the service ends\n");
-    }
-    match answered.await {
-        Ok(text) => with_type(StatusCode::OK, format.content_type(), text),
-        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the service ends\n"),
-    }
-}
-
-fn refuse(status: StatusCode, words: &'static str) -> Response<Full<Bytes>> {
-    with_type(status, "text/plain; charset=utf-8", words)
-}
-
-fn with_type(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }
 
 #[cfg(test)]
