@@ -7,6 +7,7 @@
 //! - [`scalelite`], [`bbb`], [`coturn`]: the services of a fleet;
 //! - [`secrets`]: secrets by reference, from a file, systemd or Secrets Manager;
 //! - [`systemd`], [`certificate`]: the host itself;
+//! - [`scrape`]: Prometheus, which asks the agent;
 //! - [`http`]: the one HTTP and TLS stack below all of them;
 //! - [`untrusted`]: text from others, made safe for a log or a terminal.
 
@@ -18,6 +19,7 @@ pub mod dns;
 pub mod http;
 pub mod imds;
 pub mod scalelite;
+pub mod scrape;
 pub mod secrets;
 pub mod systemd;
 pub mod untrusted;

@@ -143,6 +143,11 @@ pub fn complain(line: String) {
     }
 }
 
+/// Returns how many lines were dropped since the process began, because nobody took them in time.
+pub fn dropped() -> u64 {
+    relay::lost()
+}
+
 /// Waits for the last lines to be written, for a second at most.
 pub fn flush() {
     relay::flush();

@@ -7,6 +7,7 @@
 mod calls;
 mod clock;
 pub mod engine;
+mod exporter;
 pub mod jobs;
 mod memory;
 mod metrics;
@@ -36,6 +37,7 @@ use tracing::{Instrument, Span, error, field, info, info_span, warn};
 
 use self::clock::Started;
 use self::engine::{Effect, Engine, Finished, Happened, at};
+use self::exporter::{Exporter, Question};
 use self::metrics::Metrics;
 use self::policy::Remains;
 use self::requests::Requests;
@@ -129,6 +131,8 @@ struct Service {
     turns: Rc<Cell<Turns>>,
     requests: Requests,
     metrics: Metrics,
+    /// Answers Prometheus.
+    exporter: Exporter,
     /// The words that systemd was told last.
     words: String,
     /// The intent that the metadata service told before this host knew its own name.
@@ -187,12 +191,14 @@ impl Service {
             turns: Rc::default(),
             requests: Requests::default(),
             metrics,
+            exporter: Exporter::default(),
             words: String::new(),
             intent: None,
             is_known: false,
             is_ready: false,
             is_stopping: false,
         };
+        service.export();
         service.watch(watch);
         Ok(service)
     }
@@ -216,6 +222,7 @@ impl Service {
         while self.engine.end().is_none() {
             let settled = self.requests.wake();
             let metrics = self.metrics.wake();
+            let troubles = Rc::clone(&self.engine.world().troubles);
             tokio::select! {
                 Some(signal) = self.signals.next() => self.signalled(signal),
                 (request, conversation) = self.listener.next() => self.receive(request, conversation),
@@ -223,6 +230,7 @@ impl Service {
                 Some(done) = self.work.next() => self.done(done),
                 () = at(settled) => {}
                 () = at(metrics) => self.measure(),
+                question = self.exporter.next(&troubles) => self.scraped(question),
                 () = at(self.notifier.watchdog_interval().map(|interval| alive + interval)) => {
                     self.notifier.ping();
                     alive = Instant::now();
@@ -256,6 +264,20 @@ impl Service {
         if let Some(work) = self.metrics.send(self.engine.world(), self.engine.machine(), self.engine.now()) {
             self.work.push(Box::pin(async move { Done::Metrics(work.await) }));
         }
+    }
+
+    /// Opens the place where Prometheus asks, or closes it, by the present settings.
+    fn export(&mut self) {
+        let shared = Rc::clone(self.shared());
+        let listen = shared.session.settings.metrics.as_ref().and_then(|metrics| metrics.listen.as_ref());
+        let private = shared.host.get().map(|host| host.private_ipv4);
+        self.exporter.configure(listen, private, &shared.troubles);
+    }
+
+    fn scraped(&self, question: Question) {
+        let (shared, machine, now) = (self.engine.world(), self.engine.machine(), self.engine.now());
+        let text = self.metrics.render(shared, machine, now, question.format);
+        question.answer(text);
     }
 
     async fn finish(self) -> Result<Exit, Failure> {
@@ -308,6 +330,7 @@ impl Service {
                 let state = self.engine.machine().state().name();
                 self.shared().troubles.take(jobs::part(job), job.name(), Some(state), result);
             }
+            self.metrics.ended(job, trouble.as_ref().map(|trouble| &trouble.kind));
             let failure = trouble.as_ref().zip(lasting).map(|(trouble, exit)| (exit, trouble.words.as_str()));
             self.requests.ended(job, failure);
         }
@@ -389,6 +412,7 @@ impl Service {
         span.record("fqdn", host.name.as_str());
         info!("this host is {} ({})", host.name, host.instance);
         let _ = self.shared().host.set(host);
+        self.export();
         self.sweep();
         if let Some(intent) = self.intent.take() {
             self.feed(Event::Told(intent));
@@ -455,6 +479,7 @@ impl Service {
                     Span::current().record("fqdn", host.name.as_str());
                     let _ = self.shared().host.set(host);
                 }
+                self.export();
                 self.sweep();
                 self.feed(Event::Configured(Box::new(policy)));
             }

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod news;
 pub mod observation;
 pub mod ownership;
+pub mod prometheus;
 pub mod record;
 pub mod recordings;
 pub mod relay;

@@ -17,7 +17,8 @@ fn files(folder: &str) -> Vec<PathBuf> {
 
 /// Every document that a person reads, by its path from the root.
 fn documents() -> Vec<PathBuf> {
-    let folders = ["", "docs", "cloudwatch", "packaging/cloudformation", "packaging/iam"];
+    let folders =
+        ["", "docs", "cloudwatch", "packaging/cloudformation", "packaging/iam", "packaging/prometheus"];
     let files = folders.into_iter().flat_map(files);
     let mut documents: Vec<PathBuf> =
         files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();

@@ -7,6 +7,7 @@ mod documents;
 mod files;
 mod install;
 mod policies;
+mod prometheus;
 mod publish;
 mod relay;
 mod s3;

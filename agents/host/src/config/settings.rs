@@ -18,7 +18,7 @@ mod timeouts;
 
 pub use self::bbb::Bbb;
 pub use self::dns::{Dns, Naming, ZoneRole};
-pub use self::metrics::{Certificate, Coturn, Metrics};
+pub use self::metrics::{Certificate, CloudWatch, Coturn, Listen, Metrics};
 pub use self::recordings::{Recordings, SenderChoice};
 pub use self::timeouts::Timeouts;
 pub use super::choices::{Dimension, HookChoice, Ipv4Choice};
@@ -46,7 +46,7 @@ pub struct Settings {
     pub drain: Drain,
     /// The sweep of the records and entries of dead hosts.
     pub sweep: Sweep,
-    /// The metrics about the host; `None` when none are sent.
+    /// The metrics about the host; `None` when nobody gets them.
     pub metrics: Option<Metrics>,
     /// The place where coturn is asked for a relay; `None` when it is not asked.
     pub coturn: Option<Coturn>,

@@ -438,15 +438,26 @@ fn metrics_as_configured_and_by_default() {
     };
     let at = |text: &str| Certificate::At(text.parse().unwrap());
     let bbb = read(&BBB, "").unwrap();
-    assert_eq!((bbb.namespace.as_str(), bbb.dimension), ("BigBlueButton", Dimension::Group));
+    let cloudwatch = bbb.cloudwatch.unwrap();
+    assert_eq!((cloudwatch.namespace.as_str(), cloudwatch.dimension), ("BigBlueButton", Dimension::Group));
+    assert_eq!(bbb.listen, None);
     assert_eq!((bbb.interval, bbb.certificate), (Duration::from_secs(60), Certificate::Bbb));
     let turn = read(&TURN, "").unwrap();
-    assert_eq!(turn.namespace, "BigBlueButton/TURN");
+    assert_eq!(turn.cloudwatch.unwrap().namespace, "BigBlueButton/TURN");
     assert_eq!(turn.certificate, at("127.0.0.1:5349"));
     let turn = read(&TURN, "certificate = \"[::1]:443\"").unwrap();
     assert_eq!(turn.certificate, at("[::1]:443"));
     assert_eq!(read(&BBB, "certificate = \"\"").unwrap().certificate, Certificate::Off);
     assert_eq!(read(&BBB, "enabled = false"), None);
+    for (text, expected) in [
+        ("127.0.0.1:9688", Listen::At("127.0.0.1:9688".parse().unwrap())),
+        ("[fd00::1]:9688", Listen::At("[fd00::1]:9688".parse().unwrap())),
+        ("private:9688", Listen::Private(9688)),
+        ("/run/bbb-agent/metrics.sock", Listen::Socket("/run/bbb-agent/metrics.sock".into())),
+    ] {
+        let metrics = read(&TURN, &format!("enabled = false\nlisten = \"{text}\"")).unwrap();
+        assert_eq!((metrics.cloudwatch, metrics.listen), (None, Some(expected)), "{text}");
+    }
     for (line, expected) in [
         ("namespace = \"AWS/EC2\"", "metrics.namespace: must be 1 to 255 letters"),
         ("namespace = \":x\"", "metrics.namespace: must be 1 to 255 letters"),
@@ -456,6 +467,14 @@ fn metrics_as_configured_and_by_default() {
         ("dimension = \"host\"", "metrics.dimension: must be \"group\""),
         ("interval = 9", "metrics.interval: 9 is out of range (10 to 3600 seconds)"),
         ("certificate = \"localhost:443\"", "metrics.certificate: must be \"auto\""),
+        ("listen = \"0.0.0.0:9688\"", "metrics.listen: must be an IP address of this host"),
+        ("listen = \"[::]:9688\"", "metrics.listen: must be an IP address of this host"),
+        ("listen = \"[::ffff:0.0.0.0]:9688\"", "metrics.listen: must be an IP address of this host"),
+        ("listen = \"127.0.0.1:0\"", "metrics.listen: must be an IP address of this host"),
+        ("listen = \"private:0\"", "metrics.listen: must be an IP address of this host"),
+        ("listen = \"localhost:9688\"", "metrics.listen: must be an IP address of this host"),
+        ("listen = \"metrics.sock\"", "metrics.listen: must be an IP address of this host"),
+        ("listen = \"/run/\"", "metrics.listen: must be an IP address of this host"),
         // Problems are reported even where no metrics are sent.
         ("enabled = false\ninterval = 9", "metrics.interval: 9 is out of range"),
     ] {

@@ -370,6 +370,13 @@ const SETTINGS: &[Setting] = &[
         "How often the service sends metrics. CloudWatch keeps whole minutes.",
     ),
     both(
+        "metrics.listen",
+        example("127.0.0.1:9688"),
+        "Where the service answers Prometheus (/metrics): an address with a port, \"private:9688\" (the instance's private \
+         address), or the absolute path of a Unix socket. It asks nobody for a password: let only Prometheus reach it. \
+         Default: nowhere.",
+    ),
+    both(
         "metrics.certificate",
         text("auto"),
         "Server that shows this host's certificate, whose expiry is measured. \"auto\" is bbb.address with the port of BBB's URL \

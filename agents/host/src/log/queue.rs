@@ -23,13 +23,15 @@ struct State<T> {
     bytes: usize,
     /// The lines lost since the last one that fitted.
     lost: u64,
+    /// All lines that were ever lost.
+    lost_in_all: u64,
     /// Whether the writer is at work on what it has taken.
     writing: bool,
 }
 
 impl<T> Queue<T> {
     pub(super) fn new() -> Self {
-        let state = State { lines: VecDeque::new(), bytes: 0, lost: 0, writing: false };
+        let state = State { lines: VecDeque::new(), bytes: 0, lost: 0, lost_in_all: 0, writing: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -42,12 +44,18 @@ impl<T> Queue<T> {
         let mut state = self.state();
         if state.lines.len() >= LINES || state.bytes.saturating_add(size) > BYTES {
             state.lost = state.lost.saturating_add(1);
+            state.lost_in_all = state.lost_in_all.saturating_add(1);
             return;
         }
         let lost = std::mem::take(&mut state.lost);
         state.bytes += size;
         state.lines.push_back((lost, size, line));
         self.changed.notify_all();
+    }
+
+    /// Returns how many lines were ever lost.
+    pub(super) fn lost(&self) -> u64 {
+        self.state().lost_in_all
     }
 
     /// Waits for the next line, if there is one, and tells how many were lost before it. Whatever was taken before
@@ -99,6 +107,7 @@ mod tests {
         assert_eq!(queue.take(), (1, None), "the last one came too early again");
         queue.push(1, LINES + 9);
         assert_eq!(queue.take(), (0, Some(LINES + 9)));
+        assert_eq!(queue.lost(), 8);
     }
 
     #[test]

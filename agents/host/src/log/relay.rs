@@ -104,6 +104,11 @@ pub(super) fn flush() {
     }
 }
 
+/// Returns how many lines were lost since the process began.
+pub(super) fn lost() -> u64 {
+    LINES.get().map_or(0, |lines| lines.lost())
+}
+
 /// The layer on the side of those who log.
 pub(super) struct Relay {
     lines: Arc<Queue<Line>>,

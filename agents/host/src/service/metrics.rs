@@ -1,5 +1,5 @@
 //! Tells CloudWatch in figures how the host stands: at each interval, and at once when a drain has ended at its
-//! deadline or the host has left.
+//! deadline or the host has left. Answers Prometheus with what was found out last.
 //!
 //! Nothing else waits for this or changes because of it. It looks at the state machine and tells it nothing; what could
 //! not be sent is dropped, and an interval later there is something newer. A service that ends sends nothing more.
@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use plan::lifecycle::{Machine, Moment, State};
+use plan::lifecycle::{Job, Machine, Moment, State, TroubleKind};
 use plan::metrics::{Findings, History, Phase, PhaseFigures, data};
+use plan::prometheus::{Counts, Format, Scrape};
 use plan::relay::Relay;
 use plan::work::Work;
 use tokio::time::{Instant, timeout};
@@ -18,9 +19,11 @@ use tracing::debug;
 use super::calls;
 use super::shared::Shared;
 use super::troubles::{Failing, Troubles};
+use crate::cli::VERSION;
 use crate::config::settings::{self, Certificate, Dimension};
 use crate::control::Delivery;
 use crate::identity::Host;
+use crate::log;
 use crate::session::now as unix_now;
 use clients::aws::cloudwatch;
 use clients::certificate;
@@ -36,10 +39,18 @@ const SEEN: Duration = Duration::from_secs(3600);
 /// The time for which Auto Scaling is not asked again after it did not name the host's group.
 const UNANSWERED: Duration = Duration::from_secs(600);
 
+/// The number of intervals after which a finding is not believed any more: one may be missed.
+const STALE: u32 = 3;
+
 /// When and what is told, and what became of it.
 #[derive(Debug)]
 pub(super) struct Metrics {
     history: History,
+    counts: Counts,
+    /// Whether CloudWatch is told.
+    sends: bool,
+    /// What coturn did when it was asked last, and when that was.
+    coturn: Option<(Instant, Option<Relay>)>,
     interval: Option<Duration>,
     /// When to tell it next.
     due: Option<Instant>,
@@ -53,11 +64,13 @@ pub(super) struct Metrics {
     failure: Option<Dropped>,
 }
 
-/// The result of sending one message.
+/// The result of one look at the host.
 #[derive(Debug)]
 pub(super) struct Sent {
-    urgent: bool,
-    result: Result<(), Dropped>,
+    /// What coturn did. A message that is urgent looks at nothing.
+    coturn: Option<Option<Relay>>,
+    /// What became of the message; `None` where CloudWatch is not told.
+    result: Option<Result<(), Dropped>>,
 }
 
 /// Why a message was dropped.
@@ -78,6 +91,9 @@ impl Metrics {
     pub(super) fn new(settings: Option<&settings::Metrics>, machine: &Machine, now: Moment) -> Self {
         let mut metrics = Self {
             history: History::default(),
+            counts: Counts::default(),
+            sends: false,
+            coturn: None,
             interval: None,
             due: None,
             urgent: false,
@@ -93,12 +109,14 @@ impl Metrics {
     /// The configuration was read. Hosts that were started together do not tell at the same moment.
     pub(super) fn configure(&mut self, settings: Option<&settings::Metrics>) {
         self.interval = settings.map(|settings| settings.interval);
+        self.sends = settings.is_some_and(|settings| settings.cloudwatch.is_some());
         self.due = self.interval.map(|interval| Instant::now() + interval.mul_f64(fastrand::f64()));
     }
 
     /// The state machine has made a step.
     pub(super) fn follow(&mut self, machine: &Machine, now: Moment) {
         self.urgent |= self.history.follow(Phase::from(machine.state()), now);
+        self.counts.follow(machine.state());
     }
 
     /// When to send next.
@@ -121,7 +139,8 @@ impl Metrics {
         let host = shared.host.get()?.clone();
         // Whether it is in a group is not known before the metadata service has told the first time.
         let is_told = !matches!(machine.state(), State::Starting);
-        if !is_told || Phase::from(machine.state()) == Phase::Ending || (self.under_way && !urgent) {
+        let held_back = if urgent { !self.sends } else { self.under_way };
+        if !is_told || Phase::from(machine.state()) == Phase::Ending || held_back {
             return None;
         }
         self.under_way |= !urgent;
@@ -134,18 +153,14 @@ impl Metrics {
             grouped: machine.is_grouped(),
         };
         Some(async move {
-            let result = match urgent {
-                true => {
-                    let sent = timeout(URGENT, message.send(Findings::default(), URGENT)).await;
-                    let late = || cloudwatch::Error::Passing("no answer in time".to_owned());
-                    sent.unwrap_or_else(|_| Err(late().into()))
-                }
-                false => {
-                    let findings = message.findings().await;
-                    message.send(findings, PATIENCE).await
-                }
-            };
-            Sent { urgent, result }
+            if urgent {
+                let sent = timeout(URGENT, message.send(Findings::default(), URGENT)).await;
+                let late = || cloudwatch::Error::Passing("no answer in time".to_owned());
+                let result = sent.unwrap_or_else(|_| Some(Err(late().into())));
+                return Sent { coturn: None, result };
+            }
+            let findings = message.findings().await;
+            Sent { coturn: Some(findings.coturn), result: message.send(findings, PATIENCE).await }
         })
     }
 
@@ -156,11 +171,14 @@ impl Metrics {
         Some(if next > now { next } else { now + interval })
     }
 
-    /// One message has been sent, or was dropped.
-    pub(super) fn sent(&mut self, Sent { urgent, result }: Sent, troubles: &Troubles) {
-        if !urgent {
+    /// The host was looked at, and one message has been sent, or was dropped.
+    pub(super) fn sent(&mut self, Sent { coturn, result }: Sent, troubles: &Troubles) {
+        if let Some(coturn) = coturn {
             self.under_way = false;
+            self.coturn = Some((Instant::now(), coturn));
         }
+        let Some(result) = result else { return };
+        self.counts.sent(result.is_ok());
         let why = result.as_ref().err().map(Dropped::to_string);
         let failing = why.as_deref().map(|why| Failing::new(why, format!("metrics are dropped: {why}")));
         troubles.take("sending metrics", "metrics", None, failing.map_or(Ok(()), Err));
@@ -173,7 +191,43 @@ impl Metrics {
     /// Returns what became of them, for `status`; `None` where none are sent.
     pub(super) fn report(&self) -> Option<Delivery> {
         let error = self.failure.as_ref().map(Dropped::to_string);
-        self.interval.map(|_| Delivery { accepted: self.accepted, error })
+        self.sends.then_some(Delivery { accepted: self.accepted, error })
+    }
+
+    /// A job has ended.
+    pub(super) fn ended(&mut self, job: Job, trouble: Option<&TroubleKind>) {
+        self.counts.ended(job, trouble);
+    }
+
+    /// Returns the text of a scrape: what is known now. It looks at nothing, so nobody waits for it.
+    pub(super) fn render(&self, shared: &Shared, machine: &Machine, now: Moment, format: Format) -> String {
+        let (agent, settings, host) = (shared.session.agent, &shared.session.settings, shared.host.get());
+        let findings = self.findings(shared, machine);
+        let data = data(agent.role, &self.history.figures(now), &findings, &settings.drain.rules);
+        let mut info = vec![("version", VERSION.to_owned()), ("role", agent.role.to_string())];
+        info.extend(shared.group.borrow().clone().map(|group| ("group", group)));
+        // Prometheus has a label `instance` of its own.
+        info.extend(host.map(|host| ("instance_id", host.instance.as_str().to_owned())));
+        info.extend(host.map(|host| ("name", host.name.as_str().to_owned())));
+        let counts = &self.counts;
+        Scrape { agent: agent.name, info: &info, data: &data, counts, dropped_lines: log::dropped() }
+            .render(format)
+    }
+
+    /// What was found out last, as far as it is still believed.
+    fn findings(&self, shared: &Shared, machine: &Machine) -> Findings {
+        let Some(interval) = self.interval else { return Findings::default() };
+        let counts = is_counted(machine);
+        let stale = interval * STALE;
+        let certificate = shared.known.certificate.borrow().filter(|(at, _)| at.elapsed() < SEEN + stale);
+        let silent = shared.known.silent.get().map(|since| since.elapsed());
+        Findings {
+            work: shared.work(stale).filter(|_| counts),
+            certificate: certificate.and_then(|(_, end)| left(end)),
+            wrong_addresses: shared.wrong_addresses().filter(|_| counts),
+            coturn: self.coturn.filter(|(at, _)| at.elapsed() <= stale).and_then(|(_, relay)| relay),
+            silent: silent.filter(|_| counts),
+        }
     }
 }
 
@@ -245,7 +299,7 @@ impl Message {
                 end
             }
         };
-        Some(i64::try_from(end).ok()? - i64::try_from(unix_now()).ok()?)
+        left(end)
     }
 
     /// Where the host shows its certificate, and to whom.
@@ -262,22 +316,33 @@ impl Message {
         }
     }
 
-    async fn send(&self, findings: Findings, patience: Duration) -> Result<(), Dropped> {
+    /// Sends the message, where CloudWatch is told.
+    async fn send(&self, findings: Findings, patience: Duration) -> Option<Result<(), Dropped>> {
+        let to = self.settings.cloudwatch.as_ref()?;
+        Some(self.put(to, findings, patience).await)
+    }
+
+    async fn put(
+        &self,
+        to: &settings::CloudWatch,
+        findings: Findings,
+        patience: Duration,
+    ) -> Result<(), Dropped> {
         let session = &self.shared.session;
-        let dimensions = self.dimensions().await?;
+        let dimensions = self.dimensions(to.dimension).await?;
         let rules = &session.settings.drain.rules;
         let data = data(session.agent.role, &self.phases, &findings, rules);
         let setup = |failure: crate::report::Failure| Dropped::Setup(failure.headline());
         let cloudwatch = session.cloudwatch(&self.host).await.map_err(setup)?;
-        cloudwatch.put(&self.settings.namespace, &dimensions, &data, patience).await?;
+        cloudwatch.put(&to.namespace, &dimensions, &data, patience).await?;
         debug!("CloudWatch has taken {} metrics", data.len());
         Ok(())
     }
 
     /// By what the host is told apart.
-    async fn dimensions(&self) -> Result<Vec<(&'static str, String)>, Dropped> {
+    async fn dimensions(&self, dimension: Dimension) -> Result<Vec<(&'static str, String)>, Dropped> {
         let instance = || ("InstanceId", self.host.instance.as_str().to_owned());
-        Ok(match self.settings.dimension {
+        Ok(match dimension {
             Dimension::Instance => vec![instance()],
             Dimension::Group => vec![self.group().await?],
             Dimension::Both => vec![self.group().await?, instance()],
@@ -313,6 +378,11 @@ impl Message {
             }
         }
     }
+}
+
+/// Returns how many seconds are left until this time.
+fn left(end: u64) -> Option<i64> {
+    Some(i64::try_from(end).ok()? - i64::try_from(unix_now()).ok()?)
 }
 
 /// Leaves an unknown value out; the debug log says why.

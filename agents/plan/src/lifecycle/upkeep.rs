@@ -21,7 +21,7 @@ pub struct Upkeep {
 
 impl Upkeep {
     /// Returns a part that is due at this time.
-    pub(super) fn at(due: Moment) -> Self {
+    pub(crate) fn at(due: Moment) -> Self {
         Self { due, trouble: None, backoff: pace(TroubleKind::Passing) }
     }
 

@@ -10,7 +10,9 @@ use host::config::row::Setting;
 use host::config::table;
 use host::report::EXIT_CODES;
 use plan::instance::Role;
-use plan::metrics::Metric;
+use plan::metrics::{Metric, Unit};
+use plan::prometheus::{Counter, prefix};
+use serde_json::{Value, json};
 
 /// The command that writes the generated files again.
 const UPDATE: &str = "UPDATE=1 cargo test --workspace --test agents generated";
@@ -86,6 +88,96 @@ fn the_reference_of_json_is_up_to_date() {
     let about = "\nFields are added, never renamed or removed, while `schema` is 1. A value that is not known is null. `[]` marks a list.\n";
     let text = ["# JSON\n", GENERATED, about, &status(), &fleet()];
     up_to_date("docs/reference-json.md", &text.concat());
+}
+
+#[test]
+fn the_names_in_prometheus_are_up_to_date() {
+    let mut text = format!(
+        "# Metrics in Prometheus\n{GENERATED}\n| series | in CloudWatch | meaning |\n|---|---|---|\n"
+    );
+    let names = |name: &str, own: &dyn Fn(Role) -> bool| {
+        let agents = [&BBB, &TURN].into_iter().filter(|agent| own(agent.role));
+        agents.map(|agent| format!("`{}_{name}`", prefix(agent.name))).collect::<Vec<_>>().join(", ")
+    };
+    for metric in Metric::ALL {
+        let series = metric.series();
+        let names = names(series.name, &|role| metric.is_of(role));
+        text += &row(&[&names, &format!("`{}`", metric.name()), series.help]);
+    }
+    for counter in Counter::ALL {
+        text += &row(&[&names(&format!("{}_total", counter.name()), &|_| true), "", counter.help()]);
+    }
+    let info =
+        "Always 1. Its labels say version, role, group, instance_id and name, as far as they are known.";
+    text += &row(&[&names("info", &|_| true), "", info]);
+    up_to_date("packaging/prometheus/metrics.md", &text);
+}
+
+#[test]
+fn the_dashboard_for_grafana_is_up_to_date() {
+    let text = serde_json::to_string_pretty(&dashboard()).unwrap();
+    up_to_date("packaging/prometheus/dashboard.json", &format!("{text}\n"));
+}
+
+/// Every metric has a panel: the sum over the group's hosts where that means something, else each host.
+fn dashboard() -> Value {
+    let source = json!({ "type": "prometheus", "uid": "${source}" });
+    let mut panels = Vec::new();
+    let mut panel = |title: String, help: &str, unit: &str, expressions: Vec<(String, &str)>| {
+        let (id, place) = (panels.len() + 1, panels.len());
+        let targets: Vec<Value> = expressions
+            .into_iter()
+            .zip(["A", "B"])
+            .map(|((expr, legend), id)| {
+                json!({ "refId": id, "datasource": source, "expr": expr, "legendFormat": legend })
+            })
+            .collect();
+        panels.push(json!({
+            "id": id, "type": "timeseries", "title": title, "description": help, "datasource": source,
+            "gridPos": { "h": 8, "w": 12, "x": place % 2 * 12, "y": place / 2 * 8 },
+            "fieldConfig": { "defaults": { "unit": unit, "min": 0 }, "overrides": [] },
+            "targets": targets,
+        }));
+    };
+    for metric in Metric::ALL {
+        let series = metric.series();
+        let own = [&BBB, &TURN].into_iter().filter(|agent| metric.is_of(agent.role));
+        let expressions = own.map(|agent| {
+            let name = format!("{}_{}{{group=~\"$group\"}}", prefix(agent.name), series.name);
+            match (series.unit, metric) {
+                (Unit::Seconds, _) | (_, Metric::LargestMeeting) => (name, "{{instance}}"),
+                _ => (format!("sum by (group) ({name})"), "{{group}}"),
+            }
+        });
+        let unit = if series.unit == Unit::Seconds { "s" } else { "short" };
+        panel(series.name.replace('_', " "), series.help, unit, expressions.collect());
+    }
+    for counter in Counter::ALL {
+        let expressions = [&BBB, &TURN].map(|agent| {
+            let name = format!("{}_{}_total", prefix(agent.name), counter.name());
+            let labels = match counter {
+                Counter::Jobs => "job, outcome",
+                Counter::Drains => "cause, end",
+                Counter::Messages => "outcome",
+                Counter::Lines => "group",
+            };
+            (format!("sum by ({labels}) (increase({name}{{group=~\"$group\"}}[1h]))"), "__auto")
+        });
+        let title = format!("{} in an hour", counter.name().replace('_', " "));
+        panel(title, counter.help(), "short", expressions.to_vec());
+    }
+    let groups = "label_values({__name__=~\"(bbb|turn)_agent_registered\"}, group)";
+    json!({
+        "title": "BigBlueButton and TURN hosts", "uid": "bbb-agent", "schemaVersion": 39, "editable": true,
+        "refresh": "1m", "time": { "from": "now-6h", "to": "now" }, "tags": ["bigbluebutton"],
+        "templating": { "list": [
+            { "name": "source", "label": "data source", "type": "datasource", "query": "prometheus" },
+            { "name": "group", "type": "query", "datasource": source, "refresh": 2, "multi": true,
+              "includeAll": true, "allValue": ".*", "query": { "query": groups, "refId": "groups" },
+              "definition": groups },
+        ] },
+        "panels": panels,
+    })
 }
 
 /// A row of a table.

@@ -15,6 +15,7 @@ mod launching;
 mod logs;
 mod metrics;
 mod open_relay;
+mod prometheus;
 mod protection;
 mod relays;
 mod reload;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use plan::instance::Role;
@@ -9,17 +10,37 @@ use plan::instance::Role;
 use crate::config::checker::Checker;
 use crate::config::choices::Dimension;
 
-/// The metrics about the host: their destination and their sources.
+/// The metrics about the host: their destinations and their sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
-    /// The namespace in CloudWatch.
-    pub namespace: String,
-    /// The dimension that keeps hosts apart.
-    pub dimension: Dimension,
-    /// The time between two messages.
+    /// The metrics in CloudWatch; `None` when none are sent.
+    pub cloudwatch: Option<CloudWatch>,
+    /// The place where Prometheus reads them, if it does.
+    pub listen: Option<Listen>,
+    /// The time between two messages, or two looks at what nothing else looks at.
     pub interval: Duration,
     /// The source of the certificate whose expiry is measured.
     pub certificate: Certificate,
+}
+
+/// The place of the metrics in CloudWatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudWatch {
+    /// The namespace.
+    pub namespace: String,
+    /// The dimension that keeps hosts apart.
+    pub dimension: Dimension,
+}
+
+/// The place where Prometheus reads the metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// This address.
+    At(SocketAddr),
+    /// This port of the instance's private address.
+    Private(u16),
+    /// A Unix socket at this path.
+    Socket(PathBuf),
 }
 
 /// The server whose certificate's expiry is measured.
@@ -49,13 +70,15 @@ impl Checker<'_> {
                 .map(Certificate::At)
                 .map_err(|_| "must be \"auto\", \"\" or an IP address with a port"),
         });
+        let listen = self.optional("metrics.listen", listen);
+        let cloudwatch = CloudWatch { namespace: namespace?, dimension: dimension? };
         let metrics = Metrics {
-            namespace: namespace?,
-            dimension: dimension?,
+            cloudwatch: enabled?.then_some(cloudwatch),
+            listen: listen?,
             interval: interval?,
             certificate: certificate?,
         };
-        Some(enabled?.then_some(metrics))
+        Some((metrics.cloudwatch.is_some() || metrics.listen.is_some()).then_some(metrics))
     }
 
     pub(super) fn coturn(&mut self) -> Option<Option<Coturn>> {
@@ -118,6 +141,25 @@ const TURN_PORT: u16 = 3478;
 
 /// The port of TURN over TLS (RFC 8656, 3.1), which is coturn's default too.
 const TURNS_PORT: u16 = 5349;
+
+/// Reads where Prometheus reads the metrics. All addresses of the host would include those that an operator does not
+/// think of.
+fn listen(text: &str) -> Result<Listen, &'static str> {
+    let wrong = "must be an IP address of this host with a port (not 0.0.0.0), \"private:\" with a port, or an absolute path";
+    if text.starts_with('/') && !text.ends_with('/') {
+        return Ok(Listen::Socket(PathBuf::from(text)));
+    }
+    let listen = match text.strip_prefix("private:") {
+        Some(port) => port.parse().ok().filter(|port| *port > 0).map(Listen::Private),
+        None => text.parse().ok().filter(is_own).map(Listen::At),
+    };
+    listen.ok_or(wrong)
+}
+
+fn is_own(address: &SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    address.port() > 0 && !ip.is_unspecified() && !ip.is_multicast()
+}
 
 /// Checks that CloudWatch accepts a namespace (API reference of `PutMetricData`, and "Namespaces" in its user guide).
 fn namespace(text: &str) -> Result<String, &'static str> {
