@@ -22,7 +22,10 @@ impl Machine {
         match (&mut self.state, job) {
             (_, Job::Name) => self.named(result, now, chance),
             (State::Joining(_), Job::Join(_) | Job::Keep) => self.joined(job, result, now, chance),
-            (State::Joining(_), Job::Look) => self.found_while_out(result, now, chance),
+            // A look that ends when the host may serve again says nothing about what an operator wants.
+            (State::Joining(Joining { aim: Aim::Rest(Rest::Announced), .. }), Job::Look) => {
+                self.found_while_out(result, now, chance);
+            }
             (State::Serving(_), Job::Keep) => self.kept(result, now, chance),
             (State::Cordoned(_) | State::Draining(_), Job::Look) => self.looked(result, now, chance),
             (State::Cordoned(_), Job::CordonUnlessLast) if result == Ok(Found::LastOne) => {

@@ -407,3 +407,17 @@ fn the_time_of_a_drain_counts_from_the_step_that_takes_the_order() {
     rig.machine.step(Event::Ordered(Order::Drain(Some(within))), now, 0.5).unwrap();
     assert!(matches!(rig.machine.state(), State::Draining(drain) if drain.deadline == now + within));
 }
+
+/// The look was begun while BBB announced another address, and could not be cancelled in time.
+#[test]
+fn a_look_that_comes_too_late_is_no_operators_decision() {
+    let mut rig = rig("joining, with another address, looking at the entry");
+    while !rig.calls.contains(&Call::Addresses) {
+        rig.now = rig.machine.wake().expect("a look");
+        rig.step(Event::Tick);
+    }
+    rig.step(Event::Announced(crate::addresses::Announced::Right));
+    rig.step(Event::Finished(Job::Look, Ok(Found::Entry(EntryState::Disabled))));
+    assert_eq!(rig.machine.state().name(), "joining", "{}", rig.machine.words(rig.now));
+    assert_eq!(rig.machine.job(), Some(Job::Join(EntryState::Enabled)));
+}

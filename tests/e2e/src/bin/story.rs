@@ -306,7 +306,7 @@ impl Story {
         let id = facts.instance_id.clone();
         let name = format!("vc-{}.{}", id.trim_start_matches("i-"), cloud.zone_name);
         let [ipv4, ipv6] = [facts.public_ipv4.unwrap().to_string(), facts.ipv6.unwrap().to_string()];
-        let zone = if number % 2 == 0 { "eu-central-1a" } else { "eu-central-1b" };
+        let zone = if number.is_multiple_of(2) { "eu-central-1a" } else { "eu-central-1b" };
         cloud.fleet.launch(InstanceFacts { availability_zone: zone.to_owned(), ..facts });
         cloud.fleet.attach(&cloud.group, &id).unwrap();
         rig.put(RecordType::A, &name, &[&ipv4]);
