@@ -42,15 +42,16 @@ where
     F: Future<Output = Option<String>>,
 {
     let service = service_fn(|request| {
-        let asked = refusal(&request).map_or_else(|| Ok(format_of(&request)), Err);
-        let answer = asked.map(|format| (format, ask(format)));
+        let refusal = refusal(&request);
+        let format = format_of(&request);
+        let answer = ask(format);
         async move {
-            Ok::<_, Infallible>(match answer {
-                Ok((format, answer)) => match answer.await {
-                    Some(text) => response(StatusCode::OK, format.content_type(), text),
-                    None => plain(StatusCode::SERVICE_UNAVAILABLE, "the service ends\n"),
-                },
-                Err(refusal) => refusal,
+            if let Some(refusal) = refusal {
+                return Ok::<_, Infallible>(refusal);
+            }
+            Ok(match answer.await {
+                Some(text) => response(StatusCode::OK, format.content_type(), text),
+                None => plain(StatusCode::SERVICE_UNAVAILABLE, "the service ends\n"),
             })
         }
     });

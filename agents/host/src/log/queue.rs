@@ -54,7 +54,7 @@ impl<T> Queue<T> {
     }
 
     /// Returns how many lines were ever lost.
-    pub(super) fn lost(&self) -> u64 {
+    pub(super) fn lost_in_all(&self) -> u64 {
         self.state().lost_in_all
     }
 
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(queue.take(), (1, None), "the last one came too early again");
         queue.push(1, LINES + 9);
         assert_eq!(queue.take(), (0, Some(LINES + 9)));
-        assert_eq!(queue.lost(), 8);
+        assert_eq!(queue.lost_in_all(), 8);
     }
 
     #[test]

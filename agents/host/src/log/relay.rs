@@ -106,7 +106,7 @@ pub(super) fn flush() {
 
 /// Returns how many lines were lost since the process began.
 pub(super) fn lost() -> u64 {
-    LINES.get().map_or(0, |lines| lines.lost())
+    LINES.get().map_or(0, |lines| lines.lost_in_all())
 }
 
 /// The layer on the side of those who log.

@@ -117,10 +117,7 @@ fn programs(stage: &Stage<'_>) -> Outcome {
     let enabled = |unit: &str| {
         let wants = stage.disk.path("/etc/systemd/system/multi-user.target.wants");
         std::fs::create_dir_all(&wants)?;
-        Ok::<_, std::io::Error>(std::os::unix::fs::symlink(
-            format!("/lib/systemd/system/{unit}"),
-            wants.join(unit),
-        )?)
+        std::os::unix::fs::symlink(format!("/lib/systemd/system/{unit}"), wants.join(unit))
     };
     for (program, file) in PROGRAMS {
         let text = format!(
