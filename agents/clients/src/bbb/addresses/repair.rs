@@ -4,10 +4,10 @@
 //! The process that repairs may write to these eight files and to its own directory ([`DIRECTORY`]), and to nothing
 //! else: see `bbb-agent-addresses@.service`. So a file is not replaced, which would need its directory: it is
 //! overwritten, and keeps its owner, mode and links. What it will hold is written down before, and a run that finds
-//! such a note finishes it ([`journal`]).
+//! such a note finishes it (module `journal`).
 //!
 //! FreeSWITCH's files belong to its user, which participants' packets reach: a file that is not where its path says is
-//! left alone ([`Target::open`]), and only addresses are replaced.
+//! left alone (module `target`), and only addresses are replaced.
 
 mod journal;
 mod live;
