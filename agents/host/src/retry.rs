@@ -8,6 +8,23 @@ use tokio::time::Instant;
 
 use crate::report::{Exit, Failure};
 
+/// Asks until there is an answer, or a failure that no second try would change: `may_pass` tells which.
+pub async fn asked<T, E: Display>(
+    patience: Patience,
+    what: &str,
+    may_pass: impl Fn(&E) -> bool,
+    ask: impl AsyncFn() -> Result<T, E>,
+) -> Result<T, Failure> {
+    let mut pace = Pace::remote(patience);
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if may_pass(&error) => pace.again(what, &error).await?,
+            Err(error) => return Err(Failure::new(Exit::Failed, what).because(error)),
+        }
+    }
+}
+
 /// How a caller treats a service that does not answer as it should.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {

@@ -19,11 +19,11 @@ use crate::execute::{Executor, Outcome};
 use crate::identity::{Host, server_url};
 use crate::membership::{Known, Pool};
 use crate::report::{Exit, Failure};
-use crate::retry::{Pace, Patience};
+use crate::retry::{Pace, Patience, asked};
 use crate::session::{Session, now, within};
 use clients::aws::ec2::{Ec2, Instances};
 use clients::aws::route53::{Cursor, Error, HostedZone, RecordSets};
-use clients::scalelite::{Management, Scalelite};
+use clients::scalelite::{self, Management, Scalelite};
 
 /// The most races that a batch may lose against other changes: the next sweep does the rest.
 const CONFLICTS: u32 = 5;
@@ -281,18 +281,8 @@ impl<'a, W: World> Sweep<'a, W> {
     /// Lists the host names of the entries in Scalelite, if there is one.
     async fn entries(&self) -> Result<BTreeSet<Name>, Failure> {
         let Some(scalelite) = &self.scalelite else { return Ok(BTreeSet::new()) };
-        let mut pace = Pace::remote(self.patience);
-        loop {
-            match scalelite.names().await {
-                Ok(names) => return Ok(names),
-                Err(error) if error.is_retryable() => {
-                    pace.again("listing Scalelite's servers", &error).await?;
-                }
-                Err(error) => {
-                    return Err(Failure::new(Exit::Failed, "listing Scalelite's servers").because(error));
-                }
-            }
-        }
+        let what = "listing Scalelite's servers";
+        asked(self.patience, what, scalelite::Error::is_retryable, async || scalelite.names().await).await
     }
 
     /// Removes everything of the hosts that are gone, entries first: see `plan::sweep`. Returns the hosts of which

@@ -161,8 +161,7 @@ pub fn groups(sweeper: &Sweeper, seen: &Observations) -> BTreeSet<String> {
 /// Judges every host of the fleet at `now`, in seconds since 1970. See the module's table.
 pub fn judge(sweeper: &Sweeper, seen: &Observations, now: u64) -> Fleet {
     let view = View::new(sweeper, seen, now);
-    let ids = view.ids();
-    let rows = ids.into_iter().map(|id| view.row(id)).collect();
+    let rows = view.ids.iter().map(|id| view.row(id.clone())).collect();
     Fleet { rows, others: view.others(), disbelieved: view.disbelieved }
 }
 
@@ -175,6 +174,24 @@ fn named(sweeper: &Sweeper, seen: &Observations) -> BTreeSet<InstanceId> {
     }
     let entries = seen.entries.iter().flatten().flatten();
     ids.extend(entries.filter_map(|entry| bearer(sweeper, seen, &entry.host)));
+    ids
+}
+
+/// Returns every instance of the fleet: whatever a source names.
+fn ids(
+    sweeper: &Sweeper,
+    seen: &Observations,
+    instances: Option<&BTreeMap<InstanceId, Instance>>,
+) -> BTreeSet<InstanceId> {
+    let mut ids = named(sweeper, seen);
+    ids.extend(seen.members.iter().flatten().map(|(id, _)| id.clone()));
+    let groups = groups(sweeper, seen);
+    let of_group = |instance: &Instance| {
+        instance.state != Seen::Terminated
+            && instance.group.as_ref().is_some_and(|group| groups.contains(group))
+    };
+    let instances = instances.into_iter().flatten();
+    ids.extend(instances.filter(|(_, instance)| of_group(instance)).map(|(id, _)| id.clone()));
     ids
 }
 
@@ -193,6 +210,8 @@ struct View<'a> {
     /// EC2's answer, unless it cannot be asked or believed.
     instances: Option<&'a BTreeMap<InstanceId, Instance>>,
     disbelieved: Option<String>,
+    /// Every instance of the fleet: whatever a source names.
+    ids: BTreeSet<InstanceId>,
     owned: BTreeMap<InstanceId, Vec<(&'a Name, &'a Observed)>>,
     entries: BTreeMap<InstanceId, Vec<&'a Listed>>,
     findings: BTreeMap<InstanceId, Vec<Finding>>,
@@ -219,8 +238,8 @@ impl<'a> View<'a> {
         let instances = told.filter(is_own);
         let disbelieved = told.is_some() && instances.is_none();
         let disbelieved = disbelieved.then(|| Reason::Blind.to_string());
-        let mut view =
-            Self { sweeper, seen, instances, disbelieved, owned, entries, findings: BTreeMap::new() };
+        let (ids, findings) = (ids(sweeper, seen, instances), BTreeMap::new());
+        let mut view = Self { sweeper, seen, instances, disbelieved, ids, owned, entries, findings };
         view.findings = view.found(now);
         view
     }
@@ -250,9 +269,9 @@ impl<'a> View<'a> {
     fn evidence(&self, zone: &Zone, instances: &BTreeMap<InstanceId, Instance>) -> Evidence {
         let own = &self.sweeper.region;
         let mut look = Look::default();
-        for id in self.ids() {
-            let state = instances.get(&id).map_or(Seen::Absent, |instance| instance.state.clone());
-            look.instances.insert((own.clone(), id), state);
+        for id in &self.ids {
+            let state = instances.get(id).map_or(Seen::Absent, |instance| instance.state.clone());
+            look.instances.insert((own.clone(), id.clone()), state);
         }
         let owners = zone.values().filter_map(|observed| self.sweeper.owner(observed));
         let of_names =
@@ -271,20 +290,6 @@ impl<'a> View<'a> {
             addresses.map(|address| (address, Ok(having.get(&address).cloned().unwrap_or_default())));
         let holders = holders.collect();
         Evidence { looks: vec![look.clone(), look], holders }
-    }
-
-    /// Returns every instance of the fleet: whatever a source names.
-    fn ids(&self) -> BTreeSet<InstanceId> {
-        let mut ids = named(self.sweeper, self.seen);
-        ids.extend(self.seen.members.iter().flatten().map(|(id, _)| id.clone()));
-        let groups = groups(self.sweeper, self.seen);
-        let of_group = |instance: &Instance| {
-            instance.state != Seen::Terminated
-                && instance.group.as_ref().is_some_and(|group| groups.contains(group))
-        };
-        let instances = self.instances.into_iter().flatten();
-        ids.extend(instances.filter(|(_, instance)| of_group(instance)).map(|(id, _)| id.clone()));
-        ids
     }
 
     fn others(&self) -> Option<usize> {

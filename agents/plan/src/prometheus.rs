@@ -3,7 +3,7 @@
 //! The values are those of [`metrics`](crate::metrics), in base units. What is not known is absent, and never 0.
 //!
 //! The few lines are rendered here, and not by the crate `prometheus-client`. That one writes OpenMetrics only, in which
-//! a counter's family and its sample have different names; `promtool check metrics`, and whoever asks without an
+//! a counter's family and its sample have different names; `promtool check metrics`, and a client without an
 //! `Accept`, read the older text format. It also keeps metrics as live objects, while all of these are computed when
 //! they are asked for.
 

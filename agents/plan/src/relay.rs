@@ -4,7 +4,7 @@
 //! An open relay reaches the VPC for everybody, so nobody is led to a TURN host that has one. A silent coturn keeps its
 //! name: UserData installs it after the host has its name, because its certificate needs one. A BBB host joins whatever
 //! its coturn does: its meetings work for all who reach it directly, and keeping it out would close no relay, because
-//! who scans addresses needs no name. The alarm and `status` say it.
+//! an attacker who scans addresses needs no name. The alarm and `status` say it.
 //!
 #![doc = include_str!("tables/relay.md")]
 //!

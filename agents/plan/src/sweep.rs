@@ -347,4 +347,4 @@ fn is_named(zone: &Zone, instance: &InstanceId, address: IpAddr) -> bool {
 
 #[cfg(test)]
 #[path = "sweep/tests.rs"]
-mod tests;
+pub(crate) mod tests;

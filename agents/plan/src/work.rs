@@ -8,7 +8,7 @@
 #![doc = include_str!("tables/work.md")]
 //!
 //! # Relays of a TURN host
-//! Whoever talks through coturn has a relay there ([`crate::relay`]).
+//! A client that talks through coturn has a relay there ([`crate::relay`]).
 //!
 #![doc = include_str!("tables/work-relays.md")]
 //!

@@ -92,7 +92,7 @@ fn rules_and_dashboard_name_what_the_agents_export() {
     assert!(expressions.iter().all(|expression| expression.contains("group=~\"$group\"")), "{expressions:?}");
 }
 
-/// Whoever moves from one to the other finds the same alarms.
+/// An operator who moves from one to the other finds the same alarms.
 #[test]
 fn there_is_an_alert_for_each_alarm_in_cloudwatch() {
     let monitoring = read("cloudwatch/monitoring.yaml");

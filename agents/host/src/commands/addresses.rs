@@ -1,8 +1,8 @@
 //! `addresses`: sets right the address that BBB announces. Internal: `bbb-agent-addresses.socket` starts it, with the
 //! powers that it needs, for a service that has found another address there ([`clients::bbb::addresses::repairer`]).
 //!
-//! It takes its orders from the configuration and the metadata service alone. Whoever may start it can only have it
-//! write the host's own address.
+//! The configuration says whether anything is written, and the metadata service says which address. So a process that
+//! may start it can only have it write the host's own address.
 
 use plan::addresses::OnAddresses;
 

@@ -410,6 +410,6 @@ mod tests {
         assert!(wants());
         registration.is_barred(true);
         registration.forget();
-        assert!(wants(), "whoever asks has everything looked at again");
+        assert!(wants(), "an operator who asks has everything looked at again");
     }
 }

@@ -10,7 +10,7 @@ use plan::sweep::{Conclusion, Evidence, Finding, Look, Reason, Sweeper};
 
 use super::{Sweep, World};
 use crate::report::{Exit, Failure};
-use crate::retry::Pace;
+use crate::retry::asked;
 use crate::session::within;
 use clients::aws::ec2::{self, Instances};
 
@@ -119,13 +119,6 @@ impl<W: World> Sweep<'_, W> {
             true => self.patience,
             false => self.patience.until(within(ELSEWHERE)),
         };
-        let mut pace = Pace::remote(patience);
-        loop {
-            match ask().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.is_retryable() => pace.again(&what, &error).await?,
-                Err(error) => return Err(Failure::new(Exit::Failed, what).because(error)),
-            }
-        }
+        asked(patience, &what, ec2::Error::is_retryable, ask).await
     }
 }

@@ -4,35 +4,18 @@ use super::*;
 use crate::dns::Source;
 use crate::instance::Role;
 use crate::ownership::Owner;
-use crate::record::{HostTemplate, RecordSet};
+use crate::record::RecordSet;
+use crate::sweep::tests::{ACCOUNT, ADDRESS, ME, NOW, REGION, id};
 use crate::table;
 
 #[path = "properties.rs"]
 mod properties;
 
-const ME: &str = "i-0123456789abcdef0";
 const HOST: &str = "i-0fedcba9876543210";
 const OTHER: &str = "i-00000000000000bad";
-const REGION: &str = "eu-central-1";
-const ACCOUNT: &str = "123456789012";
-const NOW: u64 = 1_800_000_000;
-const ADDRESS: &str = "203.0.113.7";
-
-fn id(text: &str) -> InstanceId {
-    InstanceId::parse(text).unwrap()
-}
 
 fn sweeper() -> Sweeper {
-    Sweeper {
-        me: id(ME),
-        role: Role::Bbb,
-        region: REGION.into(),
-        account: Some(ACCOUNT.into()),
-        domain: Name::host("example.org").unwrap(),
-        template: Some(HostTemplate::parse("vc-{instance}").unwrap()),
-        shared: None,
-        grace: 3600,
-    }
+    Sweeper { shared: None, ..crate::sweep::tests::sweeper() }
 }
 
 fn name_of(instance: &InstanceId) -> Name {

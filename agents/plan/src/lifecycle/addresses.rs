@@ -87,11 +87,6 @@ impl Machine {
         empty.then(|| self.repair.due())
     }
 
-    /// Returns why the last repair has failed, if it has.
-    pub fn repair_trouble(&self) -> Option<&Trouble> {
-        self.repair.trouble()
-    }
-
     /// Takes in the end of a repair. What it has done is seen by a look.
     pub(super) fn repaired(&mut self, answer: Result<(), String>, now: Moment, chance: f64) {
         match answer {

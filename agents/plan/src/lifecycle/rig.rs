@@ -1,11 +1,18 @@
 //! A machine with a world that answers the work it begins, in the situations that the table of transitions names.
 
 use super::*;
-use crate::addresses::{Announced, Difference, OnAddresses, Place};
+use crate::addresses::{Announced, OnAddresses};
 use crate::instance::Role;
 use crate::membership::State as EntryState;
 use crate::recordings::{Part, Pending, Recordings, Stage};
 use crate::work::{Figure, Meeting, Meetings, Room};
+
+#[path = "addresses_rig.rs"]
+mod addresses_rig;
+
+use addresses_rig::{before_repair, cordoned_for_addresses, minding, refusing, serving_right, staying_out};
+
+pub(super) use addresses_rig::other_address;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const JOIN: Job = Job::Join(EntryState::Enabled);
@@ -275,47 +282,6 @@ pub(super) fn fresh() -> Rig {
 
 pub(super) fn serving() -> Rig {
     fresh().told(serve()).settle()
-}
-
-/// A host that joins no pool while its BBB announces another address. It has no entry yet.
-fn refusing() -> Rig {
-    minding(OnAddresses::Refuse)
-}
-
-fn minding(addresses: OnAddresses) -> Rig {
-    let rig = Rig::new(Policy { addresses, ..policy() }, Memory::Fresh);
-    Rig { absent: true, ..rig }
-}
-
-/// The same as it serves.
-fn serving_right() -> Rig {
-    refusing().told(serve()).looked(Announced::Right).settle()
-}
-
-/// A host that has found out, before it joined, that its BBB announces another address.
-fn staying_out(addresses: OnAddresses) -> Rig {
-    minding(addresses).told(serve()).looked(other_address())
-}
-
-/// The same when it is about to count the meetings since it has turned out that the host has no entry.
-fn before_repair() -> Rig {
-    let stale = work(0, 0);
-    let rig = staying_out(OnAddresses::Repair).settle().counted(stale).count_begins();
-    Rig { now: rig.now + Duration::from_secs(1), ..rig }
-}
-
-pub(super) fn other_address() -> Announced {
-    let (found, wanted) = ([203, 0, 113, 10].into(), [203, 0, 113, 99].into());
-    Announced::Other(vec![Difference { place: Place::ExternalRtp, found, wanted }])
-}
-
-/// The same when it was cordoned because of its BBB.
-fn cordoned_for_addresses() -> Rig {
-    let mut rig = serving_right().looked(other_address());
-    while rig.machine.job() == Some(Job::Cordon) {
-        rig.answer();
-    }
-    rig
 }
 
 pub(super) fn found(rig: Rig, entry: EntryState) -> Rig {

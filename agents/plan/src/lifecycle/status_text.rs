@@ -63,7 +63,7 @@ impl Machine {
         if self.policy.addresses != OnAddresses::Repair {
             return "set it right, or set bbb.addresses to \"repair\" or \"ignore\"".to_owned();
         }
-        match self.repair_trouble() {
+        match self.repair.trouble() {
             _ if self.calls.contains(&Call::Repair) => "setting it right now".to_owned(),
             Some(trouble) => format!("setting it right has failed: {}; it is tried again", trouble.words),
             None if self.repair_at().is_some() => "setting it right soon".to_owned(),

@@ -8,20 +8,20 @@ use crate::table;
 #[path = "properties.rs"]
 mod properties;
 
-const ME: &str = "i-0123456789abcdef0";
+pub(crate) const ME: &str = "i-0123456789abcdef0";
 const OTHER: &str = "i-0fedcba9876543210";
 const THIRD: &str = "i-00000000000000003";
-const REGION: &str = "eu-central-1";
+pub(crate) const REGION: &str = "eu-central-1";
 const ELSEWHERE: &str = "us-east-1";
-const ACCOUNT: &str = "123456789012";
-const NOW: u64 = 1_800_000_000;
-const ADDRESS: &str = "203.0.113.7";
+pub(crate) const ACCOUNT: &str = "123456789012";
+pub(crate) const NOW: u64 = 1_800_000_000;
+pub(crate) const ADDRESS: &str = "203.0.113.7";
 
-fn id(text: &str) -> InstanceId {
+pub(crate) fn id(text: &str) -> InstanceId {
     InstanceId::parse(text).unwrap()
 }
 
-fn sweeper() -> Sweeper {
+pub(crate) fn sweeper() -> Sweeper {
     Sweeper {
         me: id(ME),
         role: Role::Bbb,

@@ -47,7 +47,7 @@ struct Edit {
 pub struct Repaired {
     /// The changes that were made, in words.
     pub changed: Vec<String>,
-    /// What could not be done, and why.
+    /// The failures, each with its reason.
     pub failed: Vec<String>,
 }
 
@@ -113,8 +113,8 @@ fn edit(
     let unfinished = journal.intended(file, &old)?;
     let base = unfinished.as_deref().unwrap_or(&old);
     let (new, changes) = edited(file, base, own).map_err(|defect| defect.to_string())?;
-    for Change { place_is_loopback, found, .. } in &changes {
-        former.extend(place_is_loopback.then_some(*found));
+    if file == File::DummyNic {
+        former.extend(changes.iter().map(|change| change.found));
     }
     let changes = changes.into_iter().map(|change| change.words).collect();
     Ok((new != old).then_some(Edit { file, target, old, new, changes }))
@@ -129,7 +129,6 @@ fn is_right(path: &Path, file: File, own: &Own) -> bool {
 /// One address that is replaced.
 #[derive(Debug)]
 struct Change {
-    place_is_loopback: bool,
     found: Ipv4Addr,
     words: String,
 }
@@ -144,8 +143,7 @@ fn edited(file: File, bytes: &[u8], own: &Own) -> Result<(Vec<u8>, Vec<Change>),
         let Standing::Other { found, wanted } = standing else { continue };
         new.splice(site.span.clone(), wanted.to_string().into_bytes());
         let words = format!("{}: {} is {wanted} now, not {found}", file.path(), site.place.key());
-        let place_is_loopback = file == File::DummyNic;
-        changes.push(Change { place_is_loopback, found, words });
+        changes.push(Change { found, words });
     }
     changes.reverse();
     Ok((new, changes))

@@ -14,11 +14,12 @@ use crate::cli::VERSION;
 use crate::config::settings::{Dns, Ipv4Choice};
 use crate::identity;
 use crate::report::{Exit, Failure};
-use crate::retry::{Pace, Patience};
+use crate::retry::{Pace, Patience, asked};
 use crate::session::{Session, within};
 use crate::sweep::{reading, sweeper};
-use clients::aws::ec2::Described;
+use clients::aws::ec2::{self, Described};
 use clients::aws::route53::{Cursor, RecordSets};
+use clients::scalelite;
 
 const LATE: &str = "no answer in time";
 
@@ -120,18 +121,9 @@ async fn entries(session: &Session, host: &identity::Host) -> Option<Result<Vec<
         let Some(scalelite) = session.scalelite(host, patience(session)).await? else {
             return Ok(Vec::new());
         };
-        let mut pace = Pace::remote(patience(session));
-        loop {
-            match scalelite.servers().await {
-                Ok(servers) => return Ok(servers.listed()),
-                Err(error) if error.is_retryable() => {
-                    pace.again("listing Scalelite's servers", &error).await?;
-                }
-                Err(error) => {
-                    return Err(Failure::new(Exit::Failed, "listing Scalelite's servers").because(error));
-                }
-            }
-        }
+        let what = "listing Scalelite's servers";
+        let ask = async || scalelite.servers().await;
+        asked(patience(session), what, scalelite::Error::is_retryable, ask).await.map(|all| all.listed())
     };
     Some(in_time(session, "Scalelite", listed).await)
 }
@@ -143,17 +135,9 @@ async fn instances(
 ) -> Result<BTreeMap<InstanceId, Instance>, Failure> {
     let what = format!("EC2 in {}", host.region);
     let ec2 = session.ec2(host).await?;
-    let mut pace = Pace::remote(patience(session));
-    loop {
-        match ec2.all().await {
-            Ok(all) => {
-                let dns = &session.settings.dns;
-                return Ok(all.into_iter().map(|(id, described)| (id, instance(dns, described))).collect());
-            }
-            Err(error) if error.is_retryable() => pace.again(&what, &error).await?,
-            Err(error) => return Err(Failure::new(Exit::Failed, what).because(error)),
-        }
-    }
+    let all = asked(patience(session), &what, ec2::Error::is_retryable, async || ec2.all().await).await?;
+    let dns = &session.settings.dns;
+    Ok(all.into_iter().map(|(id, described)| (id, instance(dns, described))).collect())
 }
 
 /// Adds the addresses that the name of an instance should have by this host's settings.

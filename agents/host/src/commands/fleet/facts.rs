@@ -21,7 +21,7 @@ pub struct Fleet {
     pub domain: String,
     /// The region that was asked.
     pub region: String,
-    /// What could not be asked; null where it answered.
+    /// The reason why each source could not be asked; null where it answered.
     pub errors: Errors,
     /// Number of Route 53 calls that this answer took.
     pub route53_calls: u32,
@@ -49,21 +49,21 @@ pub struct Errors {
 pub struct Totals {
     /// Number of hosts.
     pub hosts: usize,
-    /// Those in order.
+    /// Number of hosts in order.
     pub in_order: usize,
-    /// Those not meant to get meetings.
+    /// Number of hosts not meant to get meetings.
     pub out: usize,
-    /// Those of which something is not known.
+    /// Number of hosts of which something is not known.
     pub unknown: usize,
-    /// Dead ones of which something is left.
+    /// Number of dead hosts of which something is left.
     pub debris: usize,
-    /// Those with something wrong.
+    /// Number of hosts with something wrong.
     pub wrong: usize,
-    /// Those on which Scalelite places meetings.
+    /// Number of hosts on which Scalelite places meetings.
     pub taking_meetings: Option<usize>,
     /// Sum of the loads that Scalelite knows.
     pub load: Option<f64>,
-    /// Scalelite's entries that are of no host here.
+    /// Number of Scalelite's entries that belong to no host of the fleet.
     pub other_entries: Option<usize>,
 }
 
@@ -96,7 +96,7 @@ pub struct Host {
     pub load: Option<f64>,
     /// `in-order`, `out`, `unknown`, `debris` or `wrong`.
     pub standing: String,
-    /// What is wrong or not known, or why it is out.
+    /// The host's troubles, what is not known of it, or the reason why it is out, in words.
     pub words: Vec<String>,
 }
 

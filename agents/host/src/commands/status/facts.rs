@@ -182,7 +182,7 @@ pub struct WrongAddress {
 pub struct Coturn {
     /// Where it was asked for a relay without credentials.
     pub address: String,
-    /// What it did: `asks-for-credentials`, `relays`, `refuses`, `silent` or `not-installed`; null where it could not be
+    /// Its answer: `asks-for-credentials`, `relays`, `refuses`, `silent` or `not-installed`; null where it could not be
     /// asked.
     pub answer: Option<String>,
     /// The same in words.

@@ -24,7 +24,7 @@ fn loopback(former: &[Ipv4Addr], own: &Own) -> Result<Vec<String>, String> {
         return Ok(changed);
     }
     let shown = run("ip", &["-4", "-oneline", "address", "show", "dev", "lo"], "")?;
-    let shown = shown.unwrap_or_default();
+    let shown = shown.ok_or("ip is not installed, so nobody knows which addresses lo has")?;
     for address in former.iter().chain([&own.announced]).filter(|address| !address.is_loopback()) {
         let address = format!("{address}/32");
         if shown.split_whitespace().any(|word| word == address) {
