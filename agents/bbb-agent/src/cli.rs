@@ -92,6 +92,11 @@ pub(crate) enum Command {
     /// For bbb-agent-settings.socket, through which the service reads files that only root may read.
     #[command(hide = true)]
     Settings,
+    /// Internal: put the fleet's certificate into place, which comes on standard input
+    ///
+    /// For bbb-agent-certificate.socket, through which the service has it put where servers read it.
+    #[command(hide = true)]
+    Certificate,
     /// Print a configuration file with every setting, commented out
     Defaults,
     /// Print a completion script for a shell

@@ -1,15 +1,19 @@
-//! The expiry of the certificate that a server on this host presents.
+//! Certificates: the expiry of the one that a server on this host presents, and one for a whole fleet, which the agent
+//! fetches from a secret ([`bundle`]) and a helper puts into place ([`store`]).
 //!
+//! # The presented certificate
 //! The handshake is a client's, and any certificate is accepted: an expired one, or one of an unknown authority, is
 //! just what the agent has to see. That is safe because the result is only a figure: no byte is sent after the
 //! handshake, none is read, and the connection serves nothing else. An attacker who answered in the server's place
 //! could falsify the figure and nothing more.
 
+pub mod bundle;
+mod fields;
+pub mod store;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
-use der::{Decode, Reader, SliceReader, Tag};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -18,6 +22,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+pub use self::fields::{Fields, fields};
 use crate::http;
 
 /// An expiry that could not be determined.
@@ -53,7 +58,8 @@ pub async fn end(address: SocketAddr, name: &str) -> Result<u64, Error> {
     let (_, connection) = stream.get_ref();
     let certificate = connection.peer_certificates().and_then(<[_]>::first);
     let certificate = certificate.ok_or_else(|| none("the server shows none".to_owned()))?;
-    not_after(certificate).map_err(|error| Error::Unreadable { address, why: error.to_string() })
+    let fields = fields(certificate);
+    fields.map(|fields| fields.end).map_err(|error| Error::Unreadable { address, why: error.to_string() })
 }
 
 fn config() -> Result<ClientConfig, rustls::Error> {
@@ -100,47 +106,4 @@ impl ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
-}
-
-/// Returns the end of a certificate's validity (RFC 5280, 4.1), in seconds since 1970: the second time of `Certificate
-/// { TBSCertificate { [0] version, serial, signature, issuer, Validity { notBefore, notAfter }, ... }, ... }`.
-pub fn not_after(certificate: &[u8]) -> der::Result<u64> {
-    let mut reader = SliceReader::new(certificate)?;
-    reader.sequence(|certificate| {
-        let end = certificate.sequence::<_, _, der::Error>(|tbs| {
-            // Certificates of version 1 leave out the version.
-            if Tag::peek(tbs)?.is_context_specific() {
-                skip(tbs)?;
-            }
-            // Serial number, signature algorithm, issuer.
-            (0..3).try_for_each(|_| skip(tbs))?;
-            let end = tbs.sequence(|validity| {
-                skip(validity)?;
-                time(validity)
-            })?;
-            skip_rest(tbs)?;
-            Ok(end)
-        })?;
-        skip_rest(certificate)?;
-        Ok(end)
-    })
-}
-
-fn time<'a>(reader: &mut impl Reader<'a>) -> der::Result<u64> {
-    let since = match Tag::peek(reader)? {
-        Tag::UtcTime => UtcTime::decode(reader)?.to_unix_duration(),
-        _ => GeneralizedTime::decode(reader)?.to_unix_duration(),
-    };
-    Ok(since.as_secs())
-}
-
-fn skip<'a>(reader: &mut impl Reader<'a>) -> der::Result<()> {
-    AnyRef::decode(reader).map(drop)
-}
-
-fn skip_rest<'a>(reader: &mut impl Reader<'a>) -> der::Result<()> {
-    while !reader.is_finished() {
-        skip(reader)?;
-    }
-    Ok(())
 }

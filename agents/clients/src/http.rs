@@ -82,16 +82,17 @@ impl Tls {
 
     /// Returns the configuration for rustls, with ring given explicitly, so that no process-wide provider is needed.
     pub fn rustls_config(&self) -> Result<ClientConfig, TlsError> {
-        rustls_config(Arc::clone(self.roots()?))
+        rustls_config(self.roots()?)
     }
 
-    fn roots(&self) -> Result<&Arc<RootCertStore>, TlsError> {
+    /// Returns the authorities.
+    pub(crate) fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
         if let Some(roots) = self.0.roots.get() {
-            return Ok(roots);
+            return Ok(Arc::clone(roots));
         }
         // A failure is not remembered: the file may appear later in the boot.
         let roots = Arc::new(read_roots(self.0.bundle.as_deref())?);
-        Ok(self.0.roots.get_or_init(|| roots))
+        Ok(Arc::clone(self.0.roots.get_or_init(|| roots)))
     }
 }
 

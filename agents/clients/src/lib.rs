@@ -7,6 +7,7 @@
 //! - [`scalelite`], [`bbb`], [`coturn`]: the services of a fleet;
 //! - [`secrets`]: secrets by reference, from a file, systemd or Secrets Manager;
 //! - [`systemd`], [`certificate`]: the host itself;
+//! - [`helper`]: processes with more powers than the agent's, which systemd starts;
 //! - [`scrape`]: Prometheus, which asks the agent;
 //! - [`http`]: the one HTTP and TLS stack below all of them;
 //! - [`untrusted`]: text from others, made safe for a log or a terminal.
@@ -16,6 +17,7 @@ pub mod bbb;
 pub mod certificate;
 pub mod coturn;
 pub mod dns;
+pub mod helper;
 pub mod http;
 pub mod imds;
 pub mod scalelite;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use secrecy::SecretString;
 
-pub use self::manager::pick;
+pub use self::manager::{pick, values};
 
 use crate::aws::SdkConfig;
 

@@ -1,6 +1,7 @@
 //! The agents' commands: each observes, plans, executes and reports.
 
 pub mod addresses;
+pub mod certificate;
 pub mod check;
 pub mod delegate;
 pub mod deregister;

@@ -17,7 +17,7 @@ pub mod work;
 pub use client::{ask, state};
 pub use lock::Lock;
 pub(crate) use lock::{busy, pace};
-pub use message::{Counts, Delivery, Details, HookFacts, Reply, Request, ServiceState};
+pub use message::{CertificateFacts, Counts, Delivery, Details, HookFacts, Reply, Request, ServiceState};
 pub use server::{Conversation, Listener};
 pub use work::{RelayFacts, WorkFacts};
 

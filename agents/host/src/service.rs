@@ -5,6 +5,7 @@
 //! hang is bounded or, as for a spool of recordings and for the log, in a thread of its own.
 
 mod calls;
+mod certificate;
 mod clock;
 pub mod engine;
 mod exporter;
@@ -31,7 +32,7 @@ use plan::lifecycle::{Event, Intent, Kept, Machine, Order, State, StopCause};
 use plan::sweep::Turns;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Duration, Instant};
 use tracing::{Instrument, Span, error, field, info, info_span, warn};
 
@@ -102,8 +103,8 @@ enum Done {
     Told(Box<Watch>, Intent),
     /// Why the service stops.
     Cause(StopCause),
-    /// The turns to sweep were ended.
-    Swept,
+    /// The turns to sweep, or the care for the fleet's certificate, were ended.
+    Ended,
     /// The host's metrics were sent, or not.
     Metrics(metrics::Sent),
 }
@@ -127,6 +128,10 @@ struct Service {
     work: FuturesUnordered<Work>,
     /// Ends this host's turns to sweep.
     sweeping: Option<Trigger>,
+    /// Ends the care for the fleet's certificate.
+    certificate: Option<Trigger>,
+    /// Held while the helper puts it into place.
+    placing: Rc<Mutex<()>>,
     /// The facts that are kept from one turn to the next.
     turns: Rc<Cell<Turns>>,
     requests: Requests,
@@ -188,6 +193,8 @@ impl Service {
             hurry,
             work: FuturesUnordered::new(),
             sweeping: None,
+            certificate: None,
+            placing: Rc::default(),
             turns: Rc::default(),
             requests: Requests::default(),
             metrics,
@@ -247,9 +254,8 @@ impl Service {
     }
 
     fn receive(&mut self, request: Request, conversation: Conversation) {
-        let (machine, session, now) =
-            (self.engine.machine(), &self.engine.world().session, self.engine.now());
-        let order = self.requests.receive(request, conversation, machine, &self.metrics, session, now);
+        let (machine, shared, now) = (self.engine.machine(), self.engine.world(), self.engine.now());
+        let order = self.requests.receive(request, conversation, machine, &self.metrics, shared, now);
         if let Some(order) = order {
             if order == Order::Register {
                 // An operator who stands before the host does not want to wait for other hosts.
@@ -349,7 +355,7 @@ impl Service {
             }
             Done::Host(host) => self.known(*host),
             Done::Cause(cause) => self.feed(Event::Stop(cause)),
-            Done::Swept => {}
+            Done::Ended => {}
             Done::Metrics(sent) => {
                 let troubles = Rc::clone(&self.shared().troubles);
                 self.metrics.sent(sent, &troubles);
@@ -414,6 +420,7 @@ impl Service {
         let _ = self.shared().host.set(host);
         self.export();
         self.sweep();
+        self.look_after_certificate();
         if let Some(intent) = self.intent.take() {
             self.feed(Event::Told(intent));
         }
@@ -432,7 +439,26 @@ impl Service {
         let turns = sweep::take_turns(Rc::clone(self.shared()), Rc::clone(&self.turns), interrupt);
         self.work.push(Box::pin(async move {
             turns.await;
-            Done::Swept
+            Done::Ended
+        }));
+    }
+
+    /// Begins to look after the fleet's certificate with the present settings, at once, or ends that.
+    fn look_after_certificate(&mut self) {
+        if let Some(former) = self.certificate.take() {
+            former.pull();
+        }
+        let shared = Rc::clone(self.shared());
+        let Some(certificate) = shared.session.settings.certificate.clone() else { return };
+        if !self.is_known || self.is_stopping {
+            return;
+        }
+        let (trigger, interrupt) = Interrupt::manual();
+        self.certificate = Some(trigger);
+        let placing = Rc::clone(&self.placing);
+        self.work.push(Box::pin(async move {
+            certificate::keep(&shared, &certificate, &placing, interrupt).await;
+            Done::Ended
         }));
     }
 
@@ -442,6 +468,7 @@ impl Service {
             SIGUSR1 => {
                 info!(action = "check", "SIGUSR1: looking at everything again");
                 self.hurry.notify_one();
+                self.look_after_certificate();
                 self.feed(Event::Ordered(Order::Check));
             }
             // A second one changes nothing: what is under way is what it asks for.
@@ -449,6 +476,7 @@ impl Service {
             _ => {
                 self.is_stopping = true;
                 self.sweep();
+                self.look_after_certificate();
                 self.notifier.stopping();
                 let session = &self.shared().session;
                 self.notifier.extend(session.settings.timeouts.deregister + STOP_MARGIN);
@@ -481,6 +509,7 @@ impl Service {
                 }
                 self.export();
                 self.sweep();
+                self.look_after_certificate();
                 self.feed(Event::Configured(Box::new(policy)));
             }
             Err(failure) => {

@@ -10,7 +10,7 @@ use plan::instance::{InstanceId, Role};
 use plan::membership::host_of;
 use plan::relay::Relay;
 use rustix::time::{ClockId, clock_gettime};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tracing::warn;
@@ -32,6 +32,7 @@ use clients::aws::route53::HostedZone;
 use clients::aws::{self, AssumedRole};
 use clients::bbb::recordings::Spool;
 use clients::bbb::{self, Bbb, Installation, NotReady, PropertyFiles, addresses};
+use clients::certificate::bundle::{Bundle, Defect};
 use clients::coturn;
 use clients::dns::authoritative::NameServers;
 use clients::dns::system::SystemResolver;
@@ -394,6 +395,24 @@ impl Session {
             Err(error) if error.is_retryable() => Err(Failure::new(Exit::TryAgain, error.to_string())),
             Err(error) => Err(Failure::new(Exit::Failed, "the BBB API of this host").because(error)),
         }
+    }
+
+    /// Fetches the certificate of the whole fleet, and checks that clients of this host would accept it.
+    pub async fn fleet_certificate(
+        &self,
+        certificate: &settings::FleetCertificate,
+        host: &Host,
+        patience: impl Into<Patience>,
+    ) -> Result<Bundle, Failure> {
+        const SETTING: &str = "tls.certificate";
+        let text = self.secret(SETTING, &certificate.secret, host, patience.into()).await?;
+        let unusable = |defect: Defect| {
+            Failure::new(Exit::Failed, format!("{SETTING}: {} cannot be used", certificate.secret))
+                .because(defect)
+        };
+        let bundle = Bundle::parse(text.expose_secret()).map_err(unusable)?;
+        bundle.check(&host.name, &self.tls, now()).map_err(tls_failure)?.map_err(unusable)?;
+        Ok(bundle)
     }
 
     async fn secret(

@@ -76,6 +76,11 @@ pub(crate) enum Command {
     /// Tries the metadata service, coturn, Route 53, the name servers, EC2 and Auto Scaling, but not CloudWatch. The
     /// exit code is 1 when a check fails.
     Check,
+    /// Internal: put the fleet's certificate into place, which comes on standard input
+    ///
+    /// For turn-agent-certificate.socket, through which the service has it put where servers read it.
+    #[command(hide = true)]
+    Certificate,
     /// Print a configuration file with every setting, commented out
     Defaults,
     /// Print a completion script for a shell

@@ -6,7 +6,9 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser;
-use host::commands::{check, delegate, deregister, fleet, hostname, register, run, status, sweep};
+use host::commands::{
+    certificate, check, delegate, deregister, fleet, hostname, register, run, status, sweep,
+};
 use host::startup::plain;
 use host::{cli as shared, config, process, report, service};
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Fleet(args) => run(&AGENT, &common, async |session| fleet::fleet(&session, args).await),
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
+        Command::Certificate => plain(&AGENT, certificate::certificate()),
         Command::Defaults => plain(&AGENT, report::done(config::defaults::file(&AGENT))),
         Command::Completions(args) => plain(&AGENT, shared::completions::<Cli>(args)),
         Command::Man(args) => plain(&AGENT, shared::man::<Cli>(&args)),

@@ -1,6 +1,7 @@
 //! The scenarios: each begins with a disk that has never been booted, and checks the cloud and the guest.
 
 mod address;
+mod certificate;
 mod control;
 mod ends;
 mod first;
@@ -44,7 +45,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 16] = [
+const ALL: [Scenario; 17] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -87,6 +88,12 @@ const ALL: [Scenario; 16] = [
         Bbb,
         address::repaired,
         "started with another address it sets its BBB right, in files, on lo and in programs, and joins"
+    ),
+    scenario!(
+        "fleet-certificate",
+        Bbb,
+        certificate::follows,
+        "the fleet's certificate reaches nginx, HAProxy and coturn, is renewed, and nothing else can be written"
     ),
     scenario!("stop", Bbb, ends::stop, "stopped by hand it leaves; started it joins again"),
     scenario!(

@@ -15,6 +15,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod addresses;
+mod certificates;
 mod coturn;
 mod process;
 mod relays;
@@ -37,6 +38,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use addresses::Repairer;
+pub use certificates::Installer;
 pub use coturn::Coturn;
 pub use process::{Run, Running};
 pub use relays::Relays;

@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     target("bbb-properties", bbb::property_file),
     target("bbb-version", bbb::version),
     target("certificate", local::certificate_end),
+    target("certificate-bundle", local::certificate_bundle),
     target("config-file", config::file),
     target("config-overrides", config::overrides),
     target("config-secret", config::secret),

@@ -4,6 +4,7 @@
 use std::io;
 
 use clients::bbb::recordings::redis::{self, Problem};
+use clients::certificate::bundle::Bundle;
 use clients::{certificate, coturn};
 use plan::lifecycle::StopCause;
 use plan::membership::{host_of, normalise_url};
@@ -97,9 +98,21 @@ pub(crate) fn udp_sockets(input: &[u8]) {
 
 /// Checks that a certificate ends before the year 10000, or cannot be read.
 pub(crate) fn certificate_end(input: &[u8]) {
-    match certificate::not_after(input) {
-        Ok(seconds) => assert!(seconds < 253_402_300_800),
+    match certificate::fields(input) {
+        Ok(fields) => assert!(fields.end < 253_402_300_800 && fields.begin < 253_402_300_800),
         Err(error) => check_error(&error.to_string()),
+    }
+}
+
+/// Checks that a fleet's certificate is the same when it is read again, and that a refusal does not quote the secret.
+pub(crate) fn certificate_bundle(input: &[u8]) {
+    let Some(text) = text(input) else { return };
+    match Bundle::parse(text) {
+        Ok(bundle) => {
+            let again = Bundle::parse(&bundle.whole()).expect("what was written");
+            assert_eq!((again.whole(), again.end()), (bundle.whole(), bundle.end()));
+        }
+        Err(defect) => check_error(&defect.to_string()),
     }
 }
 

@@ -36,6 +36,13 @@ impl Authority {
         &self.pem
     }
 
+    /// Returns a certificate of this authority for these names, and its key, both in PEM.
+    pub fn issue(&self, names: &[String]) -> Result<[String; 2], rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let certificate = CertificateParams::new(names.to_vec())?.signed_by(&key, &self.issuer)?;
+        Ok([certificate.pem(), key.serialize_pem()])
+    }
+
     /// Returns a TLS acceptor for these names and addresses, with a certificate of this authority.
     pub fn acceptor(
         &self,

@@ -165,11 +165,15 @@ fn the_units_run_commands_that_exist_and_know_the_exit_codes() {
         ("turn-agent.service", "turn-agent"),
         ("bbb-agent-settings@.service", "bbb-agent"),
         ("bbb-agent-addresses@.service", "bbb-agent"),
+        ("bbb-agent-certificate@.service", "bbb-agent"),
+        ("turn-agent-certificate@.service", "turn-agent"),
     ] {
         let lines = settings(&read(format!("systemd/{unit}")), "ExecStart");
         // What follows runs outside of the confinement, as root: it is a fixed program without parameters.
         let more: &[&str] = match unit {
             "bbb-agent-addresses@.service" => &["+/usr/lib/bbb-agent/restart-for-addresses"],
+            "bbb-agent-certificate@.service" => &["+/usr/lib/bbb-agent/use-certificate bbb-agent"],
+            "turn-agent-certificate@.service" => &["+/usr/lib/turn-agent/use-certificate turn-agent"],
             _ => &[],
         };
         assert_eq!(lines[1..], *more, "{unit}");
@@ -196,7 +200,8 @@ fn the_units_fit_their_users_directories_and_sockets() {
         let made: Vec<&str> = makes.lines().filter_map(|line| line.strip_prefix("u ")).collect();
         // The user of the service is the first; the others are those of its helpers.
         let users: Vec<&str> = made.iter().filter_map(|line| line.split(' ').next()).collect();
-        let helpers: &[&str] = if agent == "bbb-agent" { &["settings", "addresses"] } else { &[] };
+        let helpers: &[&str] =
+            if agent == "bbb-agent" { &["settings", "addresses", "certificate"] } else { &["certificate"] };
         let helpers = helpers.iter().map(|helper| read(format!("systemd/{agent}-{helper}@.service")));
         let helpers = helpers.map(|unit| setting(&unit, "User"));
         assert_eq!(users, std::iter::once(user).chain(helpers).collect::<Vec<_>>(), "{makes}");
@@ -204,12 +209,17 @@ fn the_units_fit_their_users_directories_and_sockets() {
         assert_eq!(directory, format!("/run/{}", setting(&unit, "RuntimeDirectory")), "service.directory");
         assert_eq!(setting(&unit, "RuntimeDirectoryPreserve"), "yes");
     }
-    let unit = read("systemd/bbb-agent.service");
-    for (helper, key) in [("settings", "reader"), ("addresses", "repairer")] {
-        let name = format!("bbb-agent-{helper}.socket");
+    for (agent, helper, key) in [
+        ("bbb-agent", "settings", "reader"),
+        ("bbb-agent", "addresses", "repairer"),
+        ("bbb-agent", "certificate", "installer"),
+        ("turn-agent", "certificate", "installer"),
+    ] {
+        let unit = read(format!("systemd/{agent}.service"));
+        let name = format!("{agent}-{helper}.socket");
         let socket = read(format!("systemd/{name}"));
-        let path = text_default(&read("packaging/bbb-agent/config.toml"), key);
-        assert_eq!(setting(&socket, "ListenStream"), path, "bbb.{key}");
+        let path = text_default(&read(format!("packaging/{agent}/config.toml")), key);
+        assert_eq!(setting(&socket, "ListenStream"), path, "{agent}: {key}");
         assert_eq!(setting(&socket, "SocketUser"), setting(&unit, "User"));
         assert_eq!(setting(&socket, "SocketMode"), "0600");
         for key in ["Wants", "After"] {
@@ -239,6 +249,20 @@ fn the_repair_can_write_its_files_and_nothing_else() {
     let state = setting(&unit, "StateDirectory");
     let script = read("packaging/restart-for-addresses");
     assert!(script.contains(&format!("unfinished=/var/lib/{state}/unfinished\n")), "{script}");
+}
+
+/// The certificate lies in the directory of its unit, and root's part reads it from there as that unit's user.
+#[test]
+fn the_certificate_is_read_where_it_is_kept() {
+    for agent in AGENTS {
+        let unit = read(format!("systemd/{agent}-certificate@.service"));
+        assert_eq!(setting(&unit, "StateDirectory"), format!("{agent}-certificate"));
+        assert_eq!(setting(&unit, "User"), format!("{agent}-certificate"));
+        assert_eq!(settings(&unit, "ReadWritePaths"), Vec::<String>::new());
+    }
+    let script = read("packaging/use-certificate");
+    assert!(script.contains("kept=/var/lib/$agent-certificate/bundle.pem\n"), "{script}");
+    assert!(script.contains("--reuid=\"$agent-certificate\""), "{script}");
 }
 
 #[test]
@@ -290,6 +314,18 @@ fn releases_come_from_a_bucket_of_the_right_account() {
         "Condition": { "StringEquals": { "aws:ResourceAccount": "${BucketOwner}" } },
     });
     assert_eq!(read_json("packaging/iam/install.json")["Statement"], json!([fetch]));
+}
+
+/// Hosts of both roles may read the fleet's certificate, and no other secret by this policy.
+#[test]
+fn the_fleets_certificate_needs_one_more_policy() {
+    let read_it = json!({
+        "Sid": "ReadCertificate",
+        "Effect": "Allow",
+        "Action": "secretsmanager:GetSecretValue",
+        "Resource": "${CertificateSecretArn}",
+    });
+    assert_eq!(read_json("packaging/iam/certificate.json")["Statement"], json!([read_it]));
 }
 
 /// A host assumes one role, which trusts that host's role alone, and with an external id.

@@ -72,6 +72,21 @@ pub fn pick(text: &str, key: &str) -> Result<SecretString, String> {
     }
 }
 
+/// Joins the texts in the values of a secret that is a JSON object, each on a line of its own; other values are left out.
+pub fn values(text: &str) -> Result<Zeroizing<String>, &'static str> {
+    let object: BTreeMap<String, Value> =
+        serde_json::from_str(text).map_err(|_| "its text begins like a JSON object, but is none")?;
+    // The text has its full size from the start: growing would leave copies behind that are never wiped.
+    let mut joined = Zeroizing::new(String::with_capacity(text.len()));
+    for value in object.values() {
+        if let Value::Text(Text(secret)) = value {
+            joined.push_str(secret.expose_secret());
+            joined.push('\n');
+        }
+    }
+    Ok(joined)
+}
+
 fn failure(reference: &SecretReference, error: &SdkError<GetSecretValueError>) -> Error {
     let (reference, words) = (reference.clone(), aws::explain(error));
     match error.code() {

@@ -23,6 +23,7 @@ use crate::session::{Session, within};
 use crate::work;
 use clients::aws::ec2::GroupName;
 use clients::aws::route53::{Description, Error, RecordSets};
+use clients::aws::utc;
 use clients::bbb::{Bbb, Meetings};
 use clients::dns::authoritative::{Authorities, NameServers};
 
@@ -77,6 +78,7 @@ impl Doctor<'_> {
         let credentials = credentials.await;
         self.note("credentials", credentials);
         self.coturn(host).await;
+        self.certificate(host).await;
         self.zone_role(host).await;
         self.zone(host).await;
         self.ec2(host).await;
@@ -145,6 +147,24 @@ impl Doctor<'_> {
             Err(error) => Finding::Bad(error.to_string()),
         };
         self.note("tls", finding);
+    }
+
+    /// Checks that the fleet's certificate, if there is one, can be read and suits this host.
+    async fn certificate(&mut self, host: &Host) {
+        let Some(wanted) = &self.session.settings.certificate else { return };
+        let fetched = self.within(async {
+            let deadline = within(self.session.settings.timeouts.status);
+            match self.session.fleet_certificate(wanted, host, deadline).await {
+                Ok(bundle) => Finding::Good(format!(
+                    "{} is good for this host until {}",
+                    wanted.secret,
+                    utc(bundle.end())
+                )),
+                Err(failure) => bad(failure),
+            }
+        });
+        let finding = fetched.await;
+        self.note("certificate", finding);
     }
 
     /// Checks that the role for Route 53 can be assumed, if there is one.

@@ -58,10 +58,23 @@ pub struct Settings {
     pub profile: Option<String>,
     /// Further certificate authorities (PEM).
     pub ca_bundle: Option<PathBuf>,
+    /// The certificate of the whole fleet; `None` where each host has its own.
+    pub certificate: Option<FleetCertificate>,
     /// The limits of waiting.
     pub timeouts: Timeouts,
     /// The messages that are logged.
     pub log_level: Level,
+}
+
+/// The certificate of the whole fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetCertificate {
+    /// The reference to the secret that holds it.
+    pub secret: SecretReference,
+    /// The socket of the helper that puts it into place.
+    pub installer: PathBuf,
+    /// The time between two looks at the secret.
+    pub interval: Duration,
 }
 
 /// The Scalelite to join, and the host's entry there.
@@ -180,6 +193,7 @@ impl Checker<'_> {
         let region = self.optional("aws.region", region);
         let profile = self.optional("aws.profile", plain);
         let ca_bundle = self.optional("tls.ca_bundle", absolute);
+        let certificate = self.certificate();
         let service = self.service();
         let drain = self.drain();
         let sweep = self.sweep();
@@ -204,6 +218,7 @@ impl Checker<'_> {
             region: region?,
             profile: profile?,
             ca_bundle: ca_bundle?,
+            certificate: certificate?,
             timeouts: timeouts?,
             log_level: log_level?,
         })
@@ -218,6 +233,14 @@ impl Checker<'_> {
                 format!("{spread} s is more than half of timeouts.register ({register} s): a host could still wait for its turn when its time is over"),
             );
         }
+    }
+
+    fn certificate(&mut self) -> Option<Option<FleetCertificate>> {
+        let secret = self.optional("tls.certificate", SecretReference::parse);
+        let installer = self.text("tls.installer", absolute);
+        let interval = self.seconds("checks.certificate");
+        let (secret, installer, interval) = (secret?, installer?, interval?);
+        Some(secret.map(|secret| FleetCertificate { secret, installer, interval }))
     }
 
     fn scalelite(&mut self) -> Option<Option<Scalelite>> {

@@ -243,6 +243,11 @@ const SETTINGS: &[Setting] = &[
         integer(60, seconds(5, 86_400)),
         "How often the agent checks the host's addresses and its name. A check costs DNS questions only.",
     ),
+    both(
+        "checks.certificate",
+        integer(3600, seconds(60, 604_800)),
+        "How often the agent looks whether tls.certificate holds another certificate. A look costs one call.",
+    ),
     bbb(
         "checks.scalelite",
         integer(300, seconds(5, 86_400)),
@@ -400,6 +405,20 @@ const SETTINGS: &[Setting] = &[
         "tls.ca_bundle",
         example("/etc/ssl/private-ca.pem"),
         "PEM file with further certificate authorities to trust. Default: only the system's.",
+    ),
+    both(
+        "tls.certificate",
+        example("secretsmanager:bbb-certificate"),
+        "Where the certificate of all hosts of the fleet is, with its chain and its private key (PEM, also in the values of a JSON \
+         object), in the forms of scalelite.secret. Default: none, each host has its own.",
+    ),
+    both(
+        "tls.installer",
+        Kind::Text {
+            default: Fallback::Of(|agent| format!("/run/{}-certificate.sock", agent.name)),
+            length: None,
+        },
+        "Socket of the unit that puts that certificate into place and has nginx, HAProxy and coturn read it.",
     ),
     both("timeouts.imds", integer(120, seconds(1, 3600)), "How long to wait for the metadata service."),
     both("timeouts.register", integer(300, seconds(1, 86_400)), "How long register may take in all."),

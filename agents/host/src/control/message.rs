@@ -114,8 +114,24 @@ pub struct Details {
     /// The relays on a TURN host; absent until they were counted, and where they are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relays: Option<RelayFacts>,
+    /// The fleet's certificate; absent until it was looked for, and where each host has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateFacts>,
     /// The delivery of metrics; null where none are sent.
     pub metrics: Option<Delivery>,
+}
+
+/// The fleet's certificate, as the service looks after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFacts {
+    /// The reference to its secret.
+    pub secret: String,
+    /// When the certificate that is in place ends, in seconds since 1970; null before the first one is.
+    pub end: Option<u64>,
+    /// When the secret was looked at last, in seconds since 1970.
+    pub checked: u64,
+    /// What went wrong then, if something did.
+    pub error: Option<String>,
 }
 
 /// A termination hook of the host's group.
@@ -249,6 +265,7 @@ mod tests {
             work: Some(Counts { meetings: None, recordings: Some(2) }),
             facts: None,
             relays: None,
+            certificate: None,
             metrics: Some(Delivery { accepted: None, error: Some("denied".to_owned()) }),
         };
         let metrics = json!({"accepted": null, "error": "denied"});

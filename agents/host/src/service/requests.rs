@@ -7,7 +7,7 @@ use plan::work::{Rules, Work};
 use tokio::time::Instant;
 
 use super::metrics::Metrics;
-use crate::config::settings::Settings;
+use super::shared::Shared;
 use crate::config::table::DRAIN_ORDER;
 use crate::control::{
     Conversation, Counts, Details, HookFacts, RelayFacts, Request, ServiceState, WorkFacts,
@@ -46,13 +46,14 @@ impl Requests {
         conversation: Conversation,
         machine: &Machine,
         metrics: &Metrics,
-        session: &Session,
+        shared: &Shared,
         now: Moment,
     ) -> Option<Order> {
+        let session = &shared.session;
         let timeouts = &session.settings.timeouts;
         let (order, patience) = match request {
             Request::Status => {
-                conversation.service(standing(machine, metrics, &session.settings, now));
+                conversation.service(standing(machine, metrics, shared, now));
                 conversation.end(Exit::Done);
                 return None;
             }
@@ -234,7 +235,8 @@ fn drained(machine: &Machine, words: &str, wait: bool) -> Option<End> {
 }
 
 /// Returns the service's state for `status`.
-fn standing(machine: &Machine, metrics: &Metrics, settings: &Settings, now: Moment) -> ServiceState {
+fn standing(machine: &Machine, metrics: &Metrics, shared: &Shared, now: Moment) -> ServiceState {
+    let settings = &shared.session.settings;
     let before = |moment: Moment| unix_now().saturating_sub(now.saturating_sub(moment).as_secs());
     let deadline = match machine.state() {
         State::Draining(drain) => Some(unix_now() + drain.deadline.saturating_sub(now).as_secs()),
@@ -257,6 +259,7 @@ fn standing(machine: &Machine, metrics: &Metrics, settings: &Settings, now: Mome
         work: work.map(|work| counts(work, rules)),
         facts: work.map(|work| WorkFacts::of(work, rules)),
         relays,
+        certificate: shared.certificate.borrow().clone(),
         metrics: metrics.report(),
     };
     ServiceState {

@@ -22,6 +22,7 @@ use super::name_servers::Servers;
 use super::policy;
 use super::registration::Registration;
 use super::troubles::Troubles;
+use crate::control::CertificateFacts;
 use crate::dns::Zone;
 use crate::dns::delegation::Delegation;
 use crate::execute::Announced;
@@ -74,6 +75,8 @@ pub(super) struct Shared {
     work: RefCell<Option<(Instant, Work)>>,
     /// What coturn on a BBB host did when it was asked last, with the time.
     coturn: RefCell<Option<(Instant, Option<Relay>)>>,
+    /// The last look at the fleet's certificate.
+    pub(super) certificate: RefCell<Option<CertificateFacts>>,
     /// The facts that the metrics need again and again.
     pub(super) known: Facts,
     /// The troubles that were told.
@@ -149,6 +152,7 @@ impl Shared {
             address: RefCell::default(),
             work: RefCell::default(),
             coturn: RefCell::default(),
+            certificate: RefCell::default(),
             known: Facts::default(),
             troubles,
             announced: Announced::default(),

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod by_hand;
+mod certificate;
 mod collisions;
 mod cordoned;
 mod counting;

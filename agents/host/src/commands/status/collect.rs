@@ -18,7 +18,7 @@ use super::facts::{
 };
 use crate::cli::VERSION;
 use crate::config::settings;
-use crate::control::{self, RelayFacts, WorkFacts};
+use crate::control::{self, CertificateFacts, RelayFacts, WorkFacts};
 use crate::dns::{Zone, words_of};
 use crate::identity::Host;
 use crate::report::Failure;
@@ -48,15 +48,40 @@ type Weighed<T> = (T, Part);
 pub(super) async fn collect(session: &Session) -> Status {
     let service = service(session).await;
     let on_purpose = service.state.as_ref().filter(|state| keeps_out(&state.state)).map(|state| &state.words);
-    let counted = Counted { work: told(&service, "work"), relays: told(&service, "relays") };
-    let status = without_service(session, on_purpose.map(String::as_str), counted).await;
+    let known = Known {
+        work: told(&service, "work"),
+        relays: told(&service, "relays"),
+        certificate: certificate(session, &service),
+    };
+    let status = without_service(session, on_purpose.map(String::as_str), known).await;
     Status { service, ..status }
 }
 
-/// The work as the service has counted it: a second count might contradict it.
-struct Counted {
+/// Judges the fleet's certificate by what the service has told about it.
+fn certificate(session: &Session, service: &Service) -> Part {
+    // Without a service nobody looks after it.
+    let Some(wanted) = session.settings.certificate.as_ref().filter(|_| service.state.is_some()) else {
+        return Part::NotUsed;
+    };
+    let Some(CertificateFacts { end, error, .. }) = told(service, "certificate") else {
+        return Part::Settling(format!("the certificate in {} is not in place yet", wanted.secret));
+    };
+    match (end, error) {
+        (Some(end), _) if end <= now() => {
+            Part::Drift(format!("the fleet's certificate has expired, at {}", utc(end)))
+        }
+        (Some(_), None) => Part::InOrder,
+        (Some(_), Some(why)) => Part::Settling(why),
+        (None, Some(why)) => Part::Drift(why),
+        (None, None) => Part::Settling(format!("the certificate in {} is not in place yet", wanted.secret)),
+    }
+}
+
+/// What only the service knows, or has found out already: a second count of the work might contradict its own.
+struct Known {
     work: Option<WorkFacts>,
     relays: Option<RelayFacts>,
+    certificate: Part,
 }
 
 /// Returns what the service has told under this name, if it has.
@@ -70,7 +95,7 @@ fn keeps_out(state: &str) -> bool {
 }
 
 /// Collects everything but the service; `on_purpose` is the service's reason when it keeps the host out itself.
-async fn without_service(session: &Session, on_purpose: Option<&str>, counted: Counted) -> Status {
+async fn without_service(session: &Session, on_purpose: Option<&str>, known: Known) -> Status {
     let host = match session.host(within(session.settings.timeouts.status)).await {
         Ok(host) => host,
         Err(failure) => return unknown_host(session, &failure),
@@ -78,9 +103,9 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, counted: C
     let local = session.installation(&host).await;
     let (named, bbb, announced, coturn, auto_scaling) = tokio::join!(
         names(session, &host),
-        bbb_host(session, &host, &local, counted.work),
+        bbb_host(session, &host, &local, known.work),
         session.announced(&host),
-        coturn(session, &host, counted.relays),
+        coturn(session, &host, known.relays),
         auto_scaling(session, &host)
     );
     let (dns, dns_part) = named;
@@ -109,8 +134,15 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, counted: C
         Some(bbb) if bbb.work.recordings.unsent => Part::Drift(UNSENT.to_owned()),
         _ => Part::InOrder,
     };
-    let (verdict, reasons) =
-        health::verdict(&[dns_part, scalelite_part, bbb_part, addresses_part, coturn_part, recordings_part]);
+    let (verdict, reasons) = health::verdict(&[
+        dns_part,
+        scalelite_part,
+        bbb_part,
+        addresses_part,
+        coturn_part,
+        known.certificate,
+        recordings_part,
+    ]);
     Status {
         verdict,
         reasons,

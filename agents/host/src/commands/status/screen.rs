@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::facts::{
     AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Service, Share, Status, WrongAddress,
 };
+use crate::control::CertificateFacts;
 use clients::untrusted::visible_line;
 
 /// Draws the whole screen, with the verdict last, next to the prompt that follows.
@@ -206,10 +207,22 @@ fn service(screen: &mut Screen, service: &Service) {
     };
     screen.row("service", &line);
     screen.error(service.error.as_ref());
-    let metrics = service.state.as_ref().and_then(|state| state.more.get("metrics"));
-    if let Some(line) = metrics.and_then(metrics_line) {
+    let told = |name| service.state.as_ref().and_then(|state| state.more.get(name)).cloned();
+    if let Some(facts) = told("certificate").and_then(|facts| serde_json::from_value(facts).ok()) {
+        certificate(screen, &facts);
+    }
+    if let Some(line) = told("metrics").as_ref().and_then(metrics_line) {
         screen.row("metrics", &line);
     }
+}
+
+fn certificate(screen: &mut Screen, facts: &CertificateFacts) {
+    let line = match facts.end {
+        Some(end) => format!("good until {}, from {}", utc(end), facts.secret),
+        None => format!("not in place, from {}", facts.secret),
+    };
+    screen.row("certificate", &line);
+    screen.error(facts.error.as_ref());
 }
 
 /// Describes the delivery of the metrics, as the service reports it; returns `None` where none are sent.
