@@ -22,6 +22,7 @@ pub use self::installation::{Installation, NotReady, PropertyFiles, read_install
 pub use self::meetings::{Meeting, Meetings};
 
 use self::answer::Answer;
+use crate::calls::Service;
 use crate::http::exchange::{self, Failure, Reply};
 
 /// A client for the API of one BBB host. It neither waits nor retries: callers observe again.
@@ -98,7 +99,7 @@ impl Bbb {
 
     async fn call(&self, call: &'static str, url: &str) -> Result<Answer, Error> {
         let api = self.api.clone();
-        match exchange::exchange(self.client.get(url)).await {
+        match exchange::exchange(Service::Bbb, self.client.get(url)).await {
             Ok(Reply { status, location, body }) => Ok(Answer::new(api, call, status, location, body)),
             Err(Failure::Distrusted(words)) => Err(Error::Distrusted { api, words }),
             Err(Failure::Refused(words)) => Err(Error::NotReady { api, words }),

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 
 pub use self::answers::{Identity, Maintenance, RoleCredentials, SpotNotice};
 
+use crate::calls::{self, Outcome, Service};
 use crate::dns::system::SystemResolver;
 use crate::http::{self, Limits, ReadError};
 use crate::untrusted::clean;
@@ -51,6 +52,9 @@ pub enum Error {
         "the instance metadata service refuses to answer (403): it is disabled in the instance's metadata options"
     )]
     Disabled,
+    /// This machine is taken for none on EC2.
+    #[error("this machine is not asked for an instance's metadata")]
+    Absent,
     /// The status is not one that is documented for the path.
     #[error("the instance metadata service answered {status} to {path}")]
     Unexpected {
@@ -75,7 +79,7 @@ impl Error {
         match self {
             Self::Unreachable(_) => true,
             Self::Unexpected { status, .. } => *status >= 500 || *status == 429,
-            Self::Endpoint(_) | Self::Disabled | Self::Invalid { .. } => false,
+            Self::Endpoint(_) | Self::Disabled | Self::Absent | Self::Invalid { .. } => false,
         }
     }
 }
@@ -84,14 +88,16 @@ impl Error {
 #[derive(Clone)]
 pub struct Imds {
     http: reqwest::Client,
-    /// The base URL, which ends in `/latest/`.
-    base: reqwest::Url,
+    /// The base URL, which ends in `/latest/`; `None` where nothing is asked.
+    base: Option<reqwest::Url>,
     token: Arc<Mutex<Option<SecretString>>>,
 }
 
 impl std::fmt::Debug for Imds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Imds").field("base", &self.base.as_str()).finish_non_exhaustive()
+        f.debug_struct("Imds")
+            .field("base", &self.base.as_ref().map(reqwest::Url::as_str))
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,6 +118,15 @@ impl Imds {
         if base.scheme() != "http" {
             return Err(Error::Endpoint(format!("{endpoint:?} is not an http:// URL")));
         }
+        Self::with(Some(base))
+    }
+
+    /// Creates a client for a machine that is no instance of the fleet: each of its answers is [`Error::Absent`].
+    pub fn absent() -> Result<Self, Error> {
+        Self::with(None)
+    }
+
+    fn with(base: Option<reqwest::Url>) -> Result<Self, Error> {
         let http = http::plain_client(&SystemResolver::new(), LIMITS)
             .map_err(|error| Error::Endpoint(error.to_string()))?;
         Ok(Self { http, base, token: Arc::default() })
@@ -231,13 +246,22 @@ impl Imds {
     }
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Error> {
-        let url = self.base.join(path).map_err(|error| invalid(path, &error.to_string()))?;
+        let base = self.base.as_ref().ok_or(Error::Absent)?;
+        let url = base.join(path).map_err(|error| invalid(path, &error.to_string()))?;
         Ok(self.http.request(method, url))
     }
 }
 
 async fn send(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
-    request.send().await.map_err(|error| Error::Unreachable(http::words(error)))
+    let answer = request.send().await;
+    let outcome = match answer.as_ref().map(reqwest::Response::status) {
+        // This is how the service says that there is no such thing now.
+        Ok(StatusCode::NOT_FOUND) => Outcome::Answered,
+        Ok(status) => Outcome::of(status.as_u16()),
+        Err(_) => Outcome::Failed,
+    };
+    calls::count(Service::Imds, outcome);
+    answer.map_err(|error| Error::Unreachable(http::words(error)))
 }
 
 async fn body(path: &str, response: reqwest::Response) -> Result<Vec<u8>, Error> {

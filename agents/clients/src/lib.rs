@@ -9,11 +9,13 @@
 //! - [`systemd`], [`certificate`]: the host itself;
 //! - [`helper`]: processes with more powers than the agent's, which systemd starts;
 //! - [`scrape`]: Prometheus, which asks the agent;
+//! - [`calls`]: how often each service was called;
 //! - [`http`]: the one HTTP and TLS stack below all of them;
 //! - [`untrusted`]: text from others, made safe for a log or a terminal.
 
 pub mod aws;
 pub mod bbb;
+pub mod calls;
 pub mod certificate;
 pub mod coturn;
 pub mod dns;

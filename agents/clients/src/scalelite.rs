@@ -27,6 +27,7 @@ pub use self::server::{Listing, Server};
 
 use self::answer::Answer;
 use crate::bbb::{Algorithm, query};
+use crate::calls::Service;
 use crate::http::exchange::{self, Failure};
 use crate::untrusted::clean;
 
@@ -256,7 +257,7 @@ impl Scalelite {
         };
         let request = patience.iter().fold(request, |request, patience| request.timeout(*patience));
         // Without this header, an uncaught error comes as an empty page.
-        match exchange::exchange(request.header(ACCEPT, JSON)).await {
+        match exchange::exchange(Service::Scalelite, request.header(ACCEPT, JSON)).await {
             Ok(reply) => Ok(Answer::new(action.clone(), body.is_some(), reply.status.as_u16(), reply.body)),
             Err(Failure::Distrusted(words)) => Err(Error::Distrusted { action: action.clone(), words }),
             Err(failure) => Err(Error::Transport { action: action.clone(), words: failure.words() }),

@@ -13,6 +13,7 @@ use crate::config::row::Range;
 use crate::config::table::DRAIN_ORDER;
 use crate::log::Level;
 use crate::report::{self, Exit, Failure};
+use crate::terminal::Color;
 
 /// The version with the commit: `1.2.3 (commit abc1234)`.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("SOURCE_COMMIT"), ")");
@@ -100,6 +101,10 @@ pub struct StatusArgs {
     /// How long to wait, in seconds (default: the setting timeouts.register)
     #[arg(long, value_name = "SECONDS", requires = "wait_for")]
     pub timeout: Option<u64>,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: Color,
 }
 
 /// The state that `status --wait-for` waits for.
@@ -115,6 +120,20 @@ pub struct FleetArgs {
     /// Print JSON; docs/reference-json.md lists its fields
     #[arg(long)]
     pub json: bool,
+
+    /// Look again every so many seconds, on a terminal, until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "10", require_equals = true)]
+    #[arg(conflicts_with = "json", value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub watch: Option<u64>,
+
+    /// Look from a machine that is no host of the fleet; needs the settings aws.region and, unless the environment has keys,
+    /// aws.profile
+    #[arg(long)]
+    pub outside: bool,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: Color,
 }
 
 /// Options of `sweep`.

@@ -45,6 +45,41 @@ pub struct Host {
     pub relay: Option<Relay>,
 }
 
+/// A machine from which AWS is called.
+pub trait Place {
+    /// Returns the region of the fleet.
+    fn region(&self) -> &str;
+    /// Returns the name under which a role is assumed.
+    fn caller(&self) -> &str;
+}
+
+impl Place for Host {
+    fn region(&self) -> &str {
+        &self.region
+    }
+
+    fn caller(&self) -> &str {
+        self.instance.as_str()
+    }
+}
+
+/// A machine that is no host of the fleet, such as an operator's.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// The region of the fleet.
+    pub region: String,
+}
+
+impl Place for Outside {
+    fn region(&self) -> &str {
+        &self.region
+    }
+
+    fn caller(&self) -> &'static str {
+        "operator"
+    }
+}
+
 impl Host {
     /// The addresses to register.
     pub fn addresses(&self) -> BTreeSet<IpAddr> {

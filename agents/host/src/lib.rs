@@ -21,4 +21,5 @@ pub mod service;
 pub mod session;
 pub mod startup;
 pub mod sweep;
+pub mod terminal;
 pub mod work;

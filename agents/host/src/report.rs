@@ -211,6 +211,15 @@ pub fn answer(text: impl fmt::Display) -> Result<(), Failure> {
     written.map_err(|error| Failure::new(Exit::Failed, "cannot write to standard output").because(error))
 }
 
+/// The sequence that clears a terminal and goes to its first line (ECMA-48: ED, CUP).
+pub const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// Draws a screen over the one before: nothing flickers, and nothing of that one is left.
+pub fn redraw(screen: &str) -> Result<(), Failure> {
+    let lines: String = screen.lines().map(|line| format!("{line}\x1b[K\n")).collect();
+    answer(format_args!("\x1b[H{lines}\x1b[J"))
+}
+
 /// Prints the whole answer of a command.
 pub fn done(text: impl fmt::Display) -> Result<Exit, Failure> {
     answer(text).map(|()| Exit::Done)

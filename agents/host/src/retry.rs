@@ -1,6 +1,7 @@
 //! Retries: the one place that decides when to try again and when to give up, and where the agents wait in between.
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use plan::backoff::{Backoff, Queue, Retryable};
@@ -97,9 +98,17 @@ impl Patience {
                 tracing::debug!("{what}: {error}; trying again in {seconds:.1} s");
             }
         }
+        RETRIES.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(wait).await;
         Ok(())
     }
+}
+
+static RETRIES: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how many calls this process has tried again.
+pub fn retries() -> u64 {
+    RETRIES.load(Ordering::Relaxed)
 }
 
 /// A command that has until then.

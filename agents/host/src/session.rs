@@ -20,7 +20,7 @@ use crate::cli::Only;
 use crate::config::settings::{self, Coturn, Settings};
 use crate::dns::Zone;
 use crate::dns::delegation::Delegation;
-use crate::identity::{self, Host};
+use crate::identity::{self, Host, Place};
 use crate::interrupt::Interrupt;
 use crate::membership::{Note, enabling};
 use crate::report::{Exit, Failure};
@@ -95,6 +95,14 @@ impl Session {
             redis_password,
             checksums,
         }
+    }
+
+    /// Returns a session with the same settings on a machine that is no host of the fleet: its metadata service, if there
+    /// is one, is not asked, neither who this is nor for credentials.
+    pub fn outside(&self) -> Result<Self, Failure> {
+        let imds =
+            Imds::absent().map_err(|error| Failure::new(Exit::Failed, "cannot begin").because(error))?;
+        Ok(Self::on_host_of(imds, self.agent, self.settings.clone(), self.interrupt.clone()))
     }
 
     /// Returns the client of the metadata service.
@@ -187,9 +195,9 @@ impl Session {
     }
 
     /// Returns Route 53's API alone.
-    pub async fn hosted_zone(&self, host: &Host) -> Result<HostedZone, Failure> {
-        let (aws, id) = (self.aws(&host.region).await?, &self.settings.dns.zone_id);
-        Ok(match self.zone_role(host).await? {
+    pub async fn hosted_zone(&self, at: &impl Place) -> Result<HostedZone, Failure> {
+        let (aws, id) = (self.aws(at.region()).await?, &self.settings.dns.zone_id);
+        Ok(match self.zone_role(at).await? {
             Some(role) => HostedZone::assuming(aws, id, role),
             None => HostedZone::new(aws, id),
         })
@@ -197,12 +205,12 @@ impl Session {
 
     /// Returns the role that is assumed for Route 53; `None` where none is configured. The run has only one session of
     /// it.
-    pub async fn zone_role(&self, host: &Host) -> Result<Option<AssumedRole>, Failure> {
+    pub async fn zone_role(&self, at: &impl Place) -> Result<Option<AssumedRole>, Failure> {
         let Some(settings::ZoneRole { arn, external_id }) = &self.settings.dns.role else { return Ok(None) };
-        let aws = self.aws(&host.region).await?;
+        let aws = self.aws(at.region()).await?;
         let role = self
             .zone_role
-            .get_or_init(async || AssumedRole::new(aws, arn, external_id.as_deref(), host.instance.as_str()))
+            .get_or_init(async || AssumedRole::new(aws, arn, external_id.as_deref(), at.caller()))
             .await;
         Ok(Some(role.clone()))
     }
@@ -236,18 +244,18 @@ impl Session {
     }
 
     /// Returns EC2 in the host's own region.
-    pub async fn ec2(&self, host: &Host) -> Result<Ec2, Failure> {
-        self.ec2_in(&host.region, host).await
+    pub async fn ec2(&self, at: &impl Place) -> Result<Ec2, Failure> {
+        self.ec2_in(at.region(), at).await
     }
 
     /// Returns EC2 in this region.
-    pub async fn ec2_in(&self, region: &str, host: &Host) -> Result<Ec2, Failure> {
-        Ok(Ec2::new(self.aws(&host.region).await?, region))
+    pub async fn ec2_in(&self, region: &str, at: &impl Place) -> Result<Ec2, Failure> {
+        Ok(Ec2::new(self.aws(at.region()).await?, region))
     }
 
     /// Returns Auto Scaling in the host's own region.
-    pub async fn autoscaling(&self, host: &Host) -> Result<AutoScaling, Failure> {
-        Ok(AutoScaling::new(self.aws(&host.region).await?, &host.region))
+    pub async fn autoscaling(&self, at: &impl Place) -> Result<AutoScaling, Failure> {
+        Ok(AutoScaling::new(self.aws(at.region()).await?, at.region()))
     }
 
     /// Says where the credentials for AWS come from; the error says why there are none.
@@ -264,11 +272,11 @@ impl Session {
     /// Returns Scalelite, after fetching the load balancer's secret; `None` where no Scalelite is configured.
     pub async fn scalelite(
         &self,
-        host: &Host,
+        at: &impl Place,
         patience: impl Into<Patience>,
     ) -> Result<Option<Scalelite>, Failure> {
         let Some(settings) = &self.settings.scalelite else { return Ok(None) };
-        let secret = self.secret("scalelite.secret", &settings.secret, host, patience.into()).await?;
+        let secret = self.secret("scalelite.secret", &settings.secret, at, patience.into()).await?;
         let scalelite = Scalelite::new(self.scalelite_client()?, &settings.url, secret);
         scalelite
             .map(|scalelite| Some(scalelite.sharing(&self.checksums)))
@@ -418,17 +426,17 @@ impl Session {
     async fn secret(
         &self,
         setting: &str,
-        at: &secrets::SecretReference,
-        host: &Host,
+        reference: &secrets::SecretReference,
+        at: &impl Place,
         patience: Patience,
     ) -> Result<SecretString, Failure> {
         let mut pace = Pace::remote(patience);
-        let aws = match at.needs_aws() {
-            true => Some(self.aws(&host.region).await?),
+        let aws = match reference.needs_aws() {
+            true => Some(self.aws(at.region()).await?),
             false => None,
         };
         loop {
-            match secrets::resolve(at, aws).await {
+            match secrets::resolve(reference, aws).await {
                 Ok(secret) => return Ok(secret),
                 Err(error) if error.is_retryable() => pace.again(setting, &error).await?,
                 Err(error) => return Err(Failure::new(Exit::Failed, setting).because(error)),

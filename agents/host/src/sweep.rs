@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
+use plan::instance::InstanceId;
 use plan::record::Name;
 use plan::sweep::{self, Conclusion, Evidence, Finding, Key, Sweeper, Zone};
 use secrecy::SecretString;
@@ -175,12 +176,22 @@ pub async fn sweep_unless(
 
 /// Describes this host as the one that sweeps.
 pub(crate) fn sweeper(session: &Session, host: &Host) -> Sweeper {
+    sweeper_of(session, host.instance.clone(), &host.region, host.account.clone())
+}
+
+/// The same for a host of which this is known.
+pub(crate) fn sweeper_of(
+    session: &Session,
+    me: InstanceId,
+    region: &str,
+    account: Option<String>,
+) -> Sweeper {
     let settings = &session.settings;
     Sweeper {
-        me: host.instance.clone(),
+        me,
         role: session.agent.role,
-        region: host.region.clone(),
-        account: host.account.clone(),
+        region: region.to_owned(),
+        account,
         domain: settings.dns.domain.clone(),
         template: match &settings.dns.naming {
             Naming::Template(template) => Some(template.clone()),

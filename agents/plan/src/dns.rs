@@ -136,19 +136,25 @@ impl Observed {
         self.addresses.iter().cloned().chain(share).collect()
     }
 
+    /// Returns the owner that the ownership TXT names, whatever else is at the name.
+    pub fn owner(&self) -> Option<Owner> {
+        let mut texts = self.label.as_ref()?.values.iter();
+        let owner = texts.next().and_then(|text| Owner::parse(text));
+        owner.filter(|_| texts.next().is_none())
+    }
+
     /// Tells who owns the name.
     pub fn holder(&self, me: &InstanceId) -> Holder {
         if let Some(alien) = &self.alien {
             return Holder::Other(Refusal::Alien(alien.clone()));
         }
-        let Some(label) = &self.label else {
+        if self.label.is_none() {
             return if self.addresses.is_empty() { Holder::Nobody } else { Holder::Other(Refusal::NoOwner) };
-        };
-        let mut texts = label.values.iter();
-        match (texts.next().and_then(|text| Owner::parse(text)), texts.next()) {
-            (Some(owner), None) if owner.instance == *me => Holder::Me(owner),
-            (Some(owner), None) => Holder::Other(Refusal::Owner(Box::new(owner))),
-            _ => Holder::Other(Refusal::Unreadable),
+        }
+        match self.owner() {
+            Some(owner) if owner.instance == *me => Holder::Me(owner),
+            Some(owner) => Holder::Other(Refusal::Owner(Box::new(owner))),
+            None => Holder::Other(Refusal::Unreadable),
         }
     }
 

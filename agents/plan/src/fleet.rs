@@ -21,8 +21,9 @@ pub use self::facts::{Entries, Machine, NameFacts, Place};
 pub use self::totals::{Totals, Verdict};
 
 use crate::dns::{Holder, Observed, Refusal};
-use crate::instance::InstanceId;
+use crate::instance::{InstanceId, Role};
 use crate::membership::State;
+use crate::ownership::Owner;
 use crate::record::Name;
 use crate::sweep::{Conclusion, Evidence, Finding, Look, Reason, Seen, Sweeper, Zone};
 
@@ -156,6 +157,18 @@ pub fn groups(sweeper: &Sweeper, seen: &Observations) -> BTreeSet<String> {
     let Ok(instances) = &seen.instances else { return BTreeSet::new() };
     let named = named(sweeper, seen);
     named.iter().filter_map(|id| instances.get(id)?.group.clone()).collect()
+}
+
+/// Chooses the host that stands for a machine which is no host of the fleet itself: one with a name that EC2 says is there,
+/// else any with a name, which EC2 then does not know, so that it is not believed.
+pub fn anchor(role: Role, zone: &Zone, instances: Option<&BTreeMap<InstanceId, Instance>>) -> Option<Owner> {
+    let owners = zone.values().filter_map(Observed::owner).filter(|owner| owner.role == role.as_str());
+    let is_there = |owner: &Owner| {
+        let found = instances.and_then(|instances| instances.get(&owner.instance));
+        found.is_some_and(|instance| matches!(instance.state, Seen::There(_)))
+    };
+    // The choice does not change from look to look.
+    owners.min_by_key(|owner| (!is_there(owner), owner.instance.clone()))
 }
 
 /// Judges every host of the fleet at `now`, in seconds since 1970. See the module's table.

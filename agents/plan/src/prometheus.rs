@@ -117,11 +117,16 @@ pub enum Counter {
     Messages,
     /// The lines that were not logged.
     Lines,
+    /// The calls of services.
+    Calls,
+    /// The calls that were tried again.
+    Retries,
 }
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 4] = [Self::Jobs, Self::Drains, Self::Messages, Self::Lines];
+    pub const ALL: [Self; 6] =
+        [Self::Jobs, Self::Drains, Self::Messages, Self::Lines, Self::Calls, Self::Retries];
 
     /// Returns the counter's name, without the agent's before it and `_total` after it.
     pub fn name(self) -> &'static str {
@@ -130,6 +135,8 @@ impl Counter {
             Self::Drains => "drains",
             Self::Messages => "cloudwatch_messages",
             Self::Lines => "log_lines_dropped",
+            Self::Calls => "calls",
+            Self::Retries => "retries",
         }
     }
 
@@ -146,6 +153,11 @@ impl Counter {
             }
             Self::Messages => "Messages with metrics to CloudWatch, by outcome (taken, dropped).",
             Self::Lines => "Lines of the log that were dropped because nobody took them in time.",
+            Self::Calls => {
+                "HTTP requests, by service (autoscaling, bbb, cloudwatch, ec2, imds, route53, scalelite, secretsmanager, sts) \
+                 and outcome (answered, refused, failed)."
+            }
+            Self::Retries => "Calls that were tried again after a pause.",
         }
     }
 }
@@ -226,6 +238,10 @@ pub struct Scrape<'a> {
     pub counts: &'a Counts,
     /// The number of lines that were not logged.
     pub dropped_lines: u64,
+    /// The calls of services: service, outcome, number.
+    pub calls: &'a [(&'static str, &'static str, u64)],
+    /// The number of calls that were tried again.
+    pub retries: u64,
 }
 
 /// The prefix of an agent's names.
@@ -271,11 +287,21 @@ impl Scrape<'_> {
     }
 
     fn series(&self, counter: Counter) -> Vec<(Labels, u64)> {
-        if counter == Counter::Lines {
-            return vec![(Labels::new(), self.dropped_lines)];
+        match counter {
+            Counter::Lines => vec![(Labels::new(), self.dropped_lines)],
+            Counter::Retries => vec![(Labels::new(), self.retries)],
+            Counter::Calls => {
+                let labels = |service, outcome| vec![("service", service), ("outcome", outcome)];
+                self.calls
+                    .iter()
+                    .map(|(service, outcome, count)| (labels(*service, *outcome), *count))
+                    .collect()
+            }
+            Counter::Jobs | Counter::Drains | Counter::Messages => {
+                let own = self.counts.counts.iter().filter(|((of, _), _)| *of == counter);
+                own.map(|((_, labels), count)| (labels.clone(), *count)).collect()
+            }
         }
-        let own = self.counts.counts.iter().filter(|((of, _), _)| *of == counter);
-        own.map(|((_, labels), count)| (labels.clone(), *count)).collect()
     }
 }
 

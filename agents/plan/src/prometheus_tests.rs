@@ -36,7 +36,9 @@ fn names_keep_to_prometheus_conventions() {
 }
 
 fn scrape(data: &[Datum], info: &[(&'static str, String)], counts: &Counts, format: Format) -> String {
-    Scrape { agent: "bbb-agent", info, data, counts, dropped_lines: 3 }.render(format)
+    let calls = [("route53", "answered", 4), ("route53", "refused", 1)];
+    Scrape { agent: "bbb-agent", info, data, counts, dropped_lines: 3, calls: &calls, retries: 2 }
+        .render(format)
 }
 
 #[test]
@@ -72,6 +74,14 @@ bbb_agent_cloudwatch_messages_total{outcome=\"taken\"} 1
 # HELP bbb_agent_log_lines_dropped_total Lines of the log that were dropped because nobody took them in time.
 # TYPE bbb_agent_log_lines_dropped_total counter
 bbb_agent_log_lines_dropped_total 3
+# HELP bbb_agent_calls_total HTTP requests, by service (autoscaling, bbb, cloudwatch, ec2, imds, route53, scalelite, \
+secretsmanager, sts) and outcome (answered, refused, failed).
+# TYPE bbb_agent_calls_total counter
+bbb_agent_calls_total{service=\"route53\",outcome=\"answered\"} 4
+bbb_agent_calls_total{service=\"route53\",outcome=\"refused\"} 1
+# HELP bbb_agent_retries_total Calls that were tried again after a pause.
+# TYPE bbb_agent_retries_total counter
+bbb_agent_retries_total 2
 ";
     assert_eq!(scrape(&data, &info, &counts, Format::Text), text);
     let open = text

@@ -238,13 +238,7 @@ impl Sweeper {
 
     /// Returns the owner of a name by its ownership TXT, whatever else is there.
     pub(crate) fn owner(&self, observed: &Observed) -> Option<Owner> {
-        let label = Observed { addresses: Vec::new(), alien: None, ..observed.clone() };
-        let owner = match label.holder(&self.me) {
-            Holder::Me(owner) => owner,
-            Holder::Other(Refusal::Owner(owner)) => *owner,
-            Holder::Nobody | Holder::Other(_) => return None,
-        };
-        (owner.role == self.role.as_str()).then_some(owner)
+        observed.owner().filter(|owner| owner.role == self.role.as_str())
     }
 
     /// Returns the instance that the template makes a name for.

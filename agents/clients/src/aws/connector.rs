@@ -10,6 +10,7 @@ use aws_smithy_types::body::SdkBody;
 use tokio::sync::Mutex;
 
 use super::circumstances::{Circumstances, Issued};
+use crate::calls::{self, Outcome, Service};
 use crate::http::{self, ReadError};
 use crate::xml;
 
@@ -68,7 +69,14 @@ impl HttpConnector for Connector {
                 return Err(ConnectorError::user("a request that is not sent".into()));
             }
             opening.wait(&request).await;
-            exchange(client, issued, request).await
+            let service = request.headers().get("authorization").and_then(Service::signed_for);
+            let answer = exchange(client, issued, request).await;
+            if let Some(service) = service {
+                let outcome =
+                    answer.as_ref().map_or(Outcome::Failed, |answer| Outcome::of(answer.status().as_u16()));
+                calls::count(service, outcome);
+            }
+            answer
         })
     }
 }

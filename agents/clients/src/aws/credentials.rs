@@ -91,7 +91,7 @@ impl OwnCredentials {
                 ))
             }
             Ok(None) => Err(CredentialsError::not_loaded("no role is attached to the instance")),
-            Err(error @ (imds::Error::Disabled | imds::Error::Endpoint(_))) => {
+            Err(error @ (imds::Error::Disabled | imds::Error::Absent | imds::Error::Endpoint(_))) => {
                 Err(CredentialsError::not_loaded(error))
             }
             Err(error) => Err(CredentialsError::provider_error(error)),

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use reqwest::header::LOCATION;
 use reqwest::{RequestBuilder, StatusCode};
 
+use crate::calls::{self, Outcome, Service};
 use crate::http::{self, ReadError};
 
 /// The most bytes of an answer: more than a fleet with thousands of meetings sends.
@@ -41,8 +42,15 @@ impl Failure {
     }
 }
 
-/// Sends the request and reads the whole answer.
-pub(crate) async fn exchange(request: RequestBuilder) -> Result<Reply, Failure> {
+/// Sends the request to this service and reads the whole answer.
+pub(crate) async fn exchange(service: Service, request: RequestBuilder) -> Result<Reply, Failure> {
+    let reply = send(request).await;
+    let outcome = reply.as_ref().map_or(Outcome::Failed, |reply| Outcome::of(reply.status.as_u16()));
+    calls::count(service, outcome);
+    reply
+}
+
+async fn send(request: RequestBuilder) -> Result<Reply, Failure> {
     let response = request.send().await.map_err(|error| {
         let (refused, distrusted) = (connection_refused(&error), http::is_distrust(&error));
         let words = http::words(error);

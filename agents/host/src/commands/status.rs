@@ -12,6 +12,7 @@ use crate::control;
 use crate::report::{self, Exit, Failure, say};
 use crate::retry::{Pace, Patience};
 use crate::session::{Session, within};
+use crate::terminal::Paper;
 use clients::untrusted::escaped;
 
 pub use facts::{
@@ -23,17 +24,17 @@ pub use facts::{
 pub async fn status(session: &Session, args: StatusArgs) -> Result<Exit, Failure> {
     match args.wait_for {
         Some(_) => wait(session, args.timeout.map(Duration::from_secs)).await,
-        None => show(session, args.json).await,
+        None => show(session, args.json, Paper::of_standard_output(args.color)).await,
     }
 }
 
-async fn show(session: &Session, json: bool) -> Result<Exit, Failure> {
+async fn show(session: &Session, json: bool, paper: Paper) -> Result<Exit, Failure> {
     let status = collect::collect(session).await;
     let text = match json {
         true => serde_json::to_string_pretty(&status)
             .map(|json| escaped(&json) + "\n")
             .map_err(|error| Failure::new(Exit::Failed, "cannot write the status as JSON").because(error))?,
-        false => screen::draw(&status),
+        false => screen::draw(&status, paper),
     };
     report::answer(text)?;
     Ok(status.exit())

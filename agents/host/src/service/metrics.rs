@@ -24,6 +24,7 @@ use crate::config::settings::{self, Certificate, Dimension};
 use crate::control::Delivery;
 use crate::identity::Host;
 use crate::log;
+use crate::retry;
 use crate::session::now as unix_now;
 use clients::aws::cloudwatch;
 use clients::certificate;
@@ -209,9 +210,20 @@ impl Metrics {
         // Prometheus has a label `instance` of its own.
         info.extend(host.map(|host| ("instance_id", host.instance.as_str().to_owned())));
         info.extend(host.map(|host| ("name", host.name.as_str().to_owned())));
-        let counts = &self.counts;
-        Scrape { agent: agent.name, info: &info, data: &data, counts, dropped_lines: log::dropped() }
-            .render(format)
+        let calls: Vec<_> = clients::calls::counted()
+            .into_iter()
+            .map(|(service, outcome, count)| (service.as_str(), outcome.as_str(), count))
+            .collect();
+        let scrape = Scrape {
+            agent: agent.name,
+            info: &info,
+            data: &data,
+            counts: &self.counts,
+            dropped_lines: log::dropped(),
+            calls: &calls,
+            retries: retry::retries(),
+        };
+        scrape.render(format)
     }
 
     /// What was found out last, as far as it is still believed.

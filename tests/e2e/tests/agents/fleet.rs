@@ -2,12 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use e2e::{Rig, at_once, label};
+use e2e::{Rig, Running, at_once, label};
 use sandbox::fleet::{InstanceFacts, LifecycleState};
-use sandbox::http::ServiceName::{AutoScaling, Ec2, Route53, Scalelite};
+use sandbox::http::ServiceName::{AutoScaling, Ec2, Imds, Route53, Scalelite};
 use sandbox::route53::RecordType::{A, Aaaa, Txt};
 use sandbox::scalelite::ServerState;
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 /// Long before the grace period.
 const SINCE: &str = "1767225600";
@@ -198,6 +199,89 @@ async fn the_screen_of_ten_hosts() {
         "\nverdict: not as it should be\n",
     ]);
     assert_eq!(run.stderr, "");
+}
+
+/// An operator's machine: no metadata service, and keys in the environment.
+fn outside(rig: &Rig, arguments: &[&str]) -> Command {
+    rig.cloud.vault.add_user("AKIASANDBOXUSER", "a user's secret key");
+    let mut command = rig.command(arguments);
+    command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9");
+    command.env("AWS_ACCESS_KEY_ID", "AKIASANDBOXUSER").env("AWS_SECRET_ACCESS_KEY", "a user's secret key");
+    command
+}
+
+#[tokio::test]
+async fn an_operators_machine_sees_the_same_fleet() {
+    let rig = ten().await;
+    let within = fleet(&rig, 4).await;
+    let asked = rig.calls(Imds).len();
+    let region = ["--outside", "--set", "aws.region=eu-central-1"];
+    let run = Running::start(outside(&rig, &[&["fleet", "--json"], &region[..]].concat())).end().await;
+    assert_eq!(run.code, 4, "{run}");
+    let found: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(found, within);
+    assert_eq!(rig.calls(Imds).len(), asked, "nobody is asked who this is");
+    // Without a region, nobody knows where to ask.
+    let run = Running::start(outside(&rig, &["fleet", "--outside"])).end().await;
+    assert_eq!(run.code, 2, "{run}");
+    run.says(&["the region of the fleet is not known", "set aws.region"]);
+}
+
+#[tokio::test]
+async fn where_ec2_knows_no_host_of_the_fleet_it_is_not_believed() {
+    let rig = Rig::bbb().await;
+    rig.expect(0, &["register"]).await;
+    // As with the keys of another account, none of its instances is there.
+    rig.cloud.fleet.finish_termination(rig.host.id()).unwrap();
+    let region = ["--outside", "--set", "aws.region=eu-central-1"];
+    let run = Running::start(outside(&rig, &[&["fleet"], &region[..]].concat())).end().await;
+    assert_eq!(run.code, 5, "{run}");
+    run.says(&["EC2 does not know this host itself", "verdict: cannot tell"]);
+    rig.put(Txt, &rig.ownership(), &[]);
+    rig.put(A, &rig.fqdn(), &[]);
+    rig.put(Aaaa, &rig.fqdn(), &[]);
+    let run = Running::start(outside(&rig, &[&["fleet"], &region[..]].concat())).end().await;
+    assert_eq!(run.code, 5, "{run}");
+    run.says(&["the fleet is not known: no name below example.org belongs to a host with bbb-agent"]);
+}
+
+#[tokio::test]
+async fn a_terminal_is_drawn_again_until_somebody_ends_it() {
+    let rig = ten().await;
+    rig.expect(2, &["fleet", "--watch"]).await.says(&["--watch needs a terminal"]);
+    rig.expect(2, &["fleet", "--watch=4"]).await;
+    let note = rig.host.root.join("pid");
+    let agent = rig.agent.binary().display();
+    let shell = format!("stty rows 24 cols 80; echo $$ >{}; exec {agent} fleet --watch=5", note.display());
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--flush", "--command", &shell, "/dev/null"]);
+    command.env_clear().envs(rig.agent.environment()).env("PATH", "/usr/bin:/bin").env("TERM", "xterm");
+    let mut running = Running::start(command);
+    running.said("verdict: ", 2).await;
+    let pid = std::fs::read_to_string(note).unwrap();
+    let kill = Command::new("/bin/sh").args(["-c", "kill -s INT \"$0\"", pid.trim()]).status().await;
+    assert!(kill.unwrap().success());
+    let run = running.end().await;
+    assert_eq!(run.code, 4, "the last verdict: {run}");
+    let screens: Vec<&str> = run.stdout.split("\x1b[H").skip(2).collect();
+    assert!(screens.len() >= 2, "{run}");
+    for screen in screens {
+        assert!(screen.lines().count() <= 24 && screen.ends_with("\x1b[J"), "{screen:?}");
+        assert!(screen.contains("\x1b[31mverdict: not as it should be\x1b[0m\x1b[K"), "{screen:?}");
+        assert!(screen.contains("more hosts: the terminal is too small"), "{screen:?}");
+    }
+}
+
+#[tokio::test]
+async fn colours_are_the_callers_choice() {
+    let rig = two().await;
+    let plain = rig.expect(0, &["fleet"]).await.stdout;
+    assert!(!plain.contains('\x1b'), "{plain}");
+    let painted = rig.expect(0, &["fleet", "--color=always"]).await.stdout;
+    assert!(painted.contains("\x1b[32mverdict: in order\x1b[0m"), "{painted}");
+    let status = rig.expect(0, &["status", "--color=always"]).await.stdout;
+    assert!(status.contains("\x1b[1mverdict      \x1b[0m\x1b[32mregistered\x1b[0m"), "{status}");
+    assert!(!rig.expect(0, &["status"]).await.stdout.contains('\x1b'));
 }
 
 #[tokio::test]

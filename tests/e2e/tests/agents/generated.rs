@@ -159,7 +159,8 @@ fn dashboard() -> Value {
                 Counter::Jobs => "job, outcome",
                 Counter::Drains => "cause, end",
                 Counter::Messages => "outcome",
-                Counter::Lines => "group",
+                Counter::Lines | Counter::Retries => "group",
+                Counter::Calls => "service, outcome",
             };
             (format!("sum by ({labels}) (increase({name}{{group=~\"$group\"}}[1h]))"), "__auto")
         });

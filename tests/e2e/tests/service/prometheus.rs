@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use e2e::{Rig, skipped};
 use sandbox::bbb::{NewMeeting, Participants};
-use sandbox::http::ServiceName::Bbb;
+use sandbox::http::ServiceName::{Bbb, Route53};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::Command;
@@ -79,6 +79,12 @@ async fn values_follow_what_happens() {
     assert_eq!(values, [Some(1.0), Some(1.0), Some(4.0), Some(1.0), Some(0.0)], "{text}");
     assert!(value(&text, "bbb_agent_jobs_total{job=\"join\",outcome=\"done\"}") >= Some(1.0), "{text}");
     assert_eq!(value(&text, "bbb_agent_log_lines_dropped_total"), Some(0.0));
+    for service in ["route53", "autoscaling", "secretsmanager", "scalelite", "bbb", "imds"] {
+        let series = format!("bbb_agent_calls_total{{service=\"{service}\",outcome=\"answered\"}}");
+        assert!(value(&text, &series) >= Some(1.0), "{series}: {text}");
+    }
+    let of_route53 = value(&text, "bbb_agent_calls_total{service=\"route53\",outcome=\"answered\"}");
+    assert_eq!(of_route53, Some(rig.calls(Route53).len() as f64), "{text}");
     // That is a TURN host's, and nothing was sent to CloudWatch.
     assert!(!text.contains("bbb_agent_relays") && !text.contains("cloudwatch_messages"), "{text}");
     let info = text.lines().find(|line| line.starts_with("bbb_agent_info{")).unwrap();

@@ -12,11 +12,11 @@ use tokio::time::timeout;
 use super::facts::{Errors, Fleet, Host, Totals};
 use crate::cli::VERSION;
 use crate::config::settings::{Dns, Ipv4Choice};
-use crate::identity;
+use crate::identity::{self, Outside, Place};
 use crate::report::{Exit, Failure};
 use crate::retry::{Pace, Patience, asked};
 use crate::session::{Session, within};
-use crate::sweep::{reading, sweeper};
+use crate::sweep::{reading, sweeper, sweeper_of};
 use clients::aws::ec2::{self, Described};
 use clients::aws::route53::{Cursor, RecordSets};
 use clients::scalelite;
@@ -24,30 +24,64 @@ use clients::scalelite;
 const LATE: &str = "no answer in time";
 
 /// Collects and judges the whole fleet at `now`, in seconds since 1970.
-pub(super) async fn collect(session: &Session, now: u64) -> Result<Fleet, Failure> {
+/// `outside`: this machine is no host of the fleet.
+pub(super) async fn collect(session: &Session, outside: bool, now: u64) -> Result<Fleet, Failure> {
+    if outside {
+        let region = session.settings.region.clone().or_else(|| std::env::var("AWS_REGION").ok());
+        let region = region.filter(|region| !region.is_empty()).ok_or_else(|| {
+            Failure::new(Exit::Usage, "the region of the fleet is not known").advise("set aws.region")
+        })?;
+        return look(session, &Outside { region }, None, now).await;
+    }
     let host =
         session.host(patience(session)).await.map_err(|failure| failure.with_exit(Exit::CannotTell))?;
-    let sweeper = sweeper(session, &host);
+    look(session, &host, Some(&host), now).await
+}
+
+/// Asks all sources from this place. Where it is no host of the fleet, a host that EC2 says is running stands for it: EC2
+/// is believed if it knows one of the fleet.
+async fn look(
+    session: &Session,
+    at: &impl Place,
+    host: Option<&identity::Host>,
+    now: u64,
+) -> Result<Fleet, Failure> {
     let (zone, entries, instances) = tokio::join!(
-        zone(session, &host, &sweeper),
-        entries(session, &host),
-        in_time(session, "EC2", instances(session, &host))
+        zone(session, at),
+        entries(session, at),
+        in_time(session, "EC2", instances(session, at))
     );
     let (zone, route53_calls) = zone;
     let mut seen = Observations { zone, entries, instances, members: Ok(BTreeMap::new()) };
+    let sweeper = match host {
+        Some(host) => sweeper(session, host),
+        None => anchored(session, at.region(), &seen)?,
+    };
     seen.members = match &seen.instances {
         Ok(_) => {
             let groups = fleet::groups(&sweeper, &seen);
-            in_time(session, "Auto Scaling", members(session, &host, &groups)).await
+            in_time(session, "Auto Scaling", members(session, at, &groups)).await
         }
         Err(_) => Err("Auto Scaling was not asked: the groups stand in the tags of the instances".to_owned()),
     };
-    Ok(told(session, &host, &seen, &fleet::judge(&sweeper, &seen, now), route53_calls))
+    Ok(told(session, at.region(), &seen, &fleet::judge(&sweeper, &seen, now), route53_calls))
+}
+
+/// Chooses the host that stands for this machine.
+fn anchored(session: &Session, region: &str, seen: &Observations) -> Result<Sweeper, Failure> {
+    let unknown = |why: String| Failure::new(Exit::CannotTell, "the fleet is not known").because(why);
+    let zone = seen.zone.as_ref().map_err(|why| unknown(why.clone()))?;
+    let instances = seen.instances.as_ref().ok();
+    let owner = fleet::anchor(session.agent.role, zone, instances).ok_or_else(|| {
+        let domain = &session.settings.dns.domain;
+        unknown(format!("no name below {domain} belongs to a host with {}", session.agent.name))
+    })?;
+    Ok(sweeper_of(session, owner.instance, region, owner.account))
 }
 
 fn told(
     session: &Session,
-    host: &identity::Host,
+    region: &str,
     seen: &Observations,
     fleet: &fleet::Fleet,
     route53_calls: u32,
@@ -59,7 +93,7 @@ fn told(
         version: VERSION.to_owned(),
         verdict: fleet.verdict(seen),
         domain: session.settings.dns.domain.to_string(),
-        region: host.region.clone(),
+        region: region.to_owned(),
         errors: Errors {
             route53: seen.zone.as_ref().err().cloned(),
             scalelite: seen.entries.as_ref().and_then(|entries| entries.as_ref().err().cloned()),
@@ -100,14 +134,15 @@ async fn in_time<T>(
 }
 
 /// Reads the zone as the sweep does, and counts the calls.
-async fn zone(session: &Session, host: &identity::Host, sweeper: &Sweeper) -> (Result<Zone, String>, u32) {
-    let api = match session.hosted_zone(host).await {
+async fn zone(session: &Session, at: &impl Place) -> (Result<Zone, String>, u32) {
+    let domain = &session.settings.dns.domain;
+    let api = match session.hosted_zone(at).await {
         Ok(api) => api,
         Err(failure) => return (Err(failure.headline()), 0),
     };
     let read = async {
-        let (mut zone, start) = (Zone::new(), Some(Cursor::start(&sweeper.domain)));
-        reading::rest(&api, &sweeper.domain, start, &mut zone, patience(session), LATE).await?;
+        let (mut zone, start) = (Zone::new(), Some(Cursor::start(domain)));
+        reading::rest(&api, domain, start, &mut zone, patience(session), LATE).await?;
         Ok(zone)
     };
     let zone = in_time(session, "Route 53", read).await;
@@ -115,10 +150,10 @@ async fn zone(session: &Session, host: &identity::Host, sweeper: &Sweeper) -> (R
 }
 
 /// Lists the entries in Scalelite, if there is one.
-async fn entries(session: &Session, host: &identity::Host) -> Option<Result<Vec<Listed>, String>> {
+async fn entries(session: &Session, at: &impl Place) -> Option<Result<Vec<Listed>, String>> {
     session.settings.scalelite.as_ref()?;
     let listed = async {
-        let Some(scalelite) = session.scalelite(host, patience(session)).await? else {
+        let Some(scalelite) = session.scalelite(at, patience(session)).await? else {
             return Ok(Vec::new());
         };
         let what = "listing Scalelite's servers";
@@ -129,12 +164,9 @@ async fn entries(session: &Session, host: &identity::Host) -> Option<Result<Vec<
 }
 
 /// Lists the instances of this account and region.
-async fn instances(
-    session: &Session,
-    host: &identity::Host,
-) -> Result<BTreeMap<InstanceId, Instance>, Failure> {
-    let what = format!("EC2 in {}", host.region);
-    let ec2 = session.ec2(host).await?;
+async fn instances(session: &Session, at: &impl Place) -> Result<BTreeMap<InstanceId, Instance>, Failure> {
+    let what = format!("EC2 in {}", at.region());
+    let ec2 = session.ec2(at).await?;
     let all = asked(patience(session), &what, ec2::Error::is_retryable, async || ec2.all().await).await?;
     let dns = &session.settings.dns;
     Ok(all.into_iter().map(|(id, described)| (id, instance(dns, described))).collect())
@@ -162,10 +194,10 @@ fn instance(dns: &Dns, described: Described) -> Instance {
 /// Lists the members of the fleet's groups.
 async fn members(
     session: &Session,
-    host: &identity::Host,
+    at: &impl Place,
     groups: &BTreeSet<String>,
 ) -> Result<BTreeMap<InstanceId, Member>, Failure> {
-    let autoscaling = session.autoscaling(host).await?;
+    let autoscaling = session.autoscaling(at).await?;
     let mut pace = Pace::remote(patience(session));
     loop {
         match autoscaling.members(groups).await {

@@ -141,6 +141,11 @@ impl Host {
         }
     }
 
+    /// Tells whether nothing needs to be said about it.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.standing == Standing::InOrder.as_str()
+    }
+
     /// Tells whether the words are news about something that needs a look.
     pub(super) fn needs_a_look(&self) -> bool {
         [Standing::Wrong, Standing::Debris].iter().any(|standing| standing.as_str() == self.standing)

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use plan::fleet::Verdict;
 
 use super::facts::{Errors, Fleet, Host, Totals};
+use crate::terminal::{Ink, Paper, wrapped};
+use clients::aws::utc;
 use clients::untrusted::visible_line;
 
 /// The columns: heading and width. The last ones need a Scalelite.
@@ -26,61 +28,70 @@ const WIDTH: usize = 80;
 /// The place of a value that is not known.
 const UNKNOWN: &str = "-";
 
-/// Draws the whole screen at `now`, in seconds since 1970, with the verdict last.
-pub(super) fn draw(fleet: &Fleet, now: u64) -> String {
+/// Draws the whole screen at `now`, in seconds since 1970, with the verdict last. Where the paper has too few rows, hosts
+/// in order are left out first.
+pub(super) fn draw(fleet: &Fleet, now: u64, paper: Paper) -> String {
     let count = if fleet.has_scalelite() { COLUMNS.len() } else { WITHOUT_SCALELITE };
-    let mut screen = Screen { text: String::new(), count };
-    screen.wrapped("", &format!("{} in {}", fleet.domain, fleet.region));
-    screen.line(&COLUMNS.map(|(heading, _)| heading.to_owned()));
-    for host in &fleet.hosts {
-        screen.line(&cells(host, &fleet.region, now));
-        let mark = if host.needs_a_look() { "    ! " } else { "      " };
-        host.words.iter().for_each(|words| screen.wrapped(mark, words));
-    }
-    let Errors { route53, scalelite, ec2, auto_scaling } = &fleet.errors;
-    for error in [route53, scalelite, ec2, auto_scaling].into_iter().flatten() {
-        screen.wrapped("! ", &format!("not known: {error}"));
-    }
-    screen.wrapped("", &figures(&fleet.totals, fleet.route53_calls));
-    screen.wrapped("", verdict(fleet.verdict));
-    screen.text
-}
-
-struct Screen {
-    text: String,
-    /// The number of columns.
-    count: usize,
-}
-
-impl Screen {
-    /// Adds a line of the table.
-    fn line(&mut self, cells: &[String; COLUMNS.len()]) {
-        let cells = cells.iter().zip(COLUMNS).take(self.count);
-        let cells: Vec<String> = cells.map(|(text, (_, width))| fitted(text, width)).collect();
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{}", cells.join(" ").trim_end());
-    }
-
-    /// Adds words behind a mark, in as many lines as they need.
-    fn wrapped(&mut self, mark: &str, words: &str) {
-        let (mut line, mut used) = (mark.to_owned(), mark.chars().count());
-        let mut is_empty = true;
-        for word in visible_line(words).split_whitespace() {
-            let width = word.chars().count();
-            if !is_empty && used + 1 + width > WIDTH {
-                let _ = writeln!(self.text, "{line}");
-                (line, used, is_empty) = (" ".repeat(mark.chars().count()), mark.chars().count(), true);
-            }
-            if !is_empty {
-                line.push(' ');
-                used += 1;
-            }
-            line.push_str(word);
-            used += width;
-            is_empty = false;
+    let mut head =
+        wrapped("", &visible_line(&format!("{} in {}, {}", fleet.domain, fleet.region, utc(now))), WIDTH);
+    head.push(paper.paint(Some(Ink::Heading), &line(&COLUMNS.map(|(heading, _)| heading.to_owned()), count)));
+    let tail = tail(fleet, paper);
+    let mut hosts: Vec<(&Host, Vec<String>)> =
+        fleet.hosts.iter().map(|host| (host, lines(host, fleet, count, now, paper))).collect();
+    let room = paper.rows.map(|rows| rows.saturating_sub(head.len() + tail.len() + 2));
+    let mut left_out = 0;
+    if let Some(room) = room {
+        let needed =
+            |hosts: &[(&Host, Vec<String>)]| hosts.iter().map(|(_, lines)| lines.len()).sum::<usize>();
+        let all = hosts.len();
+        if needed(&hosts) > room {
+            hosts.retain(|(host, _)| !host.is_in_order());
         }
-        let _ = writeln!(self.text, "{line}");
+        while needed(&hosts) > room && hosts.pop().is_some() {}
+        left_out = all - hosts.len();
     }
+    let mut all: Vec<String> = head;
+    all.extend(hosts.into_iter().flat_map(|(_, lines)| lines));
+    if left_out > 0 {
+        all.push(format!(
+            "({left_out} more hosts: the terminal is too small, and those in order are left out first)"
+        ));
+    }
+    all.extend(tail);
+    all.into_iter().fold(String::new(), |text, line| text + &line + "\n")
+}
+
+/// Draws one host: its row, and its words below.
+fn lines(host: &Host, fleet: &Fleet, count: usize, now: u64, paper: Paper) -> Vec<String> {
+    let ink = match host.standing.as_str() {
+        "wrong" | "debris" => Some(Ink::Bad),
+        "unknown" => Some(Ink::Doubtful),
+        "out" => Some(Ink::Faint),
+        _ => None,
+    };
+    let mark = if host.needs_a_look() { "    ! " } else { "      " };
+    let row = std::iter::once(line(&cells(host, &fleet.region, now), count));
+    let words = host.words.iter().flat_map(|words| wrapped(mark, &visible_line(words), WIDTH));
+    row.chain(words).map(|line| paper.paint(ink, &line)).collect()
+}
+
+/// Draws what stands below the table.
+fn tail(fleet: &Fleet, paper: Paper) -> Vec<String> {
+    let Errors { route53, scalelite, ec2, auto_scaling } = &fleet.errors;
+    let errors = [route53, scalelite, ec2, auto_scaling].into_iter().flatten();
+    let errors = errors.flat_map(|error| wrapped("! ", &visible_line(&format!("not known: {error}")), WIDTH));
+    let mut lines: Vec<String> = errors.map(|line| paper.paint(Some(Ink::Doubtful), &line)).collect();
+    lines.extend(wrapped("", &figures(&fleet.totals, fleet.route53_calls), WIDTH));
+    let (words, ink) = verdict(fleet.verdict);
+    lines.push(paper.paint(Some(ink), words));
+    lines
+}
+
+/// Draws a line of the table.
+fn line(cells: &[String; COLUMNS.len()], count: usize) -> String {
+    let cells = cells.iter().zip(COLUMNS).take(count);
+    let cells: Vec<String> = cells.map(|(text, (_, width))| fitted(text, width)).collect();
+    cells.join(" ").trim_end().to_owned()
 }
 
 /// Makes a text as wide as its column; one that was cut ends with a tilde.
@@ -155,11 +166,11 @@ fn figures(totals: &Totals, route53_calls: u32) -> String {
     words
 }
 
-fn verdict(verdict: Verdict) -> &'static str {
+fn verdict(verdict: Verdict) -> (&'static str, Ink) {
     match verdict {
-        Verdict::InOrder => "verdict: in order",
-        Verdict::Wrong => "verdict: not as it should be",
-        Verdict::CannotTell => "verdict: cannot tell",
+        Verdict::InOrder => ("verdict: in order", Ink::Good),
+        Verdict::Wrong => ("verdict: not as it should be", Ink::Bad),
+        Verdict::CannotTell => ("verdict: cannot tell", Ink::Doubtful),
     }
 }
 

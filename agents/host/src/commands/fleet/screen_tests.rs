@@ -48,7 +48,7 @@ fn the_worst_host_fits_80_columns() {
         load: Some(1e12),
         ..host()
     };
-    let text = draw(&fleet(vec![host(), far]), 1_700_000_000);
+    let text = draw(&fleet(vec![host(), far]), 1_700_000_000, Paper::default());
     for line in text.lines() {
         assert!(line.chars().count() <= WIDTH, "{line}");
         assert_eq!(line, line.trim_end());
@@ -75,7 +75,7 @@ fn what_is_not_known_is_no_zero() {
         words: Vec::new(),
         ..host()
     };
-    let text = draw(&fleet(vec![unknown]), 0);
+    let text = draw(&fleet(vec![unknown]), 0, Paper::default());
     assert!(
         text.contains("i-0123456789abcdef0 -    -    -             -    -       -        -      -\n"),
         "{text}"
@@ -86,6 +86,41 @@ fn what_is_not_known_is_no_zero() {
 fn without_scalelite_its_columns_are_left_out() {
     let mut fleet = fleet(vec![host()]);
     fleet.totals.taking_meetings = None;
-    let text = draw(&fleet, 0);
+    let text = draw(&fleet, 0, Paper::default());
     assert!(!text.contains("load") && !text.contains("entry"), "{text}");
+}
+
+#[test]
+fn a_small_terminal_shows_the_hosts_that_need_a_look() {
+    let in_order = || Host { standing: "in-order".into(), words: Vec::new(), ..host() };
+    let troubled = Host { instance: "i-0fedcba9876543210".into(), words: vec!["broken".into()], ..host() };
+    let hosts = (0..40).map(|_| in_order()).chain([troubled]).collect();
+    let fleet = fleet(hosts);
+    let text = draw(&fleet, 0, Paper { rows: Some(12), ..Paper::default() });
+    assert!(text.lines().count() < 12, "{text}");
+    assert!(text.contains("i-0fedcba9876543210") && text.contains("    ! broken\n"), "{text}");
+    assert!(text.contains("(40 more hosts: "), "{text}");
+    assert!(text.ends_with("verdict: not as it should be\n"), "{text}");
+    // Not even that one fits.
+    let text = draw(&fleet, 0, Paper { rows: Some(3), ..Paper::default() });
+    assert!(text.contains("(41 more hosts: "), "{text}");
+    assert_eq!(draw(&fleet, 0, Paper { rows: Some(60), ..Paper::default() }).matches("i-0").count(), 41);
+}
+
+#[test]
+fn colours_change_nothing_else() {
+    let in_order = Host { standing: "in-order".into(), words: Vec::new(), ..host() };
+    let out = Host { standing: "out".into(), ..host() };
+    let fleet = fleet(vec![host(), in_order, out]);
+    let painted = draw(&fleet, 0, Paper { colors: true, ..Paper::default() });
+    let mut bare = painted.clone();
+    for code in ["0", "1", "2", "31", "32", "33"] {
+        bare = bare.replace(&format!("\x1b[{code}m"), "");
+    }
+    assert_eq!(bare, draw(&fleet, 0, Paper::default()));
+    assert_eq!(
+        painted.matches("\x1b[31m").count(),
+        1 + 6 + 1,
+        "one row with its words, and the verdict: {painted}"
+    );
 }

@@ -11,11 +11,12 @@ use super::facts::{
     AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Service, Share, Status, WrongAddress,
 };
 use crate::control::CertificateFacts;
+use crate::terminal::{Ink, Paper, wrapped};
 use clients::untrusted::visible_line;
 
 /// Draws the whole screen, with the verdict last, next to the prompt that follows.
-pub(super) fn draw(status: &Status) -> String {
-    let mut screen = Screen(String::new());
+pub(super) fn draw(status: &Status, paper: Paper) -> String {
+    let mut screen = Screen { text: String::new(), paper };
     screen.row("agent", &format!("{} {}", status.agent, status.version));
     identity(&mut screen, &status.identity);
     if status.identity.fqdn.is_some() {
@@ -35,16 +36,34 @@ pub(super) fn draw(status: &Status) -> String {
     }
     service(&mut screen, &status.service);
     verdict(&mut screen, status);
-    screen.0
+    screen.text
 }
 
-struct Screen(String);
+struct Screen {
+    text: String,
+    paper: Paper,
+}
 
 impl Screen {
     /// Adds a heading in the left column and a line beside it; further lines have an empty heading.
     fn row(&mut self, heading: &str, line: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{heading:<13}{}", visible_line(line));
+        let ink = line.starts_with('!').then_some(Ink::Bad);
+        self.inked(ink, heading, line);
+    }
+
+    fn inked(&mut self, ink: Option<Ink>, heading: &str, line: &str) {
+        let (heading, line) = (format!("{heading:<13}"), visible_line(line));
+        let lines = match self.paper.columns {
+            Some(columns) => wrapped(&heading, &line, columns),
+            None => vec![format!("{heading}{line}")],
+        };
+        for line in lines {
+            let (heading, words) = line.split_at_checked(heading.len()).unwrap_or((&line, ""));
+            let (heading, words) =
+                (self.paper.paint(Some(Ink::Heading), heading), self.paper.paint(ink, words));
+            // Writing to a String cannot fail.
+            let _ = writeln!(self.text, "{heading}{words}");
+        }
     }
 
     fn error(&mut self, error: Option<&String>) {
@@ -241,14 +260,19 @@ fn metrics_line(metrics: &Value) -> Option<String> {
 
 fn verdict(screen: &mut Screen, status: &Status) {
     let verdict = status.verdict;
+    let ink = match verdict {
+        Verdict::Registered => Ink::Good,
+        Verdict::CannotTell => Ink::Doubtful,
+        Verdict::Drift | Verdict::NotRegistered => Ink::Bad,
+    };
     match status.reasons.as_slice() {
-        [] => screen.row("verdict", &verdict.to_string()),
+        [] => screen.inked(Some(ink), "verdict", &verdict.to_string()),
         [first, more @ ..] => {
             let because = if verdict == Verdict::Registered { "but " } else { "because " };
             // The service's words say the same and why.
             let whole = first.starts_with("registered") || first.starts_with("not registered");
             let line = if whole { first.clone() } else { format!("{verdict}, {because}{first}") };
-            screen.row("verdict", &line);
+            screen.inked(Some(ink), "verdict", &line);
             more.iter().for_each(|reason| screen.row("", &format!("and {reason}")));
         }
     }
