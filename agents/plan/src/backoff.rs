@@ -10,8 +10,16 @@
 //! A throttled call shows that other hosts want the same budget at this moment, so the waits after throttling are
 //! longer and grow further. The caps were chosen by simulation (`storms` below): with a greater cap the last hosts of
 //! a storm still wait long after it is over, with a smaller one they ask more often than they are answered. No growing
-//! wait can make a thousand hosts polite that begin together, since the first call of each is already too much; the
-//! spread solves that.
+//! wait can make a thousand hosts polite that begin together, since the first call of each is already too much.
+//!
+//! # The members of a group
+//! So a host that is refused asks its group once how many members it has. Where they are more than a burst, time is
+//! divided into rounds of one slot for each member, in the order of their ids, by the clock that all hosts share within
+//! milliseconds (NTP). A throttled host calls at the beginning of its next slot: nobody else calls then, and a whole round
+//! fits the budget. Who is throttled all the same shares a smaller budget than that of a new account, and makes its
+//! slots twice as long. A host that met another host's change, which has cost both a call of the budget, comes back in
+//! the few seconds that the slots leave free. A host whose group does not answer, or that is in none, waits as the table
+//! says. The spread, where it is set, saves each host the first call.
 
 use std::time::Duration;
 
@@ -57,6 +65,40 @@ const THROTTLED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_
 /// Base and cap of the waits after any other failure.
 const PASSING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
+/// The length of a slot: a tenth longer than a call's share of the budget of a new account, which is 10 calls a second.
+const SLOT: Duration = Duration::from_millis(110);
+/// The number of calls that the budget saves up: so many hosts need no slots.
+const BURST: u32 = 50;
+/// The least wait for a slot: at this moment the budget is used up, and hosts that have met come back.
+const EXHAUSTED: Duration = Duration::from_secs(6);
+
+/// A host's place among the members of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// How many members there are.
+    pub size: u32,
+    /// How many of them come before this host.
+    pub before: u32,
+}
+
+/// A part of each round of a group, which is one host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    place: Place,
+    length: Duration,
+}
+
+impl Slot {
+    /// Returns how long it is at `now`, since 1970, until the slot begins, when the budget is not used up any more.
+    fn wait(self, now: Duration) -> Duration {
+        let round = self.length.saturating_mul(self.place.size.max(1)).as_nanos();
+        let begin = self.length.saturating_mul(self.place.before).as_nanos();
+        let soon = (now + EXHAUSTED).as_nanos() % round;
+        let rest = (begin + round - soon) % round;
+        EXHAUSTED + Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
+    }
+}
+
 /// A host's place among all the hosts that draw on one budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
@@ -64,18 +106,24 @@ pub struct Queue {
     spread: Duration,
     throttled: Backoff,
     passing: Backoff,
+    /// The last refusal.
+    refusal: Option<Retryable>,
+    /// The host's slot, once its group has told its members.
+    slot: Option<Slot>,
 }
 
 impl Queue {
     /// Creates the queue of a host that makes its first change within `spread`.
     pub fn new(spread: Duration) -> Self {
         let backoff = |(base, cap)| Backoff::new(base, cap);
-        Self { spread, throttled: backoff(THROTTLED), passing: backoff(PASSING) }
+        let (throttled, passing) = (backoff(THROTTLED), backoff(PASSING));
+        Self { spread, throttled, passing, refusal: None, slot: None }
     }
 
     /// Returns how long to wait before a change; `random` is drawn evenly from `0.0..1.0`. Only the first call returns
     /// a wait: afterwards the host has had its turn.
     pub fn turn(&mut self, random: f64) -> Duration {
+        self.refusal = None;
         std::mem::take(&mut self.spread).mul_f64(random.clamp(0.0, 1.0))
     }
 
@@ -88,9 +136,37 @@ impl Queue {
     /// Returns how long to wait after a refusal when this much time is `left`; `random` is drawn evenly from
     /// `0.0..1.0`.
     pub fn after(&mut self, refusal: Retryable, left: Duration, random: f64) -> Duration {
+        self.refusal = Some(refusal);
         match refusal {
             Retryable::Throttled => self.throttled.next_within(left, random),
             Retryable::Passing => self.passing.next_within(left, random),
+        }
+    }
+}
+
+impl Queue {
+    /// Tells whether the host was refused a moment ago and does not know its place in its group.
+    pub fn needs_place(&self) -> bool {
+        self.refusal.is_some() && self.slot.is_none()
+    }
+
+    /// Takes the place that the host has in its group.
+    pub fn takes(&mut self, place: Place) {
+        self.slot = Some(Slot { place, length: SLOT });
+    }
+
+    /// Returns how long a host of a large group that was refused a moment ago waits at `now`, since 1970; `random` is
+    /// drawn evenly from `0.0..1.0`. `None` where it waits as [`Queue::after`] says: few members need no slots. Each
+    /// throttling makes the slots twice as long.
+    pub fn slot(&mut self, now: Duration, random: f64) -> Option<Duration> {
+        let slot = self.slot.as_mut().filter(|slot| slot.place.size > BURST)?;
+        match self.refusal? {
+            Retryable::Passing => Some(EXHAUSTED.mul_f64(random.clamp(0.0, 1.0))),
+            Retryable::Throttled => {
+                let wait = slot.wait(now);
+                slot.length = slot.length.saturating_mul(2);
+                Some(wait)
+            }
         }
     }
 }

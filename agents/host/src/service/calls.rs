@@ -1,8 +1,10 @@
 //! Makes the state machine's calls: counting, and what the Auto Scaling group has to be asked or told.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plan::addresses::Announced;
+use plan::backoff::Place;
 use plan::health::Part;
 use plan::instance::Role;
 use plan::lifecycle::{Call, Event, HookResult, Hooks, Order};
@@ -239,6 +241,16 @@ async fn known_group(shared: &Shared) -> Result<Option<String>, String> {
 
 async fn group_name(shared: &Shared) -> Result<String, String> {
     known_group(shared).await?.ok_or_else(|| "this instance is in no group".to_owned())
+}
+
+/// Returns the host's place among the members of its group, in the order of their ids; `None` outside one.
+pub(super) async fn place(shared: &Shared, host: &Host) -> Result<Option<Place>, String> {
+    let Some(name) = known_group(shared).await? else { return Ok(None) };
+    let members = group(shared).await?.members(&BTreeSet::from([name])).await;
+    let members = members.map_err(|error| error.to_string())?;
+    let before = members.keys().take_while(|member| **member < host.instance).count();
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Ok(Some(Place { size: number(members.len().max(before + 1)), before: number(before) }))
 }
 
 /// The group's hooks: who completes them follows from the settings.

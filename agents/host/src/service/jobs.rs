@@ -7,6 +7,7 @@ use std::future::{Future, ready};
 use std::rc::Rc;
 use std::time::Duration;
 
+use plan::backoff::Place;
 use plan::instance::Role;
 use plan::lifecycle::{Found, Job, Trouble, TroubleKind};
 use plan::membership::{self, Entry};
@@ -140,6 +141,16 @@ pub trait World {
 
     /// The time, in seconds since 1970.
     fn now(&self) -> u64;
+
+    /// The same time more exactly.
+    fn clock(&self) -> Duration {
+        Duration::from_secs(self.now())
+    }
+
+    /// The host's place in its group; `None` outside one, and where the group does not answer.
+    fn place(&self, _host: &Host) -> impl Future<Output = Option<Place>> {
+        ready(None)
+    }
 
     /// Returns the memory of the host's entries.
     fn known(&self) -> &Known;

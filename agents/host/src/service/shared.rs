@@ -4,18 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plan::addresses;
-use plan::backoff::Retryable;
+use plan::backoff::{Place, Retryable};
 use plan::lifecycle::{Hook, Kept};
 use plan::relay::Relay;
 use plan::work::Work;
 use secrecy::ExposeSecret;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use super::calls;
 use super::clock::Started;
 use super::jobs::{Wanted, World};
 use super::name_servers::Servers;
@@ -355,6 +356,20 @@ impl World for Shared {
 
     fn now(&self) -> u64 {
         now()
+    }
+
+    fn clock(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    async fn place(&self, host: &Host) -> Option<Place> {
+        match calls::bounded(calls::place(self, host)).await {
+            Ok(place) => place,
+            Err(why) => {
+                debug!("the host's place in its group is not known: {why}");
+                None
+            }
+        }
     }
 
     fn known(&self) -> &Known {

@@ -133,7 +133,7 @@ fn host(number: u16) -> HostOptions {
         ipv6: Some(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, number)),
         ..InstanceFacts::default()
     };
-    HostOptions { facts, group: None, ..HostOptions::default() }
+    HostOptions { facts, ..HostOptions::default() }
 }
 
 /// What differs from a host that is alone on its machine: it is not asked every two seconds what is intended with it,

@@ -8,7 +8,7 @@ use sandbox::cloud::{Options, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
 use sandbox::dns::Propagation;
 use sandbox::faults::Fault;
 use sandbox::fleet::{InstanceFacts, LifecycleState};
-use sandbox::http::ServiceName::{Bbb, Imds, Route53, Scalelite, SecretsManager};
+use sandbox::http::ServiceName::{AutoScaling, Bbb, Imds, Route53, Scalelite, SecretsManager};
 use sandbox::route53::RecordType;
 use sandbox::scalelite::ServerState;
 
@@ -506,4 +506,25 @@ async fn servers_that_still_show_a_removed_name_are_not_believed() {
     rig.until(&service, service.systemd.shows_exactly("registered")).await;
     assert_eq!(rig.entry().state, ServerState::Enabled);
     service.restart("bbb-agent.service").await;
+}
+
+/// Sixty other hosts of the group boot too: a host that Route 53 throttles asks its group once, and comes in its slot.
+#[tokio::test]
+async fn a_throttled_host_of_a_large_group_asks_for_its_place() {
+    let rig = Rig::bbb().await;
+    for number in 0..60 {
+        let id = format!("i-{number:017x}");
+        rig.cloud.fleet.launch(InstanceFacts { instance_id: id.clone(), ..InstanceFacts::default() });
+        rig.cloud.fleet.attach(&rig.cloud.group, &id).unwrap();
+    }
+    rig.refuse(Route53, "ChangeResourceRecordSets", 400, "Throttling", Some(1));
+    let service = rig.serving(&[]).await;
+    assert_eq!(rig.cloud.journal.count(Route53, "ChangeResourceRecordSets"), 2);
+    assert_eq!(rig.cloud.journal.count(AutoScaling, "DescribeAutoScalingGroups"), 1);
+    let run = service.end(&["bbb-agent.service restart"]).await;
+    let waited = run.stderr.lines().find(|line| line.contains("next try in ")).unwrap_or_else(|| panic!("{run}"));
+    let seconds = waited.split("next try in ").nth(1).and_then(|rest| rest.split(' ').next());
+    // A round of 61 slots, after six seconds.
+    assert!(seconds.is_some_and(|seconds| (6..=13).contains(&seconds.parse::<u64>().unwrap())), "{waited}");
+    assert_eq!(rig.records(), rig.registered_now());
 }

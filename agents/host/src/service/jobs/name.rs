@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use plan::backoff::Retryable;
+use plan::backoff::{Queue, Retryable};
 use plan::dns::{self, Bearer, Desired, Holder, Observed, Source};
 use plan::instance::InstanceId;
 use plan::lifecycle::Found;
@@ -184,7 +184,12 @@ impl<W: World> Attempt<'_, W> {
         // Whatever breaks this off leaves it unknown.
         registration.has(Records::Unknown);
         let named = zone.register(desired, source, &self.executor, &mut queued, see).await;
-        registration.keep_queue(queued.into_queue());
+        let mut queue = queued.into_queue();
+        let named = match named {
+            Err(failure) => Err(self.in_its_slot(host, &mut queue, failure).await),
+            done => done,
+        };
+        registration.keep_queue(queue);
         registration.has(match &named {
             Ok(_) => Records::There,
             // A change whose answer is missing may have been made.
@@ -212,6 +217,19 @@ impl<W: World> Attempt<'_, W> {
             }
         }
         Ok(change)
+    }
+
+    /// Lets a host that was refused come back when others do not, if its group is large.
+    async fn in_its_slot(&self, host: &Host, queue: &mut Queue, failure: Failure) -> Failure {
+        if queue.needs_place()
+            && let Some(place) = self.world.place(host).await
+        {
+            queue.takes(place);
+        }
+        match queue.slot(self.world.clock(), fastrand::f64()) {
+            Some(wait) => failure.at(wait),
+            None => failure,
+        }
     }
 
     /// Whose the entry under the host's name is, if it is another host's. Not asked where this service has had the
