@@ -292,6 +292,29 @@ fn releases_come_from_a_bucket_of_the_right_account() {
     assert_eq!(read_json("packaging/iam/install.json")["Statement"], json!([fetch]));
 }
 
+/// A host can tell its own stack that it is ready, or that it is not, and no other one.
+#[test]
+fn user_data_may_signal_its_stack() {
+    let signal = json!({
+        "Sid": "SignalOwnStack",
+        "Effect": "Allow",
+        "Action": "cloudformation:SignalResource",
+        "Resource": "arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Stack}/*",
+    });
+    assert_eq!(read_json("packaging/iam/signal.json")["Statement"], json!([signal]));
+    let mut called = Vec::new();
+    for role in ["bbb", "turn"] {
+        let script = read(format!("packaging/userdata/{role}-host.sh"));
+        let words: Vec<&str> = script.split_whitespace().collect();
+        for call in words.windows(4).filter(|words| words[0] == "tell" && words[2].starts_with("20")) {
+            called.push(format!("{}:{}", call[1], call[3]));
+        }
+    }
+    let expected = ["autoscaling:SetInstanceProtection", "cloudformation:SignalResource"];
+    assert_eq!(called, [expected, expected].concat());
+    assert!(read("packaging/iam/bbb-agent.json").contains(expected[0]));
+}
+
 /// A host assumes one role, which trusts that host's role alone, and with an external id.
 #[test]
 fn a_zone_in_another_account_needs_two_more_policies() {

@@ -9,6 +9,7 @@ use plan::instance::Role;
 use plan::metrics::Metric;
 use serde_json::{Map, Value, json};
 
+use crate::userdata::host_functions;
 use crate::{read, root, tool};
 
 /// The fleets' templates, with the role of their hosts.
@@ -73,6 +74,7 @@ fn shipped_policy(name: &str) -> Value {
         ("Region", "AWS::Region"),
         ("Account", "AWS::AccountId"),
         ("Group", "AWS::StackName"),
+        ("Stack", "AWS::StackName"),
         ("SecretArn", "ScaleliteSecretArn"),
         ("BucketOwner", "BucketOwner or AWS::AccountId"),
     ];
@@ -95,7 +97,8 @@ pub(crate) fn role_policies(path: &str) -> BTreeMap<String, Value> {
 fn the_hosts_roles_have_the_shipped_policies() {
     for (path, agent, _) in FLEETS {
         let policies = role_policies(path);
-        for (name, shipped) in [("agent", agent), ("install", "install"), ("zone-role", "zone-role")] {
+        let both = [("install", "install"), ("zone-role", "zone-role"), ("signal", "signal")];
+        for (name, shipped) in both.into_iter().chain([("agent", agent)]) {
             let policy = policies.get(name).unwrap_or_else(|| panic!("{path} has no policy {name}"));
             assert_eq!(*policy, shipped_policy(shipped), "{path}: as packaging/iam/{shipped}.json");
         }
@@ -103,7 +106,7 @@ fn the_hosts_roles_have_the_shipped_policies() {
         let expected = (agent == "turn-agent").then(|| shipped_policy("shared-name"));
         assert_eq!(shares, expected, "{path}: as packaging/iam/shared-name.json");
         // What a host installs beside the agent may need permissions of its own; they are not mixed with the agent's.
-        let known = ["install", "agent", "coturn", "zone-role", "shared-name"];
+        let known = ["install", "agent", "coturn", "zone-role", "shared-name", "signal"];
         assert!(policies.keys().all(|name| known.contains(&name.as_str())), "{:?}", policies.keys());
         let group = resource(&template(path), "Group")["AutoScalingGroupName"].clone();
         assert_eq!(group, json!({ "Ref": "AWS::StackName" }));
@@ -144,6 +147,15 @@ fn install_commands(text: &str) -> Vec<String> {
 /// program that could tell.
 const ACCEPTED: &str = "has to be run as root";
 
+/// The options that a first boot gives install.sh, quoted for a shell, for these lines of settings.
+fn options(settings: &str) -> String {
+    let functions = host_functions();
+    let script = format!("{settings}\n{functions}\noptions\nprintf '%q ' \"${{options[@]}}\"\n");
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// `settings` are the lines before, which set variables.
 fn install(settings: &str, command: &str) -> String {
     let settings = settings.replace("set -euo pipefail", "set -eu");
@@ -171,31 +183,88 @@ fn body(script: &str) -> String {
     lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What a template does and its example does not: a host without BBB.
-const TEMPLATES_OWN: [(&str, &str); 1] = [(" if [ \"$bbb_release\" = none ]; then exit; fi", "fleet.yaml")];
 /// EC2's limit on UserData, in bytes before base64.
 const USER_DATA: usize = 16 * 1024;
 
+/// A template has its example's script without comments, one text for both roles. With UPDATE=1, this writes it.
 #[test]
 fn user_data_does_what_the_examples_do() {
     for (path, agent, _) in FLEETS {
+        let example = read(format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
+        if std::env::var_os("UPDATE").is_some() {
+            fill_in(path, &example);
+        }
         let template = template(path);
         let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
-        let mut script = body(&text(&launch["UserData"]["Fn::Base64"]));
-        for (own, of) in TEMPLATES_OWN {
-            assert_eq!(script.matches(own).count(), usize::from(path.ends_with(of)), "{path}: {own}");
-            script = script.replace(own, "");
-        }
-        let example = read(format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
-        assert!(example.contains("\nsh /root/install.sh "), "{example}");
-        assert_eq!(script, body(&example), "{path}");
+        assert_eq!(body(&text(&launch["UserData"]["Fn::Base64"])), body(&example), "{path}");
     }
-    // What fetches install.sh, and verifies it, is one text.
-    let fetch = ["bbb", "turn"].map(|role| {
-        let example = body(&read(format!("packaging/userdata/{role}-host.sh")));
-        example.split_once(" sh /root/install.sh ").expect("the call").0.to_owned()
-    });
-    assert_eq!(fetch[0], fetch[1]);
+    let [bbb, turn] = ["bbb", "turn"].map(|role| read(format!("packaging/userdata/{role}-host.sh")));
+    assert_eq!(bbb.split_once("\n# ---\n").unwrap().1, turn.split_once("\n# ---\n").unwrap().1);
+}
+
+/// Writes the script into its template.
+fn fill_in(path: &str, example: &str) {
+    let (_, script) = example.split_once("\n# ---\n").expect("the end of the settings");
+    let mut lines: Vec<&str> =
+        script.trim_end().lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    lines.dedup_by(|line, before| line.is_empty() && before.is_empty());
+    let indented = |line: &&str| match *line {
+        "" => "\n".to_owned(),
+        line => format!("            {line}\n"),
+    };
+    let script: String = lines.iter().map(indented).collect();
+    let old = read(path);
+    let (before, rest) = old.split_once("\n            # ---\n").expect("the end of the settings");
+    let (_, after) = rest.split_once("\n  Group:\n").expect("the group");
+    std::fs::write(root().join(path), format!("{before}\n            # ---\n{script}\n  Group:\n{after}"))
+        .unwrap();
+}
+
+/// UserData with the longest value of each parameter, which every parameter in it must limit, fits into what EC2 takes.
+#[test]
+fn user_data_fits_with_the_longest_parameters() {
+    for (path, ..) in FLEETS {
+        let template = template(path);
+        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
+        let mut script = text(&launch["UserData"]["Fn::Base64"]);
+        // AWS's own: StackName in CloudFormation's API reference; no region's name is longer than this.
+        let mut longest = vec![("AWS::AccountId".to_owned(), 12), ("AWS::StackName".to_owned(), 128)];
+        longest.push(("AWS::Region".to_owned(), 25));
+        for (name, parameter) in template["Parameters"].as_object().unwrap() {
+            let values = parameter["AllowedValues"].as_array().into_iter().flatten();
+            let values = values.filter_map(Value::as_str).map(str::len).max();
+            let limit = parameter["MaxLength"].as_u64().and_then(|length| usize::try_from(length).ok());
+            if let Some(length) = limit.or(values) {
+                longest.push((name.clone(), length));
+            }
+        }
+        for (name, length) in longest {
+            script = script.replace(&format!("${{{name}}}"), &"x".repeat(length));
+        }
+        script = script.replace("${!", "$ {");
+        assert!(!script.contains("${"), "{path}: a parameter in UserData has no MaxLength: {script}");
+        let length = script.len();
+        println!("{path}: {length} bytes of UserData at most");
+        assert!(length < USER_DATA, "{path}: {length} bytes");
+    }
+}
+
+/// The stack waits for its hosts' word, is rolled back without it, and has its alarms before.
+#[test]
+fn a_first_deployment_waits_for_its_hosts() {
+    for (path, ..) in FLEETS {
+        let template = template(path);
+        let group = &template["Resources"]["Group"];
+        let signal = &group["CreationPolicy"]["ResourceSignal"];
+        assert_eq!(signal["Count"], json!({ "Ref": "MinSize" }), "{path}");
+        let minutes = signal["Timeout"].as_str().unwrap().trim_start_matches("PT").trim_end_matches('M');
+        assert!((30..=180).contains(&minutes.parse::<u32>().unwrap()), "{path}: {minutes}");
+        assert_eq!(group["DependsOn"], "Monitoring", "{path}");
+        let script =
+            text(&resource(&template, "LaunchTemplate")["LaunchTemplateData"]["UserData"]["Fn::Base64"]);
+        assert!(script.contains("\nstack='${AWS::StackName}'\n"), "{script}");
+        assert!(script.contains("LogicalResourceId=Group&"), "the resource that has the policy");
+    }
 }
 
 /// A stack with a hash that cannot fit is refused; each of its hosts would be, too.
@@ -229,7 +298,8 @@ fn a_health_check_needs_a_shared_name() {
 fn checked_as_shell(path: &str, script: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), script).unwrap();
-    let output = Command::new("shellcheck").args(["--exclude", "SC1091"]).arg(file.path()).output().unwrap();
+    let output =
+        Command::new("shellcheck").args(["--exclude", "SC1091,SC2034"]).arg(file.path()).output().unwrap();
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stdout));
 }
 
@@ -244,6 +314,7 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
             ("Bucket", "example-releases"),
             ("BucketOwner", ""),
             ("AWS::AccountId", "123456789012"),
+            ("AWS::StackName", "bbb"),
             ("AgentVersion", "0.1.0"),
             ("ReleaseSha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             ("PublicKey", "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"),
@@ -281,18 +352,11 @@ fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
         assert!(!rest.contains("${"), "{script}");
         checked_as_shell(path, &script);
         assert!(script.len() < USER_DATA, "{path}: {} bytes", script.len());
-        let commands = install_commands(&script);
-        assert_eq!(commands.len(), 1, "{script}");
         // The settings, and what makes options of them.
-        let (settings, rest) = script.split_once("\n# ---\n").expect("the end of the settings");
-        let options = &rest[rest.find("\nset -- ").expect("the options")..];
-        let options = options.split_once("\n#").expect("their end").0;
-        let settings = &format!("{settings}{options}");
-        assert!(
-            commands[0].contains(&format!("--role {} ", agent.trim_end_matches("-agent"))),
-            "{commands:?}"
-        );
-        let said = install(settings, &commands[0]);
+        let (settings, _) = script.split_once("\n# ---\n").expect("the end of the settings");
+        let made = options(settings);
+        assert!(made.contains(&format!("--role {} ", agent.trim_end_matches("-agent"))), "{made}");
+        let said = install("", &made);
         assert!(said.contains(ACCEPTED), "{path}: {said}");
     }
     for (document, count) in [("README.md", 1), ("docs/install.md", 3)] {
@@ -347,7 +411,8 @@ fn the_fleets_have_their_alarms() {
         assert_eq!(named, root().join(MONITORING).canonicalize().unwrap());
         let role = agent.trim_end_matches("-agent");
         assert_eq!(stack["Parameters"]["Role"], role);
-        assert_eq!(stack["Parameters"]["Group"], json!({ "Ref": "Group" }));
+        // By its name, because the group comes later.
+        assert_eq!(stack["Parameters"]["Group"], json!({ "Ref": "AWS::StackName" }));
         for parameter in stack["Parameters"].as_object().unwrap().keys() {
             assert!(monitoring["Parameters"][parameter].is_object(), "{MONITORING} has no {parameter}");
         }
