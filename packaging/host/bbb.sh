@@ -25,5 +25,28 @@ run_installer() {
     }
 }
 
+# check_choices: refuses what cannot work before anything is installed.
+check_choices() {
+    local codename
+    step "check what was chosen"
+    sender
+    case $recordings_sender:$file_system:$access_point in
+        scalelite::* | scalelite:*:) stop "recordings_sender=scalelite needs file_system and access_point: where to send recordings" ;;
+        *::?*) stop "access_point needs file_system" ;;
+        *:?*:) stop "file_system needs access_point" ;;
+    esac
+    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    case $bbb_release in
+        none | "$codename"-*) ;;
+        *) stop "bbb_release=$bbb_release is not for this system, which is ${codename:-of no name}" ;;
+    esac
+}
+
+check_choices
+released storage.sh
+# shellcheck source=packaging/host/storage.sh
+. /root/storage.sh
+mount_storage
 install_agent
 if [ "$bbb_release" != none ]; then install_bbb; fi
+install_sender

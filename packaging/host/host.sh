@@ -10,8 +10,11 @@ options() {
         --version "$version" --bucket "$bucket" --bucket-owner "$bucket_owner" --region "$region")
     if [ "$role" = turn ]; then
         options+=(--set metrics.certificate=127.0.0.1:443)
-    elif [ -n "$scalelite_url" ]; then
-        options+=(--scalelite-url "$scalelite_url" --scalelite-secret "$scalelite_secret")
+    else
+        options+=(--set "recordings.sender=$(sender)")
+        if [ -n "$scalelite_url" ]; then
+            options+=(--scalelite-url "$scalelite_url" --scalelite-secret "$scalelite_secret")
+        fi
     fi
     for setting in $settings; do options+=(--set "$setting"); done
     if [ -n "$minimum" ]; then options+=(--minimum "$minimum"); fi
@@ -19,6 +22,17 @@ options() {
     if [ -n "$release_sha256" ]; then options+=(--release-sha256 "$release_sha256"); fi
     if [ "$guard_metadata" = yes ]; then options+=(--guard-metadata); fi
     for user in $metadata_users; do options+=(--metadata-user "$user"); done
+    if [ "$guard_metadata" = yes ] && [ -n "$log_group" ]; then options+=(--metadata-user cwagent); fi
+}
+
+# sender: prints who sends recordings from this host, as the agent has to know it: without a sender they are lost with
+# the host, and the agent would wait for one that never comes, or not wait. So this is the operator's choice.
+sender() {
+    case $recordings_sender in
+        scalelite) echo /usr/local/bigbluebutton/core/scripts/post_publish/scalelite_post_publish.rb ;;
+        none | auto | /*) echo "$recordings_sender" ;;
+        *) stop "recordings_sender has to say who sends recordings: scalelite, none, auto, or the path of a program" ;;
+    esac
 }
 
 # install_agent: returns when the host's name is live on every name server, which a certificate needs. From then on the
@@ -58,6 +72,12 @@ await_registered() {
     esac
 }
 
+if [ -n "$log_group" ]; then
+    released logs.sh
+    # shellcheck source=packaging/host/logs.sh
+    . /root/logs.sh
+    install_logs
+fi
 released "$role.sh"
 # shellcheck disable=SC1090 # bbb.sh or turn.sh
 . "/root/$role.sh"

@@ -26,13 +26,23 @@ HOOK
     chmod 755 /etc/letsencrypt/renewal-hooks/deploy/coturn
 }
 
+# log_to_file: cloudwatch/turn-agent.json reads this file, as a member of adm.
+log_to_file() {
+    step "have coturn write a log"
+    if [ ! -e /var/log/coturn.log ]; then install -o turnserver -g adm -m 640 /dev/null /var/log/coturn.log; fi
+    install -d /etc/logrotate.d
+    printf '/var/log/coturn.log {\n    weekly\n    rotate 4\n    maxsize 100M\n    copytruncate\n    compress\n    missingok\n}\n' \
+        >/etc/logrotate.d/coturn
+}
+
 # shared_secret: prints the setting with the secret. A pipe keeps it off every command line. An empty one would be a
 # password that everybody knows.
 shared_secret() {
     again call secretsmanager / "{\"SecretId\":\"$turn_secret\"}" content-type:application/x-amz-json-1.1 \
         x-amz-target:secretsmanager.GetSecretValue |
         python3 -I -c 'import json, re, sys
-secret = json.loads(json.load(sys.stdin)["SecretString"])[sys.argv[1]]
+answer = sys.stdin.read() or sys.exit(1)
+secret = json.loads(json.loads(answer)["SecretString"])[sys.argv[1]]
 if not re.fullmatch("[!-~]+", secret): sys.exit("the secret of coturn is empty, or no plain text without spaces")
 print("static-auth-secret=" + secret)' "$turn_secret_key"
 }
@@ -48,7 +58,6 @@ print("static-auth-secret=" + secret)' "$turn_secret_key"
 # more than BigBlueButton shows at once. All together they may use a third of the ports. An allocation that nobody
 # refreshes ends after 10 minutes, as RFC 8656 proposes.
 configure_coturn() (
-    step "configure coturn"
     public=$(address public-ipv4)
     private=$(address local-ipv4)
     umask 077
@@ -69,6 +78,8 @@ pkey=/etc/turnserver/privkey.pem
 no-tlsv1
 no-tlsv1_1
 no-cli
+log-file=/var/log/coturn.log
+simple-log
 user-quota=300
 total-quota=10900
 max-allocate-lifetime=600
@@ -125,6 +136,8 @@ start_coturn() {
 install_agent
 install_coturn
 renew_by_hook
+log_to_file
+step "configure coturn"
 configure_coturn
 certify
 start_coturn

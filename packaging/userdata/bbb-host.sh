@@ -24,15 +24,32 @@ scalelite_url=https://scalelite.example.org
 # The secret's place, never the secret itself: everyone who may describe the instance can read its UserData.
 scalelite_secret='secretsmanager:Scalelite#LOADBALANCER_SECRET'
 operator_email=operator@example.org
-bbb_release=jammy-300              # BigBlueButton 3.0 on Ubuntu 22.04; none where the image has BigBlueButton already
+# jammy-300 is BigBlueButton 3.0 on Ubuntu 22.04, noble-400 (with the installer v4.0.x-release) 4.0 on 24.04; none
+# where the image has BigBlueButton already.
+bbb_release=jammy-300
 # Further settings of the agent, for example 'bbb.addresses=repair dns.spread=100 timeouts.register=300'.
 settings=bbb.addresses=repair
 bbb_installer=https://raw.githubusercontent.com/bigbluebutton/bbb-install/v3.0.x-release/bbb-install.sh
 bbb_installer_sha256=              # of the file at that address, which else runs as root unverified
 # With yes, only root, the agent and these users reach EC2's metadata service, and so the credentials of the role. EC2
-# Instance Connect has a user of its own on Ubuntu; the CloudWatch agent may have one: cwagent.
+# Instance Connect has a user of its own on Ubuntu. The CloudWatch agent's, cwagent, is added where it is installed.
 guard_metadata=yes
 metadata_users=ec2-instance-connect
+# The CloudWatch agent sends logs to the log groups LOG_GROUP/system and LOG_GROUP/application; empty for no agent.
+log_group=
+cloudwatch_agent=https://amazoncloudwatch-agent.s3.amazonaws.com/ubuntu/amd64/latest/amazon-cloudwatch-agent.deb
+cloudwatch_agent_sha256=           # of the file at that address, which else runs as root unverified
+# Who sends recordings to Scalelite. Without a sender they are lost with the host, so this has to be said: scalelite for
+# Scalelite's own script, which needs a file system; none; auto or the path of a program for what an image has.
+recordings_sender=
+file_system=                       # the EFS file system with Scalelite's spool: fs-..., and the spool's access point:
+access_point=                      # fsap-...
+data_volume=no                     # yes: the only other EBS disk of the instance is for /var/bigbluebutton
+sender_source=https://raw.githubusercontent.com/blindsidenetworks/scalelite/v1.6.0/bigbluebutton
+sender_sha256=                     # of its three files, one behind the other (packaging/host/storage.sh)
+sender_gems='redis builder nokogiri:1.15.7 loofah open4 absolute_time journald-logger'
+efs_utils=https://github.com/aws/efs-utils/archive/refs/tags/v1.36.0.tar.gz
+efs_utils_sha256=
 # ---
 
 # step WORDS: says what is done next. Where that fails, these words are the reason.

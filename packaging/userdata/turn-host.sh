@@ -27,9 +27,13 @@ operator_email=operator@example.org
 # Further settings of the agent: 'turn.shared_name=turn.bbb.example.org dns.spread=100 timeouts.register=300'
 settings=
 # With yes, only root, the agent and these users reach EC2's metadata service, and so the credentials of the role. EC2
-# Instance Connect has a user of its own on Ubuntu; the CloudWatch agent may have one: cwagent.
+# Instance Connect has a user of its own on Ubuntu. The CloudWatch agent's, cwagent, is added where it is installed.
 guard_metadata=yes
 metadata_users=ec2-instance-connect
+# The CloudWatch agent sends logs to the log groups LOG_GROUP/system and LOG_GROUP/application; empty for no agent.
+log_group=
+cloudwatch_agent=https://amazoncloudwatch-agent.s3.amazonaws.com/ubuntu/amd64/latest/amazon-cloudwatch-agent.deb
+cloudwatch_agent_sha256=           # of the file at that address, which else runs as root unverified
 # ---
 
 # step WORDS: says what is done next. Where that fails, these words are the reason.

@@ -93,6 +93,7 @@ impl<'a> Stage<'a> {
         let mut text = match self.role {
             Role::Bbb => {
                 values.extend([("scalelite_url", url.as_str()), ("scalelite_secret", secret.as_str())]);
+                values.extend([("recordings_sender", "none"), ("bbb_release", "bookworm-300")]);
                 include_str!("../../../packaging/userdata/bbb-host.sh").to_owned()
             }
             Role::Turn => {

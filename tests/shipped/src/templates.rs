@@ -2,12 +2,16 @@
 //!
 //! That they are valid templates is cfn-lint's part (`tests/run`).
 
+mod user_data;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use plan::instance::Role;
 use plan::metrics::Metric;
 use serde_json::{Map, Value, json};
+
+pub(crate) use user_data::{parameters, user_data};
 
 use crate::userdata::host_functions;
 use crate::{read, root, tool};
@@ -75,6 +79,8 @@ fn shipped_policy(name: &str) -> Value {
         ("Account", "AWS::AccountId"),
         ("Group", "AWS::StackName"),
         ("Stack", "AWS::StackName"),
+        ("KeyArn", "KeyArns"),
+        ("UrlSuffix", "AWS::URLSuffix"),
         ("SecretArn", "ScaleliteSecretArn"),
         ("BucketOwner", "BucketOwner or AWS::AccountId"),
     ];
@@ -97,7 +103,7 @@ pub(crate) fn role_policies(path: &str) -> BTreeMap<String, Value> {
 fn the_hosts_roles_have_the_shipped_policies() {
     for (path, agent, _) in FLEETS {
         let policies = role_policies(path);
-        let both = [("install", "install"), ("zone-role", "zone-role"), ("signal", "signal")];
+        let both = ["install", "zone-role", "signal", "keys", "logs"].map(|name| (name, name));
         for (name, shipped) in both.into_iter().chain([("agent", agent)]) {
             let policy = policies.get(name).unwrap_or_else(|| panic!("{path} has no policy {name}"));
             assert_eq!(*policy, shipped_policy(shipped), "{path}: as packaging/iam/{shipped}.json");
@@ -105,8 +111,12 @@ fn the_hosts_roles_have_the_shipped_policies() {
         let shares = policies.get("shared-name").cloned();
         let expected = (agent == "turn-agent").then(|| shipped_policy("shared-name"));
         assert_eq!(shares, expected, "{path}: as packaging/iam/shared-name.json");
+        let spool = policies.get("spool").cloned();
+        let expected = (agent == "bbb-agent").then(|| shipped_policy("spool"));
+        assert_eq!(spool, expected, "{path}: as packaging/iam/spool.json");
         // What a host installs beside the agent may need permissions of its own; they are not mixed with the agent's.
-        let known = ["install", "agent", "coturn", "zone-role", "shared-name", "signal"];
+        let known =
+            ["install", "agent", "coturn", "zone-role", "shared-name", "signal", "keys", "logs", "spool"];
         assert!(policies.keys().all(|name| known.contains(&name.as_str())), "{:?}", policies.keys());
         let group = resource(&template(path), "Group")["AutoScalingGroupName"].clone();
         assert_eq!(group, json!({ "Ref": "AWS::StackName" }));
@@ -175,80 +185,6 @@ fn install(settings: &str, command: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// What a script does from below its settings on, word by word, without comments.
-fn body(script: &str) -> String {
-    let (_, body) = script.split_once("\n# ---\n").expect("the end of the settings");
-    let lines = body.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let lines: Vec<&str> = lines.map(|line| line.trim_end_matches('\\')).collect();
-    lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// EC2's limit on UserData, in bytes before base64.
-const USER_DATA: usize = 16 * 1024;
-
-/// A template has its example's script without comments, one text for both roles. With UPDATE=1, this writes it.
-#[test]
-fn user_data_does_what_the_examples_do() {
-    for (path, agent, _) in FLEETS {
-        let example = read(format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
-        if std::env::var_os("UPDATE").is_some() {
-            fill_in(path, &example);
-        }
-        let template = template(path);
-        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
-        assert_eq!(body(&text(&launch["UserData"]["Fn::Base64"])), body(&example), "{path}");
-    }
-    let [bbb, turn] = ["bbb", "turn"].map(|role| read(format!("packaging/userdata/{role}-host.sh")));
-    assert_eq!(bbb.split_once("\n# ---\n").unwrap().1, turn.split_once("\n# ---\n").unwrap().1);
-}
-
-/// Writes the script into its template.
-fn fill_in(path: &str, example: &str) {
-    let (_, script) = example.split_once("\n# ---\n").expect("the end of the settings");
-    let mut lines: Vec<&str> =
-        script.trim_end().lines().filter(|line| !line.trim_start().starts_with('#')).collect();
-    lines.dedup_by(|line, before| line.is_empty() && before.is_empty());
-    let indented = |line: &&str| match *line {
-        "" => "\n".to_owned(),
-        line => format!("            {line}\n"),
-    };
-    let script: String = lines.iter().map(indented).collect();
-    let old = read(path);
-    let (before, rest) = old.split_once("\n            # ---\n").expect("the end of the settings");
-    let (_, after) = rest.split_once("\n  Group:\n").expect("the group");
-    std::fs::write(root().join(path), format!("{before}\n            # ---\n{script}\n  Group:\n{after}"))
-        .unwrap();
-}
-
-/// UserData with the longest value of each parameter, which every parameter in it must limit, fits into what EC2 takes.
-#[test]
-fn user_data_fits_with_the_longest_parameters() {
-    for (path, ..) in FLEETS {
-        let template = template(path);
-        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
-        let mut script = text(&launch["UserData"]["Fn::Base64"]);
-        // AWS's own: StackName in CloudFormation's API reference; no region's name is longer than this.
-        let mut longest = vec![("AWS::AccountId".to_owned(), 12), ("AWS::StackName".to_owned(), 128)];
-        longest.push(("AWS::Region".to_owned(), 25));
-        for (name, parameter) in template["Parameters"].as_object().unwrap() {
-            let values = parameter["AllowedValues"].as_array().into_iter().flatten();
-            let values = values.filter_map(Value::as_str).map(str::len).max();
-            let limit = parameter["MaxLength"].as_u64().and_then(|length| usize::try_from(length).ok());
-            if let Some(length) = limit.or(values) {
-                longest.push((name.clone(), length));
-            }
-        }
-        for (name, length) in longest {
-            script = script.replace(&format!("${{{name}}}"), &"x".repeat(length));
-        }
-        script = script.replace("${!", "$ {");
-        assert!(!script.contains("${"), "{path}: a parameter in UserData has no MaxLength: {script}");
-        let length = script.len();
-        println!("{path}: {length} bytes of UserData at most");
-        assert!(length < USER_DATA, "{path}: {length} bytes");
-    }
-}
-
 /// The stack waits for its hosts' word, is rolled back without it, and has its alarms before.
 #[test]
 fn a_first_deployment_waits_for_its_hosts() {
@@ -292,6 +228,16 @@ fn a_health_check_needs_a_shared_name() {
     assert_eq!(rule["RuleCondition"], is_set("SharedHealthCheck"));
     assert_eq!(rule["Assertions"][0]["Assert"], is_set("SharedName"));
     assert_eq!(rules.as_object().unwrap().len(), 2);
+    // A sender has to send somewhere, and a file system is reached by an access point.
+    let rules = &template("packaging/cloudformation/fleet.yaml")["Rules"];
+    assert_eq!(
+        rules["SenderHasASpool"]["RuleCondition"],
+        json!({ "Fn::Equals": [{ "Ref": "RecordingsSender" }, "scalelite"] })
+    );
+    assert_eq!(rules["SenderHasASpool"]["Assertions"][0]["Assert"], is_set("FileSystemId"));
+    assert_eq!(rules["SpoolHasAnAccessPoint"]["RuleCondition"], is_set("FileSystemId"));
+    assert_eq!(rules["SpoolHasAnAccessPoint"]["Assertions"][0]["Assert"], is_set("AccessPointId"));
+    assert_eq!(rules.as_object().unwrap().len(), 3);
 }
 
 /// What shellcheck says of a script; the installer that it reads is not here.
@@ -307,51 +253,8 @@ fn checked_as_shell(path: &str, script: &str) {
 fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
     assert!(install("", "--role bbb --nonsense x").contains("no such option"));
     for (path, agent, _) in FLEETS {
-        let template = template(path);
-        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
-        let mut script = text(&launch["UserData"]["Fn::Base64"]);
-        let values = [
-            ("Bucket", "example-releases"),
-            ("BucketOwner", ""),
-            ("AWS::AccountId", "123456789012"),
-            ("AWS::StackName", "bbb"),
-            ("AgentVersion", "0.1.0"),
-            ("ReleaseSha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-            ("PublicKey", "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"),
-            ("MinimumVersion", "0.1.0"),
-            ("AWS::Region", "eu-central-1"),
-            ("HostedZoneId", "Z0123456789ABCDEFGHIJ"),
-            ("Settings", "dns.spread=100 timeouts.register=300"),
-            ("Domain", "bbb.example.org"),
-            ("ZoneRoleArn", "arn:aws:iam::210987654321:role/bbb-dns"),
-            ("ZoneRoleExternalId", "210987654321"),
-            ("SharedName", "turn.bbb.example.org"),
-            ("SharedHealthCheck", "abcdef11-2222-3333-4444-555555fedcba"),
-            ("ScaleliteUrl", "https://scalelite.example.org"),
-            (
-                "ScaleliteSecretArn",
-                "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Scalelite-a1B2c3",
-            ),
-            ("ScaleliteSecretKey", "LOADBALANCER_SECRET"),
-            ("TurnSecretArn", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Turn-a1B2c3"),
-            ("TurnSecretKey", "turnkeyvalue"),
-            ("BbbVersion", "jammy-300"),
-            ("BbbInstaller", "https://example.org/bbb-install.sh"),
-            ("BbbInstallerSha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-            ("OperatorEmail", "operator@example.org"),
-            ("GuardMetadata", "yes"),
-            ("MetadataUsers", "ec2-instance-connect cwagent"),
-        ];
-        for (name, value) in values {
-            script = script.replace(&format!("${{{name}}}"), value);
-        }
-        // Fn::Sub's own way to leave a variable to the shell.
-        script = script.replace("${!", "${");
-        let shells = ["zone_role", "external_id", "shared_name", "health_check"];
-        let rest = shells.iter().fold(script.clone(), |rest, name| rest.replace(&format!("${{{name}:+"), ""));
-        assert!(!rest.contains("${"), "{script}");
+        let script = user_data(path, &[]);
         checked_as_shell(path, &script);
-        assert!(script.len() < USER_DATA, "{path}: {} bytes", script.len());
         // The settings, and what makes options of them.
         let (settings, _) = script.split_once("\n# ---\n").expect("the end of the settings");
         let made = options(settings);
@@ -378,8 +281,13 @@ fn the_groups_hold_their_hosts_until_they_are_empty() {
         let template = template(path);
         let group = resource(&template, "Group");
         let hooks = group["LifecycleHookSpecificationList"].as_array().unwrap();
-        assert_eq!(hooks.len(), 1, "with several, the agent would have to be told which is its own");
-        let hook = &hooks[0];
+        assert_eq!(hooks.len(), 2, "with several that end, the agent would have to be told which is its own");
+        let (hook, launch) = (&hooks[0], &hooks[1]["Fn::If"][1]);
+        assert_eq!(hooks[1]["Fn::If"][0], "HasLaunchHook");
+        assert_eq!(launch["LifecycleTransition"], "autoscaling:EC2_INSTANCE_LAUNCHING");
+        let with = user_data(path, &[("LaunchHook", "yes")]);
+        let setting = format!("service.launch_hook={}", launch["LifecycleHookName"].as_str().unwrap());
+        assert!(with.contains(&setting), "{with}");
         let config = read(format!("packaging/{agent}/config.toml"));
         assert!(
             config.contains(&format!("#hook = {}", hook["LifecycleHookName"])),

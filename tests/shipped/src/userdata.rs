@@ -2,11 +2,15 @@
 //! without the aws CLI. The attacker can write to the bucket, owns it, or answers for the metadata service.
 
 mod failures;
+mod parameters;
+mod storage;
 
 use std::process::Output;
 
 use e2e::{Run, Running};
 use sandbox::cloud::BUCKET;
+
+use failures::boot as planned_boot;
 
 use crate::install::host::{Host, Key, Service, With, first_boot, sha256};
 use crate::read;
@@ -25,7 +29,7 @@ pub(crate) fn user_data_functions(role: &str) -> String {
 /// The functions of packaging/host/host.sh without what it does with them.
 pub(crate) fn host_functions() -> String {
     let script = read("packaging/host/host.sh");
-    script.split_once("\nreleased \"$role.sh\"").expect("their end").0.to_owned()
+    script.split_once("\nif [ -n \"$log_group\" ]; then\n    released").expect("their end").0.to_owned()
 }
 
 /// A host at its first boot, with a signed release.
@@ -56,7 +60,10 @@ impl Boot {
             host.sign_release(&key, version);
         }
         host.sign_latest(&key, "0.2.0", "2026-11-01T00:00:00Z");
-        std::fs::create_dir(host.path("root")).unwrap();
+        for directory in ["root", "local", "mnt", "opt", "var/log"] {
+            std::fs::create_dir(host.path(directory)).unwrap();
+        }
+        std::fs::write(host.path("etc/os-release"), "VERSION_CODENAME=jammy\n").unwrap();
         host.cloud.cloudformation.create(STACK, "Group");
         let boot = Self { host, key, role };
         for (name, script) in STAND_INS {
@@ -87,8 +94,12 @@ impl Boot {
         sha256(&self.host.cloud.s3.get(BUCKET, &format!("agents/{version}/SHA256SUMS")).unwrap())
     }
 
-    /// UserData with these variables filled in. /root is this host's own; it has no nft before it is installed.
     fn started(&self, variables: &[(&str, &str)]) -> Running {
+        self.start(&self.example(variables))
+    }
+
+    /// The example with these variables filled in.
+    fn example(&self, variables: &[(&str, &str)]) -> String {
         let mut text = read(format!("packaging/userdata/{}-host.sh", self.role));
         let own = [
             ("bucket", BUCKET),
@@ -96,20 +107,27 @@ impl Boot {
             ("zone_id", "Z0123456789EXAMPLE"),
             ("domain", "example.org"),
             ("operator_email", "operator@example.org"),
+            ("recordings_sender", "none"),
         ];
-        for (name, value) in own.iter().chain(variables) {
+        let other = |name: &&(&str, &str)| self.role == "bbb" || name.0 != "recordings_sender";
+        for (name, value) in own.iter().filter(other).chain(variables) {
             let begin = format!("{name}=");
             let line = text.lines().find(|line| line.starts_with(&begin)).expect("the variable").to_owned();
             text = text.replacen(&format!("\n{line}\n"), &format!("\n{begin}'{value}'\n"), 1);
         }
+        text
+    }
+
+    /// Starts UserData. /root, /usr/local, /mnt and /opt are this host's own; it has no nft before it is installed.
+    fn start(&self, user_data: &str) -> Running {
         let script = self.host.path("user-data");
-        std::fs::write(&script, text).unwrap();
-        let enter = format!(
-            "mount --bind '{}' /root; [ ! -e /usr/sbin/nft ] || mount --bind /dev/null /usr/sbin/nft; exec bash '{}'",
-            self.host.path("root").display(),
-            script.display()
-        );
-        Running::start(self.host.inside(&["sh", "-c", &enter]))
+        std::fs::write(&script, user_data).unwrap();
+        let mut enter = "[ ! -e /usr/sbin/nft ] || mount --bind /dev/null /usr/sbin/nft\n".to_owned();
+        for (own, at) in [("root", "/root"), ("local", "/usr/local"), ("mnt", "/mnt"), ("opt", "/opt")] {
+            enter.push_str(&format!("mount --bind '{}' {at}\n", self.host.path(own).display()));
+        }
+        enter.push_str(&format!("exec bash '{}'\n", script.display()));
+        Running::start(self.host.inside(&["sh", "-ec", &enter]))
     }
 
     async fn expect(&self, code: i32, variables: &[(&str, &str)]) -> Run {

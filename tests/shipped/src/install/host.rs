@@ -358,7 +358,9 @@ pub(crate) fn first_boot() -> Vec<(String, String)> {
         let text = read(format!("packaging/host/{name}"));
         (name, text)
     });
-    scripts.collect()
+    let logs = ["bbb-agent.json", "turn-agent.json"];
+    let logs = logs.map(|name| (name.to_owned(), read(format!("cloudwatch/{name}"))));
+    scripts.chain(logs).collect()
 }
 
 fn write(path: &Path, text: &str) {

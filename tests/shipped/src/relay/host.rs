@@ -55,7 +55,7 @@ const NAMESPACES: &str = r#"
     mount --bind /run/etc /etc
     cp -a /lib/systemd/system/. /run/units
     mount --bind /run/units /lib/systemd/system
-    for directory in /var/lib/dpkg /var/lib/systemd; do mount -t tmpfs tmpfs "$directory"; done
+    for directory in /var/lib/dpkg /var/lib/systemd /var/log; do mount -t tmpfs tmpfs "$directory"; done
     mkdir /var/lib/dpkg/updates
     touch /var/lib/dpkg/status
     if [ -e /usr/sbin/policy-rc.d ]; then mount --bind /dev/null /usr/sbin/policy-rc.d; fi

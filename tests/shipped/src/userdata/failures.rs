@@ -25,7 +25,7 @@ fi"#
 
 /// What fails.
 #[derive(Clone, Copy, Debug)]
-enum Trouble {
+pub(super) enum Trouble {
     /// A program whose command line contains this.
     Program(&'static str),
     /// A service, for actions that begin like this.
@@ -35,7 +35,7 @@ enum Trouble {
 use Trouble::{Program, Service};
 
 impl Trouble {
-    fn begins(self, boot: &Boot, often: &str) {
+    pub(super) fn begins(self, boot: &Boot, often: &str) {
         match self {
             Program(pattern) => {
                 std::fs::write(boot.host.path("state/trouble"), format!("{often} {pattern}\n")).unwrap();
@@ -53,7 +53,7 @@ impl Trouble {
         }
     }
 
-    fn happened(self, boot: &Boot) -> usize {
+    pub(super) fn happened(self, boot: &Boot) -> usize {
         match self {
             Program(_) => boot.host.read("state/troubled").lines().count(),
             Service(service, action) => {
@@ -105,7 +105,8 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("systemctl", r#"case $* in *is-enabled*) echo masked ;; esac"#),
     (
         "certbot",
-        r#"for name; do :; done
+        r#"echo "certbot $*" >>"$STATE/commands"
+for name; do :; done
 mkdir -p "/etc/letsencrypt/live/$name"
 touch "/etc/letsencrypt/live/$name/fullchain.pem" "/etc/letsencrypt/live/$name/privkey.pem""#,
     ),
@@ -113,14 +114,14 @@ touch "/etc/letsencrypt/live/$name/fullchain.pem" "/etc/letsencrypt/live/$name/p
     ("chown", ""),
     (
         "install",
-        r#"for word; do shift; case $word in root | turnserver | -o | -g) ;; *) set -- "$@" "$word" ;; esac; done
+        r#"for word; do shift; case $word in root | turnserver | adm | -o | -g) ;; *) set -- "$@" "$word" ;; esac; done
 exec /usr/bin/install "$@""#,
     ),
     ("turn-agent", r#"echo "$*" >>"$STATE/agent""#),
     ("install-agent", ""),
 ];
 
-async fn boot(role: &'static str) -> Option<Boot> {
+pub(super) async fn boot(role: &'static str) -> Option<Boot> {
     let boot = Boot::of(role).await?;
     for (name, script) in PROGRAMS {
         boot.program(name, script);
@@ -234,8 +235,15 @@ async fn not_every_host_has_a_stack_that_waits() {
 fn nothing_from_outside_is_asked_for_only_once() {
     let outside =
         ["apt-get ", "wget ", "curl ", "call s3", "call secretsmanager", "certbot certonly", "gem install"];
-    let files =
-        ["userdata/bbb-host.sh", "userdata/turn-host.sh", "host/host.sh", "host/bbb.sh", "host/turn.sh"];
+    let files = [
+        "userdata/bbb-host.sh",
+        "userdata/turn-host.sh",
+        "host/host.sh",
+        "host/bbb.sh",
+        "host/turn.sh",
+        "host/storage.sh",
+        "host/logs.sh",
+    ];
     let mut found = 0;
     for file in files {
         let script = read(format!("packaging/{file}"));
