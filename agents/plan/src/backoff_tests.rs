@@ -236,6 +236,7 @@ fn only_a_refused_host_of_a_large_group_waits_for_a_slot() {
 fn small_fleets_do_not_wait() {
     let mut queue = Queue::new(Duration::ZERO);
     assert_eq!(queue.turn(1.0), Duration::ZERO);
-    let came = Storm { hosts: 51, rate: 10.0, burst: 50.0, spread: 0, grouped: true, processing: 0.003 }.passes();
+    let came =
+        Storm { hosts: 51, rate: 10.0, burst: 50.0, spread: 0, grouped: true, processing: 0.003 }.passes();
     assert!(came.calls < 2.0, "{came:?}");
 }

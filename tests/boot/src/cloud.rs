@@ -11,8 +11,8 @@ use sandbox::fleet::InstanceFacts;
 use crate::Outcome;
 use crate::world::{AWS, BBB, GUEST, IMDS, NAME_SERVERS, RESOLVER, SCALELITE, World, ip};
 
-/// The AWS services that the agents and install.sh use. No other name of AWS resolves.
-const REGIONAL: [&str; 4] = ["ec2", "autoscaling", "monitoring", "secretsmanager"];
+/// The AWS services that the agents, install.sh and UserData use. No other name of AWS resolves.
+const REGIONAL: [&str; 5] = ["ec2", "autoscaling", "monitoring", "secretsmanager", "cloudformation"];
 
 /// Starts the cloud with one host, which is launched with this UserData.
 pub(crate) async fn start(world: &World, facts: InstanceFacts) -> Outcome<Arc<Cloud>> {

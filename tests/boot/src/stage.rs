@@ -19,9 +19,9 @@ pub(crate) const INSTALL_BBB: &str =
 
 /// The path of install.sh on the disk, from where UserData runs it.
 const INSTALLER: &str = "/opt/install.sh";
-/// The beginning of UserData for a host whose image has install.sh, but not the AWS CLI: then install.sh signs its
-/// requests itself.
-pub(crate) const WITHOUT_CLI: &str = "#!/bin/sh\nset -eu\nrm -f /usr/bin/aws\n";
+/// The beginning of UserData for a host whose image has install.sh. There is no AWS CLI: install.sh signs its requests
+/// itself.
+pub(crate) const WITHOUT_CLI: &str = "#!/bin/sh\nset -eu\n";
 /// The calls that change something in Scalelite.
 const CHANGES: [&str; 4] = ["addServer", "updateServer", "panicServer", "deleteServer"];
 /// The number of lines of a long list that are shown after a failure.
@@ -85,6 +85,7 @@ impl<'a> Stage<'a> {
         let (url, secret) = (cloud::scalelite_url(), secret_reference());
         let mut values = vec![
             ("bucket", BUCKET),
+            ("stack", cloud.group.as_str()),
             ("region", region.as_str()),
             ("zone_id", cloud.zone_id.as_str()),
             ("domain", cloud.zone_name.as_str()),
@@ -92,6 +93,7 @@ impl<'a> Stage<'a> {
         let mut text = match self.role {
             Role::Bbb => {
                 values.extend([("scalelite_url", url.as_str()), ("scalelite_secret", secret.as_str())]);
+                values.extend([("recordings_sender", "none"), ("bbb_release", "bookworm-300")]);
                 include_str!("../../../packaging/userdata/bbb-host.sh").to_owned()
             }
             Role::Turn => {

@@ -1,7 +1,7 @@
 //! The front of all AWS services: one listener that really verifies the Signature Version 4 of each request, refuses
 //! denied actions, and passes the rest to the service that the credential scope names.
 //!
-//! | refused | Auto Scaling, CloudWatch, Route 53, STS | EC2 | Secrets Manager | S3 |
+//! | refused | Auto Scaling, CloudFormation, CloudWatch, Route 53, STS | EC2 | Secrets Manager | S3 |
 //! |---|---|---|---|---|
 //! | no signature | 403 `MissingAuthenticationToken` | 403 `MissingAuthenticationToken` | 400 `MissingAuthenticationTokenException` | 403 `AccessDenied` |
 //! | unknown key | 403 `InvalidClientTokenId` | 401 `AuthFailure` | 400 `UnrecognizedClientException` | 403 `InvalidAccessKeyId` |
@@ -125,6 +125,7 @@ fn signing_name(service: ServiceName) -> &'static str {
         ServiceName::SecretsManager => "secretsmanager",
         ServiceName::Sts => "sts",
         ServiceName::S3 => "s3",
+        ServiceName::CloudFormation => "cloudformation",
         ServiceName::Imds | ServiceName::Scalelite | ServiceName::Bbb => "",
     }
 }
@@ -294,6 +295,7 @@ fn guess(request: &Request) -> &'static str {
         () if request.header("x-amz-target").starts_with("secretsmanager.") => "secretsmanager",
         () if body.contains("Version=2011-01-01") => "autoscaling",
         () if body.contains("Version=2011-06-15") => "sts",
+        () if body.contains("Version=2010-05-15") => "cloudformation",
         // Requests to the other services are POSTs, or have their action in the query.
         () if request.method != "POST" && !request.query.contains("Action=") => "s3",
         () => "ec2",

@@ -31,6 +31,7 @@ use crate::autoscaling::AutoScaling;
 use crate::aws::{Front, Vault};
 use crate::bbb::{BbbHost, HostFiles, Network};
 use crate::clock::Clock;
+use crate::cloudformation::CloudFormation;
 use crate::cloudwatch::CloudWatch;
 use crate::dns::{NameServers, Resolver};
 use crate::ec2::Ec2;
@@ -92,6 +93,8 @@ pub struct Cloud {
     pub sts: Arc<Sts>,
     /// S3.
     pub s3: Arc<S3>,
+    /// CloudFormation.
+    pub cloudformation: Arc<CloudFormation>,
     /// Scalelite.
     pub scalelite: Arc<Scalelite>,
     /// The addresses to which host names lead Scalelite.
@@ -157,6 +160,8 @@ impl Cloud {
         let s3 = S3::new(&facts.region, &facts.account_id, aws.denials());
         s3.create_bucket(BUCKET);
         aws.serve(Arc::clone(&s3) as Arc<dyn Service>);
+        let cloudformation = CloudFormation::new();
+        aws.serve(Arc::clone(&cloudformation) as Arc<dyn Service>);
         let names = options::aws_names(&facts.region, &facts.domain);
         let open = |service| !options.closed.contains(&service);
         let front = async |address, delay| {
@@ -213,6 +218,7 @@ impl Cloud {
             secrets,
             sts,
             s3,
+            cloudformation,
             scalelite,
             network,
             listeners,

@@ -66,6 +66,8 @@ pub enum ServiceName {
     Sts,
     /// S3's REST API.
     S3,
+    /// CloudFormation's query API.
+    CloudFormation,
     /// Scalelite's management API.
     Scalelite,
     /// The API of the BBB host itself.

@@ -1,6 +1,6 @@
 //! An embedded cloud for the fleet agents: IMDSv2, Route 53 with its authoritative DNS, EC2, Auto Scaling, CloudWatch,
-//! Secrets Manager, STS, S3, Scalelite and a BBB host, in one process on loopback. It refuses whatever the real services
-//! refuse.
+//! Secrets Manager, STS, S3, CloudFormation, Scalelite and a BBB host, in one process on loopback. It refuses whatever the
+//! real services refuse.
 
 pub mod agent;
 pub mod autoscaling;
@@ -9,6 +9,7 @@ pub mod bbb;
 pub mod binaries;
 pub mod clock;
 pub mod cloud;
+pub mod cloudformation;
 pub mod cloudwatch;
 pub mod control;
 pub mod dns;

@@ -17,8 +17,15 @@ fn files(folder: &str) -> Vec<PathBuf> {
 
 /// Every document that a person reads, by its path from the root.
 fn documents() -> Vec<PathBuf> {
-    let folders =
-        ["", "docs", "cloudwatch", "packaging/cloudformation", "packaging/iam", "packaging/prometheus"];
+    let folders = [
+        "",
+        "docs",
+        "cloudwatch",
+        "packaging",
+        "packaging/cloudformation",
+        "packaging/iam",
+        "packaging/prometheus",
+    ];
     let files = folders.into_iter().flat_map(files);
     let mut documents: Vec<PathBuf> =
         files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
@@ -272,5 +279,76 @@ fn the_symptoms_are_in_the_agents_words() {
             pieces.all(|piece| sources.contains(piece)),
             "no agent says {words:?}: see docs/troubleshooting.md"
         );
+    }
+}
+
+/// The steps of `bbb-bootstrap.sh` of the AWS sample's version 6.0.0, in its order.
+const STEPS: [&str; 12] = [
+    "install_cloudwatch_agent",
+    "configure_service_users",
+    "configure_cloudwatch_agent",
+    "install_required_packages",
+    "install_efs_utils",
+    "configure_hostname",
+    "setup_route53_handler",
+    "setup_storage",
+    "wait_for_dns",
+    "install_bbb",
+    "setup_scalelite",
+    "setup_scalelite_handler",
+];
+
+/// Further names of that version: files, templates, secrets, permissions.
+const NAMES: [&str; 24] = [
+    "bbb-bootstrap.sh",
+    "bbb-cwagent-config.json",
+    "cli53",
+    "route53-handler.sh",
+    "route53-handler.service",
+    "scalelite-handler.sh",
+    "scalelite-config.yml",
+    "scalelite_post_publish.rb",
+    "scalelite_batch_import.sh",
+    "scalelite_prune_recordings",
+    "setup.sh",
+    "bbb-on-aws-application",
+    "bbb-on-aws-storage",
+    "bbb-on-aws-frontendapps",
+    "BBBLoadbalancerSecret",
+    "basekeyvalue",
+    "AutoScalingReplacingUpdate",
+    "cfn-signal",
+    "ecs:ListClusters",
+    "ecs:ListServices",
+    "ecs:ListTasks",
+    "ecs:DescribeTasks",
+    "ecs:ExecuteCommand",
+    "iam:PassRole",
+];
+
+/// The page about the sample says of each step of its newest version, first, what becomes of it, and forgets no file.
+#[test]
+fn every_step_of_the_sample_has_its_fate() {
+    let page = read("packaging/replacing-the-scripts.md");
+    let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let steps: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.split_once("` | "))
+        .filter(|(step, _)| STEPS.contains(step))
+        .map(|(step, _)| step)
+        .take(STEPS.len())
+        .collect();
+    assert_eq!(steps, STEPS);
+    for step in STEPS {
+        let row = rows.iter().find(|row| row.starts_with(&format!("{step}` | "))).unwrap();
+        let fate = row.split_once("` | ").unwrap().1;
+        assert!(["stays", "goes", "becomes"].iter().any(|word| fate.starts_with(word)), "{step}: {fate}");
+    }
+    for name in NAMES {
+        assert!(page.contains(name), "{name}");
+    }
+    let newest = page.find("6.0.0").expect("the newest");
+    for older in ["## Version 5", "## Version 4"] {
+        assert!(page.find(older).is_some_and(|place| place > newest), "{older}");
     }
 }

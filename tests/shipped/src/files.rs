@@ -328,6 +328,51 @@ fn the_fleets_certificate_needs_one_more_policy() {
     assert_eq!(read_json("packaging/iam/certificate.json")["Statement"], json!([read_it]));
 }
 
+/// A host can tell its own stack that it is ready, or that it is not, and no other one.
+#[test]
+fn user_data_may_signal_its_stack() {
+    let signal = json!({
+        "Sid": "SignalOwnStack",
+        "Effect": "Allow",
+        "Action": "cloudformation:SignalResource",
+        "Resource": "arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Stack}/*",
+    });
+    assert_eq!(read_json("packaging/iam/signal.json")["Statement"], json!([signal]));
+    let mut called = Vec::new();
+    for role in ["bbb", "turn"] {
+        let script = read(format!("packaging/userdata/{role}-host.sh"));
+        let words: Vec<&str> = script.split_whitespace().collect();
+        for call in words.windows(4).filter(|words| words[0] == "tell" && words[2].starts_with("20")) {
+            called.push(format!("{}:{}", call[1], call[3]));
+        }
+    }
+    let expected = ["autoscaling:SetInstanceProtection", "cloudformation:SignalResource"];
+    assert_eq!(called, [expected, expected].concat());
+    assert!(read("packaging/iam/bbb-agent.json").contains(expected[0]));
+}
+
+/// What UserData needs only with some parameters is limited to what they name.
+#[test]
+fn further_policies_are_limited_to_what_is_named() {
+    let only = |name: &str| read_json(&format!("packaging/iam/{name}.json"))["Statement"][0].clone();
+    let keys = only("keys");
+    let services = json!(["secretsmanager.${Region}.${UrlSuffix}", "s3.${Region}.${UrlSuffix}"]);
+    assert_eq!((&keys["Action"], &keys["Resource"]), (&json!("kms:Decrypt"), &json!("${KeyArn}")));
+    assert_eq!(keys["Condition"], json!({ "StringEquals": { "kms:ViaService": services } }));
+    let spool = only("spool");
+    assert_eq!(spool["Action"], json!(["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]));
+    let point = "arn:${Partition}:elasticfilesystem:${Region}:${Account}:access-point/${AccessPointId}";
+    let condition = json!({ "StringEquals": { "elasticfilesystem:AccessPointArn": point } });
+    assert_eq!(spool["Condition"], condition);
+    assert!(spool["Resource"].as_str().unwrap().ends_with(":file-system/${FileSystemId}"));
+    let logs = only("logs");
+    assert!(logs["Resource"].as_str().unwrap().ends_with(":log-group:${LogGroup}/*"));
+    // The role of the AWS sample's file system has to have a tag.
+    let tags = &template("packaging/cloudformation/fleet.yaml")["Resources"]["Role"]["Properties"]["Tags"];
+    let tag = json!({ "Key": "Name", "Value": { "Fn::Sub": "${AWS::StackName}-BBBApplicationStack" } });
+    assert_eq!(tags[0]["Fn::If"], json!(["HasFileSystem", tag, { "Ref": "AWS::NoValue" }]));
+}
+
 /// A host assumes one role, which trusts that host's role alone, and with an external id.
 #[test]
 fn a_zone_in_another_account_needs_two_more_policies() {

@@ -2,6 +2,8 @@
 //!
 //! That they are valid templates is cfn-lint's part (`tests/run`).
 
+mod user_data;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
@@ -9,6 +11,9 @@ use plan::instance::Role;
 use plan::metrics::Metric;
 use serde_json::{Map, Value, json};
 
+pub(crate) use user_data::{parameters, user_data};
+
+use crate::userdata::host_functions;
 use crate::{read, root, tool};
 
 /// The fleets' templates, with the role of their hosts.
@@ -73,6 +78,9 @@ fn shipped_policy(name: &str) -> Value {
         ("Region", "AWS::Region"),
         ("Account", "AWS::AccountId"),
         ("Group", "AWS::StackName"),
+        ("Stack", "AWS::StackName"),
+        ("KeyArn", "KeyArns"),
+        ("UrlSuffix", "AWS::URLSuffix"),
         ("SecretArn", "ScaleliteSecretArn"),
         ("BucketOwner", "BucketOwner or AWS::AccountId"),
     ];
@@ -95,15 +103,20 @@ pub(crate) fn role_policies(path: &str) -> BTreeMap<String, Value> {
 fn the_hosts_roles_have_the_shipped_policies() {
     for (path, agent, _) in FLEETS {
         let policies = role_policies(path);
-        for (name, shipped) in [("agent", agent), ("install", "install"), ("zone-role", "zone-role")] {
+        let both = ["install", "zone-role", "signal", "keys", "logs"].map(|name| (name, name));
+        for (name, shipped) in both.into_iter().chain([("agent", agent)]) {
             let policy = policies.get(name).unwrap_or_else(|| panic!("{path} has no policy {name}"));
             assert_eq!(*policy, shipped_policy(shipped), "{path}: as packaging/iam/{shipped}.json");
         }
         let shares = policies.get("shared-name").cloned();
         let expected = (agent == "turn-agent").then(|| shipped_policy("shared-name"));
         assert_eq!(shares, expected, "{path}: as packaging/iam/shared-name.json");
+        let spool = policies.get("spool").cloned();
+        let expected = (agent == "bbb-agent").then(|| shipped_policy("spool"));
+        assert_eq!(spool, expected, "{path}: as packaging/iam/spool.json");
         // What a host installs beside the agent may need permissions of its own; they are not mixed with the agent's.
-        let known = ["install", "agent", "coturn", "zone-role", "shared-name"];
+        let known =
+            ["install", "agent", "coturn", "zone-role", "shared-name", "signal", "keys", "logs", "spool"];
         assert!(policies.keys().all(|name| known.contains(&name.as_str())), "{:?}", policies.keys());
         let group = resource(&template(path), "Group")["AutoScalingGroupName"].clone();
         assert_eq!(group, json!({ "Ref": "AWS::StackName" }));
@@ -144,6 +157,15 @@ fn install_commands(text: &str) -> Vec<String> {
 /// program that could tell.
 const ACCEPTED: &str = "has to be run as root";
 
+/// The options that a first boot gives install.sh, quoted for a shell, for these lines of settings.
+fn options(settings: &str) -> String {
+    let functions = host_functions();
+    let script = format!("{settings}\n{functions}\noptions\nprintf '%q ' \"${{options[@]}}\"\n");
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// `settings` are the lines before, which set variables.
 fn install(settings: &str, command: &str) -> String {
     let settings = settings.replace("set -euo pipefail", "set -eu");
@@ -163,39 +185,22 @@ fn install(settings: &str, command: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// What a script does from below its settings on, word by word, without comments.
-fn body(script: &str) -> String {
-    let (_, body) = script.split_once("\n# ---\n").expect("the end of the settings");
-    let lines = body.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let lines: Vec<&str> = lines.map(|line| line.trim_end_matches('\\')).collect();
-    lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// What a template does and its example does not: a host without BBB.
-const TEMPLATES_OWN: [(&str, &str); 1] = [(" if [ \"$bbb_release\" = none ]; then exit; fi", "fleet.yaml")];
-/// EC2's limit on UserData, in bytes before base64.
-const USER_DATA: usize = 16 * 1024;
-
+/// The stack waits for its hosts' word, is rolled back without it, and has its alarms before.
 #[test]
-fn user_data_does_what_the_examples_do() {
-    for (path, agent, _) in FLEETS {
+fn a_first_deployment_waits_for_its_hosts() {
+    for (path, ..) in FLEETS {
         let template = template(path);
-        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
-        let mut script = body(&text(&launch["UserData"]["Fn::Base64"]));
-        for (own, of) in TEMPLATES_OWN {
-            assert_eq!(script.matches(own).count(), usize::from(path.ends_with(of)), "{path}: {own}");
-            script = script.replace(own, "");
-        }
-        let example = read(format!("packaging/userdata/{}-host.sh", agent.trim_end_matches("-agent")));
-        assert!(example.contains("\nsh /root/install.sh "), "{example}");
-        assert_eq!(script, body(&example), "{path}");
+        let group = &template["Resources"]["Group"];
+        let signal = &group["CreationPolicy"]["ResourceSignal"];
+        assert_eq!(signal["Count"], json!({ "Ref": "MinSize" }), "{path}");
+        let minutes = signal["Timeout"].as_str().unwrap().trim_start_matches("PT").trim_end_matches('M');
+        assert!((30..=180).contains(&minutes.parse::<u32>().unwrap()), "{path}: {minutes}");
+        assert_eq!(group["DependsOn"], "Monitoring", "{path}");
+        let script =
+            text(&resource(&template, "LaunchTemplate")["LaunchTemplateData"]["UserData"]["Fn::Base64"]);
+        assert!(script.contains("\nstack='${AWS::StackName}'\n"), "{script}");
+        assert!(script.contains("LogicalResourceId=Group&"), "the resource that has the policy");
     }
-    // What fetches install.sh, and verifies it, is one text.
-    let fetch = ["bbb", "turn"].map(|role| {
-        let example = body(&read(format!("packaging/userdata/{role}-host.sh")));
-        example.split_once(" sh /root/install.sh ").expect("the call").0.to_owned()
-    });
-    assert_eq!(fetch[0], fetch[1]);
 }
 
 /// A stack with a hash that cannot fit is refused; each of its hosts would be, too.
@@ -223,13 +228,24 @@ fn a_health_check_needs_a_shared_name() {
     assert_eq!(rule["RuleCondition"], is_set("SharedHealthCheck"));
     assert_eq!(rule["Assertions"][0]["Assert"], is_set("SharedName"));
     assert_eq!(rules.as_object().unwrap().len(), 2);
+    // A sender has to send somewhere, and a file system is reached by an access point.
+    let rules = &template("packaging/cloudformation/fleet.yaml")["Rules"];
+    assert_eq!(
+        rules["SenderHasASpool"]["RuleCondition"],
+        json!({ "Fn::Equals": [{ "Ref": "RecordingsSender" }, "scalelite"] })
+    );
+    assert_eq!(rules["SenderHasASpool"]["Assertions"][0]["Assert"], is_set("FileSystemId"));
+    assert_eq!(rules["SpoolHasAnAccessPoint"]["RuleCondition"], is_set("FileSystemId"));
+    assert_eq!(rules["SpoolHasAnAccessPoint"]["Assertions"][0]["Assert"], is_set("AccessPointId"));
+    assert_eq!(rules.as_object().unwrap().len(), 3);
 }
 
 /// What shellcheck says of a script; the installer that it reads is not here.
 fn checked_as_shell(path: &str, script: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), script).unwrap();
-    let output = Command::new("shellcheck").args(["--exclude", "SC1091"]).arg(file.path()).output().unwrap();
+    let output =
+        Command::new("shellcheck").args(["--exclude", "SC1091,SC2034"]).arg(file.path()).output().unwrap();
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stdout));
 }
 
@@ -237,65 +253,18 @@ fn checked_as_shell(path: &str, script: &str) {
 fn user_data_and_documents_run_install_sh_as_it_can_be_run() {
     assert!(install("", "--role bbb --nonsense x").contains("no such option"));
     for (path, agent, _) in FLEETS {
-        let template = template(path);
-        let launch = &resource(&template, "LaunchTemplate")["LaunchTemplateData"];
-        let mut script = text(&launch["UserData"]["Fn::Base64"]);
-        let values = [
-            ("Bucket", "example-releases"),
-            ("BucketOwner", ""),
-            ("AWS::AccountId", "123456789012"),
-            ("AgentVersion", "0.1.0"),
-            ("ReleaseSha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-            ("PublicKey", "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"),
-            ("MinimumVersion", "0.1.0"),
-            ("AWS::Region", "eu-central-1"),
-            ("HostedZoneId", "Z0123456789ABCDEFGHIJ"),
-            ("Settings", "dns.spread=100 timeouts.register=300"),
-            ("Domain", "bbb.example.org"),
-            ("ZoneRoleArn", "arn:aws:iam::210987654321:role/bbb-dns"),
-            ("ZoneRoleExternalId", "210987654321"),
-            ("SharedName", "turn.bbb.example.org"),
-            ("SharedHealthCheck", "abcdef11-2222-3333-4444-555555fedcba"),
-            ("ScaleliteUrl", "https://scalelite.example.org"),
-            (
-                "ScaleliteSecretArn",
-                "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Scalelite-a1B2c3",
-            ),
-            ("ScaleliteSecretKey", "LOADBALANCER_SECRET"),
-            ("TurnSecretArn", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:Turn-a1B2c3"),
-            ("TurnSecretKey", "turnkeyvalue"),
-            ("BbbVersion", "jammy-300"),
-            ("BbbInstaller", "https://example.org/bbb-install.sh"),
-            ("BbbInstallerSha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-            ("OperatorEmail", "operator@example.org"),
-            ("GuardMetadata", "yes"),
-            ("MetadataUsers", "ec2-instance-connect cwagent"),
-        ];
-        for (name, value) in values {
-            script = script.replace(&format!("${{{name}}}"), value);
-        }
-        // Fn::Sub's own way to leave a variable to the shell.
-        script = script.replace("${!", "${");
-        let shells = ["zone_role", "external_id", "shared_name", "health_check"];
-        let rest = shells.iter().fold(script.clone(), |rest, name| rest.replace(&format!("${{{name}:+"), ""));
-        assert!(!rest.contains("${"), "{script}");
+        let script = user_data(path, &[]);
         checked_as_shell(path, &script);
-        assert!(script.len() < USER_DATA, "{path}: {} bytes", script.len());
-        let commands = install_commands(&script);
-        assert_eq!(commands.len(), 1, "{script}");
         // The settings, and what makes options of them.
-        let (settings, rest) = script.split_once("\n# ---\n").expect("the end of the settings");
-        let options = &rest[rest.find("\nset -- ").expect("the options")..];
-        let options = options.split_once("\n#").expect("their end").0;
-        let settings = &format!("{settings}{options}");
-        assert!(
-            commands[0].contains(&format!("--role {} ", agent.trim_end_matches("-agent"))),
-            "{commands:?}"
-        );
-        let said = install(settings, &commands[0]);
+        let (settings, _) = script.split_once("\n# ---\n").expect("the end of the settings");
+        let made = options(settings);
+        assert!(made.contains(&format!("--role {} ", agent.trim_end_matches("-agent"))), "{made}");
+        let said = install("", &made);
         assert!(said.contains(ACCEPTED), "{path}: {said}");
     }
-    for (document, count) in [("README.md", 1), ("docs/install.md", 3)] {
+    for (document, count) in
+        [("README.md", 1), ("docs/install.md", 1), ("packaging/replacing-the-scripts.md", 2)]
+    {
         let text = read(document).replace("BUCKET", "example-releases");
         let commands: Vec<String> =
             install_commands(&text).into_iter().filter(|command| !command.starts_with("...")).collect();
@@ -314,8 +283,13 @@ fn the_groups_hold_their_hosts_until_they_are_empty() {
         let template = template(path);
         let group = resource(&template, "Group");
         let hooks = group["LifecycleHookSpecificationList"].as_array().unwrap();
-        assert_eq!(hooks.len(), 1, "with several, the agent would have to be told which is its own");
-        let hook = &hooks[0];
+        assert_eq!(hooks.len(), 2, "with several that end, the agent would have to be told which is its own");
+        let (hook, launch) = (&hooks[0], &hooks[1]["Fn::If"][1]);
+        assert_eq!(hooks[1]["Fn::If"][0], "HasLaunchHook");
+        assert_eq!(launch["LifecycleTransition"], "autoscaling:EC2_INSTANCE_LAUNCHING");
+        let with = user_data(path, &[("LaunchHook", "yes")]);
+        let setting = format!("service.launch_hook={}", launch["LifecycleHookName"].as_str().unwrap());
+        assert!(with.contains(&setting), "{with}");
         let config = read(format!("packaging/{agent}/config.toml"));
         assert!(
             config.contains(&format!("#hook = {}", hook["LifecycleHookName"])),
@@ -347,7 +321,8 @@ fn the_fleets_have_their_alarms() {
         assert_eq!(named, root().join(MONITORING).canonicalize().unwrap());
         let role = agent.trim_end_matches("-agent");
         assert_eq!(stack["Parameters"]["Role"], role);
-        assert_eq!(stack["Parameters"]["Group"], json!({ "Ref": "Group" }));
+        // By its name, because the group comes later.
+        assert_eq!(stack["Parameters"]["Group"], json!({ "Ref": "AWS::StackName" }));
         for parameter in stack["Parameters"].as_object().unwrap().keys() {
             assert!(monitoring["Parameters"][parameter].is_object(), "{MONITORING} has no {parameter}");
         }

@@ -9,12 +9,17 @@ use crate::{Outcome, ensure};
 /// The key that only BBB's installer asks for: see `guest/usr/local/sbin/install-bbb`.
 pub(super) const BBB_IS_INSTALLED: &str = "public-hostname";
 
-/// Checks the order of a first boot: UserData installs the agent; then BBB is installed, which needs the name; then
-/// the host joins.
+/// Checks the order of a first boot, without the AWS CLI and without snapd, as on Ubuntu 24.04: UserData installs the
+/// agent; then BBB is installed, which needs the name; then the host joins, and the stack hears of it.
 pub(super) async fn first_boot(stage: &Stage<'_>) -> Outcome {
     stage.shipped()?;
+    let stack = &stage.cloud.group;
+    stage.cloud.cloudformation.create(stack, "Group");
     let guest = stage.installed().await?;
     stage.has_name()?;
+    let (signals, instance) = (stage.cloud.cloudformation.signals(stack), stage.cloud.imds.instance());
+    let good = signals.len() == 1 && signals.iter().all(|signal| signal.success && signal.id == instance);
+    ensure(good, || format!("the stack has got these signals: {signals:?}"))?;
     let (named, began) =
         (stage.first(Route53, "ChangeResourceRecordSets")?, stage.first(Imds, BBB_IS_INSTALLED)?);
     let joined = stage.first(Scalelite, "addServer")?;

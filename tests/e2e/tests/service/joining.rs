@@ -522,7 +522,8 @@ async fn a_throttled_host_of_a_large_group_asks_for_its_place() {
     assert_eq!(rig.cloud.journal.count(Route53, "ChangeResourceRecordSets"), 2);
     assert_eq!(rig.cloud.journal.count(AutoScaling, "DescribeAutoScalingGroups"), 1);
     let run = service.end(&["bbb-agent.service restart"]).await;
-    let waited = run.stderr.lines().find(|line| line.contains("next try in ")).unwrap_or_else(|| panic!("{run}"));
+    let waited =
+        run.stderr.lines().find(|line| line.contains("next try in ")).unwrap_or_else(|| panic!("{run}"));
     let seconds = waited.split("next try in ").nth(1).and_then(|rest| rest.split(' ').next());
     // A round of 61 slots, after six seconds.
     assert!(seconds.is_some_and(|seconds| (6..=13).contains(&seconds.parse::<u64>().unwrap())), "{waited}");

@@ -2,6 +2,7 @@
 
 mod autoscaling;
 mod client;
+mod cloudformation;
 mod cloudwatch;
 mod ec2;
 mod front;

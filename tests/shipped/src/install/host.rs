@@ -1,5 +1,6 @@
 //! A host that install.sh runs on, and a bucket with releases.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -274,9 +275,14 @@ impl Host {
         let s3 = &self.cloud.s3;
         let package = std::fs::read(file).unwrap();
         let installer = read(INSTALLER);
-        let sums = format!("{}  install.sh\n{}  {name}\n", sha256(installer.as_bytes()), sha256(&package));
+        let mut sums =
+            format!("{}  install.sh\n{}  {name}\n", sha256(installer.as_bytes()), sha256(&package));
         s3.put(BUCKET, &format!("agents/{version}/{name}"), package);
         s3.put(BUCKET, &format!("agents/{version}/install.sh"), installer);
+        for (name, script) in first_boot() {
+            let _ = writeln!(sums, "{}  {name}", sha256(script.as_bytes()));
+            s3.put(BUCKET, &format!("agents/{version}/{name}"), script);
+        }
         s3.put(BUCKET, &format!("agents/{version}/SHA256SUMS"), sums);
         s3.put(BUCKET, "agents/latest", format!("{version}\n"));
     }
@@ -343,6 +349,18 @@ impl Host {
         assert_eq!(run.code, code, "{arguments:?} ended otherwise:\n{run}");
         run
     }
+}
+
+/// What UserData runs from a release, by name.
+pub(crate) fn first_boot() -> Vec<(String, String)> {
+    let scripts = std::fs::read_dir(root().join("packaging/host")).unwrap().map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let text = read(format!("packaging/host/{name}"));
+        (name, text)
+    });
+    let logs = ["bbb-agent.json", "turn-agent.json"];
+    let logs = logs.map(|name| (name.to_owned(), read(format!("cloudwatch/{name}"))));
+    scripts.chain(logs).collect()
 }
 
 fn write(path: &Path, text: &str) {

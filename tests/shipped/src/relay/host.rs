@@ -19,7 +19,8 @@ use serde_json::json;
 use tokio::process::Command;
 
 use super::client::{Client, Credentials, Relayed};
-use crate::{read, tool};
+use crate::read;
+use crate::userdata::{host_functions, user_data_functions};
 
 pub(super) const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
 /// Addresses of documentation are no peers, so these are others: nothing of it leaves the namespace.
@@ -54,7 +55,7 @@ const NAMESPACES: &str = r#"
     mount --bind /run/etc /etc
     cp -a /lib/systemd/system/. /run/units
     mount --bind /run/units /lib/systemd/system
-    for directory in /var/lib/dpkg /var/lib/systemd; do mount -t tmpfs tmpfs "$directory"; done
+    for directory in /var/lib/dpkg /var/lib/systemd /var/log; do mount -t tmpfs tmpfs "$directory"; done
     mkdir /var/lib/dpkg/updates
     touch /var/lib/dpkg/status
     if [ -e /usr/sbin/policy-rc.d ]; then mount --bind /dev/null /usr/sbin/policy-rc.d; fi
@@ -62,7 +63,7 @@ const NAMESPACES: &str = r#"
     exec "$0" "$@""#;
 
 /// Programs of the host. Each begins with a step, at which the test looks at the relay.
-const STAND_INS: [(&str, &str); 8] = [
+const STAND_INS: [(&str, &str); 6] = [
     // The archive's package: its files, then its own script, which starts the service.
     (
         "apt-get",
@@ -89,8 +90,6 @@ for hook in /etc/letsencrypt/renewal-hooks/deploy/*; do "$hook" || echo "certbot
     ),
     // Nothing is waited for.
     ("sleep", ":"),
-    ("aws", r#"exec "$AWS" "$@""#),
-    ("curl", r#"exec /usr/bin/curl "$@""#),
     ("install", r#"exec /usr/bin/install "$@""#),
     ("mv", r#"exec /usr/bin/mv "$@""#),
 ];
@@ -191,13 +190,15 @@ impl Host {
     /// Runs the part of UserData that is about coturn. Returns how it ended, and for each step what is about to run, and
     /// what the relay does at that moment.
     pub(super) async fn user_data(&self) -> (Run, Vec<(String, Relay)>) {
-        let example = read("packaging/userdata/turn-host.sh");
-        let (_, functions) = example.split_once("\n# ---\n").expect("the functions");
-        let (functions, _) = functions.split_once("\n# install.sh has to be fetched").expect("their end");
-        let (_, coturn) = example.split_once("\n# The agent does not depend on the rest.").expect("the part");
+        let functions = user_data_functions("turn");
+        let host = host_functions();
+        let turn = read("packaging/host/turn.sh");
+        let (functions_of_coturn, steps) = turn.split_once("\ninstall_agent\n").expect("the agent's part");
         let region = self.cloud.imds.facts().unwrap().region;
         let mut script = String::from("set -euo pipefail\n");
         for (name, value) in [
+            ("role", "turn"),
+            ("stack", ""),
             ("region", region.as_str()),
             ("domain", DOMAIN),
             ("turn_secret", SCALELITE_SECRET_ID),
@@ -206,7 +207,7 @@ impl Host {
         ] {
             writeln!(script, "{name}='{value}'").unwrap();
         }
-        write!(script, "{functions}\n#{coturn}").unwrap();
+        write!(script, "{functions}\n{host}\n{functions_of_coturn}\n{steps}").unwrap();
         self.steps(&script).await
     }
 
@@ -264,7 +265,7 @@ impl Host {
     async fn steps(&self, script: &str) -> (Run, Vec<(String, Relay)>) {
         let mut command = Command::new("bash");
         command.args(["-c", script]).env_clear();
-        command.env("PATH", format!("{PLACE}/bin:/usr/sbin:/usr/bin:/sbin:/bin")).env("AWS", tool("aws"));
+        command.env("PATH", format!("{PLACE}/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
         command.env("AWS_ENDPOINT_URL", self.cloud.aws_url()).env("HOME", PLACE);
         let observer = tokio::task::spawn_blocking(observe);
         let run = Running::start(command).end().await;
