@@ -18,7 +18,8 @@ install_bbb() {
 
 # run_installer: the installer may also end without an error where it got no certificate: nothing listens at 443 then.
 run_installer() {
-    bash /root/bbb-install.sh -v "$bbb_release" -s "$(hostname)" -e "$operator_email" || return
+    # -d: nginx and HAProxy get the certificate in /local/certs, and Let's Encrypt is not asked.
+    bash /root/bbb-install.sh -v "$bbb_release" -s "$(hostname)" -e "$operator_email" ${certificate:+-d} || return
     [ -n "$(ss -Hltn 'sport = :443')" ] || {
         echo "bbb-install.sh has ended, and nothing listens at port 443: is there a certificate for $(hostname)?" >&2
         return 1
@@ -48,5 +49,6 @@ released storage.sh
 . /root/storage.sh
 mount_storage
 install_agent
+if [ -n "$certificate" ]; then await_certificate; fi
 if [ "$bbb_release" != none ]; then install_bbb; fi
 install_sender

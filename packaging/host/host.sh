@@ -16,6 +16,7 @@ options() {
             options+=(--scalelite-url "$scalelite_url" --scalelite-secret "$scalelite_secret")
         fi
     fi
+    if [ -n "$certificate" ]; then options+=(--set "tls.certificate=secretsmanager:$certificate"); fi
     for setting in $settings; do options+=(--set "$setting"); done
     if [ -n "$minimum" ]; then options+=(--minimum "$minimum"); fi
     if [ -n "$public_key" ]; then options+=(--public-key "$public_key"); fi
@@ -43,6 +44,13 @@ install_agent() {
     options
     released install.sh
     sh /root/install.sh --wait 1800 "${options[@]}"
+}
+
+# await_certificate: waits until the agent has put the fleet's certificate where servers read it.
+await_certificate() {
+    step "wait for the fleet's certificate"
+    "$role-agent" status --wait-for certificate --timeout 900 ||
+        stop "the fleet's certificate is not here after 15 minutes ($role-agent check says why)"
 }
 
 # address KEY: prints an address that the metadata service says. Another answer could be an option for some program.

@@ -9,7 +9,17 @@ install_coturn() {
     step "install coturn"
     again systemctl mask coturn.service
     if systemctl is-active --quiet coturn.service; then again systemctl stop coturn.service; fi
-    packages coturn certbot
+    if [ -n "$certificate" ]; then packages coturn; else packages coturn certbot; fi
+}
+
+# certificates: prints where coturn reads its certificate.
+certificates() { if [ -n "$certificate" ]; then echo /local/certs; else echo /etc/turnserver; fi; }
+
+# use_certificate: now that coturn's group exists, it may read the fleet's certificate.
+use_certificate() {
+    await_certificate
+    step "let coturn read the fleet's certificate"
+    again env "PATH=/usr/lib/$role-agent:$PATH" use-certificate "$role-agent"
 }
 
 # coturn's user reads its settings and its certificate, and can change neither: the secret is in the settings.
@@ -73,8 +83,8 @@ max-port=65535
 fingerprint
 use-auth-secret
 realm=$domain
-cert=/etc/turnserver/fullchain.pem
-pkey=/etc/turnserver/privkey.pem
+cert=$(certificates)/fullchain.pem
+pkey=$(certificates)/privkey.pem
 no-tlsv1
 no-tlsv1_1
 no-cli
@@ -135,9 +145,9 @@ start_coturn() {
 
 install_agent
 install_coturn
-renew_by_hook
+if [ -z "$certificate" ]; then renew_by_hook; fi
 log_to_file
 step "configure coturn"
 configure_coturn
-certify
+if [ -n "$certificate" ]; then use_certificate; else certify; fi
 start_coturn

@@ -35,6 +35,9 @@ bbb_installer_sha256=              # of the file at that address, which else run
 # Instance Connect has a user of its own on Ubuntu. The CloudWatch agent's, cwagent, is added where it is installed.
 guard_metadata=yes
 metadata_users=ec2-instance-connect
+# The secret in Secrets Manager with one certificate for all hosts (docs/certificates.md); empty where each host gets its
+# own from Let's Encrypt, which gives 50 a week for a domain.
+certificate=
 # The CloudWatch agent sends logs to the log groups LOG_GROUP/system and LOG_GROUP/application; empty for no agent.
 log_group=
 cloudwatch_agent=https://amazoncloudwatch-agent.s3.amazonaws.com/ubuntu/amd64/latest/amazon-cloudwatch-agent.deb

@@ -112,6 +112,8 @@ pub struct StatusArgs {
 pub enum WaitFor {
     /// The name is registered, and the host has joined Scalelite, if there is one
     Registered,
+    /// The fleet's certificate (tls.certificate) is where servers read it
+    Certificate,
 }
 
 /// Options of `fleet`.

@@ -103,7 +103,7 @@ pub(crate) fn role_policies(path: &str) -> BTreeMap<String, Value> {
 fn the_hosts_roles_have_the_shipped_policies() {
     for (path, agent, _) in FLEETS {
         let policies = role_policies(path);
-        let both = ["install", "zone-role", "signal", "keys", "logs"].map(|name| (name, name));
+        let both = ["install", "zone-role", "signal", "keys", "logs", "certificate"].map(|name| (name, name));
         for (name, shipped) in both.into_iter().chain([("agent", agent)]) {
             let policy = policies.get(name).unwrap_or_else(|| panic!("{path} has no policy {name}"));
             assert_eq!(*policy, shipped_policy(shipped), "{path}: as packaging/iam/{shipped}.json");
@@ -115,8 +115,18 @@ fn the_hosts_roles_have_the_shipped_policies() {
         let expected = (agent == "bbb-agent").then(|| shipped_policy("spool"));
         assert_eq!(spool, expected, "{path}: as packaging/iam/spool.json");
         // What a host installs beside the agent may need permissions of its own; they are not mixed with the agent's.
-        let known =
-            ["install", "agent", "coturn", "zone-role", "shared-name", "signal", "keys", "logs", "spool"];
+        let known = [
+            "install",
+            "agent",
+            "coturn",
+            "zone-role",
+            "shared-name",
+            "signal",
+            "keys",
+            "logs",
+            "spool",
+            "certificate",
+        ];
         assert!(policies.keys().all(|name| known.contains(&name.as_str())), "{:?}", policies.keys());
         let group = resource(&template(path), "Group")["AutoScalingGroupName"].clone();
         assert_eq!(group, json!({ "Ref": "AWS::StackName" }));

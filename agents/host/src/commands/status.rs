@@ -1,13 +1,14 @@
 //! `status`: why does this host get no meetings? One screen, or JSON, and an exit code by the verdict.
 
 mod addresses;
+mod certificate;
 mod collect;
 mod facts;
 mod screen;
 
 use std::time::Duration;
 
-use crate::cli::StatusArgs;
+use crate::cli::{StatusArgs, WaitFor};
 use crate::control;
 use crate::report::{self, Exit, Failure, say};
 use crate::retry::{Pace, Patience};
@@ -23,7 +24,8 @@ pub use facts::{
 /// Shows the state of the host, or waits until it is registered. Changes nothing.
 pub async fn status(session: &Session, args: StatusArgs) -> Result<Exit, Failure> {
     match args.wait_for {
-        Some(_) => wait(session, args.timeout.map(Duration::from_secs)).await,
+        Some(WaitFor::Registered) => wait(session, args.timeout.map(Duration::from_secs)).await,
+        Some(WaitFor::Certificate) => certificate::wait(session, args.timeout.map(Duration::from_secs)).await,
         None => show(session, args.json, Paper::of_standard_output(args.color)).await,
     }
 }

@@ -43,6 +43,9 @@ async fn it_is_put_into_place_and_follows_its_secret() {
             .await
             .says(&["certificate  good until ", "from secretsmanager:fleet-certificate"]);
         rig.expect(0, &["check"]).await.says(&["is good for this host until"]);
+        rig.expect(0, &["status", "--wait-for", "certificate"])
+            .await
+            .says(&["certificate is in place, until "]);
         // Renewed.
         let second = rig.certify(&[WILDCARD]);
         placed(&rig, &service, &installer, &second).await;
@@ -79,6 +82,8 @@ async fn a_host_that_never_gets_one_says_so_and_is_registered_all_the_same() {
     let words = "there is no such secret";
     told(&rig, &service, |facts| facts["error"].as_str().is_some_and(|why| why.contains(words))).await;
     rig.expect(4, &["status"]).await.says(&["certificate  not in place", words]);
+    let wait = ["status", "--wait-for", "certificate", "--timeout", "0"];
+    rig.expect(8, &wait).await.says(&["the fleet's certificate is not in place yet", words]);
     assert_eq!(installer.kept(), "");
 }
 

@@ -9,7 +9,7 @@ use crate::{read, root};
 const USER_DATA: usize = 16 * 1024;
 
 /// A value of each parameter in UserData.
-const VALUES: [(&str, &str); 40] = [
+const VALUES: [(&str, &str); 41] = [
     ("Bucket", "example-releases"),
     ("BucketOwner", ""),
     ("AWS::AccountId", "123456789012"),
@@ -39,6 +39,7 @@ const VALUES: [(&str, &str); 40] = [
     ("MetadataUsers", "ec2-instance-connect cwagent"),
     ("LaunchHook", "no"),
     ("LogGroup", "/bbb"),
+    ("CertificateSecretArn", ""),
     ("CloudWatchAgent", "https://example.org/amazon-cloudwatch-agent.deb"),
     ("CloudWatchAgentSha256", ""),
     ("RecordingsSender", "none"),

@@ -96,7 +96,7 @@ const ROWS: [(&str, Trouble, usize, &str); 25] = [
 ];
 
 /// Programs of a host whose agent is installed by a script that only says so: install.sh has tests of its own.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("sleep", ""),
     (
         "apt-get",
@@ -118,6 +118,7 @@ touch "/etc/letsencrypt/live/$name/fullchain.pem" "/etc/letsencrypt/live/$name/p
 exec /usr/bin/install "$@""#,
     ),
     ("turn-agent", r#"echo "$*" >>"$STATE/agent""#),
+    ("use-certificate", r#"echo "$*" >>"$STATE/used""#),
     ("install-agent", ""),
 ];
 

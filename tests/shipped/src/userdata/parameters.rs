@@ -22,6 +22,8 @@ enum Shows {
     Needed,
 }
 
+const CERTIFICATE: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:certificate-a1B2c3";
+
 use Shows::{Called, File, Needed, Told};
 
 fn told(name: &'static str, value: &str, option: &str) -> Row {
@@ -53,6 +55,11 @@ fn both(version: &str, hash: &str, key: &str) -> Vec<Row> {
         ),
         Row("ZoneRoleExternalId", "17".into(), Told("--set dns.role_external_id=\"17\"".into())),
         Row("LaunchHook", "yes".into(), Told("--set service.launch_hook=launch".into())),
+        Row(
+            "CertificateSecretArn",
+            CERTIFICATE.into(),
+            Told(format!("--set tls.certificate=secretsmanager:{CERTIFICATE}")),
+        ),
         Row("LogGroup", "/marked".into(), File("root/cloudwatch.json", "\"/marked/application\"".into())),
         called("CloudWatchAgent", agent, "wget"),
         Row("CloudWatchAgentSha256", sha256(format!("{agent}\n").as_bytes()), Needed),
@@ -67,7 +74,7 @@ fn of_bbb(installer: &str, helper: &str) -> Vec<Row> {
         told("ScaleliteUrl", "https://marked.example.org", "--scalelite-url"),
         Row("ScaleliteSecretArn", secret.into(), Told(format!("--scalelite-secret secretsmanager:{secret}#"))),
         Row("ScaleliteSecretKey", "marked".into(), Told("#marked ".into())),
-        Row("OperatorEmail", "marked@example.org".into(), File("state/bbb", "-e marked@example.org".into())),
+        Row("OperatorEmail", "marked@example.org".into(), File("state/bbb", "-e marked@example.org -d".into())),
         Row("BbbVersion", "jammy-300".into(), File("state/bbb", "-v jammy-300".into())),
         called("BbbInstaller", "https://example.org/marked/bbb-install.sh", "wget"),
         Row("BbbInstallerSha256", installer.into(), Needed),
@@ -98,7 +105,12 @@ fn of_turn() -> Vec<Row> {
             Told("--set turn.shared_name=turn.bbb.example.org".into()),
         ),
         Row("SharedHealthCheck", "abcdef".into(), Told("--set turn.shared_health_check=abcdef".into())),
-        called("OperatorEmail", "marked@example.org", "certbot"),
+        // With the fleet's certificate, which coturn reads, nobody asks Let's Encrypt.
+        Row(
+            "OperatorEmail",
+            "marked@example.org".into(),
+            File("etc/turnserver.conf", "pkey=/local/certs/privkey.pem".into()),
+        ),
     ]
 }
 

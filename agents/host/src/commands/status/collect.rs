@@ -12,13 +12,13 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::addresses;
 use super::facts::{
     AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Server, Service, Share, Status,
 };
+use super::{addresses, certificate};
 use crate::cli::VERSION;
 use crate::config::settings;
-use crate::control::{self, CertificateFacts, RelayFacts, WorkFacts};
+use crate::control::{self, RelayFacts, WorkFacts};
 use crate::dns::{Zone, words_of};
 use crate::identity::Host;
 use crate::report::Failure;
@@ -51,30 +51,10 @@ pub(super) async fn collect(session: &Session) -> Status {
     let known = Known {
         work: told(&service, "work"),
         relays: told(&service, "relays"),
-        certificate: certificate(session, &service),
+        certificate: certificate::weighed(session, service.state.as_ref()),
     };
     let status = without_service(session, on_purpose.map(String::as_str), known).await;
     Status { service, ..status }
-}
-
-/// Judges the fleet's certificate by what the service has told about it.
-fn certificate(session: &Session, service: &Service) -> Part {
-    // Without a service nobody looks after it.
-    let Some(wanted) = session.settings.certificate.as_ref().filter(|_| service.state.is_some()) else {
-        return Part::NotUsed;
-    };
-    let Some(CertificateFacts { end, error, .. }) = told(service, "certificate") else {
-        return Part::Settling(format!("the certificate in {} is not in place yet", wanted.secret));
-    };
-    match (end, error) {
-        (Some(end), _) if end <= now() => {
-            Part::Drift(format!("the fleet's certificate has expired, at {}", utc(end)))
-        }
-        (Some(_), None) => Part::InOrder,
-        (Some(_), Some(why)) => Part::Settling(why),
-        (None, Some(why)) => Part::Drift(why),
-        (None, None) => Part::Settling(format!("the certificate in {} is not in place yet", wanted.secret)),
-    }
 }
 
 /// What only the service knows, or has found out already: a second count of the work might contradict its own.

@@ -226,11 +226,11 @@ fn service(screen: &mut Screen, service: &Service) {
     };
     screen.row("service", &line);
     screen.error(service.error.as_ref());
-    let told = |name| service.state.as_ref().and_then(|state| state.more.get(name)).cloned();
-    if let Some(facts) = told("certificate").and_then(|facts| serde_json::from_value(facts).ok()) {
+    if let Some(facts) = service.state.as_ref().and_then(super::certificate::told) {
         certificate(screen, &facts);
     }
-    if let Some(line) = told("metrics").as_ref().and_then(metrics_line) {
+    let metrics = service.state.as_ref().and_then(|state| state.more.get("metrics"));
+    if let Some(line) = metrics.and_then(metrics_line) {
         screen.row("metrics", &line);
     }
 }
