@@ -6,6 +6,8 @@
 #     --scalelite-secret REFERENCE  secretsmanager:ID#KEY, file:/PATH or credential:NAME
 #     --set KEY=VALUE               any other setting, as often as needed. Numbers, true, false, [lists] and "texts in
 #                                   quotes" are taken as they are, anything else as a text
+#     --keep                        with the options of the installation before, which others here add to or replace: for
+#                                   an upgrade. --version, --release-sha256, --allow-downgrade and --wait are not kept
 #     --version VERSION             instead of what BUCKET/PREFIX/latest says
 #     --allow-downgrade             also installs a version that is lower than the installed one
 #     --minimum VERSION             installs no lower version than this
@@ -15,7 +17,7 @@
 #     --public-key KEY              a minisign key (RW...): the release, and what says which is the latest, have to be
 #                                   signed with it
 #     --release-sha256 HASH         the SHA-256 of the release's SHA256SUMS; needs --version
-#     --hostname                    gives this host the name that it will have in DNS: at most 64 characters
+#     --hostname                    gives this host the name that it has in DNS, once it is live: at most 64 characters
 #     --guard-metadata              let only root and the agent's user reach EC2's metadata service, and so the role's
 #                                   credentials; needs nftables. It lasts until AGENT-metadata.service is disabled
 #     --metadata-user USER          let this user reach it too, as often as needed
@@ -38,7 +40,7 @@ export LC_ALL
 
 agent='' bucket='' zone='' domain='' url='' secret='' settings='' version=latest prefix=agents public_key=''
 guard='' users=''
-bucket_owner='' release_sha256='' downgrade='' back_from='' minimum=''
+bucket_owner='' release_sha256='' downgrade='' back_from='' minimum='' keep='' fixed=''
 hostname='' longest=64 patience=300 suffix='' region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
 newline='
 '
@@ -112,6 +114,10 @@ parse() {
                 shift
                 continue
                 ;;
+            --keep) # main has read them
+                shift
+                continue
+                ;;
             --allow-downgrade)
                 downgrade=yes
                 shift
@@ -132,6 +138,79 @@ parse() {
         esac
         take "$option" "$value"
     done
+}
+
+# keep_options WORD...: with --keep on the command line, takes the options of the installation before. Those of the
+# command line follow, and replace them; its settings replace those of the same key.
+keep_options() {
+    role='' before=''
+    for word; do
+        case $word in --keep) keep=yes ;; esac
+        case $before$word in --role*) role=${word#--role=} ;; esac
+        before=''
+        [ "$word" != --role ] || before=--role
+    done
+    [ -n "$keep" ] || return 0
+    file=''
+    for kept in /etc/bbb-agent/install.options /etc/turn-agent/install.options; do
+        case $role:$kept in
+            :* | bbb:/etc/bbb-* | turn:/etc/turn-*) ;;
+            *) continue ;;
+        esac
+        [ -f "$kept" ] || continue
+        [ -z "$file" ] || usage "--keep: both agents are here; --role has to say which"
+        file=$kept
+    done
+    [ -n "$file" ] || usage "--keep: no options of an installation are here yet; give them all, once"
+    set --
+    while IFS= read -r word; do
+        case $word in
+            '#fixed') fixed=yes ;;
+            '#'*) ;;
+            *) set -- "$@" "$word" ;;
+        esac
+    done <"$file"
+    parse "$@"
+    kept_settings=$settings settings=''
+}
+
+# Adds the kept settings that the command line does not set.
+merge_settings() {
+    [ -n "$keep" ] || return 0
+    while IFS= read -r line; do
+        case "$newline$settings" in
+            *"$newline${line%% = *} = "*) ;;
+            *) settings=$settings${line:+$line$newline} ;;
+        esac
+    done <<LINES
+$kept_settings
+LINES
+    case $fixed$release_sha256$public_key in
+        yes) usage "--keep: --release-sha256 has fixed this host to a release, so nothing would verify another one: say \
+--version and its --release-sha256, or --public-key" ;;
+    esac
+}
+
+keep_option() { [ -z "$2" ] || printf '%s\n' "$1" "$2"; }
+
+# Writes the options that --keep takes. None is a secret.
+write_options() {
+    {
+        printf '%s\n' '# Written by install.sh, for its option --keep.' --role "${agent%-agent}" --bucket "$bucket" \
+            --zone-id "$zone" --domain "$domain" --prefix "$prefix"
+        keep_option --scalelite-url "$url"
+        keep_option --scalelite-secret "$secret"
+        keep_option --region "$asked_region"
+        keep_option --bucket-owner "$bucket_owner"
+        keep_option --public-key "$public_key"
+        keep_option --minimum "$minimum"
+        [ -z "$hostname" ] || echo --hostname
+        [ -z "$guard" ] || echo --guard-metadata
+        for user in $users; do printf '%s\n' --metadata-user "$user"; done
+        printf '%s' "$settings" | while IFS= read -r line; do printf '%s\n' --set "${line%% = *}=${line#* = }"; done
+        [ -z "$release_sha256" ] || echo '#fixed'
+    } >"/etc/$agent/install.options.new"
+    mv "/etc/$agent/install.options.new" "/etc/$agent/install.options"
 }
 
 take() {
@@ -171,7 +250,10 @@ add_user() {
             usage "--metadata-user: '$1' is not the name of a user"
             ;;
     esac
-    users="$users $1"
+    case "$users " in
+        *" $1 "*) ;;
+        *) users="$users $1" ;;
+    esac
 }
 
 # The settings are collected as lines of TOML with dotted keys, so that no sections have to be assembled.
@@ -736,6 +818,7 @@ $complaint"
     esac
 }
 
+# A host that looks for its own name before that is live makes its resolver remember for 15 minutes that there is none.
 set_hostname() {
     [ -n "$hostname" ] || return 0
     [ "$(hostnamectl --static)" != "$name" ] || return 0
@@ -774,6 +857,16 @@ keep_old() {
         ln "$cache/${agent}_${installed}_$architecture.deb" "$cache/old.new/package.deb"
     [ "$active" != active ] || : >"$cache/old.new/ready"
     mv "$cache/old.new" "$cache/old"
+}
+
+# Says which settings the installation before had and this one has not: a forgotten --set is no wish to have it gone.
+say_dropped() {
+    [ -f "$settings_file" ] || return 0
+    while IFS= read -r line; do
+        key=${line%% = *}
+        case $line in '#'* | '') continue ;; esac
+        grep -q "^$key = " "$work/50-install.toml" || say "no longer set: $line (--keep keeps what was set)"
+    done <"$settings_file"
 }
 
 place_settings() {
@@ -831,6 +924,7 @@ change() {
         say "$agent $version is installed with these settings"
         return
     fi
+    say_dropped
     keep_old
     changed=yes
     before=$invocation
@@ -920,11 +1014,15 @@ finish() {
         [ "$file" = "$cache/$package" ] || rm -f "$file"
     done
     rm -rf "$cache/old"
+    write_options
 }
 
 main() {
+    keep_options "$@"
     parse "$@"
+    merge_settings
     validate
+    asked_region=$region
     check_host
     cache=/var/cache/$agent work=/var/cache/$agent/work settings_file=/etc/$agent/config.d/50-install.toml
     lock
@@ -941,10 +1039,10 @@ main() {
     fetch_release
     write_settings
     try_settings
-    set_hostname
     change
     guard_metadata
     start
+    set_hostname
     finish
     look
     say "$agent $version is ready${words:+: $words}"

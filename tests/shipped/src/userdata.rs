@@ -290,6 +290,37 @@ async fn another_installer_of_bbb_is_not_run() {
     assert_eq!(boot.host.installed(), "0.2.0", "the agent does not depend on it");
 }
 
+/// Each name that a first boot fetches is a file that packaging/build puts into a release.
+#[test]
+fn a_release_has_what_a_first_boot_fetches() {
+    let built = "packaging/host/* cloudwatch/{bbb,turn}-agent.json";
+    for script in ["packaging/build", "tests/boot/run"] {
+        assert!(read(script).contains(built), "{script}");
+    }
+    let mut there: Vec<String> = first_boot().into_iter().map(|(name, _)| name).collect();
+    there.push("install.sh".to_owned());
+    let mut fetched = Vec::new();
+    let files = [
+        "userdata/bbb-host.sh",
+        "host/host.sh",
+        "host/bbb.sh",
+        "host/turn.sh",
+        "host/storage.sh",
+        "host/logs.sh",
+    ];
+    for file in files {
+        let script = read(format!("packaging/{file}"));
+        let calls = script.lines().map(str::trim).filter_map(|line| line.strip_prefix("released "));
+        let names =
+            calls.flat_map(|name| ["bbb", "turn"].map(|role| name.trim_matches('"').replace("$role", role)));
+        fetched.extend(names);
+    }
+    fetched.sort();
+    fetched.dedup();
+    there.sort();
+    assert_eq!(fetched, there);
+}
+
 /// What UserData's functions do alone, on this host.
 async fn part(boot: &Boot, call: &str) -> Output {
     let functions = user_data_functions("bbb");

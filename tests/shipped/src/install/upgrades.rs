@@ -171,3 +171,83 @@ async fn the_metadata_service_is_guarded_where_that_is_wanted() {
     host.expect(0, &[]).await;
     assert_eq!(host.changes(), [ENABLED]);
 }
+
+/// The options that an upgrade does not repeat.
+const FIRST: [&str; 12] = [
+    "--scalelite-url",
+    "https://scalelite.example.org",
+    "--scalelite-secret",
+    "secretsmanager:Scalelite#LOADBALANCER_SECRET",
+    "--set",
+    "dns.ttl=120",
+    "--set",
+    "drain.announce=[\"30\", \"5\"]",
+    "--set",
+    "drain.message=Goodbye \"all\"",
+    "--hostname",
+    "--guard-metadata",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_keeps_the_options_of_the_installation() {
+    e2e::at_once([With::Curl, With::Busybox], |with| async move {
+        let Some(host) = Host::new(with).await else { return };
+        host.program("nft", "");
+        host.release("0.1.0", Service::Ready);
+        let run = Running::start(host.bare_command(&["--keep"])).end().await;
+        assert_eq!(run.code, 2, "{run}");
+        run.says(&["no options of an installation are here yet", "Nothing was changed"]);
+        host.expect(0, &FIRST).await;
+        let before = host.settings();
+        host.release("0.2.0", Service::Ready);
+        let keep = async |code: i32, more: &[&str]| {
+            let run = Running::start(host.bare_command(&[&["--keep"], more].concat())).end().await;
+            assert_eq!(run.code, code, "{more:?}: {run}");
+            run
+        };
+        keep(0, &[]).await.says(&["bbb-agent 0.2.0 is ready"]);
+        assert_eq!((host.installed().as_str(), host.settings()), ("0.2.0", before.clone()));
+        // What is said now counts more, also for the next time, and the rest stays.
+        keep(0, &["--set", "dns.ttl=60", "--metadata-user", "cwagent"]).await;
+        assert!(
+            host.settings().contains("dns.ttl = 60\n") && !host.settings().contains("120"),
+            "{}",
+            host.settings()
+        );
+        keep(0, &["--role", "bbb"]).await;
+        assert!(host.settings().contains("dns.ttl = 60\n"), "{}", host.settings());
+        assert_eq!(host.settings().lines().count(), before.lines().count());
+        let guard = host.read("etc/systemd/system/bbb-agent-metadata.service.d/50-install.conf");
+        assert_eq!(guard.matches("cwagent").count(), 1, "{guard}");
+        keep(2, &["--role", "turn"]).await.says(&["no options of an installation are here yet"]);
+        // Without it, what was forgotten is said.
+        let run = host.expect(0, &[]).await;
+        run.says(&[
+            "no longer set: dns.ttl = 60 (--keep keeps what was set)",
+            "no longer set: scalelite.url",
+        ]);
+    })
+    .await;
+}
+
+/// A host that a hash alone has fixed to a release would take whatever is the latest.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_hash_has_fixed_is_not_kept_without_one() {
+    let Some(host) = Host::new(With::Curl).await else { return };
+    host.release("0.1.0", Service::Ready);
+    host.release("0.2.0", Service::Ready);
+    let hash = |version: &str| {
+        super::host::sha256(&host.cloud.s3.get(BUCKET, &format!("agents/{version}/SHA256SUMS")).unwrap())
+    };
+    let (first, second) = (hash("0.1.0"), hash("0.2.0"));
+    host.expect(0, &["--version", "0.1.0", "--release-sha256", &first]).await;
+    let again = ["--keep", "--version", "0.2.0", "--release-sha256", &second];
+    for (code, more) in [(2, &again[..1]), (0, &again[..])] {
+        let run = Running::start(host.bare_command(more)).end().await;
+        assert_eq!(run.code, code, "{run}");
+        if code == 2 {
+            run.says(&["nothing would verify another one"]);
+        }
+    }
+    assert_eq!(host.installed(), "0.2.0");
+}
