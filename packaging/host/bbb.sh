@@ -26,6 +26,48 @@ run_installer() {
     }
 }
 
+# announce_turn: has BigBlueButton tell its clients the TURN servers at one name (BigBlueButton's documentation, "Configure
+# TURN"). bbb-install.sh -c does the same with the secret on its command line; here a pipe carries it.
+announce_turn() {
+    local file=/etc/bigbluebutton/turn-stun-servers.xml
+    step "have BigBlueButton announce the TURN servers at $turn_server"
+    (
+        umask 077
+        again call secretsmanager / "{\"SecretId\":\"$turn_secret\"}" content-type:application/x-amz-json-1.1 \
+            x-amz-target:secretsmanager.GetSecretValue |
+            python3 -I -c "$turn_servers" "$turn_server" "$turn_secret_key" >"$file.new"
+    )
+    chown root:bigbluebutton "$file.new"
+    chmod 640 "$file.new"
+    mv "$file.new" "$file"
+    again systemctl restart bbb-web.service
+}
+turn_servers='
+import json, re, sys
+from xml.sax.saxutils import quoteattr
+name, key = sys.argv[1:]
+answer = sys.stdin.read() or sys.exit(1)
+secret = json.loads(json.loads(answer)["SecretString"])[key]
+if not re.fullmatch("[!-~]+", secret): sys.exit("the secret of coturn is empty, or no plain text without spaces")
+schema = "http://www.springframework.org/schema/beans"
+kind = "org.bigbluebutton.web.services.turn."
+print("<?xml version=\"1.0\" encoding=\"UTF-8\"?>")
+print("<!-- bbb-agent wrote this at the first boot -->")
+print("<beans xmlns=%s xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"" % quoteattr(schema))
+print("    xsi:schemaLocation=%s>" % quoteattr(schema + " " + schema + "/spring-beans-2.5.xsd"))
+addresses = ["turn:%s:3478" % name, "turns:%s:443?transport=tcp" % name]
+for number, address in enumerate(addresses):
+    print("  <bean id=\"turn%d\" class=\"%sTurnServer\">" % (number, kind))
+    for index, value in enumerate([secret, address, "86400"]):
+        print("    <constructor-arg index=\"%d\" value=%s/>" % (index, quoteattr(value)))
+    print("  </bean>")
+print("  <bean id=\"stunTurnService\" class=\"%sStunTurnService\">" % kind)
+print("    <property name=\"stunServers\"><set/></property>")
+print("    <property name=\"turnServers\"><set>%s</set></property>"
+    % "".join("<ref bean=\"turn%d\"/>" % number for number in range(len(addresses))))
+print("  </bean>\n</beans>")
+'
+
 # check_choices: refuses what cannot work before anything is installed.
 check_choices() {
     local codename
@@ -36,6 +78,7 @@ check_choices() {
         *::?*) stop "access_point needs file_system" ;;
         *:?*:) stop "file_system needs access_point" ;;
     esac
+    if [ -n "$turn_server" ] && [ -z "$turn_secret" ]; then stop "turn_server needs turn_secret"; fi
     codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     case $bbb_release in
         none | "$codename"-*) ;;
@@ -51,4 +94,5 @@ mount_storage
 install_agent
 if [ -n "$certificate" ]; then await_certificate; fi
 if [ "$bbb_release" != none ]; then install_bbb; fi
+if [ -n "$turn_server" ]; then announce_turn; fi
 install_sender

@@ -35,6 +35,11 @@ bbb_installer_sha256=              # of the file at that address, which else run
 # Instance Connect has a user of its own on Ubuntu. The CloudWatch agent's, cwagent, is added where it is installed.
 guard_metadata=yes
 metadata_users=ec2-instance-connect
+# TURN servers that BigBlueButton tells its clients, beside the one that the host runs itself: their name, the place of
+# the secret that coturn there shares with BigBlueButton, and its key there. Empty for none.
+turn_server=
+turn_secret=
+turn_secret_key=turnkeyvalue
 # The secret in Secrets Manager with one certificate for all hosts (docs/certificates.md); empty where each host gets its
 # own from Let's Encrypt, which gives 50 a week for a domain.
 certificate=

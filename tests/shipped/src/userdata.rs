@@ -60,7 +60,7 @@ impl Boot {
             host.sign_release(&key, version);
         }
         host.sign_latest(&key, "0.2.0", "2026-11-01T00:00:00Z");
-        for directory in ["root", "local", "mnt", "opt", "var/log"] {
+        for directory in ["root", "local", "mnt", "opt", "var/log", "etc/bigbluebutton"] {
             std::fs::create_dir(host.path(directory)).unwrap();
         }
         std::fs::write(host.path("etc/os-release"), "VERSION_CODENAME=jammy\n").unwrap();

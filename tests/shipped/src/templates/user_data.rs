@@ -9,7 +9,7 @@ use crate::{read, root};
 const USER_DATA: usize = 16 * 1024;
 
 /// A value of each parameter in UserData.
-const VALUES: [(&str, &str); 41] = [
+const VALUES: [(&str, &str); 42] = [
     ("Bucket", "example-releases"),
     ("BucketOwner", ""),
     ("AWS::AccountId", "123456789012"),
@@ -40,6 +40,7 @@ const VALUES: [(&str, &str); 41] = [
     ("LaunchHook", "no"),
     ("LogGroup", "/bbb"),
     ("CertificateSecretArn", ""),
+    ("TurnServer", ""),
     ("CloudWatchAgent", "https://example.org/amazon-cloudwatch-agent.deb"),
     ("CloudWatchAgentSha256", ""),
     ("RecordingsSender", "none"),

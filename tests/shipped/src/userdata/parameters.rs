@@ -22,6 +22,7 @@ enum Shows {
     Needed,
 }
 
+const TURN_SERVERS: &str = "etc/bigbluebutton/turn-stun-servers.xml";
 const CERTIFICATE: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:certificate-a1B2c3";
 
 use Shows::{Called, File, Needed, Told};
@@ -74,6 +75,13 @@ fn of_bbb(installer: &str, helper: &str) -> Vec<Row> {
         told("ScaleliteUrl", "https://marked.example.org", "--scalelite-url"),
         Row("ScaleliteSecretArn", secret.into(), Told(format!("--scalelite-secret secretsmanager:{secret}#"))),
         Row("ScaleliteSecretKey", "marked".into(), Told("#marked ".into())),
+        Row(
+            "TurnServer",
+            "turn.marked.example.org".into(),
+            File(TURN_SERVERS, "value=\"turns:turn.marked.example.org:443?transport=tcp\"".into()),
+        ),
+        Row("TurnSecretArn", "Turn".into(), File(TURN_SERVERS, "value=\"a-secret-of-coturn\"".into())),
+        Row("TurnSecretKey", "turnkeyvalue".into(), Needed),
         Row("OperatorEmail", "marked@example.org".into(), File("state/bbb", "-e marked@example.org -d".into())),
         Row("BbbVersion", "jammy-300".into(), File("state/bbb", "-v jammy-300".into())),
         called("BbbInstaller", "https://example.org/marked/bbb-install.sh", "wget"),
