@@ -247,7 +247,9 @@ fn a_health_check_needs_a_shared_name() {
     assert_eq!(rules["SenderHasASpool"]["Assertions"][0]["Assert"], is_set("FileSystemId"));
     assert_eq!(rules["SpoolHasAnAccessPoint"]["RuleCondition"], is_set("FileSystemId"));
     assert_eq!(rules["SpoolHasAnAccessPoint"]["Assertions"][0]["Assert"], is_set("AccessPointId"));
-    assert_eq!(rules.as_object().unwrap().len(), 3);
+    assert_eq!(rules["TurnServerHasASecret"]["RuleCondition"], is_set("TurnServer"));
+    assert_eq!(rules["TurnServerHasASecret"]["Assertions"][0]["Assert"], is_set("TurnSecretArn"));
+    assert_eq!(rules.as_object().unwrap().len(), 4);
 }
 
 /// What shellcheck says of a script; the installer that it reads is not here.
