@@ -12,7 +12,7 @@ pub mod jobs;
 mod memory;
 mod metrics;
 mod name_servers;
-mod policy;
+pub mod policy;
 pub mod registration;
 mod requests;
 mod shared;
