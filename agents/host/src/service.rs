@@ -13,7 +13,7 @@ pub mod jobs;
 mod memory;
 mod metrics;
 mod name_servers;
-mod policy;
+pub mod policy;
 pub mod registration;
 mod requests;
 mod shared;

@@ -124,7 +124,9 @@ pub(crate) async fn serve(
     let role = world.state().machine(&who).role;
     let shared =
         Rc::new(Shared { world, who, role, booted, host, registration, announced, resumed, entries });
-    let mut engine = Engine::new(Rc::clone(&shared), Machine::new(policy(role), kept));
+    let terms = shared.world.state().terms.clone();
+    let policy = terms.map_or_else(|| policy(role), |terms| terms.policy.clone());
+    let mut engine = Engine::new(Rc::clone(&shared), Machine::new(policy, kept));
     let mut told = Box::pin(shared.told(watch));
     shared.publish(&engine);
     while engine.end().is_none() {
@@ -272,12 +274,26 @@ impl Shared {
         }
     }
 
+    /// Waits until the metadata service is to be asked; `doubts` tells whether its last answer is to be heard again.
+    async fn look(&self, doubts: bool) {
+        let every = self.world.state().terms.as_ref().map(|terms| terms.metadata);
+        let Some(every) = every else {
+            // The real service asks more often; the answer seldom changes, and each call costs simulated time.
+            let calm = self.world.state().calm;
+            return self.world.pause(2.0, if calm { 200.0 } else { 40.0 }).await;
+        };
+        // In a whole day most questions would get the same answer: those are left out.
+        let news = Rc::clone(&self.world.state().machine(&self.who).news);
+        if !doubts {
+            news.notified().await;
+        }
+        self.world.pause(0.0, every.as_secs_f64()).await;
+    }
+
     /// Waits for news of the metadata service; now and then the machine is told the same twice.
     async fn told(self: &Rc<Self>, mut watch: Watch) -> (Watch, Intent) {
         loop {
-            // The real service asks more often; the answer seldom changes, and each call costs simulated time.
-            let calm = self.world.state().calm;
-            self.world.pause(2.0, if calm { 200.0 } else { 40.0 }).await;
+            self.look(watch.heard.doubts()).await;
             let read = self.world.call(Service::Metadata, &self.who, |state| {
                 let (now, again, partly) = (state.now(), state.mishap(30), state.mishap(20));
                 let glitch = state.mishap(15) && !state.machine(&self.who).glitched;
@@ -482,9 +498,10 @@ impl Shared {
                 Event::Grouped(asked.await.map_err(silent))
             }
             Call::Hook => {
+                let timeout = self.world.state().terms.as_ref().map_or(HOOK, |terms| terms.hook);
                 let hook = Hook {
                     name: "drain".to_owned(),
-                    heartbeat_timeout: HOOK,
+                    heartbeat_timeout: timeout,
                     ceiling: self.world.state().ceiling,
                     own: true,
                 };

@@ -17,6 +17,14 @@ pub(crate) const NEW: Duration = Duration::from_secs(45);
 /// The time at which BBB lets the last empty meetings go, which it may list for hours.
 const GHOSTS: Duration = Duration::from_secs(3850);
 
+/// The age up to which Scalelite counts a meeting with a least number of people (facts: "at least 15 for a meeting
+/// younger than 15 minutes").
+const YOUNG: Duration = Duration::from_secs(15 * 60);
+/// How long BBB keeps a meeting that the last person has left: its `defaultMeetingExpireWhenLastUserLeftInMinutes`.
+const LAST_USER: Duration = Duration::from_secs(60);
+/// The time in which the people of a crowd leave.
+const GOODBYE: Duration = Duration::from_secs(180);
+
 /// The people and recordings on one host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activity {
@@ -24,6 +32,10 @@ pub(crate) struct Activity {
     /// The breakout rooms whose parent meeting is gone.
     orphans: BTreeMap<String, Breakout>,
     recordings: Vec<Recording>,
+    /// The number of meetings that were ended by force with people in them.
+    pub(crate) cut_off: usize,
+    /// When the worker that publishes recordings has done all that wait for it; only meetings with crowds share it.
+    published: Duration,
     /// When the last of all this went that is no longer here.
     last: Duration,
     /// Until when Redis wants a password that nobody has configured.
@@ -47,6 +59,17 @@ pub(crate) struct Gathering {
     cuts: bool,
     /// What becomes of its recording, if it has one that has not begun.
     course: Option<Course>,
+    /// How its people come; none where only three do.
+    crowd: Option<Crowd>,
+}
+
+/// The people of a meeting that come one after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Crowd {
+    /// The number of all, of whom one opens the meeting.
+    pub(crate) size: u32,
+    /// When the first of the others come, and when all are there.
+    pub(crate) come: (Duration, Duration),
 }
 
 /// A breakout room.
@@ -105,7 +128,22 @@ impl Gathering {
     /// Returns a meeting without breakout rooms and without a recording.
     pub(crate) fn plain(from: Duration, to: Duration) -> Self {
         let (ended, uncounted, cuts) = (false, false, false);
-        Self { from, to, gone: to, ended, breakout: None, uncounted, cuts, course: None }
+        Self { from, to, gone: to, ended, breakout: None, uncounted, cuts, course: None, crowd: None }
+    }
+
+    /// Returns a meeting of a crowd; `steps` are the times to queue its recording, to publish it and to send it.
+    pub(crate) fn of_crowd(
+        from: Duration,
+        to: Duration,
+        crowd: Crowd,
+        steps: Option<[Duration; 3]>,
+    ) -> Self {
+        let course = steps.map(|[queue, publish, send]| Course {
+            steps: [queue, Duration::ZERO, publish, send],
+            busy: true,
+            fate: Fate::Sent,
+        });
+        Self { gone: to + LAST_USER, crowd: Some(crowd), course, ..Self::plain(from, to) }
     }
 
     /// Draws a meeting that begins now.
@@ -137,6 +175,27 @@ impl Gathering {
             meeting.course = Some(Course { steps, busy: state.rng.bool(), fate });
         }
         meeting
+    }
+
+    /// Returns the number of people in it and not in a breakout room.
+    pub(crate) fn people(&self, now: Duration) -> u32 {
+        let Some(Crowd { size, come: (first, last) }) = &self.crowd else {
+            return if now < self.to && self.room(now).is_none() { 3 } else { 0 };
+        };
+        let share = |part: Duration, whole: Duration| part.as_secs_f64() / whole.as_secs_f64().max(1.0);
+        let come = share(now.saturating_sub(*first), last.saturating_sub(*first)).min(1.0);
+        let stay = share(self.to.saturating_sub(now), GOODBYE).min(1.0);
+        let people = 1.0 + f64::from(size.saturating_sub(1)) * come.min(stay);
+        if now < self.to { people.floor() as u32 } else { 0 }
+    }
+
+    /// Returns the people whom Scalelite counts.
+    fn load(&self, least: u32, now: Duration) -> u32 {
+        match self.crowd {
+            None => least,
+            Some(_) if now < self.from + YOUNG => self.people(now).max(least),
+            Some(_) => self.people(now),
+        }
     }
 
     /// Returns the breakout room, if it is open.
@@ -212,7 +271,8 @@ impl Activity {
             self.meetings.iter().filter(|(_, there)| there.gone <= now).map(|(id, _)| id.clone()).collect();
         for id in over {
             let Some(mut meeting) = self.meetings.remove(&id) else { continue };
-            self.recordings.extend(meeting.record(&id, meeting.gone));
+            let recording = meeting.record(&id, meeting.gone);
+            self.take_over(recording, meeting.crowd.is_some());
             self.last = self.last.max(meeting.gone);
             let room = meeting.breakout.filter(|room| room.from < meeting.gone);
             self.orphans.extend(room.map(|room| (id, room)));
@@ -225,6 +285,36 @@ impl Activity {
         self.recordings.retain(|recording| !matches!(recording.trace(now), Trace::Gone));
     }
 
+    /// Returns the people whom Scalelite counts here.
+    pub(crate) fn load(&self, least: u32, now: Duration) -> f64 {
+        self.meetings.values().map(|there| f64::from(there.load(least, now))).sum()
+    }
+
+    /// Returns the people in meetings.
+    pub(crate) fn people(&self, now: Duration) -> u32 {
+        self.meetings.values().map(|there| there.people(now)).sum()
+    }
+
+    /// Counts what is lost if the host ends now: meetings that were or are ended early, and recordings that have not left.
+    pub(crate) fn at_stake(&self, now: Duration) -> (usize, usize) {
+        let meetings = self.meetings.values().filter(|there| there.is_occupied(now)).count();
+        let left = |recording: &&Recording| !matches!(recording.trace(now), Trace::Gone);
+        let begun = self.meetings.values().filter(|there| there.course.is_some()).count();
+        (self.cut_off + meetings, self.recordings.iter().filter(left).count() + begun)
+    }
+
+    /// Takes over a recording that has begun; that of a crowd waits until the worker has time for it.
+    fn take_over(&mut self, recording: Option<Recording>, crowd: bool) {
+        let Some(mut recording) = recording else { return };
+        if crowd {
+            let [queue, wait, publish, _] = &mut recording.course.steps;
+            let queued = recording.begun + *queue;
+            *wait = self.published.saturating_sub(queued);
+            self.published = queued + *wait + *publish;
+        }
+        self.recordings.push(recording);
+    }
+
     /// Begins a meeting.
     pub(crate) fn begin(&mut self, id: &str, meeting: Gathering) {
         self.meetings.insert(id.to_owned(), meeting);
@@ -234,6 +324,7 @@ impl Activity {
     pub(crate) fn end(&mut self, id: &str, now: Duration) -> bool {
         let ended = self.meetings.remove(id);
         let there = ended.is_some();
+        self.cut_off += usize::from(ended.as_ref().is_some_and(|meeting| meeting.is_occupied(now)));
         self.last = now;
         self.recordings.extend(ended.and_then(|mut meeting| meeting.record(id, now)));
         there
@@ -321,7 +412,7 @@ impl Activity {
             if there.cuts {
                 return Meetings { listed, unlisted: Some("BBB's list is cut off".to_owned()) };
             }
-            let people = if now < there.to && there.room(now).is_none() { 3 } else { 0 };
+            let people = there.people(now);
             let ended = there.ended && there.to <= now;
             let internal = Some(internal(id));
             listed.push(meeting(id.clone(), internal, Room::Main, there.uncounted, people, ended));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use clients::aws::ec2::{Error, Instances};
@@ -15,6 +16,7 @@ use plan::record::{HostTemplate, Name};
 use plan::recordings::Recordings;
 use plan::sweep::{Seen, Zone};
 use plan::work::Meetings;
+use tokio::sync::Notify;
 
 use crate::bbb::NEW;
 use crate::bbb::{Activity, Gathering};
@@ -97,6 +99,8 @@ pub(crate) struct Machine {
     pub(crate) target: Target,
     /// When EC2 takes the instance back.
     pub(crate) spot: Option<Duration>,
+    /// Tells an agent that looks at nothing else that the metadata service has news, as it has at first.
+    pub(crate) news: Rc<Notify>,
     /// Whether EC2 recommends replacing the instance.
     pub(crate) rebalance: bool,
     /// Whether the metadata service has answered wrongly since it was last heard to be right: it never does so twice.
@@ -190,6 +194,7 @@ impl State {
             recordings_excuse: None,
             target: Target::Serve,
             spot: None,
+            news: Rc::new(Notify::new()),
             rebalance: false,
             glitched: false,
             heard: None,
@@ -221,6 +226,7 @@ impl State {
             overlooked: now,
         };
         self.note(format_args!("{id} ({role}) is launched with {}", machine.address));
+        machine.news.notify_one();
         self.machines.all.insert(id.clone(), machine);
         id
     }
@@ -462,6 +468,11 @@ impl Machines {
                 machine.activity.ids().cloned().collect()
             })
             .unwrap_or_default()
+    }
+
+    /// Returns the people whom Scalelite counts on a host, at least so many in each meeting that is new.
+    pub(crate) fn load(&self, name: &Name, least: u32, now: Duration) -> f64 {
+        self.of_name(name).map_or(0.0, |machine| machine.activity.load(least, now))
     }
 
     /// Begins a meeting; tells whether that was possible.

@@ -23,6 +23,7 @@
 mod agent;
 mod bbb;
 mod checks;
+pub mod day;
 mod fleet;
 mod lives;
 mod many;

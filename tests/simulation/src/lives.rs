@@ -21,9 +21,29 @@ use crate::world::World;
 const MARGIN: Duration = Duration::from_secs(15);
 
 /// The running service of a host.
-struct Service {
-    wanted: UnboundedSender<Wanted>,
-    task: JoinHandle<()>,
+pub(crate) struct Service {
+    pub(crate) wanted: UnboundedSender<Wanted>,
+    pub(crate) task: JoinHandle<()>,
+}
+
+impl Service {
+    /// Starts the service of an instance that was booted at this time.
+    pub(crate) fn start(world: World, id: InstanceId, booted: Instant) -> Self {
+        let (wanted, receiver) = unbounded_channel();
+        let now = world.state().now();
+        world.state().machine(&id).agent_since = Some(now);
+        let task = spawn_local(async move {
+            let service = AssertUnwindSafe(serve(world.clone(), id.clone(), booted, receiver));
+            let Ok(result) = service.catch_unwind().await else {
+                return world.state().breaks("a panic", &id);
+            };
+            let mut state = world.state();
+            state.note(format_args!("{id}: the service ends: {result:?}"));
+            let machine = state.machine(&id);
+            (machine.state, machine.undone) = ("ended", result.is_ok());
+        });
+        Self { wanted, task }
+    }
 }
 
 /// One host.
@@ -77,21 +97,7 @@ impl Life {
     }
 
     fn begin(&mut self) {
-        let (world, id, booted) = (self.world.clone(), self.id.clone(), self.booted);
-        let (wanted, receiver) = unbounded_channel();
-        let now = world.state().now();
-        world.state().machine(&id).agent_since = Some(now);
-        let task = spawn_local(async move {
-            let service = AssertUnwindSafe(serve(world.clone(), id.clone(), booted, receiver));
-            let Ok(result) = service.catch_unwind().await else {
-                return world.state().breaks("a panic", &id);
-            };
-            let mut state = world.state();
-            state.note(format_args!("{id}: the service ends: {result:?}"));
-            let machine = state.machine(&id);
-            (machine.state, machine.undone) = ("ended", result.is_ok());
-        });
-        self.service = Some(Service { wanted, task });
+        self.service = Some(Service::start(self.world.clone(), self.id.clone(), self.booted));
     }
 
     /// Kills the service in the middle of its work.

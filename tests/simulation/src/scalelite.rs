@@ -70,6 +70,8 @@ impl Pool {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Server {
     pub(crate) url: String,
+    /// The host's name; an empty one where the URL leads nowhere.
+    host: Name,
     secret: String,
     pub(crate) state: EntryState,
     /// Whether it was never given a state: it is shown as disabled, and to disable it is a change.
@@ -99,6 +101,7 @@ impl Server {
     pub(crate) fn new(url: &str, secret: &str) -> Self {
         Self {
             url: url.to_owned(),
+            host: Name::remote(normalise_url(url).as_deref().and_then(host_of).unwrap_or_default()),
             secret: secret.to_owned(),
             state: EntryState::Disabled,
             fresh: true,
@@ -117,15 +120,18 @@ impl Server {
         Self { state: EntryState::Enabled, fresh: false, ..Self::new(&self.url, &self.secret) }
     }
 
-    /// The host's name; an empty one where the URL leads nowhere.
     pub(crate) fn host(&self) -> Name {
-        let url = normalise_url(&self.url);
-        Name::remote(url.as_deref().and_then(host_of).unwrap_or_default())
+        self.host.clone()
     }
 
     /// Whether new meetings can be placed here, which is not always what the state says.
     pub(crate) fn is_placed(&self) -> bool {
         self.placed.is_some()
+    }
+
+    /// The load by which it is chosen for new meetings, if any are placed here.
+    pub(crate) fn rank(&self) -> Option<f64> {
+        self.placed
     }
 
     /// Its load as Scalelite reads and shows it.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use plan::instance::InstanceId;
+use plan::lifecycle::Policy;
 use tokio::time::{Instant, sleep};
 
 use crate::fleet::Machines;
@@ -61,6 +62,18 @@ pub(crate) enum Lost {
     Refused,
 }
 
+/// The settings of a fleet in which nothing goes wrong.
+pub(crate) struct Terms {
+    /// The hosts' settings.
+    pub(crate) policy: Policy,
+    /// The time for which the lifecycle hook holds an instance without a heartbeat.
+    pub(crate) hook: Duration,
+    /// The longest time for which it holds an instance.
+    pub(crate) ceiling: Duration,
+    /// The interval at which an agent asks the metadata service.
+    pub(crate) metadata: Duration,
+}
+
 /// The state of the whole world. It is only ever borrowed between two awaits.
 pub(crate) struct State {
     begun: Instant,
@@ -70,6 +83,8 @@ pub(crate) struct State {
     pub(crate) calm: bool,
     /// Since when.
     pub(crate) calm_since: Option<Duration>,
+    /// The settings of a fleet that lives through a day; none in the stories of seeds.
+    pub(crate) terms: Option<Rc<Terms>>,
     /// How long the group's lifecycle hook holds an instance at most.
     pub(crate) ceiling: Duration,
     /// The fleet's `dns.spread`.
@@ -174,6 +189,7 @@ impl World {
             begun: Instant::now(),
             rng,
             calm: false,
+            terms: None,
             calm_since: None,
             ceiling,
             night: false,
@@ -189,6 +205,19 @@ impl World {
             trace: traced.then(Vec::new),
             events: 0,
         })))
+    }
+
+    /// Creates a world in which nothing goes wrong with clients and services.
+    pub(crate) fn calm(seed: u64, terms: Terms) -> Self {
+        let world = Self::new(seed, false);
+        {
+            let mut state = world.state();
+            state.calm = true;
+            (state.ceiling, state.spread) = (terms.ceiling, Duration::ZERO);
+            (state.reads_api, state.no_dns) = (false, false);
+            state.terms = Some(Rc::new(terms));
+        }
+        world
     }
 
     /// Borrows the state, until the next await.

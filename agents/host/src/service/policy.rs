@@ -9,8 +9,8 @@ use plan::lifecycle::{Leaving, Left, Policy, State};
 use super::registration::Records;
 use crate::config::settings::Settings;
 
-/// The policy that follows from the settings.
-pub(super) fn of(settings: &Settings) -> Policy {
+/// Returns the policy that follows from the settings.
+pub fn of(settings: &Settings) -> Policy {
     let (service, drain) = (&settings.service, &settings.drain);
     Policy {
         scalelite: settings.scalelite.is_some(),

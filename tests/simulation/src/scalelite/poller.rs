@@ -14,8 +14,8 @@ use crate::world::{State, World};
 pub(crate) const POLL: Duration = Duration::from_secs(60);
 /// Failed polls in a row that take a server offline.
 const UNHEALTHY: u32 = 2;
-/// The people that Scalelite counts for a meeting younger than 15 minutes, which all meetings here are.
-const PEOPLE: f64 = 15.0;
+/// The people that Scalelite counts at least for a meeting younger than 15 minutes, which all meetings without a crowd are.
+const PEOPLE: u32 = 15;
 /// The hosts that are polled at once.
 const THREADS: usize = 4;
 /// The least and the longest time in seconds for which a dead host keeps a thread busy.
@@ -37,7 +37,8 @@ impl World {
     /// Polls the servers, for ever.
     pub(crate) async fn poll(self) {
         loop {
-            sleep(POLL).await;
+            let every = self.state().terms.as_ref().map_or(POLL, |terms| terms.policy.poll);
+            sleep(every).await;
             let poll = self.state().begin_poll();
             // With many servers a poll takes its time, and more with dead ones.
             let most = if self.state().mishap(4) { 14.0 } else { 4.0 };
@@ -93,7 +94,8 @@ impl State {
                 let ended = server.meetings.difference(running);
                 poll.ended.extend(ended.map(|meeting| (id.clone(), meeting.clone())));
             }
-            let load = running.map(|running| running.len() as f64 * PEOPLE * server.multiplier);
+            let load = running
+                .map(|_| self.machines.load(&server.host(), PEOPLE, now) * server.multiplier);
             poll.servers.push((id.clone(), server.clone(), load));
         }
         poll
