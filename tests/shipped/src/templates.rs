@@ -317,8 +317,11 @@ fn the_groups_hold_their_hosts_until_they_are_empty() {
         let replacing = &template["Resources"]["Group"]["UpdatePolicy"];
         assert_eq!(replacing["AutoScalingRollingUpdate"], Value::Null, "it would not wait for meetings");
         assert_eq!(replacing["AutoScalingReplacingUpdate"], Value::Null);
-        // turn-agent has nothing to protect, and may not end a protection.
-        assert_eq!(group["NewInstancesProtectedFromScaleIn"], agent == "bbb-agent", "{path}");
+        // No scale-in waits for an idle host, and turn-agent may not end a protection.
+        assert_eq!(group["NewInstancesProtectedFromScaleIn"], false, "{path}");
+        let settings = template["Parameters"]["Settings"]["Default"].as_str().unwrap_or_default();
+        let drains = settings.split(' ').any(|setting| setting == "protection.enabled=false");
+        assert_eq!(drains, agent == "bbb-agent", "{path}: {settings}");
     }
 }
 
@@ -451,7 +454,10 @@ fn what_is_watched_is_what_the_agents_send() {
     }
     let policy = references(&scaling, Value::is_null);
     let named: Vec<&str> = policy.iter().map(|reference| reference.name.as_str()).collect();
-    assert_eq!(named, ["${Metric}"]);
+    assert_eq!(named, ["${Metric}", "GroupDesiredCapacity"]);
+    let fleet = template(FLEETS[0].0);
+    let collected = resource(&fleet, "Group")["MetricsCollection"][0]["Metrics"].as_array().unwrap();
+    assert!(collected.contains(&json!("GroupDesiredCapacity")), "{collected:?}");
     for (role, condition) in [(Role::Bbb, "IsBbb"), (Role::Turn, "IsTurn")] {
         let sent: BTreeSet<&str> =
             Metric::ALL.iter().filter(|metric| metric.is_of(role)).map(|metric| metric.name()).collect();

@@ -132,12 +132,7 @@ impl Gathering {
     }
 
     /// Returns a meeting of a crowd; `steps` are the times to queue its recording, to publish it and to send it.
-    pub(crate) fn of_crowd(
-        from: Duration,
-        to: Duration,
-        crowd: Crowd,
-        steps: Option<[Duration; 3]>,
-    ) -> Self {
+    pub(crate) fn of_crowd(from: Duration, to: Duration, crowd: Crowd, steps: Option<[Duration; 3]>) -> Self {
         let course = steps.map(|[queue, publish, send]| Course {
             steps: [queue, Duration::ZERO, publish, send],
             busy: true,

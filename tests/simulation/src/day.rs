@@ -42,7 +42,7 @@ use tally::Tally;
 use template::Template;
 use timetable::Arrival;
 
-pub use report::Report;
+pub use report::{Report, keep};
 
 /// How long people wait before they try again to begin a meeting for which there was no server.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -90,7 +90,7 @@ impl Default for Options {
         Self {
             seed: 1,
             days: 1,
-            peak: 6000,
+            peak: 3000,
             capacity: 200,
             poll: 10,
             boot: 25.0,
@@ -227,7 +227,9 @@ fn live(options: &Options, kind: Kind, arrivals: &[Arrival]) -> Result<Tally, St
             let hosts = f64::from(options.peak) / tracking.target * options.teaching / 100.0;
             let template = match template.has("TeachingMinSize") {
                 true => {
-                    parameters.entry("TeachingMinSize".to_owned()).or_insert((hosts.ceil() as u32).to_string());
+                    parameters
+                        .entry("TeachingMinSize".to_owned())
+                        .or_insert((hosts.ceil() as u32).to_string());
                     parameters.entry("MinSize".to_owned()).or_insert(options.sizes.0.to_string());
                     Template::read(&options.scaling, &parameters)?
                 }
@@ -321,7 +323,8 @@ impl State {
     fn place(&mut self, meeting: &str, gathering: Gathering, capacity: u32) -> Option<(Name, bool)> {
         let now = self.now();
         let ranked = self.pool.entries.iter().filter_map(|(id, server)| Some((server.rank()?, id, server)));
-        let (_, id, server) = ranked.min_by(|(one, id, _), (other, id2, _)| one.total_cmp(other).then(id.cmp(id2)))?;
+        let (_, id, server) =
+            ranked.min_by(|(one, id, _), (other, id2, _)| one.total_cmp(other).then(id.cmp(id2)))?;
         let (id, host) = (id.clone(), server.host());
         if !self.machines.answers(&host) {
             return None;

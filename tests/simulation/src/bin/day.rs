@@ -2,11 +2,11 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use simulation::day::{Options, run};
+use simulation::day::{Options, Report, keep, root, run};
 
 /// Simulates the day of a university's fleet: the same meetings on a fixed fleet, on an Auto Scaling group with the AWS
 /// sample's scripts, and on one with bbb-agent. Prints a table.
@@ -64,6 +64,9 @@ struct Arguments {
     /// File for a drawing of hosts, load and drains (SVG)
     #[arg(long, value_name = "FILE")]
     figure: Option<PathBuf>,
+    /// Keeps the table in docs/figures.md and the drawing in docs/day.svg; takes no other options
+    #[arg(long, exclusive = true)]
+    keep: bool,
 }
 
 fn number(text: &str) -> Result<f64, String> {
@@ -133,8 +136,21 @@ fn report(arguments: &Arguments) -> Result<ExitCode, String> {
     if let Some(file) = &arguments.figure {
         std::fs::write(file, report.figure()?).map_err(|error| format!("{}: {error}", file.display()))?;
     }
+    if arguments.keep {
+        keep_in_docs(&report)?;
+    }
     for line in report.broken() {
         eprintln!("tests/day: {line}");
     }
     Ok(if report.broken().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes the table and the drawing into the documents.
+fn keep_in_docs(report: &Report) -> Result<(), String> {
+    let (page, figure) = (root().join("docs/figures.md"), root().join("docs/day.svg"));
+    let failed = |file: &Path, error: &std::io::Error| format!("{}: {error}", file.display());
+    let text = std::fs::read_to_string(&page).map_err(|error| failed(&page, &error))?;
+    let text = keep(&text, report).ok_or_else(|| format!("{} has no place for the table", page.display()))?;
+    std::fs::write(&page, text).map_err(|error| failed(&page, &error))?;
+    std::fs::write(&figure, report.figure()?).map_err(|error| failed(&figure, &error))
 }

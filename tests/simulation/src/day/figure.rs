@@ -23,9 +23,8 @@ pub(super) fn draw(report: &Report) -> Result<String, Box<dyn Error>> {
         area.fill(&WHITE)?;
         let most = [&report.scripts, &report.agents].map(|tally| tally.range().1).into_iter().max();
         let top = f64::from(most.unwrap_or_default().max(report.size)) * 1.25;
-        let ended = |tally: &Tally| {
-            format!("{} meetings ended early, {} recordings lost", tally.ended, tally.lost)
-        };
+        let ended =
+            |tally: &Tally| format!("{} meetings ended early, {} recordings lost", tally.ended, tally.lost);
         let names = ["Autoscaling with bbb-agent", "Autoscaling with the sample's scripts"];
         let panels = area.split_evenly((2, 1));
         let fleets = [&report.agents, &report.scripts];
@@ -78,7 +77,8 @@ fn one(
     let hosts = points(&|sample| f64::from(sample.hosts));
     let draining = points(&|sample| f64::from(sample.draining));
     let load = points(&|sample| f64::from(sample.people) / capacity);
-    let line = |style: ShapeStyle| move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 14, y)], style);
+    let line =
+        |style: ShapeStyle| move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 14, y)], style);
     let square = |color: RGBColor| {
         move |(x, y): (i32, i32)| Rectangle::new([(x, y - 5), (x + 14, y + 5)], color.mix(0.6).filled())
     };

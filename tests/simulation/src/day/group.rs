@@ -121,8 +121,14 @@ impl Group {
         world.state().machine(&id).protected = agents && self.setup.protected;
         let service = agents.then(|| Service::start(world.clone(), id.clone(), Instant::now()));
         self.tally.borrow_mut().launched(&id, now);
-        let member =
-            Member { id: id.clone(), launched: now, phase: Phase::Pending, service, replaced: false, fate: None };
+        let member = Member {
+            id: id.clone(),
+            launched: now,
+            phase: Phase::Pending,
+            service,
+            replaced: false,
+            fate: None,
+        };
         self.members.insert(id.clone(), member);
         spawn_local(async move {
             sleep(boot).await;
@@ -272,10 +278,13 @@ impl Group {
             let people = machine.activity.people(now);
             tally.people(people, self.setup.capacity);
             sample.people += people;
-            let drains = member.phase == Phase::Terminating || matches!(machine.state, "draining" | "leaving");
+            let drains =
+                member.phase == Phase::Terminating || matches!(machine.state, "draining" | "leaving");
             sample.draining += u32::from(drains);
-            let findings =
-                metrics::Findings { work: Some(Work { meetings, ..Work::default() }), ..metrics::Findings::default() };
+            let findings = metrics::Findings {
+                work: Some(Work { meetings, ..Work::default() }),
+                ..metrics::Findings::default()
+            };
             let phases = metrics::PhaseFigures::default();
             let data = metrics::data(Role::Bbb, &phases, &findings, &self.setup.rules);
             for datum in data.into_iter().filter(|datum| datum.metric == Metric::Participants) {
@@ -306,7 +315,8 @@ impl Group {
         }
         // A replacement is in service before the instance at risk goes.
         let ready = self.members.values().all(|member| member.phase != Phase::Pending);
-        let at_risk = self.members.values().filter(|member| member.replaced && member.phase == Phase::InService);
+        let at_risk =
+            self.members.values().filter(|member| member.replaced && member.phase == Phase::InService);
         let mut over: Vec<InstanceId> = at_risk.filter(|_| ready).map(|member| member.id.clone()).collect();
         let mut free: Vec<&Member> = self
             .members

@@ -69,7 +69,9 @@ impl Report {
                 (least, most) => format!("{least} to {most}"),
             }),
             row("instance hours", &|tally| format!("{:.0}", tally.hours())),
-            row(&format!("cost at {price} USD an hour"), &|tally| format!("{:.0} USD", tally.hours() * price)),
+            row(&format!("cost at {price} USD an hour"), &|tally| {
+                format!("{:.0} USD", tally.hours() * price)
+            }),
             ("fewer hours than the fixed fleet".to_owned(), saved),
             row("**meetings ended early** by scale-in", &|tally| format!("**{}**", tally.ended)),
             row("**recordings lost** by scale-in", &|tally| format!("**{}**", tally.lost)),
@@ -93,18 +95,34 @@ impl Report {
     }
 }
 
+/// The lines of docs/figures.md between which the table is kept.
+const MARKS: [&str; 2] =
+    ["<!-- Made by tests/day --keep. -->\n", "<!-- The end of what tests/day has made. -->\n"];
+
+/// Returns the document with this report in the place of the one that it keeps; none if it keeps none.
+pub fn keep(document: &str, report: &Report) -> Option<String> {
+    let [begin, end] = MARKS;
+    let (before, rest) = document.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}{report}{end}{after}"))
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Options { seed, days, peak, capacity, boot, spot, sizes, .. } = &self.options;
         let (creates, target) = (self.agents.creates, self.target);
         let days = if *days == 1 { "1 day".to_owned() } else { format!("{days} days") };
-        writeln!(f, "Seed {seed}, {days}, {creates} meetings, at the fullest {} people.", self.fixed.peak())?;
+        let most = self.fixed.peak();
         writeln!(
             f,
-            "A host takes {capacity} people, is to have {target}, and boots in {boot} minutes; groups of {} to {} hosts; \
-             {spot} % of the hosts taken back in an hour; planned for {peak} people.\n",
-            sizes.0, sizes.1
+            "Seed {seed}, {days}, {creates} meetings; about {peak} people planned for, {most} at the fullest."
         )?;
+        writeln!(
+            f,
+            "A host takes {capacity} people, is to have {target} on average, and boots in {boot} minutes."
+        )?;
+        let (least, greatest) = sizes;
+        writeln!(f, "Groups of {least} to {greatest} hosts, of which EC2 takes back {spot} % in an hour.\n")?;
         let head = ["fixed fleet", "autoscaling with the sample's scripts", "autoscaling with bbb-agent"];
         writeln!(f, "| | {} |\n|---|---|---|---|", head.join(" | "))?;
         for (name, cells) in self.rows() {

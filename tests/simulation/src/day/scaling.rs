@@ -14,7 +14,7 @@
 //!   and the hosts stay ("Use instance scale-in protection").
 //!
 //! AWS does not say how fast target tracking removes hosts ("more gradually"). Here one activity goes the whole way, which
-//! costs the fewest hours and is the hardest on meetings; the table of figures.md has what a slower one would change.
+//! costs the fewest hours and is the hardest on meetings.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -111,7 +111,8 @@ impl Tracking {
             Some(queries) => quotient(queries)?,
         };
         let own = policy.get("EstimatedInstanceWarmup");
-        let own = own.map(|_| policy.number("EstimatedInstanceWarmup").map(Duration::from_secs)).transpose()?;
+        let own =
+            own.map(|_| policy.number("EstimatedInstanceWarmup").map(Duration::from_secs)).transpose()?;
         Ok(Self {
             target: tracking.number("TargetValue")?,
             metric,
@@ -189,7 +190,8 @@ impl Scheduled {
         let unknown = || format!("the day does not know the recurrence {recurrence}");
         let fields: Vec<&str> = recurrence.split_whitespace().collect();
         let [minute, hour, "*", "*", days] = fields.as_slice() else { return Err(unknown()) };
-        let day = |name: &str| DAYS.iter().position(|known| *known == name).and_then(|day| u32::try_from(day).ok());
+        let day =
+            |name: &str| DAYS.iter().position(|known| *known == name).and_then(|day| u32::try_from(day).ok());
         let days = match (*days, days.split_once('-')) {
             ("*", _) => Some((0, 6)),
             (_, Some((first, last))) => day(first).zip(day(last)),
@@ -250,13 +252,14 @@ mod tests {
         let mut policy = Tracking { metric: Figure::Average, per: None, ..tracking(true) };
         let minute = |data| Minute { sum: 1000.0, data, desired: 20, in_service: 20 };
         let now = Capacity { desired: 20, warming: 10 };
-        let found: Vec<_> = [0, 10, 10, 10].into_iter().map(|data| policy.decide(minute(data), now)).collect();
+        let found: Vec<_> =
+            [0, 10, 10, 10].into_iter().map(|data| policy.decide(minute(data), now)).collect();
         assert_eq!(found, [None; 4], "10 hosts with 100 each are 14 hosts with 72, and 20 are coming");
     }
 
     #[test]
     fn scheduled_actions_know_the_days_of_the_week() {
-        let due = |day: u32, hour, minute| {
+        let due = |day: u32, hour: u32, minute: u32| {
             let action = Scheduled { minute: 30, hour: 7, days: (0, 4), least: Some(1), desired: None };
             action.is_due(day * 24 * 60 + hour * 60 + minute)
         };

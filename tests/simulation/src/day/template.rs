@@ -38,10 +38,9 @@ pub(crate) struct At<'a> {
 fn value<'a>(first: Event<'a>, next: &mut impl FnMut() -> Result<Event<'a>, String>) -> Result<Node, String> {
     let short = |tag: Option<String>| tag.filter(|tag| !tag.is_empty());
     Ok(match first {
-        Event::Scalar(text, _, _, tag) => Node {
-            function: short(tag.map(|tag| tag.suffix.clone())),
-            value: Value::Text(text.into_owned()),
-        },
+        Event::Scalar(text, _, _, tag) => {
+            Node { function: short(tag.map(|tag| tag.suffix.clone())), value: Value::Text(text.into_owned()) }
+        }
         Event::SequenceStart(_, tag) => {
             let mut items = Vec::new();
             loop {
@@ -147,7 +146,8 @@ impl<'a> At<'a> {
 
     /// Returns a field that has to be there.
     pub(crate) fn need(self, key: &str) -> Result<Self, String> {
-        self.get(key).ok_or_else(|| format!("{}: there is no {key} where one is expected", self.template.file))
+        self.get(key)
+            .ok_or_else(|| format!("{}: there is no {key} where one is expected", self.template.file))
     }
 
     /// Returns all fields.

@@ -212,7 +212,8 @@ mod tests {
     #[test]
     fn a_day_is_as_full_as_asked_and_an_exam_is_its_peak() {
         let all = draw(1, 2, 6000);
-        let most = |day: u64| (day * 1440..(day + 1) * 1440).map(|minute| people(&all, minute)).max().unwrap();
+        let most =
+            |day: u64| (day * 1440..(day + 1) * 1440).map(|minute| people(&all, minute)).max().unwrap();
         let (exam, other) = (most(0), most(1));
         assert!((5000..7000).contains(&exam), "{exam}");
         assert!(f64::from(other) < 0.9 * f64::from(exam), "{other} of {exam}");
@@ -225,7 +226,11 @@ mod tests {
         let from = Duration::from_secs(5 * 86_400);
         assert!(all.iter().filter(|there| there.at > from).all(|there| there.size <= 15));
         let again = draw(7, 7, 1000);
-        assert!(all.iter().map(|there| (there.at, there.size)).eq(again.iter().map(|there| (there.at, there.size))));
+        assert!(
+            all.iter()
+                .map(|there| (there.at, there.size))
+                .eq(again.iter().map(|there| (there.at, there.size)))
+        );
         assert!(!all.iter().map(|there| there.at).eq(draw(8, 7, 1000).iter().map(|there| there.at)));
     }
 }

@@ -94,8 +94,7 @@ impl State {
                 let ended = server.meetings.difference(running);
                 poll.ended.extend(ended.map(|meeting| (id.clone(), meeting.clone())));
             }
-            let load = running
-                .map(|_| self.machines.load(&server.host(), PEOPLE, now) * server.multiplier);
+            let load = running.map(|_| self.machines.load(&server.host(), PEOPLE, now) * server.multiplier);
             poll.servers.push((id.clone(), server.clone(), load));
         }
         poll
