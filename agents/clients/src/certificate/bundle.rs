@@ -121,7 +121,7 @@ impl Bundle {
         let (mut certificates, mut keys) = (Vec::new(), Vec::new());
         for block in blocks(&joined)? {
             match block.label.as_str() {
-                "CERTIFICATE" => certificates.push(certificate(block)?),
+                "CERTIFICATE" => certificates.push(certificate(&block)?),
                 "ENCRYPTED PRIVATE KEY" => return Err(Defect::EncryptedKey),
                 label if label.ends_with("PRIVATE KEY") => keys.push(block.pem),
                 // Parameters, requests and the like are of no use to a server.
@@ -281,7 +281,7 @@ fn block(label: String, body: &str) -> Result<Block, Defect> {
     Ok(Block { label, pem })
 }
 
-fn certificate(block: Block) -> Result<Certificate, Defect> {
+fn certificate(block: &Block) -> Result<Certificate, Defect> {
     let der = CertificateDer::from_pem_slice(block.pem.as_bytes());
     let der = der.map_err(|error| Defect::Unreadable(format!("a certificate: {error}")))?;
     fields(&der).map_err(|error| Defect::Unreadable(format!("a certificate: {error}")))?;

@@ -204,6 +204,7 @@ impl Host {
             ("turn_secret", SCALELITE_SECRET_ID),
             ("turn_secret_key", SCALELITE_SECRET_KEY),
             ("operator_email", "operator@example.org"),
+            ("certificate", ""),
         ] {
             writeln!(script, "{name}='{value}'").unwrap();
         }
