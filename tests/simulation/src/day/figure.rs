@@ -58,6 +58,7 @@ fn one(
     let mut chart = ChartBuilder::on(panel)
         .caption(caption, ("sans-serif", 17))
         .margin(10)
+        .margin_right(30)
         .x_label_area_size(30)
         .y_label_area_size(45)
         .build_cartesian_2d(0.0..hours, 0.0..top)?;
