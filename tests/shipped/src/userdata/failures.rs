@@ -170,8 +170,7 @@ async fn what_fails_for_good_ends_with_its_reason_and_a_signal() {
         cloud.cloudformation.create(&cloud.group, "Group");
         let run = boot.expect(1, &[("public_key", &boot.key.public), ("stack", &cloud.group)]).await;
         assert_eq!(trouble.happened(&boot), times, "{role} {trouble:?}: {run}");
-        let last =
-            run.stderr.lines().rfind(|line| line.starts_with("UserData: this host is not ready."));
+        let last = run.stderr.lines().rfind(|line| line.starts_with("UserData: this host is not ready."));
         assert!(last.is_some_and(|line| line.contains(words)), "{role} {trouble:?}: {run}");
         let signals = cloud.cloudformation.signals(&cloud.group);
         let [signal] = &signals[..] else { panic!("{role} {trouble:?}: {signals:?}\n{run}") };

@@ -186,7 +186,7 @@ impl<W: World> Attempt<'_, W> {
         let named = zone.register(desired, source, &self.executor, &mut queued, see).await;
         let mut queue = queued.into_queue();
         let named = match named {
-            Err(failure) => Err(self.in_its_slot(host, &mut queue, failure).await),
+            Err(failure) => Err(Box::pin(self.in_its_slot(host, &mut queue, failure)).await),
             done => done,
         };
         registration.keep_queue(queue);
@@ -222,7 +222,8 @@ impl<W: World> Attempt<'_, W> {
     /// Lets a host that was refused come back when others do not, if its group is large.
     async fn in_its_slot(&self, host: &Host, queue: &mut Queue, failure: Failure) -> Failure {
         if queue.needs_place()
-            && let Some(place) = self.world.place(host).await
+            // On the heap, because it is large and seldom needed.
+            && let Some(place) = Box::pin(self.world.place(host)).await
         {
             queue.takes(place);
         }
