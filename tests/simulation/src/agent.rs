@@ -480,13 +480,15 @@ impl Shared {
                 Event::Counted(Work { meetings, recordings, relays: None })
             }
             Call::Addresses => {
-                let seen = self.world.call(Service::Bbb, who, |state| {
+                let seen = self.world.call(Service::Bbb, who, |state| state.machine(who).misled).await;
+                // An answer that is lost tells the agent nothing.
+                if let Ok(misled) = seen {
+                    let mut state = self.world.state();
                     let now = state.now();
                     let machine = state.machine(who);
-                    machine.misled_since = machine.misled.then(|| machine.misled_since.unwrap_or(now));
-                    machine.misled
-                });
-                Event::Announced(announced(seen.await.map_err(silent)))
+                    machine.misled_since = misled.then(|| machine.misled_since.unwrap_or(now));
+                }
+                Event::Announced(announced(seen.map_err(silent)))
             }
             Call::Repair => {
                 let repaired = self.world.call(Service::Bbb, who, |state| state.set_right(who));

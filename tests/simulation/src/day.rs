@@ -137,8 +137,13 @@ impl Fleet {
         let template = Template::read(&root().join(FLEET), &BTreeMap::new())?;
         let groups = template.resources("AWS::AutoScaling::AutoScalingGroup")?;
         let [group] = groups.as_slice() else { return Err(format!("{FLEET} has {} groups", groups.len())) };
-        let hooks: Vec<_> = group.need("LifecycleHookSpecificationList")?.items().collect();
-        let [hook] = hooks.as_slice() else { return Err(format!("{FLEET} has {} hooks", hooks.len())) };
+        // The other one, which holds new hosts, is there under a condition only.
+        let ends = "autoscaling:EC2_INSTANCE_TERMINATING";
+        let hooks = group.need("LifecycleHookSpecificationList")?.items();
+        let hooks: Vec<_> = hooks
+            .filter(|hook| hook.string("LifecycleTransition").is_ok_and(|found| found == ends))
+            .collect();
+        let [hook] = hooks.as_slice() else { return Err(format!("{FLEET} has {} such hooks", hooks.len())) };
         let policies = group.need("TerminationPolicies")?.items().map(template::At::text);
         let policies = policies.collect::<Result<Vec<_>, _>>()?;
         if policies != ["OldestLaunchTemplate", "OldestInstance"] {
