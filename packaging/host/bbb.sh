@@ -33,9 +33,7 @@ announce_turn() {
     step "have BigBlueButton announce the TURN servers at $turn_server"
     (
         umask 077
-        again call secretsmanager / "{\"SecretId\":\"$turn_secret\"}" content-type:application/x-amz-json-1.1 \
-            x-amz-target:secretsmanager.GetSecretValue |
-            python3 -I -c "$turn_servers" "$turn_server" "$turn_secret_key" >"$file.new"
+        coturn_secret | python3 -I -c "$turn_servers" "$turn_server" >"$file.new"
     )
     chown root:bigbluebutton "$file.new"
     chmod 640 "$file.new"
@@ -43,12 +41,9 @@ announce_turn() {
     again systemctl restart bbb-web.service
 }
 turn_servers='
-import json, re, sys
+import sys
 from xml.sax.saxutils import quoteattr
-name, key = sys.argv[1:]
-answer = sys.stdin.read() or sys.exit(1)
-secret = json.loads(json.loads(answer)["SecretString"])[key]
-if not re.fullmatch("[!-~]+", secret): sys.exit("the secret of coturn is empty, or no plain text without spaces")
+name, secret = sys.argv[1], sys.stdin.read().strip() or sys.exit(1)
 schema = "http://www.springframework.org/schema/beans"
 kind = "org.bigbluebutton.web.services.turn."
 print("<?xml version=\"1.0\" encoding=\"UTF-8\"?>")

@@ -45,18 +45,6 @@ log_to_file() {
         >/etc/logrotate.d/coturn
 }
 
-# shared_secret: prints the setting with the secret. A pipe keeps it off every command line. An empty one would be a
-# password that everybody knows.
-shared_secret() {
-    again call secretsmanager / "{\"SecretId\":\"$turn_secret\"}" content-type:application/x-amz-json-1.1 \
-        x-amz-target:secretsmanager.GetSecretValue |
-        python3 -I -c 'import json, re, sys
-answer = sys.stdin.read() or sys.exit(1)
-secret = json.loads(json.loads(answer)["SecretString"])[sys.argv[1]]
-if not re.fullmatch("[!-~]+", secret): sys.exit("the secret of coturn is empty, or no plain text without spaces")
-print("static-auth-secret=" + secret)' "$turn_secret_key"
-}
-
 # At 127.0.0.1 turn-agent asks whether coturn answers.
 # BigBlueButton needs UDP to the public addresses of its hosts, and nothing else. So there are no TCP relays (RFC 6062),
 # and no peers at this host's own addresses, or in ranges that IANA's registries of special-purpose addresses
@@ -118,7 +106,7 @@ denied-peer-ip=2002::-2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 denied-peer-ip=3fff::-3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff
 denied-peer-ip=4000::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 CONF
-    shared_secret >>/etc/turnserver.conf.new
+    coturn_secret | sed 's|^|static-auth-secret=|' >>/etc/turnserver.conf.new
     chown root:turnserver /etc/turnserver.conf.new
     chmod 640 /etc/turnserver.conf.new
     mv /etc/turnserver.conf.new /etc/turnserver.conf

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// The most bytes of an answer: some dozens of lines.
 const MAX_ANSWER: u64 = 64 * 1024;
 /// The last line of a helper that has ended as it should.
-pub const DONE: &str = "done";
+const DONE: &str = "done";
 
 /// A helper as people know it.
 #[derive(Clone, Copy, Debug)]
@@ -47,16 +47,7 @@ impl Helper<'_> {
     }
 
     async fn exchange(&self, input: &[u8]) -> Result<String, String> {
-        let unit = self.unit;
-        let mut stream = UnixStream::connect(self.socket).await.map_err(|error| match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                format!("is not there ({error}): is {unit}.socket started?")
-            }
-            ErrorKind::PermissionDenied => {
-                format!("may not be asked ({error}): only root and the user of the agent's service may")
-            }
-            _ => format!("cannot be asked: {error}"),
-        })?;
+        let mut stream = connect(self.socket, self.unit).await?;
         // A helper that has ended before it has read everything says why.
         let written = async {
             stream.write_all(input).await?;
@@ -70,4 +61,19 @@ impl Helper<'_> {
             (Err(error), _) | (_, Err(error)) => Err(format!("did not end its answer: {error}")),
         }
     }
+}
+
+/// Opens a connection to the socket of a unit, `AGENT-WORK`, that the agent's user may use. The error gives the cause and
+/// the remedy.
+pub(crate) async fn connect(socket: &Path, unit: &str) -> Result<UnixStream, String> {
+    let user = unit.rsplit_once('-').map_or(unit, |(agent, _)| agent);
+    UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            format!("is not there ({error}): is {unit}.socket started?")
+        }
+        ErrorKind::PermissionDenied => {
+            format!("may not be asked ({error}): only root and the user {user} may")
+        }
+        _ => format!("cannot be asked: {error}"),
+    })
 }

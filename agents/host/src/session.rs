@@ -444,9 +444,15 @@ impl Session {
         }
     }
 
+    /// Returns the region that the settings or the environment name, if any does.
+    pub fn named_region(&self) -> Option<String> {
+        let variable = || std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
+        self.settings.region.clone().or_else(variable)
+    }
+
     async fn aws(&self, region: &str) -> Result<&aws::SdkConfig, Failure> {
-        let variable = std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
-        let region = self.settings.region.as_ref().or(variable.as_ref()).map_or(region, String::as_str);
+        let named = self.named_region();
+        let region = named.as_deref().unwrap_or(region);
         self.aws
             .get_or_try_init(|| {
                 let profile = self.settings.profile.as_deref();
@@ -496,5 +502,11 @@ pub(crate) fn since_boot() -> Duration {
 
 /// Returns the seconds since 1970.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
+    clock().as_secs()
+}
+
+/// Returns the time since 1970. A clock that shows an earlier time is taken for one that begins: its certificates are
+/// not valid yet.
+pub(crate) fn clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

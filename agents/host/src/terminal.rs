@@ -23,13 +23,13 @@ pub enum Color {
 pub(crate) enum Ink {
     /// A heading.
     Heading,
-    /// What is in order.
+    /// Something in order.
     Good,
-    /// What is not known, or needs no look.
+    /// Something that is not known.
     Doubtful,
-    /// What needs a look.
+    /// Something wrong, which needs a look.
     Bad,
-    /// What is out on purpose.
+    /// A host that is out on purpose.
     Faint,
 }
 
@@ -46,10 +46,10 @@ impl Ink {
     }
 }
 
-/// What a screen is drawn on.
+/// The paper of one screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paper {
-    /// Whether it shows colours.
+    /// Tells whether colours are shown.
     pub(crate) colors: bool,
     /// The number of columns; `None` where lines may have any length.
     pub(crate) columns: Option<usize>,

@@ -7,18 +7,17 @@
 //! the installed binary. A part of the answer that one of them does not know is left out: an older service passes over
 //! it, and a newer one says that its reader is older.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::addresses::Files;
 use super::files::{self, Content};
+use crate::helper::connect;
 
 /// The time limit for the reader, its start by systemd included.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,15 +99,7 @@ pub(super) async fn ask(socket: &Path) -> Result<Readings, String> {
 }
 
 async fn exchange(socket: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-            format!("is not there ({error}): is bbb-agent-settings.socket started?")
-        }
-        ErrorKind::PermissionDenied => {
-            format!("may not be asked ({error}): only root and the user bbb-agent may")
-        }
-        _ => format!("cannot be asked: {error}"),
-    })?;
+    let stream = connect(socket, "bbb-agent-settings").await?;
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_ANSWER + 1));
     let mut limited = stream.take(u64::try_from(MAX_ANSWER + 1).unwrap_or(u64::MAX));
     let read = limited.read_to_end(&mut text).await;

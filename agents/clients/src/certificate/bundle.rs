@@ -92,6 +92,8 @@ pub struct Bundle {
     chain: Vec<Certificate>,
     /// The key in PEM.
     key: Zeroizing<String>,
+    /// The first half of the SHA-256 fingerprint of the certificate, in hexadecimal.
+    fingerprint: String,
     begin: u64,
     end: u64,
 }
@@ -142,7 +144,9 @@ impl Bundle {
         let leaf = chain.first().ok_or(Defect::NoCertificate)?;
         let read = fields(&leaf.der).map_err(|error| Defect::Unreadable(error.to_string()))?;
         let (begin, end) = (read.begin, read.end);
-        Ok(Self { chain, key, begin, end })
+        let digest = Sha256::digest(&leaf.der);
+        let fingerprint = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { chain, key, fingerprint, begin, end })
     }
 
     /// Checks that clients of the host with this name would accept the certificate `now`, in seconds since 1970, if they
@@ -211,9 +215,8 @@ impl Bundle {
 
     /// Returns the first half of the certificate's SHA-256 fingerprint in hexadecimal, by which people tell certificates
     /// apart.
-    pub fn fingerprint(&self) -> String {
-        let digest = self.chain.first().map(|leaf| Sha256::digest(&leaf.der)).unwrap_or_default();
-        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 }
 

@@ -130,7 +130,7 @@ pub struct CertificateFacts {
     pub end: Option<u64>,
     /// When the secret was looked at last, in seconds since 1970.
     pub checked: u64,
-    /// What went wrong then, if something did.
+    /// The reason why it could not be put into place then; null where it was.
     pub error: Option<String>,
 }
 

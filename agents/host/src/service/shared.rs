@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use plan::addresses;
 use plan::backoff::{Place, Retryable};
@@ -31,7 +31,7 @@ use crate::identity::Host;
 use crate::membership::{Known, Note};
 use crate::report::{Exit, Failure};
 use crate::retry::Patience;
-use crate::session::{Session, now, scalelite_url};
+use crate::session::{self, Session, now, scalelite_url};
 use clients::aws::ec2::Ec2;
 use clients::aws::route53::{Description, HostedZone};
 use clients::bbb::{Bbb, Installation, NotReady};
@@ -359,7 +359,7 @@ impl World for Shared {
     }
 
     fn clock(&self) -> Duration {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+        session::clock()
     }
 
     async fn place(&self, host: &Host) -> Option<Place> {

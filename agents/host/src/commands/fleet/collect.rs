@@ -27,8 +27,7 @@ const LATE: &str = "no answer in time";
 /// `outside`: this machine is no host of the fleet.
 pub(super) async fn collect(session: &Session, outside: bool, now: u64) -> Result<Fleet, Failure> {
     if outside {
-        let region = session.settings.region.clone().or_else(|| std::env::var("AWS_REGION").ok());
-        let region = region.filter(|region| !region.is_empty()).ok_or_else(|| {
+        let region = session.named_region().ok_or_else(|| {
             Failure::new(Exit::Usage, "the region of the fleet is not known").advise("set aws.region")
         })?;
         return look(session, &Outside { region }, None, now).await;

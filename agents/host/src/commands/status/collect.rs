@@ -57,7 +57,7 @@ pub(super) async fn collect(session: &Session) -> Status {
     Status { service, ..status }
 }
 
-/// What only the service knows, or has found out already: a second count of the work might contradict its own.
+/// The facts that the service has found out already: a second count of the work might contradict its own.
 struct Known {
     work: Option<WorkFacts>,
     relays: Option<RelayFacts>,
