@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plan::addresses::Announced;
+use plan::image::Origin;
 use plan::instance::{InstanceId, Role};
 use plan::membership::host_of;
 use plan::relay::Relay;
@@ -331,6 +332,11 @@ impl Session {
     /// Finds out which address BBB announces; returns `None` on a TURN host.
     pub async fn announced(&self, host: &Host) -> Option<Announced> {
         let settings::Bbb { root, reader, .. } = self.settings.bbb.as_ref()?;
+        if let Err(NotReady::OtherHost { installation, .. }) = self.installation(host).await?
+            && self.origin(&installation, host).is_image()
+        {
+            return Some(Announced::Image(installation.host().to_owned()));
+        }
         let own = host.own();
         let readings = match own {
             Some(_) => addresses::read(root, reader.as_deref()).await,
@@ -338,6 +344,11 @@ impl Session {
         };
         let unfinished = addresses::repair::is_unfinished(root);
         Some(Announced::of(&readings, unfinished, own.as_ref()))
+    }
+
+    /// Returns whose name the BBB on this host has.
+    pub fn origin(&self, installation: &Installation, host: &Host) -> Origin {
+        Origin::of(installation.host(), &host.name, self.settings.dns.fleet())
     }
 
     /// Returns BBB's spool of recordings; `None` on a TURN host. The run has only one, because it remembers a hanging

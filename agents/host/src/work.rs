@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use plan::image::Origin;
 use plan::recordings::Recordings;
 use plan::relay;
 use plan::work::{Figure, Meeting, Meetings, Room, Work};
@@ -33,6 +34,8 @@ pub async fn count(
     let installed = !absent || entered || answers(session, host).await;
     let meetings = async {
         match bbb(session, local) {
+            // Nobody can have come to a name that leads nowhere.
+            Ok(_) if !entered && leads_nowhere(session, host, local) => Meetings::default(),
             Ok(bbb) => meetings(&bbb).await,
             Err(_) if !installed => Meetings::default(),
             Err(why) => Meetings::unknown(why),
@@ -62,6 +65,16 @@ pub fn bbb(session: &Session, local: &Result<Installation, NotReady>) -> Result<
     };
     let client = session.local_client(&installation.server_url).map_err(|failure| failure.headline())?;
     Ok(Bbb::of(client, installation))
+}
+
+/// Tells whether BBB still has the name of an image that was made for no host.
+fn leads_nowhere(session: &Session, host: &Host, local: &Result<Installation, NotReady>) -> bool {
+    match local {
+        Err(NotReady::OtherHost { installation, .. }) => {
+            session.origin(installation, host) == Origin::Nowhere
+        }
+        _ => false,
+    }
 }
 
 /// Tells whether a BBB answers although its property files are not there.

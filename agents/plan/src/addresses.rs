@@ -334,6 +334,8 @@ pub enum Announced {
     Other(Vec<Difference>),
     /// The files were repaired, or are being repaired, and the programs that read them may still have other addresses.
     Unfinished,
+    /// The host was made from an image, and its BBB still has this name of the image's.
+    Image(String),
     /// It is not known whether they are the host's; the text says why.
     Unknown(String),
     /// There is nothing to compare; the text says why.
@@ -383,8 +385,16 @@ impl Announced {
     #[must_use]
     pub fn after(self, former: Option<&Self>) -> Self {
         match (&self, former) {
-            (Self::Unknown(_), Some(wrong @ (Self::Other(_) | Self::Unfinished))) => wrong.clone(),
+            (Self::Unknown(_), Some(wrong)) if wrong.is_wrong() => wrong.clone(),
             _ => self,
+        }
+    }
+
+    /// Tells whether people who join here could not talk.
+    pub fn is_wrong(&self) -> bool {
+        match self {
+            Self::Other(_) | Self::Unfinished | Self::Image(_) => true,
+            Self::Right | Self::Unknown(_) | Self::Nothing(_) => false,
         }
     }
 
@@ -392,14 +402,14 @@ impl Announced {
     pub fn differences(&self) -> &[Difference] {
         match self {
             Self::Other(differences) => differences,
-            Self::Right | Self::Unfinished | Self::Unknown(_) | Self::Nothing(_) => &[],
+            Self::Right | Self::Unfinished | Self::Image(_) | Self::Unknown(_) | Self::Nothing(_) => &[],
         }
     }
 
     /// Returns the number of places with another address; `None` where that is not known or nothing can be compared.
     pub fn wrong(&self) -> Option<usize> {
         match self {
-            Self::Unknown(_) | Self::Nothing(_) | Self::Unfinished => None,
+            Self::Unknown(_) | Self::Nothing(_) | Self::Unfinished | Self::Image(_) => None,
             Self::Right => Some(0),
             Self::Other(differences) => Some(differences.len()),
         }
@@ -413,6 +423,9 @@ impl fmt::Display for Announced {
             Self::Unfinished => f.write_str(
                 "BBB's files have this host's address, and its programs still have to be restarted with it",
             ),
+            Self::Image(name) => {
+                write!(f, "BBB still has the name {name} of the image from which this host was made")
+            }
             Self::Nothing(why) => f.write_str(why),
             Self::Unknown(why) => write!(f, "the addresses that BBB announces are not known: {why}"),
             Self::Other(differences) => {
@@ -460,14 +473,21 @@ pub enum Decision {
     Repair,
 }
 
+impl Decision {
+    /// Tells whether the host must not take new meetings.
+    pub fn keeps_out(self) -> bool {
+        matches!(self, Self::StayOut | Self::Repair)
+    }
+}
+
 /// Decides whether a host may take meetings; `announced` is `None` before the first look.
 pub fn decide(on: OnAddresses, announced: Option<&Announced>) -> Decision {
     match (on, announced) {
         (OnAddresses::Ignore, _) => Decision::Join,
         (_, None) => Decision::LookFirst,
-        (OnAddresses::Refuse, Some(Announced::Other(_) | Announced::Unfinished)) => Decision::StayOut,
-        (OnAddresses::Repair, Some(Announced::Other(_) | Announced::Unfinished)) => Decision::Repair,
-        (_, Some(Announced::Right | Announced::Unknown(_) | Announced::Nothing(_))) => Decision::Join,
+        (OnAddresses::Refuse, Some(announced)) if announced.is_wrong() => Decision::StayOut,
+        (OnAddresses::Repair, Some(announced)) if announced.is_wrong() => Decision::Repair,
+        (OnAddresses::Refuse | OnAddresses::Repair, Some(_)) => Decision::Join,
     }
 }
 

@@ -55,7 +55,7 @@ fn places_by_the_table() {
             let expected = match announced {
                 Announced::Other(_) => expected.contains("other"),
                 Announced::Unknown(_) => expected.contains("not known") && !expected.contains("other"),
-                Announced::Unfinished => false,
+                Announced::Unfinished | Announced::Image(_) => false,
                 Announced::Right => expected.contains("as it should be") && !expected.contains("other"),
                 Announced::Nothing(_) => {
                     ["as it should be", "other", "not known"].iter().all(|word| !expected.contains(word))
@@ -89,6 +89,7 @@ fn decisions_by_the_table() {
             "another address" => Some(other()),
             "not known" => Some(Announced::Unknown("no answer".to_owned())),
             "an unfinished repair" => Some(Announced::Unfinished),
+            "an image's name" => Some(Announced::Image("bbb-image.invalid".to_owned())),
             "nothing to compare" => Some(Announced::Nothing("no address")),
             unknown => panic!("{unknown}"),
         };

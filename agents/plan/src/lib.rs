@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod dns;
 pub mod fleet;
 pub mod health;
+pub mod image;
 pub mod instance;
 pub mod lifecycle;
 pub mod membership;

@@ -22,25 +22,41 @@ impl Disk {
     /// Makes a new disk.
     pub(crate) async fn new(world: &World) -> Outcome<Self> {
         let disk = Self { directory: tempfile::Builder::new().prefix("disk-").tempdir_in("/run")? };
-        for part in [disk.written(), disk.part("work"), disk.root()] {
-            fs::create_dir(part)?;
-        }
+        fs::create_dir(disk.written())?;
         // The root directory of a disk must be readable for all users of the guest.
         fs::set_permissions(disk.written(), fs::Permissions::from_mode(0o755))?;
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            world.root.display(),
-            disk.written().display(),
-            disk.part("work").display()
-        );
-        let root = disk.root().display().to_string();
-        world::run("mount", &["-t", "overlay", "-o", &options, "overlay", &root]).await?;
+        let root = disk.mount(world).await?;
         world::run("cp", &["-RP", "--preserve=mode", &format!("{GUEST}/."), &root]).await?;
         disk.write("/etc/machine-id", "", 0o444)?;
         disk.write("/etc/hostname", "ip-10-0-0-10\n", 0o644)?;
         // The journal outlives the guest.
         fs::create_dir_all(disk.path("/var/log/journal"))?;
         Ok(disk)
+    }
+
+    /// Makes a new disk with everything that is on this one, whose guest is switched off.
+    pub(crate) async fn image(&self, world: &World) -> Outcome<Self> {
+        let disk = Self { directory: tempfile::Builder::new().prefix("disk-").tempdir_in("/run")? };
+        let (from, to) = (self.written().display().to_string(), disk.written().display().to_string());
+        world::run("cp", &["--archive", &from, &to]).await?;
+        disk.mount(world).await?;
+        Ok(disk)
+    }
+
+    /// Mounts the disk, and returns the path of its root directory.
+    async fn mount(&self, world: &World) -> Outcome<String> {
+        for part in [self.part("work"), self.root()] {
+            fs::create_dir(part)?;
+        }
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            world.root.display(),
+            self.written().display(),
+            self.part("work").display()
+        );
+        let root = self.root().display().to_string();
+        world::run("mount", &["-t", "overlay", "-o", &options, "overlay", &root]).await?;
+        Ok(root)
     }
 
     /// Makes the guest trust this certificate authority, as an administrator would.

@@ -5,6 +5,7 @@ mod certificate;
 mod control;
 mod ends;
 mod first;
+mod image;
 mod inside;
 mod metadata;
 mod releases;
@@ -45,7 +46,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 17] = [
+const ALL: [Scenario; 18] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -94,6 +95,12 @@ const ALL: [Scenario; 17] = [
         Bbb,
         certificate::follows,
         "the fleet's certificate reaches nginx, HAProxy and coturn, is renewed, and nothing else can be written"
+    ),
+    scenario!(
+        "image",
+        Bbb,
+        image::becomes_itself,
+        "launched from an image of another machine it gets its own name, secrets and certificate, and joins"
     ),
     scenario!("stop", Bbb, ends::stop, "stopped by hand it leaves; started it joins again"),
     scenario!(

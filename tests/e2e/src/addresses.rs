@@ -15,6 +15,9 @@ use crate::Rig;
 const PUBLIC: &str = "203.0.113.10";
 const PRIVATE: &str = "10.0.0.5";
 
+/// The secret of BBB in an image.
+const SECRET_OF_IMAGE: &str = "SecretOfTheImage0123456789abcdefghijklmn";
+
 /// The files of a BBB 3.0 with LiveKit behind NAT, as bbb-install leaves them.
 fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agents/clients/tests/cases/addresses/bbb-3.0")
@@ -26,6 +29,22 @@ impl Rig {
         let private =
             self.host.imds.facts().and_then(|facts| facts.local_ipv4).expect("an address").to_string();
         copy(&cases(), &self.host.root, &|text| text.replace(PUBLIC, address).replace(PRIVATE, &private));
+    }
+
+    /// Makes the host one from an image, in which BBB was installed under this name. Returns the secret of its BBB.
+    pub fn is_from_image(&self, name: &str) -> &'static str {
+        let image =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agents/clients/tests/cases/image/bbb-3.0");
+        // BBB is at a port of its own here.
+        let url = self.host.scalelite_entry_url().trim_end_matches("/bigbluebutton/api").to_owned();
+        let (scheme, rest) = url.split_once("://").expect("a URL");
+        let url = format!("{scheme}://{}", rest.replacen(&self.fqdn(), name, 1));
+        copy(&image, &self.host.root, &|text| {
+            text.replace("serverURL=https://bbb-image.invalid", &format!("serverURL={url}"))
+                .replace("bbb-image.invalid", name)
+        });
+        self.host.bbb.set_secret(SECRET_OF_IMAGE);
+        SECRET_OF_IMAGE
     }
 
     /// Lets the host boot: nothing is remembered of the time before.
@@ -107,6 +126,12 @@ fn restart(host: &Host, runs: &mut Runs) -> &'static str {
     if runs.failures > 0 {
         runs.failures -= 1;
         return "cannot be restarted with the host's address: freeswitch\n";
+    }
+    if fs::read_to_string(&note).expect("a file").lines().any(|line| line == "name") {
+        // BBB reads its properties when it starts.
+        let properties = fs::read_to_string(host.files.overrides()).expect("a file");
+        let salt = properties.lines().rev().find_map(|line| line.strip_prefix("securitySalt="));
+        host.bbb.set_secret(salt.expect("a secret"));
     }
     fs::remove_file(note).expect("a file");
     "freeswitch is restarted\ndone\n"

@@ -237,14 +237,14 @@ fn the_units_fit_their_users_directories_and_sockets() {
     assert_eq!(settings(&reader, "PrivateTmp"), Vec::<String>::new());
 }
 
-/// The repair may write the files of BBB's that have the host's address, and no directory but its own.
+/// The repair may write the files of BBB's that have the host's address or its name, and no directory but its own.
 #[test]
 fn the_repair_can_write_its_files_and_nothing_else() {
     let unit = read("systemd/bbb-agent-addresses@.service");
-    let writable: Vec<String> = settings(&unit, "ReadWritePaths");
-    let files: Vec<String> =
-        plan::addresses::File::ALL.iter().map(|file| format!("-{}", file.path())).collect();
-    assert_eq!(writable, files);
+    let writable: BTreeSet<String> = settings(&unit, "ReadWritePaths").into_iter().collect();
+    let addresses = plan::addresses::File::ALL.iter().map(|file| file.path());
+    let files = addresses.chain(plan::image::FILES);
+    assert_eq!(writable, files.map(|path| format!("-{path}")).collect());
     assert_eq!(setting(&unit, "ProtectSystem"), "strict");
     let state = setting(&unit, "StateDirectory");
     let script = read("packaging/restart-for-addresses");

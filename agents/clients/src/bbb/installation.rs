@@ -34,6 +34,11 @@ pub struct Installation {
 }
 
 impl Installation {
+    /// Returns the host of its URL.
+    pub fn host(&self) -> &str {
+        host_of(&self.server_url).unwrap_or_default()
+    }
+
     /// Returns the host name and the port at which it presents a certificate; `None` for plain HTTP.
     pub fn tls(&self) -> Option<(&str, u16)> {
         let host = host_of(&self.server_url)?;
@@ -112,7 +117,7 @@ pub async fn read_installation(files: PropertyFiles<'_>, name: &Name) -> Result<
         return Err(NotReady::NotInstalled { what });
     }
     let installation = properties.installation()?;
-    if host_of(&installation.server_url) != Some(name.as_str()) {
+    if installation.host() != name.as_str() {
         return Err(NotReady::OtherHost { installation: Box::new(installation), name: name.clone() });
     }
     Ok(installation)

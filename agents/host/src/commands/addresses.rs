@@ -1,14 +1,15 @@
-//! `addresses`: sets right the address that BBB announces. Internal: `bbb-agent-addresses.socket` starts it, with the
-//! powers that it needs, for a service that has found another address there ([`clients::bbb::addresses::repairer`]).
+//! `addresses`: sets right the address that BBB announces, and BBB's name where the host was made from an image.
+//! Internal: `bbb-agent-addresses.socket` starts it, with the powers that it needs, for a service that has found another
+//! address or name there ([`clients::bbb::addresses::repairer`]).
 //!
-//! The configuration says whether anything is written, and the metadata service says which address. So a process that
-//! may start it can only have it write the host's own address.
+//! The configuration says whether anything is written, and the metadata service says which address and name. So a
+//! process that may start it can only have it write the host's own.
 
 use plan::addresses::OnAddresses;
 
 use crate::report::{Exit, Failure, say};
 use crate::session::{Session, within};
-use clients::bbb::addresses::repair::{Repaired, repair};
+use clients::bbb::addresses::repair::{Names, Repaired, repair};
 
 /// Repairs the files. The programs that read them are restarted by the next command of its unit.
 pub async fn addresses(session: &Session) -> Result<Exit, Failure> {
@@ -19,7 +20,8 @@ pub async fn addresses(session: &Session) -> Result<Exit, Failure> {
     }
     let host = session.host(within(session.settings.timeouts.imds)).await?;
     let own = host.own().ok_or_else(|| failed("this host has no IPv4 address to announce"))?;
-    let Repaired { changed, failed: problems } = repair(&bbb.root, &own);
+    let names = Names { own: &host.name, fleet: session.settings.dns.fleet() };
+    let Repaired { changed, failed: problems } = repair(&bbb.root, &own, &names);
     if changed.is_empty() && problems.is_empty() {
         say("BBB's files have this host's address already");
     }

@@ -313,10 +313,8 @@ impl Doctor<'_> {
         let finding = match announced {
             Announced::Right => Finding::Good(words),
             Announced::Nothing(_) => Finding::Note(words),
-            Announced::Other(_) | Announced::Unfinished | Announced::Unknown(_) if ignored => {
-                Finding::Note(words)
-            }
-            Announced::Other(_) | Announced::Unfinished | Announced::Unknown(_) => Finding::Bad(words),
+            _ if ignored => Finding::Note(words),
+            _ => Finding::Bad(words),
         };
         self.note("bbb's addresses", finding);
     }

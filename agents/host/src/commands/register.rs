@@ -1,6 +1,6 @@
 //! `register`: the host gets its name, then joins Scalelite.
 
-use plan::addresses::{Announced, Decision, decide};
+use plan::addresses::{Announced, decide};
 use plan::dns::{Desired, Source};
 use plan::membership::{Entry, State};
 use plan::time::duration;
@@ -260,7 +260,7 @@ async fn join(
 async fn misannounced(session: &Session, host: &Host) -> Option<Announced> {
     let on = session.settings.bbb.as_ref()?.addresses;
     let announced = session.announced(host).await?;
-    matches!(decide(on, Some(&announced)), Decision::StayOut | Decision::Repair).then_some(announced)
+    decide(on, Some(&announced)).keeps_out().then_some(announced)
 }
 
 fn report_entry(url: &str, applied: &Applied, poll: Duration, dry_run: bool) {

@@ -176,10 +176,8 @@ async fn addresses(shared: &Shared) -> Announced {
     let announced = announced.unwrap_or(Announced::Nothing("this is no BBB host"));
     let words = announced.to_string();
     let failing = match &announced {
-        Announced::Other(_) | Announced::Unfinished | Announced::Unknown(_) => {
-            Err(Failing::new(&words, words.clone()))
-        }
         Announced::Right | Announced::Nothing(_) => Ok(()),
+        _ => Err(Failing::new(&words, words.clone())),
     };
     shared.troubles.take("looking at the address that BBB announces", "addresses", None, failing);
     shared.announced_address(announced.clone());

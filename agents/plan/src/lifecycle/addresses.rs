@@ -1,5 +1,6 @@
 //! The address that BBB announces: a host whose BBB announces another one joins no pool, and one that serves is cordoned.
-//! Where it may be set right, it is, once no meeting runs here and none can be placed here: that ends running calls.
+//! Where it may be set right, it is, once no meeting runs here and none can be placed here: that ends running calls. On
+//! a host without Scalelite it is enough that no meeting runs.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ impl Machine {
 
     /// Tells whether the address that BBB announces keeps the host out.
     pub(super) fn is_misannounced(&self) -> bool {
-        matches!(self.decision(), Decision::StayOut | Decision::Repair)
+        self.decision().keeps_out()
     }
 
     fn decision(&self) -> Decision {
@@ -66,6 +67,7 @@ impl Machine {
     /// Takes in what BBB announces.
     pub(super) fn looked_at_addresses(&mut self, found: Announced, now: Moment) {
         self.announced = Some(found.after(self.announced.as_ref()));
+        self.wrong_since = self.is_misannounced().then(|| self.wrong_since.unwrap_or(now));
         self.look_due = now + self.look_interval();
     }
 
@@ -80,6 +82,8 @@ impl Machine {
             State::Cordoned(Cordoned { cordon: Some(cordon), .. }) if cordon.is_settled(&self.policy) => {
                 cordon.since()
             }
+            // Nothing keeps people away from a host without Scalelite, but none of them can talk before the repair.
+            State::Joining(_) | State::Serving(_) if !self.policy.scalelite => self.wrong_since,
             _ => None,
         };
         let (counted, work) = self.work.as_ref()?;

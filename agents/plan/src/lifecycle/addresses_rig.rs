@@ -30,6 +30,14 @@ pub(super) fn before_repair() -> Rig {
     Rig { now: rig.now + Duration::from_secs(1), ..rig }
 }
 
+/// A host without Scalelite whose address has changed, when it is about to count the meetings.
+pub(super) fn alone_with_another_address() -> Rig {
+    let policy = Policy { scalelite: false, addresses: OnAddresses::Repair, ..policy() };
+    let rig = Rig::new(policy, Memory::Fresh).told(serve()).looked(Announced::Right).settle();
+    let rig = rig.looked(other_address()).count_begins();
+    Rig { now: rig.now + Duration::from_secs(1), ..rig }
+}
+
 pub(in crate::lifecycle) fn other_address() -> Announced {
     let (found, wanted) = ([203, 0, 113, 10].into(), [203, 0, 113, 99].into());
     Announced::Other(vec![Difference { place: Place::ExternalRtp, found, wanted }])

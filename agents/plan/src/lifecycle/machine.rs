@@ -62,8 +62,11 @@ pub struct Machine {
     pub(super) overruled: BTreeSet<Rest>,
     /// Whether the host has no address that its name could lead to.
     pub(super) addressless: bool,
-    /// The last finding about the address that BBB announces, and when to look again.
+    /// The last finding about the address that BBB announces.
     pub(super) announced: Option<Announced>,
+    /// Since when it has been known that BBB announces another address.
+    pub(super) wrong_since: Option<Moment>,
+    /// When to look at it again.
     pub(super) look_due: Moment,
     /// The repair of BBB's addresses.
     pub(super) repair: Upkeep,
@@ -110,6 +113,7 @@ impl Machine {
             overruled: kept.overruled.clone(),
             addressless: false,
             announced: None,
+            wrong_since: None,
             look_due: Moment::ZERO,
             repair: Upkeep::at(Moment::ZERO),
             joined: kept.joined,

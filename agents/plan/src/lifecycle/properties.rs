@@ -429,6 +429,10 @@ impl World {
             Action::Call(call) => {
                 assert!(self.calls.iter().all(|(made, _)| *made != call), "{shown} made {call:?} twice");
                 let free = self.meetings == 0 && self.entry != Some(EntryState::Enabled) || self.lifted;
+                // Without Scalelite a meeting can begin at any time: what counts is the last count.
+                let policy = &self.machine.policy;
+                let none = self.machine.work().is_some_and(|work| !work.may_meet(&policy.rules));
+                let free = free || !policy.scalelite && none;
                 assert!(call != Call::Repair || free, "{shown} began a repair, which ends meetings");
                 self.calls.push((call, self.meetings));
             }
@@ -446,7 +450,8 @@ fn settings() -> impl Strategy<Value = Policy> {
     let bbb = |scalelite, addresses| Policy { scalelite, addresses, ..policy() };
     let refuses = [true, false].map(|scalelite| bbb(scalelite, OnAddresses::Refuse));
     let [with, without] = refuses;
-    select(vec![with, without, bbb(true, OnAddresses::Repair), turn()])
+    let [repairs, alone] = [true, false].map(|scalelite| bbb(scalelite, OnAddresses::Repair));
+    select(vec![with, without, repairs, alone, turn()])
 }
 
 fn memory() -> impl Strategy<Value = Memory> {

@@ -10,7 +10,10 @@ use crate::work::{Figure, Meeting, Meetings, Room};
 #[path = "addresses_rig.rs"]
 mod addresses_rig;
 
-use addresses_rig::{before_repair, cordoned_for_addresses, minding, refusing, serving_right, staying_out};
+use addresses_rig::{
+    alone_with_another_address, before_repair, cordoned_for_addresses, minding, refusing, serving_right,
+    staying_out,
+};
 
 pub(super) use addresses_rig::other_address;
 
@@ -335,6 +338,7 @@ pub(super) fn rig(cell: &str) -> Rig {
             staying_out(OnAddresses::Refuse).until(Job::Look)
         }
         "joining, with an address to set right, counting" => before_repair(),
+        "serving without Scalelite, with an address to set right, counting" => alone_with_another_address(),
         "joining, setting the address right" => before_repair().counted(work(0, 0)),
         "joining, with a repair that did not end" => before_repair().counted(work(0, 0)).look_begins(),
         "cordoned, with an address to set right, counting" => {

@@ -27,6 +27,10 @@ impl Machine {
                 };
                 with(&format!("the name is registered; {words}"), &state.care.entry, now)
             }
+            // There is no pool from which such a host could stay away.
+            State::Serving(state) if !self.policy.scalelite && self.is_misannounced() => {
+                format!("{}; {}", serving(state, &self.policy, now), self.reason(Rest::Announced))
+            }
             State::Serving(state) => serving(state, &self.policy, now),
             State::Cordoned(state) => cordoned(state, &self.reason(state.why), now),
             State::Draining(drain) => draining(drain, &self.policy, self.work(), now),

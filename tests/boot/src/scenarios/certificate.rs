@@ -6,7 +6,7 @@ use crate::guest::{Guest, until};
 use crate::stage::Stage;
 use crate::{Outcome, ensure};
 
-const SECRET: &str = "fleet-certificate";
+pub(super) const SECRET: &str = "fleet-certificate";
 const SOCKET: &str = "bbb-agent-certificate.socket";
 const CERTS: &str = "/local/certs";
 
@@ -65,7 +65,7 @@ pub(super) async fn follows(stage: &Stage<'_>) -> Outcome {
 }
 
 /// Puts another certificate into the secret; returns it, and its key.
-fn renew(stage: &Stage<'_>) -> Outcome<[String; 2]> {
+pub(super) fn renew(stage: &Stage<'_>) -> Outcome<[String; 2]> {
     let authority = stage.cloud.authority().ok_or("the cloud has no certificate authority")?;
     let issued = authority.issue(&[format!("*.{}", stage.cloud.zone_name)])?;
     // As the console of Secrets Manager stores it.
@@ -82,7 +82,7 @@ async fn look(guest: &Guest) -> Outcome {
     until("the helper has ended", ended).await
 }
 
-async fn has(guest: &Guest, wanted: &[String; 2], group: &str) -> Outcome {
+pub(super) async fn has(guest: &Guest, wanted: &[String; 2], group: &str) -> Outcome {
     let pair = format!("cat {CERTS}/fullchain.pem {CERTS}/privkey.pem");
     let there = async || Ok(guest.ends("/bin/sh", &["-c", &pair]).await?.1 == wanted.concat());
     until("the certificate is in place", there).await?;

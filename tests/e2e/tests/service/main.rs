@@ -10,6 +10,7 @@ mod cordoned;
 mod counting;
 mod crashes;
 mod draining;
+mod image;
 mod joining;
 mod journal;
 mod launching;

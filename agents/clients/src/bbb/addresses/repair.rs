@@ -1,22 +1,24 @@
-//! The repair of the host's address in the files: what has to be changed, and the change of a file that a crash at any
-//! point cannot spoil.
+//! The repair of the host's address in the files, and of its name and secrets where it was made from an image: what has
+//! to be changed, and the change of a file that a crash at any point cannot spoil.
 //!
-//! The process that repairs may write to these eight files and to its own directory ([`DIRECTORY`]), and to nothing
-//! else: see `bbb-agent-addresses@.service`. So a file is not replaced, which would need its directory: it is
-//! overwritten, and keeps its owner, mode and links. What it will hold is written down before, and a run that finds
-//! such a note finishes it (module `journal`).
+//! The process that repairs may write to these files and to its own directory ([`DIRECTORY`]), and to nothing else: see
+//! `bbb-agent-addresses@.service`. So a file is not replaced, which would need its directory: it is overwritten, and
+//! keeps its owner, mode and links. What it will hold is written down before, and a run that finds such a note finishes
+//! it (module `journal`).
 //!
 //! FreeSWITCH's files belong to its user, which participants' packets reach: a file that is not where its path says is
-//! left alone (module `target`), and only addresses are replaced.
+//! left alone (module `target`), and only addresses are replaced in it.
 
 mod journal;
 mod live;
+mod names;
 mod target;
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plan::addresses::{File, Own, Standing, judge};
+use plan::record::{HostTemplate, Name};
 
 use self::journal::Journal;
 use self::target::Target;
@@ -29,16 +31,26 @@ pub use self::journal::is_unfinished;
 /// what is being written, and the note that the programs have to be restarted.
 pub const DIRECTORY: &str = "var/lib/bbb-agent-addresses";
 
+/// The names of the host, and of the others in its fleet.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// The host's own.
+    pub own: &'a Name,
+    /// How the fleet names its hosts by their instances, with its domain; `None` where it does not.
+    pub fleet: Option<(&'a HostTemplate, &'a Name)>,
+}
+
 /// The changes of one file.
 #[derive(Debug)]
 struct Edit {
-    file: File,
+    /// Its path on the host.
+    path: &'static str,
     target: Target,
     /// The bytes that it holds now.
     old: Vec<u8>,
     /// The bytes that it will hold.
     new: Vec<u8>,
-    /// The addresses that are replaced, with their places in words.
+    /// What is replaced, in words.
     changes: Vec<String>,
 }
 
@@ -51,14 +63,19 @@ pub struct Repaired {
     pub failed: Vec<String>,
 }
 
-/// Sets the host's address right in the files below this directory, and finishes what an earlier run has begun. Where
-/// the directory is the host's own root, the address on `lo` and the packet filter's rule follow.
+/// Sets the host's address right in the files below this directory, gives a host that was made from an image its own
+/// name and secrets, and finishes what an earlier run has begun. Where the directory is the host's own root, the address
+/// on `lo` and the packet filter's rule follow.
 ///
 /// Before the first change it notes that the programs that read the files have to be restarted; who restarts them
 /// removes the note ([`is_unfinished`]).
-pub fn repair(root: &Path, own: &Own) -> Repaired {
+pub fn repair(root: &Path, own: &Own, names: &Names<'_>) -> Repaired {
     let mut repaired = Repaired::default();
     let journal = Journal::at(&root.join(DIRECTORY));
+    // A host that has not become itself has no address either: what is left to be done is done by the next run.
+    if !names::repair(root, &journal, names, &mut repaired) {
+        return repaired;
+    }
     let (mut edits, mut former) = (Vec::new(), Vec::new());
     for file in File::ALL {
         match edit(root, &journal, file, own, &mut former) {
@@ -67,19 +84,13 @@ pub fn repair(root: &Path, own: &Own) -> Repaired {
         }
     }
     if !edits.is_empty()
-        && let Err(why) = journal.begin(&former)
+        && let Err(why) = journal.begin(former.iter().map(ToString::to_string))
     {
         repaired.failed.push(why);
         return repaired;
     }
     for edit in edits {
-        match journal.carry_out(&edit) {
-            Ok(()) if edit.changes.is_empty() => {
-                repaired.changed.push(format!("{}: an interrupted repair is finished", edit.file.path()));
-            }
-            Ok(()) => repaired.changed.extend(edit.changes),
-            Err(why) => repaired.failed.push(format!("{}: {why}", edit.file.path())),
-        }
+        repaired.carry_out(&journal, edit);
     }
     if root == Path::new("/") && repaired.failed.is_empty() {
         match journal.former().and_then(|former| live::follow(&former, own)) {
@@ -90,6 +101,19 @@ pub fn repair(root: &Path, own: &Own) -> Repaired {
     repaired
 }
 
+impl Repaired {
+    /// Writes a file, and takes down what has come of it.
+    fn carry_out(&mut self, journal: &Journal, edit: Edit) {
+        match journal.carry_out(&edit) {
+            Ok(()) if edit.changes.is_empty() => {
+                self.changed.push(format!("{}: an interrupted repair is finished", edit.path));
+            }
+            Ok(()) => self.changed.extend(edit.changes),
+            Err(why) => self.failed.push(format!("{}: {why}", edit.path)),
+        }
+    }
+}
+
 /// Finds out what has to be changed in a file; `former` gets the addresses that the host had on `lo`.
 fn edit(
     root: &Path,
@@ -98,26 +122,37 @@ fn edit(
     own: &Own,
     former: &mut Vec<Ipv4Addr>,
 ) -> Result<Option<Edit>, String> {
-    let path = Path::new(file.path().trim_start_matches('/'));
-    let target = match Target::open(root, path) {
-        Ok(Some(target)) => target,
-        Ok(None) => {
-            journal.forget(file)?;
-            return Ok(None);
-        }
+    let path = file.path();
+    let (target, old, base) = match opened(root, journal, path) {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Ok(None),
         // A file that an operator has put elsewhere needs no writing while it is right.
-        Err(_) if is_right(&root.join(path), file, own) => return Ok(None),
+        Err(_) if is_right(&below(root, path), file, own) => return Ok(None),
         Err(why) => return Err(why),
     };
-    let old = target.read()?;
-    let unfinished = journal.intended(file, &old)?;
-    let base = unfinished.as_deref().unwrap_or(&old);
-    let (new, changes) = edited(file, base, own).map_err(|defect| defect.to_string())?;
+    let (new, changes) = edited(file, &base, own).map_err(|defect| defect.to_string())?;
     if file == File::DummyNic {
         former.extend(changes.iter().map(|change| change.found));
     }
     let changes = changes.into_iter().map(|change| change.words).collect();
-    Ok((new != old).then_some(Edit { file, target, old, new, changes }))
+    Ok((new != old).then_some(Edit { path, target, old, new, changes }))
+}
+
+/// Opens a file, and returns it with its bytes and with those that it has, or was to have after a run that was
+/// interrupted; returns none where it does not exist.
+fn opened(root: &Path, journal: &Journal, path: &str) -> Result<Option<(Target, Vec<u8>, Vec<u8>)>, String> {
+    let Some(target) = Target::open(root, Path::new(path.trim_start_matches('/')))? else {
+        journal.forget(path)?;
+        return Ok(None);
+    };
+    let old = target.read()?;
+    let base = journal.intended(path, &old)?.unwrap_or_else(|| old.clone());
+    Ok(Some((target, old, base)))
+}
+
+/// Returns the path of a file of the host's below this directory.
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
 }
 
 /// Tells whether the file at this path, wherever links lead, can be read and needs no change.

@@ -1,6 +1,6 @@
 //! The part of the status about the address that BBB announces.
 
-use plan::addresses::{Announced, Decision, Difference, OnAddresses, decide};
+use plan::addresses::{Announced, Difference, OnAddresses, decide};
 use plan::health::Part;
 
 use super::facts::{Addresses, WrongAddress};
@@ -10,7 +10,7 @@ pub(super) const KEPT_OUT: &str = "it does not join Scalelite while BBB announce
 
 /// Tells whether what BBB announces keeps the host out of Scalelite.
 pub(super) fn keep_out(announced: &Announced, on: OnAddresses) -> bool {
-    matches!(decide(on, Some(announced)), Decision::StayOut | Decision::Repair)
+    decide(on, Some(announced)).keeps_out()
 }
 
 /// Returns this part with its weight in the verdict.
@@ -19,12 +19,13 @@ pub(super) fn weighed(announced: &Announced, on: OnAddresses) -> (Addresses, Par
     let shown = Addresses {
         right: announced.wrong().map(|wrong| wrong == 0),
         differences: announced.differences().iter().map(shown).collect(),
-        error: matches!(announced, Announced::Unknown(_) | Announced::Unfinished).then(|| words.clone()),
+        error: (announced.wrong().is_none() && !matches!(announced, Announced::Nothing(_)))
+            .then(|| words.clone()),
     };
     let part = match (announced, on) {
         (_, OnAddresses::Ignore) | (Announced::Nothing(_), _) => Part::NotUsed,
         (Announced::Right, _) => Part::InOrder,
-        (Announced::Other(_) | Announced::Unfinished, _) => Part::Drift(words),
+        (Announced::Other(_) | Announced::Unfinished | Announced::Image(_), _) => Part::Drift(words),
         (Announced::Unknown(_), _) => Part::Unknown(words),
     };
     (shown, part)

@@ -58,6 +58,16 @@ pub enum Naming {
     Fixed(Name),
 }
 
+impl Dns {
+    /// Returns how the fleet names its hosts by their instances, with its domain; `None` where it does not.
+    pub fn fleet(&self) -> Option<(&HostTemplate, &Name)> {
+        match &self.naming {
+            Naming::Template(template) => Some((template, &self.domain)),
+            Naming::Fixed(_) => None,
+        }
+    }
+}
+
 impl Checker<'_> {
     pub(super) fn dns(&mut self) -> Option<Dns> {
         let zone_id = self.required("dns.zone_id", zone_id);

@@ -1,17 +1,24 @@
 //! The directory of the repair: whatever a crash leaves behind, the next run finishes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use plan::addresses;
+use rustix::rand::{GetRandomFlags, getrandom};
+use secrecy::zeroize::Zeroizing;
 
 use super::{DIRECTORY, Edit};
 
-/// The note that the programs have to be restarted, with the addresses that the host had on `lo`, one a line.
+/// The note that the programs have to be restarted: the addresses that the host had on `lo`, and [`RENAMED`], one a line.
 const UNFINISHED: &str = "unfinished";
+/// The line of a repair that has changed the host's name: then all of BBB is restarted.
+pub(super) const RENAMED: &str = "name";
+/// The secrets that a host made from an image gets, a line each: its kind and the secret.
+const SECRETS: &str = "secrets";
 
 /// Tells whether a repair of the files below this directory has begun, and the programs that read them have not been
 /// restarted since. The error says why that is not known.
@@ -32,48 +39,78 @@ impl Journal {
     }
 
     /// Notes that a repair begins, which has to end with a restart of the programs.
-    pub(super) fn begin(&self, former: &[Ipv4Addr]) -> Result<(), String> {
-        let mut all = self.former()?;
-        all.extend(former);
-        all.sort_unstable();
-        all.dedup();
-        let lines: Vec<String> = all.iter().map(|address| format!("{address}\n")).collect();
+    pub(super) fn begin(&self, lines: impl IntoIterator<Item = String>) -> Result<(), String> {
+        let mut all = self.lines(UNFINISHED)?;
+        all.extend(lines);
         // The service, which may read nothing else here, has to see it.
-        self.put(UNFINISHED, 0o644, lines.concat().as_bytes())
+        self.put(UNFINISHED, 0o644, &joined(all))
     }
 
     /// Returns the addresses that the host had on `lo` before the repairs that have not ended.
     pub(super) fn former(&self) -> Result<Vec<Ipv4Addr>, String> {
-        let text = self.get(UNFINISHED)?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&text).lines().filter_map(|line| line.parse().ok()).collect())
+        Ok(self.lines(UNFINISHED)?.iter().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Returns the secret of this kind that the host gets, also after a crash: it is drawn once.
+    pub(super) fn secret(&self, kind: &str) -> Result<String, String> {
+        let mut all = self.lines(SECRETS)?;
+        let known = all.iter().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
+        if let Some(known) = known {
+            return Ok(known.to_owned());
+        }
+        let new = drawn()?;
+        all.insert(format!("{kind} {new}"));
+        self.put(SECRETS, 0o600, &joined(all))?;
+        Ok(new)
+    }
+
+    /// Forgets the secrets: the files have them.
+    pub(super) fn forget_secrets(&self) -> Result<(), String> {
+        self.remove(SECRETS)
     }
 
     /// Overwrites a file: a copy of its first content and a note of the change come before.
     pub(super) fn carry_out(&self, edit: &Edit) -> Result<(), String> {
-        let (original, pending) = (original(edit.file), pending(edit.file));
+        let original = original(edit.path);
         if self.get(&original)?.is_none() {
             self.put(&original, 0o600, &edit.old)?;
         }
-        self.put(&pending, 0o600, &note(&edit.old, &edit.new))?;
+        self.intend(edit)?;
         edit.target.overwrite(&edit.new).map_err(|error| format!("cannot be written: {error}"))?;
-        self.remove(&pending)
+        self.forget(edit.path)
+    }
+
+    /// Notes what a file will hold.
+    pub(super) fn intend(&self, edit: &Edit) -> Result<(), String> {
+        self.put(&pending(edit.path), 0o600, &note(&edit.old, &edit.new))
     }
 
     /// Returns what an interrupted run was about to write into a file that holds `bytes` now; none where nothing was
     /// interrupted, and where the file has been written by others since.
-    pub(super) fn intended(&self, file: addresses::File, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        let Some(note) = self.get(&pending(file))? else { return Ok(None) };
+    pub(super) fn intended(&self, path: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let Some(note) = self.get(&pending(path))? else { return Ok(None) };
         let (old, new) = parts(&note);
         if is_mixture(bytes, old, new) {
             return Ok(Some(new.to_owned()));
         }
-        self.forget(file)?;
+        self.forget(path)?;
         Ok(None)
     }
 
+    /// Tells whether a run was interrupted while it wrote this file.
+    pub(super) fn is_pending(&self, path: &str) -> Result<bool, String> {
+        Ok(self.get(&pending(path))?.is_some())
+    }
+
     /// Drops the note about a file.
-    pub(super) fn forget(&self, file: addresses::File) -> Result<(), String> {
-        self.remove(&pending(file))
+    pub(super) fn forget(&self, path: &str) -> Result<(), String> {
+        self.remove(&pending(path))
+    }
+
+    /// Returns the lines of a file of the directory; none where it does not exist.
+    fn lines(&self, name: &str) -> Result<BTreeSet<String>, String> {
+        let text = Zeroizing::new(self.get(name)?.unwrap_or_default());
+        Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
     }
 
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
@@ -116,16 +153,30 @@ fn failed(what: &str, path: &Path, error: &std::io::Error) -> String {
     format!("cannot {what} {}: {error}", path.display())
 }
 
-fn original(file: addresses::File) -> String {
-    format!("original-{}", name(file))
+fn original(path: &str) -> String {
+    format!("original-{}", name(path))
 }
 
-fn pending(file: addresses::File) -> String {
-    format!("pending-{}", name(file))
+fn pending(path: &str) -> String {
+    format!("pending-{}", name(path))
 }
 
-fn name(file: addresses::File) -> String {
-    file.path().trim_start_matches('/').replace('/', "_")
+fn name(path: &str) -> String {
+    path.trim_start_matches('/').replace('/', "_")
+}
+
+fn joined(lines: BTreeSet<String>) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(lines.into_iter().flat_map(|line| [line.into_bytes(), vec![b'\n']]).flatten().collect())
+}
+
+/// Draws a secret that nobody can guess: 256 bits, in letters and digits that need no quoting anywhere.
+fn drawn() -> Result<String, String> {
+    let mut bytes = [0; 32];
+    let count = getrandom(&mut bytes, GetRandomFlags::empty());
+    if count.map_err(|error| format!("the system gives no random numbers: {error}"))? != bytes.len() {
+        return Err("the system gives too few random numbers".to_owned());
+    }
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Builds the note of a change: the length of the old content, the old content, the new one.

@@ -11,6 +11,8 @@ use super::*;
 
 const OLD: &str = "203.0.113.10";
 const NEW: &str = "203.0.113.99";
+/// The host's name.
+const NAME: &str = "vc-0aaaaaaaaaaaaaaaa.example.org";
 const OWN: Own = Own { announced: Ipv4Addr::new(203, 0, 113, 99), private: Ipv4Addr::new(10, 0, 0, 5) };
 
 /// A host whose BBB was installed with [`OLD`].
@@ -45,7 +47,15 @@ impl Host {
     }
 
     fn repair(&self) -> Repaired {
-        repair(self.root(), &OWN)
+        self.repair_for(&OWN)
+    }
+
+    fn repair_for(&self, own: &Own) -> Repaired {
+        let name = Name::host(NAME).unwrap();
+        let (template, domain) =
+            (HostTemplate::parse("vc-{instance}").unwrap(), Name::host("example.org").unwrap());
+        let names = Names { own: &name, fleet: Some((&template, &domain)) };
+        repair(self.root(), own, &names)
     }
 
     fn is_right(&self) -> bool {
@@ -106,7 +116,7 @@ fn only_the_addresses_change() {
 fn a_host_that_is_right_is_left_alone() {
     let host = Host::new();
     let own = Own { announced: OLD.parse().unwrap(), ..OWN };
-    assert_eq!(repair(host.root(), &own), Repaired::default());
+    assert_eq!(host.repair_for(&own), Repaired::default());
     assert_eq!(is_unfinished(host.root()), Ok(false));
     assert!(!host.root().join(DIRECTORY).exists());
 }
@@ -132,7 +142,7 @@ fn the_first_original_is_kept() {
     let first = host.text(File::Coturn);
     host.repair();
     let other = Own { announced: Ipv4Addr::new(203, 0, 113, 7), ..OWN };
-    assert!(!repair(host.root(), &other).changed.is_empty());
+    assert!(!host.repair_for(&other).changed.is_empty());
     let kept = host.kept("original-etc_turnserver.conf");
     assert_eq!(fs::read_to_string(&kept).unwrap(), first);
     assert_eq!(fs::metadata(&kept).unwrap().mode() & 0o777, 0o600);
@@ -223,13 +233,9 @@ impl Host {
         let edit = edit(self.root(), &journal, file, &OWN, &mut former).unwrap().unwrap();
         let left = left(&edit.old, &edit.new);
         let path = self.path(file);
-        journal.begin(&former).unwrap();
+        journal.begin(former.iter().map(ToString::to_string)).unwrap();
         journal.carry_out(&edit).unwrap();
-        fs::write(self.kept(&format!("pending-{}", file.path()[1..].replace('/', "_"))), {
-            let length = u64::try_from(edit.old.len()).unwrap().to_le_bytes();
-            [&length[..], &edit.old, &edit.new].concat()
-        })
-        .unwrap();
+        journal.intend(&edit).unwrap();
         fs::write(path, left).unwrap();
     }
 }
