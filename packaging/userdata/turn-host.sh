@@ -24,8 +24,8 @@ domain=bbb.example.org
 turn_secret=Turn
 turn_secret_key=turnkeyvalue
 operator_email=operator@example.org
-# Further settings of the agent: 'turn.shared_name=turn.bbb.example.org dns.spread=100 timeouts.register=300'
-settings=
+# Further settings of the agent: 'turn.addresses=repair turn.shared_name=turn.bbb.example.org dns.spread=100'
+settings=turn.addresses=repair
 # With yes, only root, the agent and these users reach EC2's metadata service, and so the credentials of the role. EC2
 # Instance Connect has a user of its own on Ubuntu. The CloudWatch agent's, cwagent, is added where it is installed.
 guard_metadata=yes

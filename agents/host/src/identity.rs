@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use plan::addresses::Own;
+use plan::addresses::{Announced, Own};
 use plan::dns::Desired;
 use plan::instance::{InstanceId, Role};
 use plan::ownership::Owner;
@@ -43,6 +43,8 @@ pub struct Host {
     pub shared: Option<SharedName>,
     /// What the coturn of a TURN host does for a client without credentials; `None` where it is not asked, or cannot be.
     pub relay: Option<Relay>,
+    /// What the coturn of a TURN host announces; `None` where nobody looks.
+    pub announced: Option<Announced>,
 }
 
 /// A machine from which AWS is called.
@@ -102,9 +104,10 @@ impl Host {
         server_url(&self.name)
     }
 
-    /// Says what keeps the host from being registered: an open relay, or an address that it should have and does not.
+    /// Says what keeps the host from being registered: an open relay, an address that it should have and does not, or
+    /// another one that it announces.
     pub fn lack(&self) -> Option<String> {
-        self.open_relay().or_else(|| self.missing_address())
+        self.open_relay().or_else(|| self.missing_address()).or_else(|| self.other_address())
     }
 
     fn open_relay(&self) -> Option<String> {
@@ -112,6 +115,11 @@ impl Host {
         is_open.then(|| {
             format!("{} is not registered: coturn on this host relays without credentials", self.name)
         })
+    }
+
+    fn other_address(&self) -> Option<String> {
+        let announced = self.announced.as_ref().filter(|announced| announced.is_wrong())?;
+        Some(format!("{} is not registered: {announced}", self.name))
     }
 
     fn missing_address(&self) -> Option<String> {
@@ -134,6 +142,12 @@ impl Host {
         if let Some(lack) = self.missing_address() {
             return Err(Failure::new(Exit::TryAgain, lack).advise(
                 "give the instance a public address, or set dns.ipv4 to \"public-if-any\" (then IPv6 is enough) or \"private\"",
+            ));
+        }
+        if let Some(lack) = self.other_address() {
+            return Err(Failure::new(Exit::TryAgain, lack).advise(
+                "set it right in /etc/turnserver.conf and restart coturn, or set turn.addresses to \"repair\" (the service does \
+                 it) or \"ignore\"",
             ));
         }
         let owner = Owner::new(role, self.instance.clone(), self.region.clone(), now);
@@ -204,6 +218,7 @@ impl Metadata {
             requires_ipv4: settings.ipv4 == Ipv4Choice::Public,
             shared: settings.shared.clone(),
             relay: None,
+            announced: None,
         })
     }
 }

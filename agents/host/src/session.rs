@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use plan::addresses::Announced;
+use plan::addresses::{Announced, OnAddresses};
 use plan::image::Origin;
 use plan::instance::{InstanceId, Role};
 use plan::membership::host_of;
@@ -31,6 +31,7 @@ use clients::aws::cloudwatch::CloudWatch;
 use clients::aws::ec2::Ec2;
 use clients::aws::route53::HostedZone;
 use clients::aws::{self, AssumedRole};
+use clients::bbb::addresses::repair::{Places, is_unfinished};
 use clients::bbb::recordings::Spool;
 use clients::bbb::{self, Bbb, Installation, NotReady, PropertyFiles, addresses};
 use clients::certificate::bundle::{Bundle, Defect};
@@ -126,7 +127,11 @@ impl Session {
         let patience = patience.until(within(self.settings.timeouts.imds));
         let host = identity::observe(&self.imds, &self.settings.dns, patience, in_region);
         let (host, relay) = tokio::join!(host, self.relay_of_name());
-        Ok(Host { relay, ..host? })
+        let mut host = Host { relay, ..host? };
+        if self.agent.role == Role::Turn && self.settings.addresses.on != OnAddresses::Ignore {
+            host.announced = Some(self.announced(&host).await);
+        }
+        Ok(host)
     }
 
     /// Asks coturn what it does, where its answer may cost the host its name.
@@ -156,9 +161,8 @@ impl Session {
     /// Tells whether coturn is not installed on a BBB host, which then uses TURN hosts, or none. A TURN host has no
     /// other purpose.
     fn lacks_coturn(&self) -> bool {
-        let program = |bbb: &settings::Bbb| bbb.root.join("usr/bin/turnserver").try_exists();
-        let found = self.settings.bbb.as_ref().map(program);
-        self.agent.role == Role::Bbb && matches!(found, Some(Ok(false)))
+        let program = self.settings.addresses.root.join("usr/bin/turnserver");
+        self.agent.role == Role::Bbb && matches!(program.try_exists(), Ok(false))
     }
 
     /// The same for a command that will change something: opens the connections for that as soon as the region is
@@ -324,26 +328,27 @@ impl Session {
 
     /// Reads BBB's settings on this host; returns `None` on a TURN host.
     pub async fn installation(&self, host: &Host) -> Option<Result<Installation, NotReady>> {
-        let settings::Bbb { defaults, properties, reader, .. } = self.settings.bbb.as_ref()?;
-        let files = PropertyFiles { defaults, properties, reader: reader.as_deref() };
+        let settings::Bbb { defaults, properties, .. } = self.settings.bbb.as_ref()?;
+        let reader = self.settings.addresses.reader.as_deref();
+        let files = PropertyFiles { defaults, properties, reader };
         Some(bbb::read_installation(files, &host.name).await)
     }
 
-    /// Finds out which address BBB announces; returns `None` on a TURN host.
-    pub async fn announced(&self, host: &Host) -> Option<Announced> {
-        let settings::Bbb { root, reader, .. } = self.settings.bbb.as_ref()?;
-        if let Err(NotReady::OtherHost { installation, .. }) = self.installation(host).await?
+    /// Finds out which address BBB or, on a TURN host, coturn announces.
+    pub async fn announced(&self, host: &Host) -> Announced {
+        let (agent, settings::Addresses { root, reader, .. }) = (self.agent.name, &self.settings.addresses);
+        if let Some(Err(NotReady::OtherHost { installation, .. })) = self.installation(host).await
             && self.origin(&installation, host).is_image()
         {
-            return Some(Announced::Image(installation.host().to_owned()));
+            return Announced::Image(installation.host().to_owned());
         }
         let own = host.own();
         let readings = match own {
-            Some(_) => addresses::read(root, reader.as_deref()).await,
+            Some(_) => addresses::read(agent, root, reader.as_deref()).await,
             None => Vec::new(),
         };
-        let unfinished = addresses::repair::is_unfinished(root);
-        Some(Announced::of(&readings, unfinished, own.as_ref()))
+        let unfinished = is_unfinished(&Places::of(agent, root));
+        Announced::of(&readings, unfinished, own.as_ref())
     }
 
     /// Returns whose name the BBB on this host has.

@@ -107,6 +107,8 @@ pub enum Place {
     TurnListening,
     /// The address from which coturn relays.
     TurnRelay,
+    /// The addresses to which coturn relays for nobody: on a TURN host its own public one is among them.
+    DeniedPeer,
     /// The destination that the host's own packets are turned away from, to the host itself.
     Dnat,
 }
@@ -122,11 +124,13 @@ enum Purpose {
     Inside,
     /// A program listens at it inside the VPC.
     Private,
+    /// It follows the one at this place where it is the same: others that stand here are not the host's.
+    Like(Place),
 }
 
 impl Place {
     /// All places, in the order of their files.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ExternalRtp,
         Self::ExternalSip,
         Self::WsBinding,
@@ -143,6 +147,7 @@ impl Place {
         Self::TurnExternal,
         Self::TurnListening,
         Self::TurnRelay,
+        Self::DeniedPeer,
         Self::Dnat,
     ];
 
@@ -155,7 +160,11 @@ impl Place {
             Self::Loopback => File::DummyNic,
             Self::SfuFreeswitch | Self::SfuSip | Self::SfuWebrtc | Self::SfuPlain => File::Sfu,
             Self::LivekitIncludes | Self::LivekitNode => File::Livekit,
-            Self::AllowedPeer | Self::TurnExternal | Self::TurnListening | Self::TurnRelay => File::Coturn,
+            Self::AllowedPeer
+            | Self::TurnExternal
+            | Self::TurnListening
+            | Self::TurnRelay
+            | Self::DeniedPeer => File::Coturn,
             Self::Dnat => File::Rules,
         }
     }
@@ -179,6 +188,7 @@ impl Place {
             Self::TurnExternal => "external-ip",
             Self::TurnListening => "listening-ip",
             Self::TurnRelay => "relay-ip",
+            Self::DeniedPeer => "denied-peer-ip",
             Self::Dnat => "DNAT -d",
         }
     }
@@ -201,6 +211,7 @@ impl Place {
             | Self::SfuSip
             | Self::SfuPlain => Purpose::Inside,
             Self::TurnListening | Self::TurnRelay => Purpose::Private,
+            Self::DeniedPeer => Purpose::Like(Self::TurnExternal),
         }
     }
 }
@@ -288,6 +299,18 @@ pub fn judge(values: &[Value], own: &Own) -> Vec<Standing> {
             }
         }
     }
+    let like = |value: &Value| match value.place.purpose() {
+        Purpose::Like(place) => values.iter().zip(&standings).find_map(|(other, standing)| {
+            (other.place == place && other.text == value.text).then(|| standing.clone())
+        }),
+        _ => None,
+    };
+    let followed: Vec<Option<Standing>> = values.iter().map(like).collect();
+    for (standing, followed) in standings.iter_mut().zip(followed) {
+        if let Some(other @ Standing::Other { .. }) = followed {
+            *standing = other;
+        }
+    }
     standings
 }
 
@@ -305,6 +328,7 @@ fn judge_one(value: &Value, own: &Own) -> Standing {
     let other = Standing::Other { found, wanted };
     match purpose {
         _ if found == own.announced => Standing::Right,
+        Purpose::Like(_) => Standing::NotOurs,
         Purpose::Inside | Purpose::Private if own_private || local => Standing::Right,
         Purpose::OneOf if own_private => Standing::Right,
         _ if local || found.is_link_local() || found.is_broadcast() || found.is_multicast() => {
@@ -315,7 +339,7 @@ fn judge_one(value: &Value, own: &Own) -> Standing {
         Purpose::Announced => other,
         _ if !is_inside(found) => other,
         // It may be a second address of the host, or another host's.
-        Purpose::OneOf | Purpose::Inside | Purpose::Private => Standing::NotOurs,
+        _ => Standing::NotOurs,
     }
 }
 
@@ -325,7 +349,7 @@ fn is_inside(address: Ipv4Addr) -> bool {
     address.is_private() || (first == 100 && (64..128).contains(&second))
 }
 
-/// The addresses that BBB announces, in view of those of the host.
+/// The addresses that BBB and coturn announce, in view of those of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announced {
     /// They are the host's, or the operator's choice.
@@ -377,7 +401,7 @@ impl Announced {
             (true, Ok(true), _) => Self::Unfinished,
             (true, Err(why), _) | (true, Ok(false), Some(why)) => Self::Unknown(why),
             (true, Ok(false), None) if right => Self::Right,
-            (true, Ok(false), None) => Self::Nothing("BBB's files name no address of this host"),
+            (true, Ok(false), None) => Self::Nothing("no file names an address of this host"),
         }
     }
 
@@ -419,23 +443,24 @@ impl Announced {
 impl fmt::Display for Announced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Right => f.write_str("BBB announces this host's address"),
+            Self::Right => f.write_str("this host's address is announced"),
             Self::Unfinished => f.write_str(
-                "BBB's files have this host's address, and its programs still have to be restarted with it",
+                "the files have this host's address, and the programs still have to be restarted with it",
             ),
             Self::Image(name) => {
                 write!(f, "BBB still has the name {name} of the image from which this host was made")
             }
             Self::Nothing(why) => f.write_str(why),
-            Self::Unknown(why) => write!(f, "the addresses that BBB announces are not known: {why}"),
+            Self::Unknown(why) => write!(f, "the addresses that are announced are not known: {why}"),
             Self::Other(differences) => {
                 let Some(first) = differences.first() else {
-                    return f.write_str("BBB announces another address");
+                    return f.write_str("another address is announced");
                 };
                 let Difference { place, found, wanted } = first;
+                let program = if place.file() == File::Coturn { "coturn" } else { "BBB" };
                 write!(
                     f,
-                    "BBB announces {found}, the host has {wanted} ({} in {}",
+                    "{program} announces {found}, the host has {wanted} ({} in {}",
                     place.key(),
                     place.file().path()
                 )?;
@@ -449,12 +474,12 @@ impl fmt::Display for Announced {
     }
 }
 
-/// The use that a host makes of what BBB announces.
+/// The use that a host makes of what BBB or, on a TURN host, coturn announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnAddresses {
-    /// A host whose BBB announces another address takes no new meetings.
+    /// A host that announces another address takes no new meetings; a TURN host is not registered.
     Refuse,
-    /// The same, and the address is set right once no meeting runs on the host.
+    /// The same, and the address is set right once no meeting runs on the host; on a TURN host at once.
     Repair,
     /// None: it is only shown.
     Ignore,

@@ -103,6 +103,17 @@ fn decisions_by_the_table() {
     }
 }
 
+/// A TURN host relays to nobody at its own public address. Other addresses that are denied stay.
+#[test]
+fn a_denied_address_follows_the_announced_one() {
+    let value = |place, text: &str| Value { place, text: text.to_owned() };
+    let external = value(Place::TurnExternal, "203.0.113.10");
+    let denied = ["203.0.113.10", "198.51.100.1"].map(|text| value(Place::DeniedPeer, text));
+    let standings = judge(&[external, denied[0].clone(), denied[1].clone()], &PUBLIC);
+    let words: Vec<String> = standings.iter().map(|standing| word(standing, true)).collect();
+    assert_eq!(words, ["other, wanted 203.0.113.99", "other, wanted 203.0.113.99", "not ours"]);
+}
+
 #[test]
 fn what_is_not_known_is_never_right() {
     let unreadable = (File::Rules, Reading::Unreadable("no permission".to_owned()));

@@ -76,6 +76,16 @@ pub(crate) enum Command {
     /// Tries the metadata service, coturn, Route 53, the name servers, EC2 and Auto Scaling, but not CloudWatch. The
     /// exit code is 1 when a check fails.
     Check,
+    /// Internal: print the addresses in coturn's settings to a socket
+    ///
+    /// For turn-agent-settings.socket, through which the service reads them where it may not.
+    #[command(hide = true)]
+    Settings,
+    /// Internal: set right the address that coturn announces
+    ///
+    /// For turn-agent-addresses.socket, through which the service has it done.
+    #[command(hide = true)]
+    Addresses,
     /// Internal: put the fleet's certificate into place, which comes on standard input
     ///
     /// For turn-agent-certificate.socket, through which the service has it put where servers read it.

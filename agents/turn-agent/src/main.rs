@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use host::commands::{
-    certificate, check, delegate, deregister, fleet, hostname, register, run, status, sweep,
+    addresses, certificate, check, delegate, deregister, fleet, hostname, register, run, settings, status,
+    sweep,
 };
 use host::startup::plain;
 use host::{cli as shared, config, process, report, service};
@@ -38,6 +39,8 @@ fn main() -> ExitCode {
         Command::Fleet(args) => run(&AGENT, &common, async |session| fleet::fleet(&session, args).await),
         Command::Hostname => run(&AGENT, &common, async |session| hostname::hostname(&session).await),
         Command::Check => run(&AGENT, &common, async |session| check::check(&session).await),
+        Command::Addresses => run(&AGENT, &common, async |session| addresses::addresses(&session).await),
+        Command::Settings => plain(&AGENT, settings::settings(&AGENT, &common)),
         Command::Certificate => plain(&AGENT, certificate::certificate()),
         Command::Defaults => plain(&AGENT, report::done(config::defaults::file(&AGENT))),
         Command::Completions(args) => plain(&AGENT, shared::completions::<Cli>(args)),

@@ -60,7 +60,7 @@ impl Rig {
     }
 }
 
-/// A stand-in for `bbb-agent-addresses.socket` and its unit: each connection starts the real `bbb-agent addresses`, and
+/// A stand-in for `AGENT-addresses.socket` and its unit: each connection starts the real `AGENT addresses`, and
 /// then what `restart-for-addresses` does is done, without the programs.
 #[derive(Debug)]
 pub struct Repairer {
@@ -91,7 +91,9 @@ impl Rig {
     /// Starts it, and lets the host's configuration have addresses set right.
     pub fn repairer(&self) -> Repairer {
         let socket = self.host.root.join("addresses.sock");
-        let settings = format!("[bbb]\naddresses = \"repair\"\nrepairer = \"{}\"\n", socket.display());
+        let (section, name) =
+            if self.prefix == "tu-" { ("turn", "turn-agent") } else { ("bbb", "bbb-agent") };
+        let settings = format!("[{section}]\naddresses = \"repair\"\nrepairer = \"{}\"\n", socket.display());
         self.drop_in("repair", &settings);
         let listener = UnixListener::bind(&socket).expect("a socket");
         let runs = Arc::<Mutex<Runs>>::default();
@@ -107,7 +109,7 @@ impl Rig {
                 let ended =
                     command.stderr(Stdio::from(OwnedFd::from(errors))).status().await.expect("a program");
                 if ended.success() {
-                    let line = restart(&host, &mut kept.lock().expect("no panic"));
+                    let line = restart(&host, name, &mut kept.lock().expect("no panic"));
                     std::io::Write::write_all(&mut rest, line.as_bytes()).expect("a socket");
                 }
             }
@@ -116,8 +118,8 @@ impl Rig {
     }
 }
 
-fn restart(host: &Host, runs: &mut Runs) -> &'static str {
-    let note = host.root.join("var/lib/bbb-agent-addresses/unfinished");
+fn restart(host: &Host, agent: &str, runs: &mut Runs) -> &'static str {
+    let note = host.root.join(format!("var/lib/{agent}-addresses/unfinished"));
     if !note.exists() {
         return "done\n";
     }

@@ -110,6 +110,8 @@ fn configuration(cloud: &Cloud, host: &Host, name: &str) -> String {
     text += "\n[metrics]\ncoturn = \"\"\n";
     if name == "turn-agent" {
         text += "\n[drain]\nrelays = \"\"\n";
+        // The machine's own coturn is none of this host's.
+        text += &format!("\n[turn]\nroot = \"{}\"\n", host.root.display());
     }
     text
 }

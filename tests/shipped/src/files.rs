@@ -165,13 +165,16 @@ fn the_units_run_commands_that_exist_and_know_the_exit_codes() {
         ("turn-agent.service", "turn-agent"),
         ("bbb-agent-settings@.service", "bbb-agent"),
         ("bbb-agent-addresses@.service", "bbb-agent"),
+        ("turn-agent-settings@.service", "turn-agent"),
+        ("turn-agent-addresses@.service", "turn-agent"),
         ("bbb-agent-certificate@.service", "bbb-agent"),
         ("turn-agent-certificate@.service", "turn-agent"),
     ] {
         let lines = settings(&read(format!("systemd/{unit}")), "ExecStart");
-        // What follows runs outside of the confinement, as root: it is a fixed program without parameters.
+        // What follows runs outside of the confinement, as root: it is a fixed program with the agent's name.
         let more: &[&str] = match unit {
-            "bbb-agent-addresses@.service" => &["+/usr/lib/bbb-agent/restart-for-addresses"],
+            "bbb-agent-addresses@.service" => &["+/usr/lib/bbb-agent/restart-for-addresses bbb-agent"],
+            "turn-agent-addresses@.service" => &["+/usr/lib/turn-agent/restart-for-addresses turn-agent"],
             "bbb-agent-certificate@.service" => &["+/usr/lib/bbb-agent/use-certificate bbb-agent"],
             "turn-agent-certificate@.service" => &["+/usr/lib/turn-agent/use-certificate turn-agent"],
             _ => &[],
@@ -200,8 +203,7 @@ fn the_units_fit_their_users_directories_and_sockets() {
         let made: Vec<&str> = makes.lines().filter_map(|line| line.strip_prefix("u ")).collect();
         // The user of the service is the first; the others are those of its helpers.
         let users: Vec<&str> = made.iter().filter_map(|line| line.split(' ').next()).collect();
-        let helpers: &[&str] =
-            if agent == "bbb-agent" { &["settings", "addresses", "certificate"] } else { &["certificate"] };
+        let helpers = ["settings", "addresses", "certificate"];
         let helpers = helpers.iter().map(|helper| read(format!("systemd/{agent}-{helper}@.service")));
         let helpers = helpers.map(|unit| setting(&unit, "User"));
         assert_eq!(users, std::iter::once(user).chain(helpers).collect::<Vec<_>>(), "{makes}");
@@ -213,6 +215,8 @@ fn the_units_fit_their_users_directories_and_sockets() {
         ("bbb-agent", "settings", "reader"),
         ("bbb-agent", "addresses", "repairer"),
         ("bbb-agent", "certificate", "installer"),
+        ("turn-agent", "settings", "reader"),
+        ("turn-agent", "addresses", "repairer"),
         ("turn-agent", "certificate", "installer"),
     ] {
         let unit = read(format!("systemd/{agent}.service"));
@@ -224,7 +228,7 @@ fn the_units_fit_their_users_directories_and_sockets() {
         assert_eq!(setting(&socket, "SocketMode"), "0600");
         for key in ["Wants", "After"] {
             let named = settings(&unit, key);
-            assert!(named.contains(&name), "{key}: {named:?}");
+            assert!(named.iter().any(|names| names.split(' ').any(|unit| unit == name)), "{key}: {named:?}");
         }
     }
     // Each of them would keep the reader from being started while the host goes down.
@@ -247,8 +251,13 @@ fn the_repair_can_write_its_files_and_nothing_else() {
     assert_eq!(writable, files.map(|path| format!("-{path}")).collect());
     assert_eq!(setting(&unit, "ProtectSystem"), "strict");
     let state = setting(&unit, "StateDirectory");
+    assert_eq!(state, "bbb-agent-addresses");
     let script = read("packaging/restart-for-addresses");
-    assert!(script.contains(&format!("unfinished=/var/lib/{state}/unfinished\n")), "{script}");
+    assert!(script.contains("unfinished=/var/lib/$1-addresses/unfinished\n"), "{script}");
+    // A TURN host has one of the files.
+    let unit = read("systemd/turn-agent-addresses@.service");
+    assert_eq!(settings(&unit, "ReadWritePaths"), ["-/etc/turnserver.conf"]);
+    assert_eq!(setting(&unit, "StateDirectory"), "turn-agent-addresses");
 }
 
 /// The certificate lies in the directory of its unit, and root's part reads it from there as that unit's user.

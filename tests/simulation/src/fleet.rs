@@ -310,6 +310,7 @@ impl State {
             private_ipv4: Ipv4Addr::new(10, 0, 0, 5),
             shared: None,
             relay: None,
+            announced: None,
         }
     }
 

@@ -129,7 +129,7 @@ async fn readings(files: PropertyFiles<'_>) -> Result<Readings, NotReady> {
     let (Some(socket), Some((path, denied))) = (files.reader, here.denied()) else { return Ok(here) };
     let neither =
         |why: String| NotReady::Unreadable { path: path.to_owned(), why: format!("{denied}; {why}") };
-    let there = reader::ask(socket).await.map_err(neither)?;
+    let there = reader::ask("bbb-agent", socket).await.map_err(neither)?;
     // The reader takes no parameters, so its configuration must name the same files as this process's.
     let (defaults, own) = (there.defaults.path.as_path(), there.properties.path.as_path());
     if (defaults, own) != (files.defaults, files.properties) {

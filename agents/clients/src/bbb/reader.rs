@@ -53,6 +53,12 @@ impl Readings {
         Self { defaults: read(defaults), properties: read(properties), addresses: None }
     }
 
+    /// Returns what a host without BBB has.
+    fn none() -> Self {
+        let absent = || Reading { path: PathBuf::new(), content: Content::Absent };
+        Self { defaults: absent(), properties: absent(), addresses: None }
+    }
+
     /// Returns the first file that this process may not read, with the system's message.
     pub(super) fn denied(&self) -> Option<(&Path, &str)> {
         [&self.defaults, &self.properties].into_iter().find_map(|reading| match &reading.content {
@@ -62,28 +68,29 @@ impl Readings {
     }
 }
 
-/// Builds the reader's answer: the content of both property files, with BBB's secret, and the addresses in the files
-/// below `root`.
-pub fn answer(
-    defaults: &Path,
-    properties: &Path,
-    root: &Path,
-) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+/// Builds the reader's answer: the content of both property files, if BBB has any here, with BBB's secret, and the
+/// addresses in the files below `root`.
+pub fn answer(bbb: Option<[&Path; 2]>, root: &Path) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     // The buffer has its full size from the start: growing would leave copies behind that are never wiped.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_ANSWER));
-    let readings = Readings { addresses: Some(Files::here(root)), ..Readings::here(defaults, properties) };
+    let readings = match bbb {
+        Some([defaults, properties]) => Readings::here(defaults, properties),
+        None => Readings::none(),
+    };
+    let readings = Readings { addresses: Some(Files::here(root)), ..readings };
     serde_json::to_writer(&mut *text, &readings)?;
     Ok(text)
 }
 
 /// Asks the reader at this socket. The error gives the cause and the remedy.
-pub(super) async fn ask(socket: &Path) -> Result<Readings, String> {
+pub(super) async fn ask(agent: &str, socket: &Path) -> Result<Readings, String> {
     let failed = |why: String| format!("its reader at {} {why}", socket.display());
-    match timeout(PATIENCE, exchange(socket)).await {
+    let unit = format!("{agent}-settings");
+    match timeout(PATIENCE, exchange(&unit, socket)).await {
         Err(_) => Err(failed(format!("gave no answer within {} s", PATIENCE.as_secs()))),
         Ok(Err(why)) => Err(failed(why)),
         Ok(Ok(text)) if text.is_empty() => {
-            Err(failed("gave no answer: see journalctl -u 'bbb-agent-settings@*'".to_owned()))
+            Err(failed(format!("gave no answer: see journalctl -u '{unit}@*'")))
         }
         Ok(Ok(text)) if text.len() > MAX_ANSWER => {
             Err(failed(format!("gave an answer of more than {MAX_ANSWER} bytes")))
@@ -98,8 +105,8 @@ pub(super) async fn ask(socket: &Path) -> Result<Readings, String> {
     }
 }
 
-async fn exchange(socket: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let stream = connect(socket, "bbb-agent-settings").await?;
+async fn exchange(unit: &str, socket: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let stream = connect(socket, unit).await?;
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_ANSWER + 1));
     let mut limited = stream.take(u64::try_from(MAX_ANSWER + 1).unwrap_or(u64::MAX));
     let read = limited.read_to_end(&mut text).await;

@@ -78,6 +78,7 @@ impl Doctor<'_> {
         let credentials = credentials.await;
         self.note("credentials", credentials);
         self.coturn(host).await;
+        self.announced(host).await;
         self.certificate(host).await;
         self.zone_role(host).await;
         self.zone(host).await;
@@ -300,15 +301,13 @@ impl Doctor<'_> {
         });
         let finding = finding.await;
         self.note("bbb", finding);
-        self.announced(host).await;
         self.recordings(host).await;
     }
 
-    /// Checks whether BBB announces the host's address.
+    /// Checks whether BBB or, on a TURN host, coturn announces the host's address.
     async fn announced(&mut self, host: &Host) {
-        let Some(announced) = self.session.announced(host).await else { return };
-        let ignored =
-            self.session.settings.bbb.as_ref().is_some_and(|bbb| bbb.addresses == OnAddresses::Ignore);
+        let announced = self.session.announced(host).await;
+        let ignored = self.session.settings.addresses.on == OnAddresses::Ignore;
         let words = announced.to_string();
         let finding = match announced {
             Announced::Right => Finding::Good(words),
@@ -316,7 +315,7 @@ impl Doctor<'_> {
             _ if ignored => Finding::Note(words),
             _ => Finding::Bad(words),
         };
-        self.note("bbb's addresses", finding);
+        self.note("announced", finding);
     }
 
     /// Checks what a drain has to know of recordings: the spool, BBB's queues in Redis, who sends them away.

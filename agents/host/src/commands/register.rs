@@ -258,8 +258,8 @@ async fn join(
 
 /// Returns which other address than the host's BBB announces, if that keeps the host out.
 async fn misannounced(session: &Session, host: &Host) -> Option<Announced> {
-    let on = session.settings.bbb.as_ref()?.addresses;
-    let announced = session.announced(host).await?;
+    let on = session.settings.addresses.on;
+    let announced = session.announced(host).await;
     decide(on, Some(&announced)).keeps_out().then_some(announced)
 }
 

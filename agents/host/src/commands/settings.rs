@@ -1,5 +1,6 @@
 //! `settings`: prints the settings in BBB's property files, with BBB's secret, and the addresses in the files that have
-//! the host's, for an agent that may not read them itself. Internal: `bbb-agent-settings.socket` starts it, and only
+//! the host's, for an agent that may not read them itself. Internal: the agent's socket for it
+//! (`bbb-agent-settings.socket`) starts it, and only
 //! [`clients::bbb::read_installation`] and [`clients::bbb::addresses::read`] talk to it.
 
 use std::fs::File;
@@ -18,7 +19,6 @@ use clients::bbb::reader;
 pub fn settings(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
     let failed = |what: &str| Failure::new(Exit::Failed, what);
     let settings = configured(agent, common)?;
-    let bbb = settings.bbb.ok_or_else(|| failed("this is no BBB host"))?;
     // std's own buffer is avoided, because it is never wiped.
     let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let mut output = output.map_err(|error| failed("standard output").because(error))?;
@@ -26,12 +26,13 @@ pub fn settings(agent: &Agent, common: &Common) -> Result<Exit, Failure> {
     if !(kind.is_socket() || kind.is_fifo()) {
         return Err(Failure::new(
             Exit::Usage,
-            "BBB's secret is written to a socket or a pipe only, and standard output is neither",
+            "secrets are written to a socket or a pipe only, and standard output is neither",
         )
-        .advise("this command is for bbb-agent-settings.socket; a person asks: bbb-conf --secret"));
+        .advise("this command is for the agent's own socket; a person asks: bbb-conf --secret"));
     }
-    let answer = reader::answer(&bbb.defaults, &bbb.properties, &bbb.root);
-    let answer = answer.map_err(|error| failed("BBB's settings cannot be written as JSON").because(error))?;
+    let bbb = settings.bbb.as_ref().map(|bbb| [bbb.defaults.as_path(), bbb.properties.as_path()]);
+    let answer = reader::answer(bbb, &settings.addresses.root);
+    let answer = answer.map_err(|error| failed("the settings cannot be written as JSON").because(error))?;
     output.write_all(&answer).map_err(|error| failed("cannot write to standard output").because(error))?;
     Ok(Exit::Done)
 }

@@ -77,13 +77,14 @@ impl Choice for OnAddresses {
         (
             "refuse",
             Self::Refuse,
-            "the host does not join Scalelite; one that serves is cordoned, and its meetings go on, until its BBB is set right",
+            "a BBB host does not join Scalelite, one that serves is cordoned, and its meetings go on; a TURN host gives up its \
+             name; until the addresses are set right",
         ),
         (
             "repair",
             Self::Repair,
-            "the same, and once no meeting runs on the host, bbb-agent-addresses.socket has the files set right and the \
-             programs restarted",
+            "the same, and once no meeting runs on the host, the agent's helper sets the files right and restarts the \
+             programs",
         ),
         ("ignore", Self::Ignore, "nothing; status and check still show it"),
     ];

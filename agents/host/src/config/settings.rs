@@ -10,12 +10,14 @@ use plan::lifecycle::{HookResult, Launching, OnStop};
 use plan::membership::{self, normalise_url};
 use plan::work::Rules;
 
+mod addresses;
 mod bbb;
 mod dns;
 mod metrics;
 mod recordings;
 mod timeouts;
 
+pub use self::addresses::Addresses;
 pub use self::bbb::Bbb;
 pub use self::dns::{Dns, Naming, ZoneRole};
 pub use self::metrics::{Certificate, CloudWatch, Coturn, Listen, Metrics};
@@ -38,6 +40,8 @@ pub struct Settings {
     pub dns: Dns,
     /// BBB on this host; `None` on a TURN host.
     pub bbb: Option<Bbb>,
+    /// What it does about the addresses that it announces.
+    pub addresses: Addresses,
     /// The Scalelite to join; `None` when none is configured.
     pub scalelite: Option<Scalelite>,
     /// The service's work.
@@ -189,6 +193,7 @@ impl Checker<'_> {
         // Every part is checked, even after an earlier one failed, so that all problems are reported.
         let dns = self.dns();
         let bbb = if self.agent.role == Role::Bbb { self.bbb().map(Some) } else { Some(None) };
+        let addresses = self.addresses(self.agent.role);
         let scalelite = if self.agent.role == Role::Bbb { self.scalelite() } else { Some(None) };
         let region = self.optional("aws.region", region);
         let profile = self.optional("aws.profile", plain);
@@ -208,6 +213,7 @@ impl Checker<'_> {
         Some(Settings {
             dns: dns?,
             bbb: bbb?,
+            addresses: addresses?,
             scalelite: scalelite?,
             service: service?,
             drain: drain?,

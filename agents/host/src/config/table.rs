@@ -87,6 +87,23 @@ const SETTINGS: &[Setting] = &[
         "Id of a Route 53 health check for the host's record set in turn.shared_name, which is not shown while the check \
          fails. Default: none.",
     ),
+    turn(
+        "turn.addresses",
+        choice::<OnAddresses>("refuse"),
+        "What the service does when coturn's settings have another address than the host's, as after a stop and start of the \
+         instance: its relays cannot be reached then.",
+    ),
+    turn(
+        "turn.reader",
+        text("/run/turn-agent-settings.sock"),
+        "Socket of turn-agent-settings.socket, which reads coturn's settings where the agent may not. \"\": never ask it.",
+    ),
+    turn(
+        "turn.repairer",
+        text("/run/turn-agent-addresses.sock"),
+        "Socket of turn-agent-addresses.socket, which sets that address right with turn.addresses = \"repair\".",
+    ),
+    turn("turn.root", text("/"), "Directory below which coturn's settings are, as etc/turnserver.conf."),
     bbb(
         "scalelite.url",
         example("https://scalelite.example.org"),

@@ -165,38 +165,37 @@ async fn watch_coturn(shared: &Shared) {
     shared.asked_coturn(answer.ok());
 }
 
-// ---- the address that BBB announces
+// ---- the address that BBB or coturn announces
 
-/// Finds out which address BBB announces, compared with those that the host had when they were last asked for.
+/// Finds out which address is announced, compared with those that the host had when they were last asked for.
 async fn addresses(shared: &Shared) -> Announced {
     let announced = match shared.present_host() {
         Ok(host) => shared.session.announced(&host).await,
-        Err(failure) => Some(Announced::Unknown(headline(&failure))),
+        Err(failure) => Announced::Unknown(headline(&failure)),
     };
-    let announced = announced.unwrap_or(Announced::Nothing("this is no BBB host"));
     let words = announced.to_string();
     let failing = match &announced {
         Announced::Right | Announced::Nothing(_) => Ok(()),
         _ => Err(Failing::new(&words, words.clone())),
     };
-    shared.troubles.take("looking at the address that BBB announces", "addresses", None, failing);
+    shared.troubles.take("looking at the address that is announced", "addresses", None, failing);
     shared.announced_address(announced.clone());
     announced
 }
 
 /// Has the address set right, and says what was done.
 async fn repair(shared: &Shared) -> Result<(), String> {
-    let Some(bbb) = &shared.session.settings.bbb else { return Ok(()) };
+    let (agent, socket) = (shared.session.agent.name, &shared.session.settings.addresses.repairer);
     let executor =
         Executor::again_and_again(shared.session.interrupt.clone(), &shared.announced, action(Call::Repair));
-    let what = "BBB: set right the address that it announces";
-    let sent = executor.run(action(Call::Repair), what, repairer::ask(&bbb.repairer));
+    let what = "set right the address that is announced";
+    let sent = executor.run(action(Call::Repair), what, repairer::ask(agent, socket));
     let answer = match sent.await.map_err(|failure| headline(&failure))? {
         Outcome::Ran(answer) => answer,
         Outcome::Shown => Ok(Vec::new()),
     };
-    note(shared, "setting right the address that BBB announces", action(Call::Repair), &answer, |why| {
-        format!("the address that BBB announces cannot be set right: {why}; it is tried again")
+    note(shared, "setting right the address that is announced", action(Call::Repair), &answer, |why| {
+        format!("the address that is announced cannot be set right: {why}; it is tried again")
     });
     let lines = answer?;
     shared.announced.done(action(Call::Repair));

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use plan::addresses::OnAddresses;
 use plan::instance::Role;
 use plan::lifecycle::{Leaving, Left, Policy, State};
 
@@ -28,7 +27,7 @@ pub fn of(settings: &Settings) -> Policy {
         after_deadline: drain.after_deadline,
         quiet: drain.quiet,
         at_deadline: drain.at_deadline,
-        addresses: settings.bbb.as_ref().map_or(OnAddresses::Ignore, |bbb| bbb.addresses),
+        addresses: settings.addresses.on,
         rebalance: drain.rebalance,
         rebalance_for: drain.rebalance_for,
         maintenance: drain.maintenance,

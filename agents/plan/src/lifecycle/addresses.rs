@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::machine::Machine;
 use super::state::{Aim, Cordoned, Joining, State};
+use super::upkeep::Upkeep;
 use super::{Moment, Rest, Trouble, TroubleKind};
 use crate::addresses::{Announced, Decision, OnAddresses, decide};
 use crate::instance::Role;
@@ -47,8 +48,7 @@ impl Machine {
     /// Returns when to look again, if anybody looks.
     pub(super) fn look_at(&self) -> Option<Moment> {
         let joins = matches!(self.state, State::Joining(_) | State::Serving(_) | State::Cordoned(_));
-        let looks = self.policy.role == Role::Bbb && self.policy.addresses != OnAddresses::Ignore;
-        (joins && looks).then_some(self.look_due)
+        (joins && self.policy.addresses != OnAddresses::Ignore).then_some(self.look_due)
     }
 
     /// Has the addresses looked at again where a host joins that was out: it may have been stopped meanwhile, or have
@@ -67,7 +67,12 @@ impl Machine {
     /// Takes in what BBB announces.
     pub(super) fn looked_at_addresses(&mut self, found: Announced, now: Moment) {
         self.announced = Some(found.after(self.announced.as_ref()));
-        self.wrong_since = self.is_misannounced().then(|| self.wrong_since.unwrap_or(now));
+        if !self.is_misannounced() {
+            // Another change of the address does not wait for the last repair's pause.
+            (self.wrong_since, self.repair) = (None, Upkeep::at(now));
+        } else if self.wrong_since.is_none() {
+            self.wrong_since = Some(now);
+        }
         self.look_due = now + self.look_interval();
     }
 
@@ -76,6 +81,10 @@ impl Machine {
     pub(super) fn repair_at(&self) -> Option<Moment> {
         if self.decision() != Decision::Repair {
             return None;
+        }
+        if self.policy.role == Role::Turn {
+            // Relays at another address have ended with that.
+            return self.wrong_since.map(|_| self.repair.due());
         }
         let out_since = match &self.state {
             State::Joining(Joining { aim: Aim::Rest(Rest::Announced), absent_since, .. }) => *absent_since,

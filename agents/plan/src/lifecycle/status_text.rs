@@ -65,7 +65,11 @@ impl Machine {
     /// Describes what is done about an address that BBB announces wrongly.
     fn repair_words(&self) -> String {
         if self.policy.addresses != OnAddresses::Repair {
-            return "set it right, or set bbb.addresses to \"repair\" or \"ignore\"".to_owned();
+            return match self.policy.role {
+                Role::Bbb => "set it right, or set bbb.addresses to \"repair\" or \"ignore\"",
+                Role::Turn => "set it right, or set turn.addresses to \"repair\" or \"ignore\"",
+            }
+            .to_owned();
         }
         match self.repair.trouble() {
             _ if self.calls.contains(&Call::Repair) => "setting it right now".to_owned(),

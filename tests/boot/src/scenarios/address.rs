@@ -89,7 +89,7 @@ pub(super) async fn repaired(stage: &Stage<'_>) -> Outcome {
         ensure(mode == "root:600\n", || format!("{file} is {mode}"))?;
     }
     let (code, said) = guest.ends("bbb-agent", &["check"]).await?;
-    ensure(code == 0 && said.contains("BBB announces this host's address"), || format!("{code}: {said}"))?;
+    ensure(code == 0 && said.contains("this host's address is announced"), || format!("{code}: {said}"))?;
     taken_over(&guest).await?;
     guest.power_off().await?;
     stage.gone()

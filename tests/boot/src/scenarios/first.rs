@@ -96,5 +96,28 @@ pub(super) async fn turn(stage: &Stage<'_>) -> Outcome {
     })
     .await?;
     guest.power_off().await?;
+    stage.gone()?;
+    with_another_address(stage).await
+}
+
+/// Checks that a TURN host which is started with another address has its coturn announce that one.
+async fn with_another_address(stage: &Stage<'_>) -> Outcome {
+    const NEW: &str = "203.0.113.99";
+    stage.cloud.imds.update(|facts| facts.public_ipv4 = NEW.parse().ok())?;
+    let guest = stage.boot().await?;
+    until("it is registered", async || {
+        Ok(guest.unit("turn-agent.service", "StatusText").await?.starts_with("registered"))
+    })
+    .await?;
+    stage.has_name()?;
+    let settings = guest.run("cat", &["/etc/turnserver.conf"]).await?;
+    for line in [format!("external-ip={NEW}\n"), format!("denied-peer-ip={NEW}\n")] {
+        ensure(settings.contains(&line), || format!("coturn's settings are:\n{settings}"))?;
+    }
+    let mode = guest.run("stat", &["--format=%U:%G:%a", "/etc/turnserver.conf"]).await?;
+    ensure(mode == "root:turnserver:640\n", || format!("coturn's settings are {mode}"))?;
+    let said = stage.disk.journal(&["--output=cat", "--unit=turn-agent.service"]).await?;
+    ensure(said.contains("coturn is restarted"), || format!("the agent has said:\n{said}"))?;
+    guest.power_off().await?;
     stage.gone()
 }

@@ -65,20 +65,20 @@ async fn all_is_well_and_nothing_is_changed() {
 async fn the_address_that_bbb_announces() {
     let rig = Rig::bbb().await;
     let run = rig.expect(0, &["check"]).await;
-    assert!(line(&run, "bbb's addresses").starts_with("note "), "nothing is installed there: {run}");
+    assert!(line(&run, "announced").starts_with("note "), "nothing is installed there: {run}");
     rig.announces("203.0.113.10");
     let run = rig.expect(0, &["check"]).await;
-    assert!(line(&run, "bbb's addresses").starts_with("ok "), "{run}");
+    assert!(line(&run, "announced").starts_with("ok "), "{run}");
     rig.readdress("203.0.113.99");
     let words = "BBB announces 203.0.113.10, the host has 203.0.113.99 (external_rtp_ip in /opt/freeswitch";
-    fails(&rig, &[], "bbb's addresses", &[words, "and 13 more places"]).await;
+    fails(&rig, &[], "announced", &[words, "and 13 more places"]).await;
     let run = rig.expect(0, &["check", "--set", "bbb.addresses=ignore"]).await;
-    assert!(line(&run, "bbb's addresses").starts_with("note "), "{run}");
-    assert!(line(&run, "bbb's addresses").contains(words), "{run}");
+    assert!(line(&run, "announced").starts_with("note "), "{run}");
+    assert!(line(&run, "announced").contains(words), "{run}");
     // What is not known is not right.
     rig.announces("203.0.113.99");
     std::fs::write(rig.host.root.join("etc/turnserver.conf"), [0xff]).unwrap();
-    fails(&rig, &[], "bbb's addresses", &["turnserver.conf: it is not UTF-8 from byte 0 on"]).await;
+    fails(&rig, &[], "announced", &["turnserver.conf: it is not UTF-8 from byte 0 on"]).await;
 }
 
 #[tokio::test]

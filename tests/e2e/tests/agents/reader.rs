@@ -225,7 +225,7 @@ async fn the_addresses_in_files_that_only_root_may_read_are_read_for_it() {
     let agent = Unprivileged::new(true).await;
     close_addresses(&agent);
     agent.serve(&[]);
-    agent.expect(0, &["check"]).await.says(&["BBB announces this host's address"]);
+    agent.expect(0, &["check"]).await.says(&["this host's address is announced"]);
     agent.rig.readdress("203.0.113.99");
     agent.expect(1, &["check"]).await.says(&["BBB announces 203.0.113.10", "and 13 more places"]);
     let asked = agent.answer().await;
@@ -259,7 +259,7 @@ async fn a_reader_of_another_version_is_named_or_understood() {
     fs::remove_file(&agent.socket).unwrap();
     agent.pretend(newer.to_string().into_bytes());
     let run = agent.expect(0, &["check"]).await;
-    run.says(&["answers, 0 meetings", "name no address of this host"]);
+    run.says(&["answers, 0 meetings", "names an address of this host"]);
 }
 
 /// What goes wrong with the reader.

@@ -144,7 +144,7 @@ async fn a_host_that_was_started_with_another_address_sets_its_bbb_right_and_joi
     let right: Value = rig.status(0).await;
     assert_eq!(right["bbb"]["addresses"]["right"], true);
     let run = service.end(&[]).await;
-    run.says(&["BBB: set right the address that it announces", REPAIRED, "freeswitch is restarted"]);
+    run.says(&["set right the address that is announced", REPAIRED, "freeswitch is restarted"]);
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn files_that_are_right_are_not_enough() {
     service.systemd.shows(&["setting it right has failed: cannot be restarted", "freeswitch"]).await;
     let half: Value = rig.status(3).await;
     assert_eq!(half["bbb"]["addresses"]["right"], Value::Null);
-    rig.expect(1, &["check"]).await.says(&["its programs still have to be restarted"]);
+    rig.expect(1, &["check"]).await.says(&["the programs still have to be restarted"]);
     service.restart(UNIT).await;
     let service = rig.service(&OFTEN);
     service.systemd.shows_exactly("registered").await;

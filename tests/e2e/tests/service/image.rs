@@ -15,6 +15,13 @@ async fn from_image(name: &str) -> (Rig, &'static str) {
     (rig, secret)
 }
 
+/// Waits until the service has looked at its name twice more.
+async fn looked(rig: &Rig) {
+    let ownership = rig.ownership();
+    let looks = rig.cloud.dns.asked(&ownership);
+    rig.cloud.dns.reached(&ownership, looks + 2 * rig.cloud.dns.addresses().len()).await;
+}
+
 fn text(rig: &Rig, path: &str) -> String {
     std::fs::read_to_string(rig.host.root.join(path)).unwrap()
 }
@@ -58,7 +65,7 @@ async fn a_name_that_an_operator_has_chosen_stays() {
     let repairer = rig.repairer();
     let service = rig.service(&OFTEN);
     service.systemd.shows(&["settings are those of https://meet.example.com", "not of this host"]).await;
-    rig.counted(4).await;
+    looked(&rig).await;
     assert_eq!(repairer.restarts().len(), 0);
     assert!(text(&rig, "etc/bigbluebutton/bbb-web.properties").contains("https://meet.example.com"));
 }
@@ -75,9 +82,7 @@ async fn a_change_of_name_waits_for_meetings_that_are_not_known() {
     let service = rig.service(&OFTEN);
     let words = format!("BBB still has the name {name} of the image");
     service.systemd.shows(&[&words, "setting it right waits for what is not known", "certificate"]).await;
-    let ownership = rig.ownership();
-    let looks = rig.cloud.dns.asked(&ownership);
-    rig.cloud.dns.reached(&ownership, looks + 2 * rig.cloud.dns.addresses().len()).await;
+    looked(&rig).await;
     assert_eq!(repairer.restarts().len(), 0);
     assert!(text(&rig, "etc/bigbluebutton/bbb-web.properties").contains(&name));
 }

@@ -13,6 +13,7 @@ pub(super) fn coturn(text: &str) -> Vec<Site> {
             "external-ip" => Place::TurnExternal,
             "listening-ip" => Place::TurnListening,
             "relay-ip" => Place::TurnRelay,
+            "denied-peer-ip" => Place::DeniedPeer,
             _ => return None,
         };
         let value = value.trim().trim_start_matches('=').trim();

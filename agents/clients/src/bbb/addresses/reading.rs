@@ -103,20 +103,20 @@ fn below(root: &Path, file: File) -> PathBuf {
     root.join(file.path().trim_start_matches('/'))
 }
 
-/// Reads what the files below this directory say about the host's address. Asks the reader at this socket, if there is
+/// Reads what the files below this directory say about the address of this agent's host. Asks the reader at this socket, if there is
 /// one, where this process may not read all of them. Takes at most five seconds.
-pub async fn read(root: &Path, reader: Option<&Path>) -> Vec<(File, Reading)> {
+pub async fn read(agent: &str, root: &Path, reader: Option<&Path>) -> Vec<(File, Reading)> {
     let here = Files::here(root);
     let Some(socket) = reader.filter(|_| here.is_denied()) else { return here.readings() };
     let socket_name = socket.display();
-    match reader::ask(socket).await.map(|answer| answer.addresses) {
+    match reader::ask(agent, socket).await.map(|answer| answer.addresses) {
         Err(why) => here.without_help(&why),
         Ok(None) => here.without_help(&format!(
             "its reader at {socket_name} is of an older version and does not read it: install the same version everywhere"
         )),
         Ok(Some(there)) if there.root != root => {
             let (there, root) = (there.root.display(), root.display());
-            here.without_help(&format!("its reader at {socket_name} reads below {there}, not below {root} (bbb.root)"))
+            here.without_help(&format!("its reader at {socket_name} reads below {there}, not below {root}: its settings are others"))
         }
         Ok(Some(there)) => there.readings(),
     }

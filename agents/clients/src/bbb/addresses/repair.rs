@@ -1,7 +1,7 @@
 //! The repair of the host's address in the files, and of its name and secrets where it was made from an image: what has
 //! to be changed, and the change of a file that a crash at any point cannot spoil.
 //!
-//! The process that repairs may write to these files and to its own directory ([`DIRECTORY`]), and to nothing else: see
+//! The process that repairs may write to these files and to its own directory ([`Places`]), and to nothing else: see
 //! `bbb-agent-addresses@.service`. So a file is not replaced, which would need its directory: it is overwritten, and
 //! keeps its owner, mode and links. What it will hold is written down before, and a run that finds such a note finishes
 //! it (module `journal`).
@@ -27,9 +27,22 @@ use super::{Defect, MAX_SIZE, sites, values};
 
 pub use self::journal::is_unfinished;
 
-/// The directory of the repair, below the root of the host's files: the copy of each file before its first change,
-/// what is being written, and the note that the programs have to be restarted.
-pub const DIRECTORY: &str = "var/lib/bbb-agent-addresses";
+/// The files of a host, and the directory of the repair: the copy of each file before its first change, what is being
+/// written, and the note that the programs have to be restarted.
+#[derive(Clone, Debug)]
+pub struct Places<'a> {
+    /// The directory below which the files are.
+    pub root: &'a Path,
+    /// The directory of the repair.
+    pub directory: PathBuf,
+}
+
+impl<'a> Places<'a> {
+    /// Returns those of a host below this root that this agent looks after, as its unit has them.
+    pub fn of(agent: &str, root: &'a Path) -> Self {
+        Self { root, directory: root.join("var/lib").join(format!("{agent}-addresses")) }
+    }
+}
 
 /// The names of the host, and of the others in its fleet.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +82,9 @@ pub struct Repaired {
 ///
 /// Before the first change it notes that the programs that read the files have to be restarted; who restarts them
 /// removes the note ([`is_unfinished`]).
-pub fn repair(root: &Path, own: &Own, names: &Names<'_>) -> Repaired {
-    let mut repaired = Repaired::default();
-    let journal = Journal::at(&root.join(DIRECTORY));
+pub fn repair(places: &Places<'_>, own: &Own, names: &Names<'_>) -> Repaired {
+    let (mut repaired, root) = (Repaired::default(), places.root);
+    let journal = Journal::at(&places.directory);
     // A host that has not become itself has no address either: what is left to be done is done by the next run.
     if !names::repair(root, &journal, names, &mut repaired) {
         return repaired;

@@ -1,4 +1,4 @@
-//! The repair by a process with the powers for it, which systemd starts at a socket (`bbb-agent-addresses.socket`). It
+//! The repair by a process with the powers for it, which systemd starts at a socket (`bbb-agent-addresses.socket`, `turn-agent-addresses.socket`). It
 //! takes no parameters: it finds out the host's addresses and the settings by itself, so that a service that was taken
 //! over cannot have BBB announce an address of its choice.
 
@@ -10,9 +10,10 @@ use crate::helper::Helper;
 /// The time limit: FreeSWITCH alone may take more than a minute to end and to start.
 const PATIENCE: Duration = Duration::from_secs(400);
 
-/// Has the addresses set right, and waits for the end. Returns what was done, a line each; the error is what could not
+/// Has the addresses of this agent's host set right, and waits for the end. Returns what was done, a line each; the error is what could not
 /// be done.
-pub async fn ask(socket: &Path) -> Result<Vec<String>, String> {
-    let helper = Helper { what: "the repair", unit: "bbb-agent-addresses", socket, patience: PATIENCE };
+pub async fn ask(agent: &str, socket: &Path) -> Result<Vec<String>, String> {
+    let unit = format!("{agent}-addresses");
+    let helper = Helper { what: "the repair", unit: &unit, socket, patience: PATIENCE };
     helper.ask(&[]).await
 }

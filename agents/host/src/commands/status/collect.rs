@@ -93,9 +93,8 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, known: Kno
     let dns_part = explained(dns_part);
     let (mut scalelite, scalelite_part) = scalelite(session, &host, &local).await;
     let mut scalelite_part = explained(scalelite_part);
-    if let (Some(announced), Some(settings), Part::Missing(_)) =
-        (&announced, &session.settings.bbb, &scalelite_part)
-        && addresses::keep_out(announced, settings.addresses)
+    if matches!(scalelite_part, Part::Missing(_))
+        && addresses::keep_out(&announced, session.settings.addresses.on)
     {
         scalelite_part = scalelite_part.explained(addresses::KEPT_OUT);
     }
@@ -105,11 +104,14 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, known: Kno
         found.blocked = Some(why.clone());
     }
     let (mut bbb, bbb_part) = bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(bbb), part));
-    let mut addresses_part = Part::NotUsed;
-    if let (Some(bbb), Some(announced), Some(settings)) = (&mut bbb, announced, &session.settings.bbb) {
-        (bbb.addresses, addresses_part) = addresses::weighed(&announced, settings.addresses);
-    }
     let (coturn, coturn_part) = coturn.map_or((None, Part::NotUsed), |(coturn, part)| (Some(coturn), part));
+    let mut coturn = coturn;
+    let (facts, addresses_part) = addresses::weighed(&announced, session.settings.addresses.on);
+    match (&mut bbb, &mut coturn) {
+        (Some(bbb), _) => bbb.addresses = facts,
+        (None, Some(coturn)) => coturn.addresses = Some(facts),
+        (None, None) => {}
+    }
     let recordings_part = match &bbb {
         Some(bbb) if bbb.work.recordings.unsent => Part::Drift(UNSENT.to_owned()),
         _ => Part::InOrder,
@@ -420,6 +422,7 @@ async fn coturn(session: &Session, host: &Host, counted: Option<RelayFacts>) -> 
             .as_ref()
             .map_or_else(|_| format!("cannot be asked at {address}"), |relay| relay.at(address)),
         relays,
+        addresses: None,
         error: answer.err(),
     };
     Some((found, part))

@@ -189,6 +189,9 @@ pub struct Coturn {
     pub words: String,
     /// The relays that it has in use on a TURN host; null on a BBB host, and where they are not counted.
     pub relays: Option<RelayFacts>,
+    /// The addresses that it announces on a TURN host, compared with the host's; null on a BBB host, which has them with
+    /// BBB's.
+    pub addresses: Option<Addresses>,
     /// Why it could not be asked.
     pub error: Option<String>,
 }

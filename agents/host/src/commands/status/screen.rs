@@ -8,7 +8,8 @@ use plan::work::counted;
 use serde_json::Value;
 
 use super::facts::{
-    AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Service, Share, Status, WrongAddress,
+    Addresses, AutoScaling, BbbHost, Coturn, Dns, Entry, Identity, Scalelite, Service, Share, Status,
+    WrongAddress,
 };
 use crate::control::CertificateFacts;
 use crate::terminal::{Ink, Paper, wrapped};
@@ -164,11 +165,7 @@ fn bbb(screen: &mut Screen, bbb: &BbbHost) {
     for meeting in &work.empty_meetings {
         screen.row("", &format!("nobody is in meeting {}{}", meeting.id, since(meeting.minutes)));
     }
-    for wrong in &bbb.addresses.differences {
-        let WrongAddress { file, key, found, wanted } = wrong;
-        screen.row("", &format!("! {key} is {found}, not {wanted} ({file})"));
-    }
-    screen.error(bbb.addresses.error.as_ref());
+    addresses(screen, &bbb.addresses);
     screen.row("recordings", work.recordings.summary.as_deref().unwrap_or("not known"));
     for recording in work.recordings.stuck.iter().flatten() {
         let format = recording.format.as_ref().map(|format| format!(" ({format})")).unwrap_or_default();
@@ -182,6 +179,13 @@ fn bbb(screen: &mut Screen, bbb: &BbbHost) {
     screen.row("waits for", &work.waits_for);
 }
 
+fn addresses(screen: &mut Screen, addresses: &Addresses) {
+    for WrongAddress { file, key, found, wanted } in &addresses.differences {
+        screen.row("", &format!("! {key} is {found}, not {wanted} ({file})"));
+    }
+    screen.error(addresses.error.as_ref());
+}
+
 fn coturn(screen: &mut Screen, coturn: &Coturn) {
     let relays = coturn.relays.as_ref();
     let count = relays.map(|relays| match relays.count {
@@ -190,6 +194,9 @@ fn coturn(screen: &mut Screen, coturn: &Coturn) {
     });
     screen.row("coturn", &format!("{}{}", coturn.words, count.unwrap_or_default()));
     screen.error(coturn.error.as_ref());
+    if let Some(found) = &coturn.addresses {
+        addresses(screen, found);
+    }
     screen.error(relays.and_then(|relays| relays.error.as_ref()));
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::rand::{GetRandomFlags, getrandom};
 use secrecy::zeroize::Zeroizing;
 
-use super::{DIRECTORY, Edit};
+use super::{Edit, Places};
 
 /// The note that the programs have to be restarted: the addresses that the host had on `lo`, and [`RENAMED`], one a line.
 const UNFINISHED: &str = "unfinished";
@@ -20,10 +20,10 @@ pub(super) const RENAMED: &str = "name";
 /// The secrets that a host made from an image gets, a line each: its kind and the secret.
 const SECRETS: &str = "secrets";
 
-/// Tells whether a repair of the files below this directory has begun, and the programs that read them have not been
+/// Tells whether a repair of these files has begun, and the programs that read them have not been
 /// restarted since. The error says why that is not known.
-pub fn is_unfinished(root: &Path) -> Result<bool, String> {
-    let path = root.join(DIRECTORY).join(UNFINISHED);
+pub fn is_unfinished(places: &Places<'_>) -> Result<bool, String> {
+    let path = places.directory.join(UNFINISHED);
     path.try_exists().map_err(|error| format!("{}: {error}", path.display()))
 }
 

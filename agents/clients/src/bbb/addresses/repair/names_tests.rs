@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::bbb::addresses::repair::{DIRECTORY, is_unfinished};
+use crate::bbb::addresses::repair::{Places, is_unfinished};
 
 const FORMER: &str = "bbb-image.invalid";
 const OWN: &str = "vc-0aaaaaaaaaaaaaaaa.example.org";
@@ -30,6 +30,10 @@ impl Host {
         host
     }
 
+    fn places(&self) -> Places<'_> {
+        Places::of("bbb-agent", self.0.path())
+    }
+
     fn path(&self, path: &str) -> PathBuf {
         below(self.0.path(), path)
     }
@@ -44,7 +48,7 @@ impl Host {
     }
 
     fn journal(&self) -> Journal {
-        Journal::at(&self.0.path().join(DIRECTORY))
+        Journal::at(&self.places().directory)
     }
 
     fn repair(&self) -> Repaired {
@@ -79,7 +83,7 @@ impl Host {
             .map(|end| self.files().into_iter().find(|(path, _)| path.ends_with(end)).unwrap().1);
         assert!(akka.contains(&bbb) && hooks.contains(&bbb) && turn.matches(coturn).count() == 2);
         assert!(turn.contains("SecretOfTheFleetsOwnTurnServers0123456789"), "those of others stay: {turn}");
-        assert!(!self.0.path().join(DIRECTORY).join("secrets").exists());
+        assert!(!self.places().directory.join("secrets").exists());
     }
 }
 
@@ -100,7 +104,7 @@ fn a_host_from_an_image_becomes_itself() {
     for secret in SECRETS.into_iter().chain([host.property(SECRET).as_str()]) {
         assert!(!format!("{changed:?}").contains(secret), "{changed:?}");
     }
-    let note = fs::read_to_string(host.0.path().join(DIRECTORY).join("unfinished")).unwrap();
+    let note = fs::read_to_string(host.places().directory.join("unfinished")).unwrap();
     assert_eq!(note, "name\n", "all of BBB has to be restarted");
     let (path, secrets) = ("usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties", host.files());
     assert!(host.text(path).contains("330a8b08c3b4c61533e1d0c5ce1ac88f"), "a known secret is BBB's default");
@@ -122,7 +126,7 @@ fn a_host_whose_name_an_operator_has_chosen_keeps_it() {
         let before = host.files();
         assert_eq!(host.repair(), Repaired::default());
         assert_eq!(host.files(), before);
-        assert!(!is_unfinished(host.0.path()).unwrap());
+        assert!(!is_unfinished(&host.places()).unwrap());
     }
 }
 
@@ -187,7 +191,7 @@ proptest! {
         }
         prop_assert_eq!(host.repair().failed, [""; 0]);
         host.is_itself();
-        prop_assert!(is_unfinished(host.0.path()).unwrap());
+        prop_assert!(is_unfinished(&host.places()).unwrap());
         prop_assert_eq!(host.repair(), Repaired::default());
     }
 }

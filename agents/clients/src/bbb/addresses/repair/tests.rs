@@ -30,6 +30,10 @@ impl Host {
         host
     }
 
+    fn places(&self) -> Places<'_> {
+        Places::of("bbb-agent", self.root())
+    }
+
     fn root(&self) -> &Path {
         self.0.path()
     }
@@ -39,7 +43,7 @@ impl Host {
     }
 
     fn kept(&self, name: &str) -> PathBuf {
-        self.root().join(DIRECTORY).join(name)
+        self.places().directory.join(name)
     }
 
     fn text(&self, file: File) -> String {
@@ -55,7 +59,7 @@ impl Host {
         let (template, domain) =
             (HostTemplate::parse("vc-{instance}").unwrap(), Name::host("example.org").unwrap());
         let names = Names { own: &name, fleet: Some((&template, &domain)) };
-        repair(self.root(), own, &names)
+        repair(&self.places(), own, &names)
     }
 
     fn is_right(&self) -> bool {
@@ -106,9 +110,9 @@ fn only_the_addresses_change() {
             assert_eq!((metadata.ino(), metadata.mode() & 0o777), (inode, 0o640), "{file:?}");
             assert_eq!(text.matches('\r').count(), host.text(file).matches('\r').count());
         }
-        assert_eq!(is_unfinished(host.root()), Ok(true), "the programs have to be restarted");
+        assert_eq!(is_unfinished(&host.places()), Ok(true), "the programs have to be restarted");
         assert_eq!(host.repair(), Repaired::default(), "twice is nothing the second time");
-        assert_eq!(is_unfinished(host.root()), Ok(true));
+        assert_eq!(is_unfinished(&host.places()), Ok(true));
     }
 }
 
@@ -117,8 +121,8 @@ fn a_host_that_is_right_is_left_alone() {
     let host = Host::new();
     let own = Own { announced: OLD.parse().unwrap(), ..OWN };
     assert_eq!(host.repair_for(&own), Repaired::default());
-    assert_eq!(is_unfinished(host.root()), Ok(false));
-    assert!(!host.root().join(DIRECTORY).exists());
+    assert_eq!(is_unfinished(&host.places()), Ok(false));
+    assert!(!host.places().directory.exists());
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn a_file_that_was_written_by_others_since_is_theirs() {
 impl Host {
     /// Lets a run be cut short while it writes this file, of which `left` is on the disk.
     fn interrupted(&self, file: File, left: impl FnOnce(&[u8], &[u8]) -> Vec<u8>) {
-        let journal = Journal::at(&self.root().join(DIRECTORY));
+        let journal = Journal::at(&self.places().directory);
         let mut former = Vec::new();
         let edit = edit(self.root(), &journal, file, &OWN, &mut former).unwrap().unwrap();
         let left = left(&edit.old, &edit.new);
@@ -268,7 +272,7 @@ proptest! {
         let repaired = host.repair();
         prop_assert!(repaired.failed.is_empty(), "{:?}", repaired.failed);
         prop_assert!(host.is_right());
-        prop_assert!(is_unfinished(host.root()).unwrap());
+        prop_assert!(is_unfinished(&host.places()).unwrap());
         prop_assert_eq!(host.repair(), Repaired::default());
         let whole = Host::new();
         whole.repair();
