@@ -194,7 +194,9 @@ fn who_is_told_of_vulnerabilities_is_the_maintainer() {
     assert_eq!(own.unwrap(), "Ada of BBB <ada@example.net>");
     // As it is shipped nobody is named: then the packages are for tests.
     assert_eq!(maintainer(&shipped).unwrap(), "bbb-agents authors <bbb-agents@example.org>");
-    for wrong in ["Ada", "ada@example.net", "Ada <ada>", "Ada <a@b> and more", "A <a@b.c>\nB <b@b.c>", "<a@b.c>"] {
+    for wrong in
+        ["Ada", "ada@example.net", "Ada <ada>", "Ada <a@b> and more", "A <a@b.c>\nB <b@b.c>", "<a@b.c>"]
+    {
         let complaint = maintainer(&format!("# a comment\n{wrong}\n")).unwrap_err();
         assert!(complaint.contains("is not one line of the form NAME <ADDRESS>"), "{wrong}: {complaint}");
     }

@@ -123,15 +123,11 @@ async fn bbbctl_is_told_what_bbb_tells_it() {
     assert_eq!(cloud.bbb.snapshot().meetings.len(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn botocore_is_refused_what_route_53_refuses() {
-    let cloud = Cloud::start(Options::with_tls()).await.unwrap();
+/// A client that botocore is in, with the keys of the host's role.
+fn of_aws(cloud: &Cloud, program: &str) -> Command {
     let keys = cloud.vault.role("bbb-fleet-host");
-    let before = cloud.route53.records(&cloud.zone_id).unwrap().len();
-    let mut command = client(&cloud, "bin/python");
+    let mut command = client(cloud, program);
     command
-        .arg(script("route53.py"))
-        .arg(&cloud.zone_id)
         .envs(cloud.environment())
         .env("AWS_CA_BUNDLE", cloud.ca_file().unwrap())
         .env("AWS_DEFAULT_REGION", "eu-central-1")
@@ -139,12 +135,51 @@ async fn botocore_is_refused_what_route_53_refuses() {
         .env("AWS_ACCESS_KEY_ID", keys.access_key)
         .env("AWS_SECRET_ACCESS_KEY", keys.secret_key)
         .env("AWS_SESSION_TOKEN", keys.session_token.unwrap_or_default());
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn botocore_is_refused_what_route_53_refuses() {
+    let cloud = Cloud::start(Options::with_tls()).await.unwrap();
+    let before = cloud.route53.records(&cloud.zone_id).unwrap().len();
+    let mut command = of_aws(&cloud, "bin/python");
+    command.arg(script("route53.py")).arg(&cloud.zone_id);
     let run = Running::start(command).end().await;
     assert_eq!(run.code, 0, "{run}");
     assert_eq!(run.stdout.matches("refused: ").count(), 17, "{run}");
     // The state itself, and not only what the client was told.
     assert_eq!(cloud.route53.records(&cloud.zone_id).unwrap().len(), before + 4);
     assert_eq!(cloud.route53.changes().len(), 2, "the two batches that fit");
+}
+
+/// It speaks another protocol than the SDK of the agents.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_aws_cli_puts_metrics() {
+    let cloud = Cloud::start(Options::with_tls()).await.unwrap();
+    let put = async |data: &str| {
+        let mut command = of_aws(&cloud, "bin/aws");
+        command.args(["cloudwatch", "put-metric-data", "--namespace", "BBB", "--metric-data", data]);
+        Running::start(command).end().await
+    };
+    let time = sandbox::clock::iso8601(cloud.clock.seconds());
+    let data = json!([
+        { "MetricName": "Meetings", "Value": 3, "Unit": "Count", "Timestamp": time,
+          "Dimensions": [{ "Name": "AutoScalingGroupName", "Value": "bbb-fleet" }] },
+        { "MetricName": "Load", "Value": 2.5 },
+    ]);
+    let run = put(&data.to_string()).await;
+    assert_eq!(run.code, 0, "{run}");
+    let stored = cloud.cloudwatch.data();
+    let seen: Vec<(&str, &[f64])> =
+        stored.iter().map(|datum| (datum.name.as_str(), datum.values.as_slice())).collect();
+    assert_eq!(seen, [("Meetings", &[3.0][..]), ("Load", &[2.5])]);
+    assert_eq!(stored[0].dimensions["AutoScalingGroupName"], "bbb-fleet");
+    assert!(stored[0].timestamp.is_some());
+    let long = json!([{ "MetricName": "M".repeat(256), "Value": 1 }]);
+    let run = put(&long.to_string()).await;
+    assert_ne!(run.code, 0, "{run}");
+    run.says(&["InvalidParameterValue", "MetricName"]);
+    assert_eq!(cloud.cloudwatch.data().len(), 2);
 }
 
 /// Python and the modules of cloud-init; none where they are not, which is told.
