@@ -14,7 +14,10 @@ configure_logs() {
 }
 
 install_logs() {
-    local package=/root/amazon-cloudwatch-agent.deb
+    local package=/root/amazon-cloudwatch-agent.deb architecture=amd64
+    # bash's own word: no command that can fail.
+    if [ "$HOSTTYPE" = aarch64 ]; then architecture=arm64; fi
+    cloudwatch_agent=${cloudwatch_agent/ARCHITECTURE/$architecture}
     step "install the CloudWatch agent"
     released "$role-agent.json"
     if [ ! -x /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl ]; then

@@ -35,7 +35,7 @@ metadata_users=ec2-instance-connect
 certificate=
 # The CloudWatch agent sends logs to the log groups LOG_GROUP/system and LOG_GROUP/application; empty for no agent.
 log_group=
-cloudwatch_agent=https://amazoncloudwatch-agent.s3.amazonaws.com/ubuntu/amd64/latest/amazon-cloudwatch-agent.deb
+cloudwatch_agent=https://amazoncloudwatch-agent.s3.amazonaws.com/ubuntu/ARCHITECTURE/latest/amazon-cloudwatch-agent.deb
 cloudwatch_agent_sha256=           # of the file at that address, which else runs as root unverified
 # ---
 

@@ -15,7 +15,7 @@ use crate::rig::Rig;
 
 /// The aims for a command that users wait for: see [`Case::aims`].
 const QUICK: (f64, u64) = (2.5, 30_000);
-/// The aims for a sweep, which no user waits for: it has to read the whole zone, while the floor reads no answer.
+/// The aims for a sweep and for `fleet`: each has to read the whole zone, while the floor reads no answer.
 const SWEEP: (f64, u64) = (4.0, 100_000);
 /// The aim for peak memory, in bytes.
 const PEAK: u64 = 16 * 1024 * 1024;
@@ -59,7 +59,7 @@ pub(crate) struct Case {
 }
 
 /// The commands that are measured and compared with the floor.
-pub(crate) const CASES: [Case; 7] = [
+pub(crate) const CASES: [Case; 8] = [
     Case {
         name: "register --only dns, clean boot",
         arguments: &["register", "--only", "dns"],
@@ -110,6 +110,16 @@ pub(crate) const CASES: [Case; 7] = [
         scalelite: Some(5),
         leaves: 0,
         aims: QUICK,
+    },
+    Case {
+        name: "fleet, 200 hosts",
+        arguments: &["fleet"],
+        before: Before::Fleet { dead: 0 },
+        waits: 0,
+        route53: PAGES,
+        scalelite: Some(1),
+        leaves: HOSTS,
+        aims: SWEEP,
     },
     Case {
         name: "sweep, 200 hosts, no debris",

@@ -10,6 +10,7 @@ mod commands;
 mod daemon;
 mod distance;
 mod machine;
+mod metrics;
 mod record;
 mod replay;
 mod rig;
@@ -111,7 +112,9 @@ async fn measure(agents: &Agents, arguments: &Arguments) -> Result<(Vec<Figure>,
         figures.push(rig.undone(effort.reactions, systemd, &deregister).await?);
     }
     figures.extend(distance::figures(agents, effort.reactions).await?);
-    figures.extend(rig.idle(&Rig::start(agents).await?, effort.seconds).await?);
+    figures.extend(rig.scraped(effort.runs).await?);
+    let (plain, talkative) = (Rig::start(agents).await?, Rig::start(agents).await?);
+    figures.extend(rig.idle(&plain, &talkative, effort.seconds).await?);
     if effort.whole {
         figures.extend(storm().await?);
     }

@@ -24,8 +24,14 @@ const SCALELITE: usize = 3;
 const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
 
 /// The headers on which the meaning of a request depends. The others name the client, or are written anew.
-const HEADERS: [&str; 5] =
-    ["accept", "content-type", "x-amz-target", TOKEN_HEADER, "x-aws-ec2-metadata-token-ttl-seconds"];
+const HEADERS: [&str; 6] = [
+    "accept",
+    "content-type",
+    "smithy-protocol",
+    "x-amz-target",
+    TOKEN_HEADER,
+    "x-aws-ec2-metadata-token-ttl-seconds",
+];
 
 /// The recorded requests of one run. Signatures hold for five minutes, so each run gets a script of its own.
 pub(crate) struct Recording {
@@ -99,7 +105,10 @@ impl Recording {
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| format!("{name}: {}\r\n", if *name == TOKEN_HEADER { TOKEN } else { value }))
             .collect();
-        let mut body = std::str::from_utf8(&request.body)?.to_owned();
+        // CloudWatch's are no text.
+        let text = std::str::from_utf8(&request.body).ok();
+        let binary = if text.is_some() { Vec::new() } else { request.body.to_vec() };
+        let mut body = text.unwrap_or_default().to_owned();
         let mut target = target(request);
         for (recorded, now) in ids {
             body = body.replace(recorded, now);
@@ -112,7 +121,7 @@ impl Recording {
             request.method,
             request.header("host"),
         );
-        Ok(Step::Http { connection, request, keep })
+        Ok(Step::Http { connection, request, body: binary, keep })
     }
 
     /// Returns the headers that sign a request to AWS, for the region and the service of the original signature.

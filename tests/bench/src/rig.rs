@@ -24,7 +24,8 @@ use crate::{DISCARDED, Error};
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The services whose calls are shown.
-const SERVICES: [ServiceName; 3] = [ServiceName::Route53, ServiceName::Ec2, ServiceName::Scalelite];
+const SERVICES: [ServiceName; 4] =
+    [ServiceName::Route53, ServiceName::Ec2, ServiceName::AutoScaling, ServiceName::Scalelite];
 
 pub(crate) struct Rig {
     pub(crate) cloud: Arc<Cloud>,

@@ -39,6 +39,8 @@ pub enum Step {
         connection: usize,
         /// The request as sent, except for [`TOKEN`] and [`ID`].
         request: String,
+        /// What follows it, where a body is no text.
+        body: Vec<u8>,
         /// The part of the answer that is needed later.
         keep: Option<Keep>,
     },

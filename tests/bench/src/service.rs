@@ -23,6 +23,9 @@ const CORDON: u64 = 2_000_000;
 /// The aim for the time from SIGTERM until everything is undone, in microseconds.
 const UNDO: u64 = 300_000;
 
+/// The interval of metrics, in seconds, at which their cost stands out against the rest: the least that may be set.
+const OFTEN: &str = "10";
+
 /// The aim for the memory of the service, in bytes.
 const RESIDENT: u64 = 12 * 1024 * 1024;
 /// The aim for the CPU time of the service in a second, in microseconds: 0.1 % of a core.
@@ -54,13 +57,20 @@ pub(crate) enum Change {
 }
 
 impl Rig {
-    /// Measures the service, the service without metrics and the floor at the same time, while nothing happens.
-    pub(crate) async fn idle(&self, plain: &Rig, seconds: u64) -> Result<Vec<Figure>, Error> {
+    /// Measures the service, the service without metrics, the one that sends them often, and the floor at the same time,
+    /// while nothing happens.
+    pub(crate) async fn idle(
+        &self,
+        plain: &Rig,
+        talkative: &Rig,
+        seconds: u64,
+    ) -> Result<Vec<Figure>, Error> {
         self.cloud.journal.clear();
         let agent = self.serving(&[]).await?;
         // This is the last of the questions that are asked only once.
         self.cloud.journal.reached(ServiceName::AutoScaling, "", 1).await;
         let without = plain.serving(&[("BBB_AGENT_METRICS_ENABLED", "false")]).await?;
+        let often = talkative.serving(&[("BBB_AGENT_METRICS_INTERVAL", OFTEN)]).await?;
         // The floor has a cloud of its own: otherwise its requests could not be told from the agents'.
         let cloud = Cloud::start(Options::default()).await?;
         let mut command = Command::new(beside("poll")?);
@@ -69,28 +79,31 @@ impl Rig {
         cloud.journal.reached(ServiceName::Imds, "maintenance", 1).await;
         self.cloud.journal.clear();
         self.cloud.dns.clear_queries();
-        let daemons = [agent, without, floor];
+        talkative.cloud.journal.keep_requests();
+        let daemons = [agent, without, often, floor];
         let mut before = Vec::new();
         for daemon in &daemons {
             before.push(daemon.cpu()?);
         }
         sleep(Duration::from_secs(seconds)).await;
         let mut figures = self.hourly(seconds);
-        let (mut shares, mut usages) = (Vec::new(), Vec::new());
+        let (mut spent, mut usages) = (Vec::new(), Vec::new());
         for (daemon, before) in daemons.into_iter().zip(before) {
             usages.push(daemon.usage()?);
-            shares.push((daemon.kill().await? - before) / seconds);
+            spent.push(daemon.kill().await? - before);
         }
-        let ([agent, without, floor], [usage, _, bare]) = (shares.as_slice(), usages.as_slice()) else {
-            return Err("three programs were measured".into());
+        let ([agent, without, often, floor], [usage, .., bare]) = (spent.as_slice(), usages.as_slice())
+        else {
+            return Err("four programs were measured".into());
         };
-        let share = |what: &str, share: &u64| {
-            let figure = Figure::new(format!("idle: {what}"), Unit::Share, *share);
-            figure.floor(*floor).aim(Aim::AtMost(CPU_SHARE))
+        let share = |what: &str, spent: &u64| {
+            let figure = Figure::new(format!("idle: {what}"), Unit::Share, *spent / seconds);
+            figure.floor(*floor / seconds).aim(Aim::AtMost(CPU_SHARE))
         };
         let mut all = vec![share("CPU", agent), share("CPU without metrics", without)];
         all.extend(memory(*usage, *bare));
         all.append(&mut figures);
+        all.extend(talkative.sent(often.saturating_sub(*without)).await?);
         Ok(all)
     }
 

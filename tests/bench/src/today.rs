@@ -21,26 +21,10 @@ impl Rig {
     /// Compares the measured `register --only dns` with the CLI; returns nothing where `tests/prepare test` has not
     /// installed it.
     pub(crate) async fn today(&self, register: &Measured) -> Result<Vec<Figure>, Error> {
-        if !Path::new(AWS).is_file() {
-            return Ok(Vec::new());
-        }
         self.clean()?;
         let zone = &self.cloud.zone_id;
         let list = ["route53", "list-resource-record-sets", "--hosted-zone-id", zone, "--max-items", "1"];
-        let environment = [
-            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
-            ("HOME".to_owned(), self.directory.path().display().to_string()),
-            ("AWS_DEFAULT_REGION".to_owned(), "eu-central-1".to_owned()),
-            ("AWS_CA_BUNDLE".to_owned(), self.authorities.display().to_string()),
-        ];
-        let mut runs = Runs::default();
-        // The first call writes Python's caches.
-        for number in 0..=RUNS {
-            let run = self.measure_with(Path::new(AWS), &list, &environment).await?;
-            if number > 0 {
-                runs.add(run);
-            }
-        }
+        let Some(runs) = self.cli(&list).await? else { return Ok(Vec::new()) };
         let figure = |what, unit, value, today| {
             let name = format!("register --only dns beside three calls of the aws CLI: {what}");
             Figure::new(name, unit, value).floor(today)
@@ -51,5 +35,27 @@ impl Rig {
             figure("CPU", Unit::Microseconds, agent.cpu(0.5), CALLS * runs.cpu(0.5)),
             figure("peak memory", Unit::Bytes, agent.peak(), runs.peak()),
         ])
+    }
+
+    /// Measures a call of the CLI; none where it is not installed.
+    pub(crate) async fn cli(&self, arguments: &[&str]) -> Result<Option<Runs>, Error> {
+        if !Path::new(AWS).is_file() {
+            return Ok(None);
+        }
+        let environment = [
+            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+            ("HOME".to_owned(), self.directory.path().display().to_string()),
+            ("AWS_DEFAULT_REGION".to_owned(), "eu-central-1".to_owned()),
+            ("AWS_CA_BUNDLE".to_owned(), self.authorities.display().to_string()),
+        ];
+        let mut runs = Runs::default();
+        // The first call writes Python's caches.
+        for number in 0..=RUNS {
+            let run = self.measure_with(Path::new(AWS), arguments, &environment).await?;
+            if number > 0 {
+                runs.add(run);
+            }
+        }
+        Ok(Some(runs))
     }
 }

@@ -292,6 +292,7 @@ fn guess(request: &Request) -> &'static str {
     match () {
         () if request.path.starts_with("/2013-04-01/") => "route53",
         () if request.path.starts_with("/service/GraniteServiceVersion20100801/") => "monitoring",
+        () if request.header("x-amz-target").starts_with(crate::cloudwatch::TARGET) => "monitoring",
         () if request.header("x-amz-target").starts_with("secretsmanager.") => "secretsmanager",
         () if body.contains("Version=2011-01-01") => "autoscaling",
         () if body.contains("Version=2011-06-15") => "sts",

@@ -30,7 +30,7 @@ pub use self::meeting::{Meeting, NewMeeting, Parent, Participants, Secret};
 
 pub(crate) use self::answers::nginx as nginx_page;
 use self::answers::{element, failed, info, listing, moved, nginx, success};
-use self::checksum::{Algorithm, parameter};
+use self::checksum::{Algorithm, parameter, parameters};
 use self::meeting::internal_id;
 pub(crate) use self::meeting::random_password;
 use crate::http::{Request, Response, Service, ServiceName, reply};
@@ -372,6 +372,7 @@ impl State {
             recording: flag("record"),
             breakout,
             id: id.clone(),
+            metadata: parameters(query).filter_map(metadata).collect(),
             ..NewMeeting::default()
         };
         let meeting = Meeting::start(new, parent);
@@ -410,6 +411,15 @@ impl State {
         meeting.chat.push(message);
         success("")
     }
+}
+
+/// Returns a parameter `meta_NAME` as BBB keeps it: its name in lower case, and only if it is of letters, digits and
+/// hyphens after a letter (`ParamsProcessorUtil`).
+fn metadata((name, value): (String, String)) -> Option<(String, String)> {
+    let name = name.strip_prefix("meta_")?;
+    let fits = name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(|other| other.is_ascii_alphanumeric() || other == '-');
+    fits.then(|| (name.to_ascii_lowercase(), value))
 }
 
 fn not_found() -> Response {

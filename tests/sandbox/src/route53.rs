@@ -313,6 +313,8 @@ impl Route53 {
         if state.busy.contains(zone) || state.held.contains(zone) {
             return Err(Refusal::known(400, "PriorRequestNotComplete"));
         }
+        // First, because a batch that is too large never fits into a bucket: it is wrong, and not too early.
+        batch::check_size(&batch.changes).map_err(|message| Refusal::invalid_batch(vec![message]))?;
         if let Some((_, changes)) = &mut state.buckets
             && !changes.take(batch::weight(&batch.changes), now)
         {

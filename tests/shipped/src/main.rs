@@ -10,6 +10,7 @@ mod policies;
 mod prometheus;
 mod publish;
 mod relay;
+mod release;
 mod s3;
 mod templates;
 mod userdata;

@@ -1,14 +1,16 @@
 //! The files for Prometheus and Grafana name metrics that the agents have, and Prometheus' own tool accepts them.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use plan::instance::Role;
 use plan::metrics::Metric;
 use plan::prometheus::Counter;
+use serde_json::{Value, json};
 
-use crate::{read, read_json, root};
+use crate::{read, read_json, root, tool};
 
 const FOLDER: &str = "packaging/prometheus";
 
@@ -90,6 +92,54 @@ fn rules_and_dashboard_name_what_the_agents_export() {
     }
     let expressions: Vec<&str> = expressions.lines().collect();
     assert!(expressions.iter().all(|expression| expression.contains("group=~\"$group\"")), "{expressions:?}");
+}
+
+/// What Grafana's schema has against a dashboard, a fault a line; none where its SDK is not, which is told.
+fn against(dashboard: &Value) -> Option<String> {
+    let mut python = Command::new(tool("python"));
+    python.env_clear().env("PYTHONDONTWRITEBYTECODE", "1");
+    // The SDK needs Python 3.11.
+    if !python.args(["-c", "import grafana_foundation_sdk"]).output().unwrap().status.success() {
+        e2e::skipped("Grafana's SDK is not in target/tools: it needs Python 3.11, and tests/prepare test");
+        return None;
+    }
+    let mut python = Command::new(tool("python"));
+    python.env_clear().env("PYTHONDONTWRITEBYTECODE", "1");
+    python.arg(root().join("tests/shipped/src/prometheus/grafana.py"));
+    python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut python = python.spawn().unwrap();
+    python.stdin.take().unwrap().write_all(dashboard.to_string().as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    let (faults, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(error.is_empty(), "{error}");
+    assert_eq!(output.status.success(), faults.trim().is_empty(), "{faults}");
+    Some(faults.trim().to_owned())
+}
+
+#[test]
+fn grafanas_schema_has_all_that_the_dashboard_says() {
+    let dashboard = read_json(&format!("{FOLDER}/dashboard.json"));
+    if let Some(faults) = against(&dashboard) {
+        assert_eq!(faults, "");
+    }
+}
+
+#[test]
+fn grafanas_schema_refuses_a_spoilt_dashboard() {
+    for (pointer, value, words) in [
+        ("/panels/0/type", json!("timeserie"), "no panel of the type"),
+        ("/panels/0/gridPos/h", json!("8"), "GridPos.h"),
+        ("/panels/0/fieldConfig/defaults/unit", json!(7), "FieldConfig.unit"),
+        ("/panels/0/targets/0", json!({ "refId": "A", "expression": "up" }), "targets/0/expression"),
+        ("/templating/list/0/type", json!("datasources"), "VariableModel.type"),
+        ("/templating/list/1/refresh", json!(9), "VariableModel.refresh"),
+        ("/time", json!({ "from": "now-6h", "until": "now" }), "/time/until"),
+    ] {
+        let mut dashboard = read_json(&format!("{FOLDER}/dashboard.json"));
+        *dashboard.pointer_mut(pointer).unwrap() = value;
+        let Some(faults) = against(&dashboard) else { return };
+        assert!(faults.contains(words), "{pointer}: {faults:?}");
+    }
 }
 
 /// An operator who moves from one to the other finds the same alarms.

@@ -37,7 +37,7 @@ impl Publisher {
         let _ = std::fs::remove_dir_all(self.dist());
         std::fs::create_dir(self.dist()).unwrap();
         let packages = ["bbb-agent", "turn-agent"].map(|agent| format!("{agent}_{version}_amd64.deb"));
-        for name in ["install.sh", &packages[0], &packages[1]] {
+        for name in ["install.sh", "SECURITY-CONTACT", &packages[0], &packages[1]] {
             std::fs::write(self.dist().join(name), format!("{name}: {content}\n")).unwrap();
         }
         self.sum();
@@ -138,7 +138,8 @@ impl Publisher {
     }
 }
 
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
+    "agents/0.1.0/SECURITY-CONTACT",
     "agents/0.1.0/SHA256SUMS",
     "agents/0.1.0/bbb-agent_0.1.0_amd64.deb",
     "agents/0.1.0/install.sh",
@@ -167,6 +168,21 @@ async fn a_release_is_published_and_publishing_it_again_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_release_may_be_for_more_than_one_architecture() {
+    let publisher = Publisher::new().await;
+    let packages = ["bbb-agent_0.1.0_arm64.deb", "turn-agent_0.1.0_arm64.deb"];
+    for name in packages {
+        std::fs::write(publisher.dist().join(name), name).unwrap();
+    }
+    publisher.sum();
+    publisher.expect(0, &[]).await;
+    assert_eq!(publisher.keys().len(), ALL.len() + 2);
+    for name in packages {
+        assert_eq!(publisher.text(&format!("agents/0.1.0/{name}")), name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_published_version_is_never_changed() {
     let publisher = Publisher::new().await;
     publisher.published("0.1.0");
@@ -192,11 +208,11 @@ async fn a_release_that_was_uploaded_by_halves_is_completed() {
         .expect(1, &[])
         .await
         .says(&["cannot put s3://sandbox-sources/agents/0.1.0/turn-agent", "AccessDenied"]);
-    assert_eq!(publisher.keys(), ALL[..3], "neither install.sh nor latest point to it");
+    assert_eq!(publisher.keys(), ALL[..4], "neither install.sh nor latest point to it");
     // Put, but the answer is lost.
     publisher.fault("PutObject agents/0.1.0/turn", Fault::LoseReply);
     publisher.expect(1, &[]).await;
-    assert_eq!(publisher.keys(), ALL[..4]);
+    assert_eq!(publisher.keys(), ALL[..5]);
     publisher.expect(0, &[]).await.says(&["turn-agent_0.1.0_amd64.deb: is there already"]);
     assert_eq!(publisher.keys(), ALL);
 }
@@ -232,7 +248,7 @@ async fn the_pointer_stays_where_it_was_until_all_is_there() {
 async fn a_directory_that_is_no_release_is_refused() {
     let publisher = Publisher::new().await;
     type Break = fn(&Publisher);
-    let rows: [(Break, &str); 5] = [
+    let rows: [(Break, &str); 7] = [
         (
             |own| std::fs::write(own.dist().join("install.sh"), "other").unwrap(),
             "is not what its SHA256SUMS says",
@@ -250,7 +266,21 @@ async fn a_directory_that_is_no_release_is_refused() {
                 std::fs::remove_file(own.dist().join("turn-agent_0.1.0_amd64.deb")).unwrap();
                 own.sum();
             },
-            "there is no package of turn-agent",
+            "there is no package of turn-agent for amd64",
+        ),
+        (
+            |own| {
+                std::fs::write(own.dist().join("bbb-agent_0.1.0_arm64.deb"), "").unwrap();
+                own.sum();
+            },
+            "there is no package of turn-agent for arm64",
+        ),
+        (
+            |own| {
+                std::fs::remove_file(own.dist().join("SECURITY-CONTACT")).unwrap();
+                own.sum();
+            },
+            "does not say who is told of vulnerabilities: write that into packaging/security-contact",
         ),
         (|own| std::fs::remove_file(own.dist().join("SHA256SUMS")).unwrap(), "there is no SHA256SUMS"),
     ];

@@ -39,17 +39,18 @@ fn run() -> Result<(), Error> {
     for step in &script.steps {
         match step {
             Step::Dns(questions) => ask(questions)?,
-            Step::Http { connection, request, keep } => {
+            Step::Http { connection, request, body, keep } => {
                 let to = script.connections.get(*connection).ok_or("no such connection")?;
                 let slot = streams.get_mut(*connection).ok_or("no such connection")?;
                 let stream = match slot {
                     Some(stream) => stream,
                     None => slot.insert(open(to, &script.authorities, &mut tls)?),
                 };
-                let body = exchange(stream.as_mut(), &request.replace(TOKEN, &token).replace(ID, &id))?;
+                let request = request.replace(TOKEN, &token).replace(ID, &id);
+                let answer = exchange(stream.as_mut(), &[request.as_bytes(), body].concat())?;
                 match keep {
-                    Some(Keep::Token) => token = body,
-                    Some(Keep::Id) => id = find_id(&body).ok_or("no id in the answer")?,
+                    Some(Keep::Token) => token = answer,
+                    Some(Keep::Id) => id = find_id(&answer).ok_or("no id in the answer")?,
                     None => {}
                 }
             }
@@ -92,8 +93,8 @@ fn trust(authorities: &Path) -> Result<Arc<ClientConfig>, Error> {
 }
 
 /// Sends a request and returns the body of its answer, which must have a length.
-fn exchange(stream: &mut dyn Stream, request: &str) -> Result<String, Error> {
-    stream.write_all(request.as_bytes())?;
+fn exchange(stream: &mut dyn Stream, request: &[u8]) -> Result<String, Error> {
+    stream.write_all(request)?;
     stream.flush()?;
     let mut answer = Vec::with_capacity(4096);
     let mut piece = [0; 4096];

@@ -123,7 +123,11 @@ fn the_dashboard_for_grafana_is_up_to_date() {
 fn dashboard() -> Value {
     let source = json!({ "type": "prometheus", "uid": "${source}" });
     let mut panels = Vec::new();
-    let mut panel = |title: String, help: &str, unit: &str, expressions: Vec<(String, &str)>| {
+    let mut panel = |title: String, help: &str, mut defaults: Value, expressions: Vec<(String, &str)>| {
+        // A panel that began at 0 would hide how long a certificate has been over.
+        if !help.contains("negative") {
+            defaults["min"] = json!(0);
+        }
         let (id, place) = (panels.len() + 1, panels.len());
         let targets: Vec<Value> = expressions
             .into_iter()
@@ -135,7 +139,7 @@ fn dashboard() -> Value {
         panels.push(json!({
             "id": id, "type": "timeseries", "title": title, "description": help, "datasource": source,
             "gridPos": { "h": 8, "w": 12, "x": place % 2 * 12, "y": place / 2 * 8 },
-            "fieldConfig": { "defaults": { "unit": unit, "min": 0 }, "overrides": [] },
+            "fieldConfig": { "defaults": defaults, "overrides": [] },
             "targets": targets,
         }));
     };
@@ -150,7 +154,7 @@ fn dashboard() -> Value {
             }
         });
         let unit = if series.unit == Unit::Seconds { "s" } else { "short" };
-        panel(series.name.replace('_', " "), series.help, unit, expressions.collect());
+        panel(series.name.replace('_', " "), series.help, json!({ "unit": unit }), expressions.collect());
     }
     for counter in Counter::ALL {
         let expressions = [&BBB, &TURN].map(|agent| {
@@ -165,7 +169,7 @@ fn dashboard() -> Value {
             (format!("sum by ({labels}) (increase({name}{{group=~\"$group\"}}[1h]))"), "__auto")
         });
         let title = format!("{} in an hour", counter.name().replace('_', " "));
-        panel(title, counter.help(), "short", expressions.to_vec());
+        panel(title, counter.help(), json!({ "unit": "short" }), expressions.to_vec());
     }
     let groups = "label_values({__name__=~\"(bbb|turn)_agent_registered\"}, group)";
     json!({
@@ -174,8 +178,7 @@ fn dashboard() -> Value {
         "templating": { "list": [
             { "name": "source", "label": "data source", "type": "datasource", "query": "prometheus" },
             { "name": "group", "type": "query", "datasource": source, "refresh": 2, "multi": true,
-              "includeAll": true, "allValue": ".*", "query": { "query": groups, "refId": "groups" },
-              "definition": groups },
+              "includeAll": true, "allValue": ".*", "query": { "query": groups, "refId": "groups" } },
         ] },
         "panels": panels,
     })

@@ -146,10 +146,11 @@ fn details(meeting: &Meeting) -> String {
         xml.push_str(&element(name, text));
     }
     let attendees: String = (0..people.total()).map(|number| attendee(meeting, number)).collect();
+    let metadata: String = meeting.metadata.iter().map(|(name, text)| element(name, text)).collect();
     // Writing to a String cannot fail.
     let _ = write!(
         xml,
-        "<attendees>{attendees}</attendees><metadata></metadata>{}",
+        "<attendees>{attendees}</attendees><metadata>{metadata}</metadata>{}",
         element("isBreakout", meeting.breakout)
     );
     xml

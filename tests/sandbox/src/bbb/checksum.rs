@@ -76,6 +76,12 @@ pub fn parameter(query: &str, name: &str) -> Option<String> {
     pairs.rfind(|(key, _)| decode(key) == name).map(|(_, value)| decode(value))
 }
 
+/// Returns the decoded parameters of a query, in their order.
+pub fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.map(|(name, value)| (decode(name), decode(value)))
+}
+
 /// Encodes pairs as `application/x-www-form-urlencoded`, as both services send it to each other.
 pub fn form(pairs: &[(&str, &str)]) -> String {
     let pairs: Vec<_> =

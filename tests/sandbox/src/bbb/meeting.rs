@@ -87,6 +87,8 @@ pub struct NewMeeting {
     pub names: Vec<String>,
     /// The `userdata-*` parameters with which everyone joined. BBB makes each name an element, unchecked.
     pub userdata: BTreeMap<String, String>,
+    /// The `meta_*` parameters of `create`, under their names in lower case.
+    pub metadata: BTreeMap<String, String>,
     /// The password that `end` must have, if it has one at all; random when empty.
     pub moderator_password: String,
 }
@@ -137,6 +139,8 @@ pub struct Meeting {
     pub names: Vec<String>,
     /// What everyone brought along.
     pub userdata: BTreeMap<String, String>,
+    /// What the client that created the meeting keeps with it.
+    pub metadata: BTreeMap<String, String>,
     /// The chat messages of `sendChatMessage`, oldest first.
     pub chat: Vec<String>,
 }
@@ -164,6 +168,7 @@ impl Meeting {
             lingers: new.lingers,
             names: new.names,
             userdata: new.userdata,
+            metadata: new.metadata,
             chat: Vec::new(),
         }
     }

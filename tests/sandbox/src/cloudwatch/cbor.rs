@@ -135,7 +135,8 @@ fn dimensions(datum: &Value) -> Result<BTreeMap<String, String>, Refusal> {
 /// Reads a timestamp, which may lie between two weeks back and two hours ahead.
 fn time(datum: &Value, now: f64) -> Result<Option<f64>, Refusal> {
     let Some(value) = field(datum, "Timestamp") else { return Ok(None) };
-    let Value::Tag(1, seconds) = value else { return Err(malformed("Timestamp")) };
+    // JSON has no tags.
+    let seconds = if let Value::Tag(1, seconds) = value { seconds } else { value };
     let time = as_number(seconds).filter(|time| time.is_finite()).ok_or_else(|| malformed("Timestamp"))?;
     if time < now - 14.0 * 86_400.0 || time > now + 2.0 * 3600.0 {
         let message = "The parameter Timestamp must be within two weeks before and two hours after now.";

@@ -143,7 +143,7 @@ pub(super) const CALLS: &[(&str, &str, &str, &str)] = &[
         "POST",
         "/bbb/meetings",
         r#"{"id":"room 2-1","breakout":true,"parent":"room 2","participants":{"viewers":6}}"#,
-        "a breakout room; also: lingers, forcibly_ended, age_seconds, userdata, names, recording",
+        "a breakout room; also: lingers, forcibly_ended, age_seconds, userdata, metadata, names, recording",
     ),
     ("PUT", "/bbb/parent-ids", r#""external""#, "which id of the parent they show: internal or external"),
     (

@@ -1,6 +1,7 @@
 //! The keys and values below `/latest/`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use serde_json::json;
 
@@ -64,11 +65,18 @@ fn meta_data(facts: &InstanceFacts, group: Option<&str>) -> Vec<(String, String)
     let mut values = vec![
         ("ami-id", facts.image_id.clone()),
         ("ami-launch-index", "0".to_owned()),
+        ("ami-manifest-path", "(unknown)".to_owned()),
+        ("block-device-mapping/ami", "/dev/sda1".to_owned()),
+        ("block-device-mapping/root", "/dev/sda1".to_owned()),
         ("events/maintenance/scheduled", json!(facts.maintenance).to_string()),
+        ("instance-action", "none".to_owned()),
         ("instance-id", facts.instance_id.clone()),
         ("instance-type", facts.instance_type.clone()),
         ("placement/availability-zone", facts.availability_zone.clone()),
         ("placement/region", facts.region.clone()),
+        ("profile", "default-hvm".to_owned()),
+        ("reservation-id", named("r", facts)),
+        ("security-groups", "default".to_owned()),
         ("services/domain", facts.domain.clone()),
         ("services/partition", facts.partition.clone()),
     ];
@@ -99,20 +107,43 @@ fn meta_data(facts: &InstanceFacts, group: Option<&str>) -> Vec<(String, String)
     values
 }
 
-/// Returns the keys below `network/interfaces/macs/<mac>/`, which cloud-init reads.
+/// Returns the keys below `network/interfaces/macs/<mac>/`, which cloud-init reads. Every instance of today is in a
+/// VPC; its networks here are the /16 and the /24 of its private address.
 fn interface(facts: &InstanceFacts) -> Vec<(String, String)> {
     let Some(mac) = &facts.mac else { return Vec::new() };
+    let network = |prefix: u32| {
+        let mask = u32::MAX << (32 - prefix);
+        facts.local_ipv4.map(|ip| format!("{}/{prefix}", Ipv4Addr::from(u32::from(ip) & mask)))
+    };
+    let (subnet, vpc) = (network(24), network(16));
     let keys = [
         ("device-number", Some("0".to_owned())),
-        ("interface-id", Some(format!("eni-{}", facts.instance_id.trim_start_matches("i-")))),
+        ("interface-id", Some(named("eni", facts))),
         ("ipv6s", facts.ipv6.map(|ip| ip.to_string())),
+        ("local-hostname", facts.local_ipv4.map(|ip| private_name(ip, &facts.region))),
         ("local-ipv4s", facts.local_ipv4.map(|ip| ip.to_string())),
         ("mac", Some(mac.clone())),
         ("owner-id", Some(facts.account_id.clone())),
+        ("public-hostname", facts.public_ipv4.map(|ip| public_name(ip, &facts.region))),
         ("public-ipv4s", facts.public_ipv4.map(|ip| ip.to_string())),
+        ("security-group-ids", Some("sg-0123456789abcdef0".to_owned())),
+        ("security-groups", Some("default".to_owned())),
+        ("subnet-id", Some("subnet-0123456789abcdef0".to_owned())),
+        ("subnet-ipv4-cidr-block", subnet),
+        ("vpc-id", Some("vpc-0123456789abcdef0".to_owned())),
+        ("vpc-ipv4-cidr-block", vpc.clone()),
+        ("vpc-ipv4-cidr-blocks", vpc),
     ];
-    let path = |key| format!("network/interfaces/macs/{mac}/{key}");
-    keys.into_iter().filter_map(|(key, value)| Some((path(key), value?))).collect()
+    let path = |key: &str| format!("network/interfaces/macs/{mac}/{key}");
+    let association = facts.public_ipv4.zip(facts.local_ipv4);
+    let association =
+        association.map(|(public, local)| (path(&format!("ipv4-associations/{public}")), local.to_string()));
+    keys.into_iter().filter_map(|(key, value)| Some((path(key), value?))).chain(association).collect()
+}
+
+/// Returns the id of a thing that the instance has one of.
+fn named(prefix: &str, facts: &InstanceFacts) -> String {
+    format!("{prefix}-{}", facts.instance_id.trim_start_matches("i-"))
 }
 
 fn document(facts: &InstanceFacts) -> String {

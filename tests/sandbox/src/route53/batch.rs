@@ -54,7 +54,6 @@ pub struct Change {
 /// # Errors
 /// Fails with all messages of the real service's `InvalidChangeBatch`.
 pub(crate) fn apply(zone: &Zone, changes: &[Change]) -> Result<(Records, Vec<Change>), Vec<String>> {
-    check_size(changes).map_err(|message| vec![message])?;
     let (named, mut problems) = check_sets(zone, changes);
     problems.extend(check_combinations(&named));
     if !problems.is_empty() {
@@ -80,7 +79,10 @@ pub(crate) fn weight(changes: &[Change]) -> usize {
 
 /// Checks the size: "A request cannot contain more than 1,000 ResourceRecord elements", "32,000 characters" in all
 /// values; both count twice for UPSERT (Developer Guide, quotas). An alias, which has no values, counts as one record.
-fn check_size(changes: &[Change]) -> Result<(), String> {
+///
+/// # Errors
+/// Fails with the message of an `InvalidChangeBatch`.
+pub(crate) fn check_size(changes: &[Change]) -> Result<(), String> {
     let counted =
         |change: &Change, count: usize| if change.action == Action::Upsert { 2 * count } else { count };
     let records: usize = changes.iter().map(|change| counted(change, change.set.values.len().max(1))).sum();

@@ -135,6 +135,10 @@ async fn keys_have_their_values() {
         ("autoscaling/target-lifecycle-state", "InService"),
         ("events/maintenance/scheduled", "[]"),
         ("network/interfaces/macs/0a:00:00:00:00:10/public-ipv4s", "203.0.113.10"),
+        ("network/interfaces/macs/0a:00:00:00:00:10/vpc-ipv4-cidr-blocks", "10.0.0.0/16"),
+        ("network/interfaces/macs/0a:00:00:00:00:10/subnet-ipv4-cidr-block", "10.0.0.0/24"),
+        ("network/interfaces/macs/0a:00:00:00:00:10/ipv4-associations/203.0.113.10", "10.0.0.10"),
+        ("instance-action", "none"),
     ] {
         assert_eq!(host.meta(&token, key).await, (200, value.to_owned()), "{key}");
     }

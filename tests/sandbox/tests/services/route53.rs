@@ -322,6 +322,10 @@ async fn record_changes_have_a_bucket_of_their_own() {
     };
     assert_eq!(rig.post(two(1)).await.status, 200);
     assert_eq!(rig.post(two(2)).await.text("Code"), "Throttling");
+    // To come back later would not help.
+    let many: Vec<String> =
+        (0..1001).map(|n| change("CREATE", &a(&format!("h{n}.example.org"), "192.0.2.1"))).collect();
+    assert_eq!(rig.post(batch(&many)).await.text("Code"), "InvalidChangeBatch");
     assert_eq!(rig.get("hostedzone/Z0PUBLIC").await.status, 200, "reads are not changes");
     clock.advance(Duration::from_secs(1));
     assert_eq!(rig.post(two(2)).await.status, 200);

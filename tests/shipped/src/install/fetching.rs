@@ -40,6 +40,18 @@ async fn a_release_is_installed_with_aws_and_with_curl_under_all_shells() {
     .await;
 }
 
+/// As dpkg says it, which has to install the package: a kernel of 64 bits may have programs of 32.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_gets_the_package_of_its_architecture() {
+    let Some(host) = Host::new(With::Curl).await else { return };
+    host.release_for("arm64", "0.1.0", Service::Ready, "");
+    let run = host.expect(1, &[]).await;
+    run.says(&["release 0.1.0 has no bbb-agent_0.1.0_amd64.deb; it has:", "bbb-agent_0.1.0_arm64.deb"]);
+    std::fs::write(host.path("state/architecture"), "arm64\n").unwrap();
+    host.expect(0, &[]).await.says(&["bbb-agent 0.1.0 for arm64, from"]);
+    assert!(host.changes().contains(&"dpkg bbb-agent_0.1.0_arm64.deb".to_owned()));
+}
+
 /// Where no endpoint is given, the bucket is part of the host's name, and S3's certificate is checked for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_asks_the_host_that_has_the_buckets_name() {

@@ -88,7 +88,7 @@ const STAND_INS: [(&str, &str); 5] = [
         "dpkg",
         r#"echo "dpkg $*" >>"$STATE/calls"
 case $* in
-    --print-architecture) echo amd64; exit ;;
+    --print-architecture) cat "$STATE/architecture" 2>/dev/null || echo amd64; exit ;;
     --compare-versions*) exec /usr/bin/dpkg "$@" ;;
     *--install*) ;;
     *) exit 9 ;;
@@ -248,7 +248,12 @@ impl Host {
 
     /// The same with more fields in the package's control file.
     pub(crate) fn release_with(&self, version: &str, service: Service, fields: &str) {
-        let name = format!("bbb-agent_{version}_amd64.deb");
+        self.release_for("amd64", version, service, fields);
+    }
+
+    /// The same for another architecture, and for no other.
+    pub(crate) fn release_for(&self, architecture: &str, version: &str, service: Service, fields: &str) {
+        let name = format!("bbb-agent_{version}_{architecture}.deb");
         let tree = self.path("packages").join(version);
         let active = match service {
             Service::Ready => "active",
@@ -256,7 +261,7 @@ impl Host {
             Service::Fails => "failed",
         };
         let control = format!(
-            "Package: bbb-agent\nVersion: {version}\nArchitecture: amd64\nMaintainer: nobody <nobody@example.org>\n\
+            "Package: bbb-agent\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: nobody <nobody@example.org>\n\
              X-Service: {active}\n{fields}Description: a package for tests\n"
         );
         let agent = binaries::path("bbb-agent").unwrap();

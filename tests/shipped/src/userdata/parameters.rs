@@ -36,7 +36,8 @@ fn called(name: &'static str, value: &str, program: &'static str) -> Row {
 }
 
 fn both(version: &str, hash: &str, key: &str) -> Vec<Row> {
-    let agent = "https://example.org/amazon-cloudwatch-agent.deb";
+    let agent = "https://example.org/ARCHITECTURE/amazon-cloudwatch-agent.deb";
+    let fetched = agent.replace("ARCHITECTURE", "amd64");
     vec![
         told("Bucket", BUCKET, "--bucket"),
         told("BucketOwner", "123456789012", "--bucket-owner"),
@@ -62,8 +63,8 @@ fn both(version: &str, hash: &str, key: &str) -> Vec<Row> {
             Told(format!("--set tls.certificate=secretsmanager:{CERTIFICATE}")),
         ),
         Row("LogGroup", "/marked".into(), File("root/cloudwatch.json", "\"/marked/application\"".into())),
-        called("CloudWatchAgent", agent, "wget"),
-        Row("CloudWatchAgentSha256", sha256(format!("{agent}\n").as_bytes()), Needed),
+        Row("CloudWatchAgent", agent.into(), Called("wget", fetched.clone())),
+        Row("CloudWatchAgentSha256", sha256(format!("{fetched}\n").as_bytes()), Needed),
     ]
 }
 
@@ -190,4 +191,16 @@ async fn a_wrong_hash_in_a_parameter_ends_the_first_boot() {
         run.says(&[words, "Nothing of it was run"]);
     })
     .await;
+}
+
+/// A Graviton host: bash knows what it runs on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cloudwatch_agent_is_the_hosts_architectures() {
+    let Some(boot) = equipped("turn").await else { return };
+    let agent = "https://example.org/ARCHITECTURE/amazon-cloudwatch-agent.deb";
+    let script = boot.example(&[("log_group", "/marked"), ("cloudwatch_agent", agent)]);
+    let run = boot.start(&format!("export HOSTTYPE=aarch64\n{script}")).end().await;
+    assert_eq!(run.code, 0, "{run}");
+    let fetched = calls(&boot, "wget").join("\n");
+    assert!(fetched.contains("https://example.org/arm64/amazon-cloudwatch-agent.deb"), "{fetched}\n{run}");
 }
