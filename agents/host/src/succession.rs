@@ -99,7 +99,12 @@ impl<E: Instances> Heir<'_, E> {
         loop {
             match self.sweeper().succession(&owner, observed, &former.evidence, now) {
                 Conclusion::Gone(_) => {
-                    info!(action = "register", "{} is gone, as EC2 has said twice: {} goes over to this host", owner.instance, self.host.name);
+                    info!(
+                        action = "register",
+                        "{} is gone, as EC2 has said twice: {} goes over to this host",
+                        owner.instance,
+                        self.host.name
+                    );
                     self.inquiry.replace(Inquiry { former: Some(former) });
                     return Ok(Some(owner.instance));
                 }
@@ -115,7 +120,8 @@ impl<E: Instances> Heir<'_, E> {
                 }
                 Conclusion::Ask | Conclusion::AskAgain => {}
             }
-            if let Some(wait) = former.asked.and_then(|asked| self.bounds.pause.checked_sub(asked.elapsed())) {
+            if let Some(wait) = former.asked.and_then(|asked| self.bounds.pause.checked_sub(asked.elapsed()))
+            {
                 self.inquiry.replace(Inquiry { former: Some(former) });
                 return Err(self.later(&owner, wait));
             }
@@ -129,7 +135,9 @@ impl<E: Instances> Heir<'_, E> {
 
     fn later(&self, owner: &Owner, wait: Duration) -> Failure {
         let what = format!("{} belongs to {}", self.host.name, owner.instance);
-        Failure::new(Exit::TryAgain, what).because("EC2 says that it is gone, and is asked once more").at(wait)
+        Failure::new(Exit::TryAgain, what)
+            .because("EC2 says that it is gone, and is asked once more")
+            .at(wait)
     }
 
     /// Asks EC2 about the former owner, and who has the addresses at the name.

@@ -7,6 +7,7 @@ mod ends;
 mod first;
 mod inside;
 mod metadata;
+mod recordings;
 mod releases;
 mod work;
 
@@ -45,7 +46,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 17] = [
+const ALL: [Scenario; 18] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -101,6 +102,12 @@ const ALL: [Scenario; 17] = [
         Bbb,
         work::scale_in,
         "protected while it is busy; cordoned, drained, gone, then the group goes on"
+    ),
+    scenario!(
+        "recordings",
+        Bbb,
+        recordings::arrive,
+        "a recording reaches the spool before the host goes, although its sender fails at first"
     ),
     scenario!(
         "upgrade",

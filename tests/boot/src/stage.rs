@@ -80,6 +80,11 @@ impl<'a> Stage<'a> {
 
     /// Launches the host with the shipped UserData, its variables filled in as an operator would.
     pub(crate) fn shipped(&self) -> Outcome {
+        self.shipped_with(&[])
+    }
+
+    /// The same with these variables in addition, quoted for a shell.
+    pub(crate) fn shipped_with(&self, more: &[(&str, &str)]) -> Outcome {
         let cloud = &self.cloud;
         let region = cloud.imds.facts().map(|facts| facts.region).unwrap_or_default();
         let (url, secret) = (cloud::scalelite_url(), secret_reference());
@@ -105,7 +110,7 @@ impl<'a> Stage<'a> {
                 include_str!("../../../packaging/userdata/turn-host.sh").to_owned()
             }
         };
-        for (variable, value) in values {
+        for (variable, value) in values.into_iter().chain(more.iter().copied()) {
             text = fill(&text, variable, value)?;
         }
         Ok(cloud.imds.update(|facts| facts.user_data = Some(text))?)

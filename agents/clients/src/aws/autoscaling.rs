@@ -214,9 +214,10 @@ impl AutoScaling {
     /// is not listed has said nothing.
     pub async fn is_closing(&self, group: &str) -> Result<bool, Error> {
         let request = self.client.describe_auto_scaling_groups().auto_scaling_group_names(group);
-        let answer = request.include_instances(false).send().await.map_err(|error| {
-            Error::new(format!("DescribeAutoScalingGroups of {}", clean(group)), &error)
-        })?;
+        let answer =
+            request.include_instances(false).send().await.map_err(|error| {
+                Error::new(format!("DescribeAutoScalingGroups of {}", clean(group)), &error)
+            })?;
         let mut found = answer.auto_scaling_groups().iter();
         let own = found.find(|found| found.auto_scaling_group_name() == Some(group));
         Ok(own.is_some_and(|own| {

@@ -55,7 +55,10 @@ pub(super) async fn make(shared: &Shared, call: Call) -> Vec<Event> {
                 format!("the group cannot be asked whether it is being deleted: {why}")
             });
             if answer == Ok(true) && shared.troubles.is_new("closing", "the group is being deleted") {
-                info!(action = "closing", "the group is being deleted, or may have no instances any more: no host of it stays protected from scale-in");
+                info!(
+                    action = "closing",
+                    "the group is being deleted, or may have no instances any more: no host of it stays protected from scale-in"
+                );
             }
             vec![Event::Closing(answer)]
         }

@@ -124,7 +124,8 @@ impl Machine {
 
     fn due_protection(&self, now: Moment) -> Option<Call> {
         let switched_off = self.policy.protection.is_none() && self.protection.is_on();
-        let free = !self.calls.iter().any(|call| matches!(call, Call::Protect(_) | Call::Group | Call::Closing));
+        let free =
+            !self.calls.iter().any(|call| matches!(call, Call::Protect(_) | Call::Group | Call::Closing));
         if !free || self.protection.due() > now {
             return None;
         }

@@ -20,7 +20,13 @@ use crate::ownership::Owner;
 
 impl Sweeper {
     /// Decides whether this host may take its fixed name from this owner. See the module's table.
-    pub fn succession(&self, owner: &Owner, observed: &Observed, evidence: &Evidence, now: u64) -> Conclusion {
+    pub fn succession(
+        &self,
+        owner: &Owner,
+        observed: &Observed,
+        evidence: &Evidence,
+        now: u64,
+    ) -> Conclusion {
         if owner.role != self.role.as_str() || owner.region != self.region || owner.share.is_some() {
             return Conclusion::Leave(Reason::Others(Refusal::Owner(Box::new(owner.clone()))));
         }
@@ -29,20 +35,25 @@ impl Sweeper {
         let verdict = self.instance(&claim, evidence);
         let is_young = owner.age(now).is_some_and(|age| age < self.grace);
         let key = (owner.region.clone(), owner.instance.clone());
-        let is_unknown = evidence.looks.last().and_then(|look| look.instances.get(&key)) == Some(&Seen::Absent);
+        let is_unknown =
+            evidence.looks.last().and_then(|look| look.instances.get(&key)) == Some(&Seen::Absent);
         match verdict {
             Conclusion::AskAgain | Conclusion::Gone(_) if is_young && is_unknown => {
                 Conclusion::Leave(Reason::Young)
             }
-            Conclusion::Gone(_) => held(&Zone::new(), observed, &self.without_me(evidence)).unwrap_or(verdict),
+            Conclusion::Gone(_) => {
+                held(&Zone::new(), observed, &self.without_me(evidence)).unwrap_or(verdict)
+            }
             Conclusion::Ask | Conclusion::AskAgain | Conclusion::Leave(_) => verdict,
         }
     }
 
     /// Returns the evidence with this host among no holders.
     fn without_me(&self, evidence: &Evidence) -> Evidence {
-        let others = |holders: &BTreeSet<_>| holders.iter().filter(|holder| **holder != self.me).cloned().collect();
-        let holders = evidence.holders.iter().map(|(address, holders)| (*address, holders.as_ref().map(others)));
+        let others =
+            |holders: &BTreeSet<_>| holders.iter().filter(|holder| **holder != self.me).cloned().collect();
+        let holders =
+            evidence.holders.iter().map(|(address, holders)| (*address, holders.as_ref().map(others)));
         let holders = holders.map(|(address, holders)| (address, holders.map_err(Clone::clone))).collect();
         Evidence { holders, ..evidence.clone() }
     }

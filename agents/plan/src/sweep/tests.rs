@@ -218,7 +218,11 @@ fn succession_by_the_table() {
             unknown => panic!("unknown cell {unknown}"),
         };
         let decision = succession(&owner, &first, &then, &holder);
-        assert_eq!(in_words(&decision, "succeed"), expected, "{former}, {written}, {first}, {then}, {holder}");
+        assert_eq!(
+            in_words(&decision, "succeed"),
+            expected,
+            "{former}, {written}, {first}, {then}, {holder}"
+        );
     }
 }
 

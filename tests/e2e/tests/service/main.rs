@@ -27,6 +27,7 @@ mod spool;
 mod spot;
 mod staying;
 mod stopping;
+mod succession;
 mod unknown;
 mod unread;
 mod unseen;

@@ -89,7 +89,9 @@ impl AutoScaling {
         xml.text("HealthCheckType", "EC2").text("HealthCheckGracePeriod", 0);
         xml.element("Instances", |xml| {
             // Only DescribeWarmPool lists the instances in the warm pool.
-            for (id, member) in group.members.iter().filter(|(_, member)| with_instances && !member.state.is_warm()) {
+            for (id, member) in
+                group.members.iter().filter(|(_, member)| with_instances && !member.state.is_warm())
+            {
                 xml.element("member", |xml| instance(xml, &self.fleet, id, member));
             }
         });

@@ -112,7 +112,8 @@ impl Group {
     pub(super) fn expire(&mut self, now: u64) {
         if self.deleted || self.max == 0 {
             let Self { members, hooks, .. } = &mut *self;
-            let may_go = |member: &&mut Member| member.state == LifecycleState::InService && !member.protected;
+            let may_go =
+                |member: &&mut Member| member.state == LifecycleState::InService && !member.protected;
             members.values_mut().filter(may_go).for_each(|member| member.terminate(hooks, now));
         }
         for member in self.members.values_mut() {
@@ -359,7 +360,7 @@ impl Fleet {
     pub fn scale_in(&self, group: &str) -> Result<Option<String>, Refusal> {
         let now = self.clock().seconds();
         let mut state = self.state();
-        let State { instances, groups } = &mut *state;
+        let State { instances, groups, .. } = &mut *state;
         let group = groups
             .get_mut(group)
             .ok_or_else(|| Refusal::validation(format!("AutoScalingGroup name not found - {group}")))?;
