@@ -189,7 +189,8 @@ async fn a_volume_outlives_its_host() {
         fleet.launch(former.clone());
         fleet.add_volume(VOLUME);
         fleet.attach_volume(VOLUME, &former.instance_id).unwrap();
-        disks(&boot, &["/dev/nvme0n1 disk 3 / Amazon Elastic Block Store"]);
+        let root = "/dev/nvme0n1 disk 3 / Amazon Elastic Block Store";
+        disks(&boot, &[root]);
         if !found.is_empty() {
             std::fs::write(boot.host.path("state/nvme1n1.fs"), format!("{found}\n")).unwrap();
             std::fs::create_dir_all(boot.host.path("var/bigbluebutton/recording")).unwrap();
@@ -206,6 +207,8 @@ async fn a_volume_outlives_its_host() {
             }
         }
         std::fs::write(boot.host.path("state/nvme1n1.serial"), "vol0123456789abcdef0\n").unwrap();
+        // Another disk is free, too.
+        disks(&boot, &[root, "/dev/nvme2n1 disk 0 - Amazon Elastic Block Store", FREE]);
         let run = run.end().await;
         assert_eq!(run.code, 0, "{run}");
         assert_eq!(calls(&boot, "mkfs.ext4").len(), usize::from(found.is_empty()), "{run}");
