@@ -88,6 +88,7 @@ impl<'a> Stage<'a> {
         let cloud = &self.cloud;
         let region = cloud.imds.facts().map(|facts| facts.region).unwrap_or_default();
         let (url, secret) = (cloud::scalelite_url(), secret_reference());
+        let bbb_release = format!("{}-300", self.world.codename);
         let mut values = vec![
             ("bucket", BUCKET),
             ("stack", cloud.group.as_str()),
@@ -98,7 +99,7 @@ impl<'a> Stage<'a> {
         let mut text = match self.role {
             Role::Bbb => {
                 values.extend([("scalelite_url", url.as_str()), ("scalelite_secret", secret.as_str())]);
-                values.extend([("recordings_sender", "none"), ("bbb_release", "bookworm-300")]);
+                values.extend([("recordings_sender", "none"), ("bbb_release", bbb_release.as_str())]);
                 include_str!("../../../packaging/userdata/bbb-host.sh").to_owned()
             }
             Role::Turn => {
