@@ -73,6 +73,9 @@ check_choices() {
         *::?*) stop "access_point needs file_system" ;;
         *:?*:) stop "file_system needs access_point" ;;
     esac
+    case $data_volume:$server_name in
+        vol-*:) stop "data_volume=$data_volume needs server_name: only one host at a time can have it" ;;
+    esac
     if [ -n "$turn_server" ] && [ -z "$turn_secret" ]; then stop "turn_server needs turn_secret"; fi
     codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     case $bbb_release in
@@ -89,5 +92,6 @@ mount_storage
 install_agent
 if [ -n "$certificate" ]; then await_certificate; fi
 if [ "$bbb_release" != none ]; then install_bbb; fi
+adopt_recordings
 if [ -n "$turn_server" ]; then announce_turn; fi
 install_sender

@@ -12,6 +12,7 @@ options() {
         options+=(--set metrics.certificate=127.0.0.1:443)
     else
         options+=(--set "recordings.sender=$(sender)")
+        if [ -n "$server_name" ]; then options+=(--set "dns.name=$server_name.$domain"); fi
         if [ -n "$scalelite_url" ]; then
             options+=(--scalelite-url "$scalelite_url" --scalelite-secret "$scalelite_secret")
         fi

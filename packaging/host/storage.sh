@@ -7,6 +7,7 @@ recordings=/var/bigbluebutton
 spool=/mnt/bbb-recordings
 core=/usr/local/bigbluebutton/core/scripts
 label=bbb-data
+former_user=                       # the number that BigBlueButton's user had on the host that has left its recordings
 
 # free_disks: lists the EBS disks that nothing uses: without partitions, and not mounted. On Nitro their names change from
 # boot to boot, and the root's disk may be any of them; other disks than EBS's are empty after a stop.
@@ -21,14 +22,36 @@ free_disks() {
     done < <(lsblk -dnpo NAME,TYPE)
 }
 
-# mount_data_volume: mounts the only free disk. It is formatted if it has nothing that blkid knows, used as it is if it
+# volume_disk: prints the disk that is the volume $data_volume (on Nitro, its serial number is the volume's id).
+volume_disk() { lsblk -dnpo NAME,SERIAL | awk -v serial="${data_volume/-/}" '$2 == serial { print $1 }'; }
+
+# attach_volume: attaches the volume that outlives its hosts. The host before this one may have it until it is gone.
+attach_volume() {
+    local id said=''
+    step "attach the volume $data_volume"
+    id=$(again call imds instance-id 'i-[0-9a-f]{8,17}')
+    for _ in $(seq 180); do
+        if [ -n "$(volume_disk)" ]; then return 0; fi
+        said=$(call ec2 / "Version=2016-11-15&Action=AttachVolume&Device=/dev/sdf&VolumeId=$data_volume&InstanceId=$id" \
+            content-type:application/x-www-form-urlencoded 2>&1) || echo "$data_volume is not attached yet: $said" >&2
+        sleep 10
+    done
+    stop "$data_volume is not attached after 30 minutes: $said"
+}
+
+# mount_data_volume: mounts the only free disk, or the volume that is named. It is formatted if it has nothing that blkid knows, used as it is if it
 # has a file system with our label, and else left alone. What an image has brought to the place moves to the new disk.
 mount_data_volume() {
     local disks disk found code=0
     step "mount the data volume at $recordings"
     if mountpoint -q "$recordings"; then return 0; fi
-    disks=$(free_disks)
-    [ "$(grep -c . <<<"$disks")" = 1 ] || stop "one free disk is needed for $recordings; there are: ${disks:-none}"
+    if [ "$data_volume" = yes ]; then
+        disks=$(free_disks)
+        [ "$(grep -c . <<<"$disks")" = 1 ] || stop "one free disk is needed for $recordings; there are: ${disks:-none}"
+    else
+        attach_volume
+        disks=$(volume_disk)
+    fi
     disk=$disks
     found=$(blkid -p -s LABEL -o value "$disk") || code=$?
     if [ "$code" = 2 ]; then
@@ -43,6 +66,18 @@ mount_data_volume() {
     mkdir -p "$recordings"
     to_fstab "UUID=$(blkid -p -s UUID -o value "$disk")" "$recordings" ext4 defaults,nofail,x-systemd.device-timeout=60
     mount "$recordings"
+    if [ -d "$recordings/recording" ]; then former_user=$(stat -c %u "$recordings/recording"); fi
+}
+
+# adopt_recordings: gives the recordings of a former host to BigBlueButton's user, whose number is chosen at each
+# installation.
+adopt_recordings() {
+    local user
+    if [ -z "$former_user" ]; then return 0; fi
+    step "take over the recordings at $recordings"
+    user=$(id -u bigbluebutton)
+    if [ "$user" = "$former_user" ]; then return 0; fi
+    chown -R --from="$former_user" bigbluebutton:bigbluebutton "$recordings"
 }
 
 # to_fstab DEVICE DIRECTORY TYPE OPTIONS: has systemd mount it at each boot.
@@ -77,7 +112,7 @@ mount_spool() {
 
 # mount_storage: runs before BigBlueButton is installed.
 mount_storage() {
-    if [ "$data_volume" = yes ]; then mount_data_volume; fi
+    if [ "$data_volume" != no ]; then mount_data_volume; fi
     if [ -n "$file_system" ]; then mount_spool; fi
 }
 

@@ -20,6 +20,9 @@ public_key=
 minimum=
 zone_id=Z0123456789ABCDEFGHIJ
 domain=bbb.example.org
+# A single server: its name is server_name.domain, and scalelite_url may be empty. Empty where hosts are named after
+# their instances.
+server_name=
 scalelite_url=https://scalelite.example.org
 # The secret's place, never the secret itself: everyone who may describe the instance can read its UserData.
 scalelite_secret='secretsmanager:Scalelite#LOADBALANCER_SECRET'
@@ -52,7 +55,8 @@ cloudwatch_agent_sha256=           # of the file at that address, which else run
 recordings_sender=
 file_system=                       # the EFS file system with Scalelite's spool: fs-..., and the spool's access point:
 access_point=                      # fsap-...
-data_volume=no                     # yes: the only other EBS disk of the instance is for /var/bigbluebutton
+data_volume=no                     # yes: the only other EBS disk of the instance is for /var/bigbluebutton; vol-...: this
+                                   # volume, which outlives the host of a single server
 sender_source=https://raw.githubusercontent.com/blindsidenetworks/scalelite/v1.6.0/bigbluebutton
 sender_sha256=                     # of its three files, one behind the other (packaging/host/storage.sh)
 sender_gems='redis builder nokogiri:1.15.7 loofah open4 absolute_time journald-logger'

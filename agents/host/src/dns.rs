@@ -19,6 +19,7 @@ use crate::execute::{Executor, Outcome};
 use crate::identity::Host;
 use crate::report::{self, Exit, Failure, Said};
 use crate::retry::{Pace, Patience, Queued};
+use crate::succession::Heir;
 use clients::aws::ec2::Instances;
 use clients::aws::route53::{ChangeId, Error, HostedZone, RecordSets};
 use clients::dns::authoritative::{self, Answer, Authorities, NameServers};
@@ -91,18 +92,23 @@ impl Settled {
 
 impl<A: RecordSets, S: Authorities> Zone<A, S> {
     /// Makes the host's name as desired, and shows to `seen` what it observes before each decision. Where the host can
-    /// have no share in its shared name, it gets its own name all the same.
+    /// have no share in its shared name, it gets its own name all the same. An `heir` may succeed a former owner.
     pub async fn register(
         &self,
         desired: &Desired,
         source: Source,
+        heir: Option<&Heir<'_, impl Instances>>,
         executor: &Executor,
         queued: &mut Queued,
         seen: impl Fn(&Observed),
     ) -> Result<Registered, Failure> {
         let plan = async |observed: &Observed| {
             seen(observed);
-            let decision = dns::register(desired, observed);
+            let gone = match heir {
+                Some(heir) => heir.predecessor(observed, desired.owner.since).await?,
+                None => None,
+            };
+            let decision = dns::register(desired, observed, gone.as_ref());
             let by_dns = decision == Decision::Nothing && observed.source == Source::Dns;
             Ok(match by_dns && self.lacks_share(desired).await {
                 true => Decision::AskRoute53,

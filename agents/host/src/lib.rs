@@ -20,6 +20,7 @@ pub mod retry;
 pub mod service;
 pub mod session;
 pub mod startup;
+pub mod succession;
 pub mod sweep;
 pub mod terminal;
 pub mod work;

@@ -75,6 +75,14 @@ impl Patience {
         Self { deadline: self.deadline + time, ..self }
     }
 
+    /// Waits until the turn that a failure names, if there is so much time.
+    pub async fn pause(self, failure: &Failure, wait: Duration) -> Result<(), Failure> {
+        match wait < self.left() {
+            true => self.wait("waiting", &failure.headline(), wait, true).await,
+            false => Err(failure.clone()),
+        }
+    }
+
     fn left(self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }

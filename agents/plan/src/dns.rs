@@ -11,7 +11,8 @@
 //! a change between two of them would leave addresses behind that have no owner.
 //!
 //! # Register
-//! The desired state is an A and an AAAA record set and the ownership TXT.
+//! The desired state is an A and an AAAA record set and the ownership TXT. "i-gone's" is a TXT of an instance that EC2
+//! has proven gone, at a fixed name: the next instance succeeds it.
 //!
 #![doc = include_str!("tables/dns-register.md")]
 //!
@@ -248,8 +249,9 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
-/// Decides how the host's name becomes as desired. See the module's tables.
-pub fn register(desired: &Desired, observed: &Observed) -> Decision {
+/// Decides how the host's name becomes as desired. `gone` is the former owner of a fixed name, if EC2 has proven that
+/// it is gone ([`crate::sweep`]). See the module's tables.
+pub fn register(desired: &Desired, observed: &Observed, gone: Option<&InstanceId>) -> Decision {
     let desired = match observed.bar {
         Some(_) => &desired.without_share(),
         None => desired,
@@ -261,6 +263,13 @@ pub fn register(desired: &Desired, observed: &Observed) -> Decision {
         (gone, new)
     };
     match observed.holder(&desired.owner.instance) {
+        // DNS may show an owner that is none any more.
+        Holder::Other(Refusal::Owner(owner))
+            if observed.source == Source::Api && gone == Some(&owner.instance) && owner.share.is_none() =>
+        {
+            let (old, new) = changes(&observed.sets(&owner));
+            batch(old.into_iter().chain(observed.label.clone()), new.into_iter().chain([desired.label()]))
+        }
         Holder::Other(refusal) => refuse(observed.source, refusal),
         Holder::Nobody => {
             let (gone, new) = changes(&observed.shares);

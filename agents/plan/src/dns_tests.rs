@@ -54,7 +54,7 @@ fn observed(source: Source, addresses: &str, label: &str) -> Observed {
         "none" => None,
         "ours" => Some(owner(ME).to_string()),
         "ours, without the account" => Some(Owner { account: None, ..owner(ME) }.to_string()),
-        "i-other's" => Some(owner(OTHER).to_string()),
+        "i-other's" | "i-gone's" => Some(owner(OTHER).to_string()),
         "unreadable" => Some("v=spf1 -all".to_owned()),
         unknown => panic!("unknown cell {unknown}"),
     };
@@ -121,7 +121,9 @@ fn sources(cell: &str) -> Vec<Source> {
 fn register_by_the_table() {
     for [source, addresses, label, expected] in table::rows(include_str!("tables/dns-register.md")) {
         for source in sources(&source) {
-            let decision = register(&desired(), &observed(source, &addresses, &label));
+            let gone = InstanceId::parse(OTHER).unwrap();
+            let gone = (label == "i-gone's").then_some(&gone);
+            let decision = register(&desired(), &observed(source, &addresses, &label), gone);
             assert_eq!(words(&decision), expected, "{source:?}, {addresses}, {label}");
         }
     }
@@ -177,7 +179,7 @@ fn the_share_by_the_table() {
                 wanted => {
                     let cell = wanted.strip_prefix("register, ").unwrap();
                     let owner = Owner { share: shared(cell), ..desired().owner };
-                    register(&Desired { owner, ..desired() }, &seen)
+                    register(&Desired { owner, ..desired() }, &seen, None)
                 }
             };
             assert_eq!(
@@ -214,7 +216,8 @@ fn a_host_without_addresses_does_not_believe_an_absence_either() {
 
 #[test]
 fn an_address_family_that_is_gone_is_deleted() {
-    let decision = register(&Desired { ipv6: None, ..desired() }, &observed(Source::Dns, "same", "ours"));
+    let decision =
+        register(&Desired { ipv6: None, ..desired() }, &observed(Source::Dns, "same", "ours"), None);
     assert_eq!(words(&decision), "DELETE AAAA, DELETE TXT, CREATE TXT");
 }
 
@@ -222,7 +225,7 @@ fn an_address_family_that_is_gone_is_deleted() {
 fn several_texts_are_nobody_we_know() {
     let mut seen = observed(Source::Api, "same", "ours");
     seen.label.as_mut().unwrap().values.insert("v=spf1 -all".into());
-    assert_eq!(words(&register(&desired(), &seen)), "refuse: unreadable");
+    assert_eq!(words(&register(&desired(), &seen, None)), "refuse: unreadable");
 }
 
 #[test]
@@ -333,11 +336,15 @@ fn any_desired() -> impl Strategy<Value = Desired> {
 
 proptest! {
     #[test]
-    fn applying_reaches_desired_and_then_plans_nothing(zone in any_zone(), desired in any_desired()) {
-        if let Decision::Change(batch) = register(&desired, &look(&zone, Source::Api)) {
+    fn applying_reaches_desired_and_then_plans_nothing(
+        zone in any_zone(), desired in any_desired(), heir in any::<bool>(),
+    ) {
+        let other = InstanceId::parse(OTHER).unwrap();
+        let gone = heir.then_some(&other);
+        if let Decision::Change(batch) = register(&desired, &look(&zone, Source::Api), gone) {
             let after = look(&apply(&zone, &batch).unwrap(), Source::Api);
             prop_assert_eq!(liveness(&desired, &after), Liveness::Live);
-            prop_assert_eq!(register(&desired, &after), Decision::Nothing);
+            prop_assert_eq!(register(&desired, &after, gone), Decision::Nothing);
         }
     }
 
@@ -366,7 +373,7 @@ proptest! {
             let seen = look(&read, source);
             let decision = match leave {
                 true => deregister(&me, &own(), &seen, &BTreeSet::new()),
-                false => register(&desired, &seen),
+                false => register(&desired, &seen, None),
             };
             if let Decision::Change(batch) = decision
                 && let Holder::Other(refusal) = look(&now, Source::Api).holder(&me)
@@ -380,9 +387,9 @@ proptest! {
 
     #[test]
     fn deletes_only_what_it_read_under_our_label(read in any_zone(), desired in any_desired()) {
-        let me = InstanceId::parse(ME).unwrap();
+        let [me, other] = [ME, OTHER].map(|id| InstanceId::parse(id).unwrap());
         let seen = look(&read, Source::Dns);
-        let plans = [register(&desired, &seen), deregister(&me, &own(), &seen, &BTreeSet::new())];
+        let plans = [register(&desired, &seen, Some(&other)), deregister(&me, &own(), &seen, &BTreeSet::new())];
         for plan in plans {
             let Decision::Change(ChangeBatch(changes)) = plan else { continue };
             let deletes = changes.iter().filter(|change| matches!(change, Change::Delete(_))).count();
@@ -393,19 +400,39 @@ proptest! {
     /// Whatever a host reads, it changes no other host's share, and none of its own without its own identifier.
     #[test]
     fn the_shares_of_others_stay(zone in any_zone(), desired in any_desired(), bar in any::<bool>()) {
-        let me = InstanceId::parse(ME).unwrap();
+        let [me, other] = [ME, OTHER].map(|id| InstanceId::parse(id).unwrap());
         for source in [Source::Dns, Source::Api] {
             let mut seen = look(&zone, source);
             seen.bar = bar.then(|| "no room".to_owned());
-            for plan in [register(&desired, &seen), deregister(&me, &own(), &seen, &BTreeSet::new())] {
+            let planned = register(&desired, &seen, Some(&other));
+            for plan in [planned.clone(), deregister(&me, &own(), &seen, &BTreeSet::new())] {
                 let Decision::Change(ChangeBatch(changes)) = plan else { continue };
                 let is_mine = |share: &Share| share.instance == me;
                 prop_assert!(changes.iter().all(|change| change.set().share.as_ref().is_none_or(is_mine)));
             }
-            if bar && let Decision::Change(ChangeBatch(changes)) = register(&desired, &seen) {
+            if bar && let Decision::Change(ChangeBatch(changes)) = planned {
                 let creates = |change: &Change| matches!(change, Change::Create(set) if set.share.is_some());
                 prop_assert!(!changes.iter().any(creates));
             }
+        }
+    }
+    /// A successor's batch gets through only against the very owner that is proven gone, whoever has the name by then.
+    #[test]
+    fn a_succession_takes_the_name_of_the_one_that_is_gone_and_of_no_other(
+        read in any_zone(), now in any_zone(), desired in any_desired(),
+    ) {
+        let [me, other] = [ME, OTHER].map(|id| InstanceId::parse(id).unwrap());
+        for source in [Source::Dns, Source::Api] {
+            let seen = look(&read, source);
+            let Decision::Change(batch) = register(&desired, &seen, Some(&other)) else { continue };
+            let foreign = match look(&now, Source::Api).holder(&me) {
+                Holder::Other(Refusal::Owner(owner)) => owner.instance != other || owner.share.is_some(),
+                Holder::Other(refusal) => refusal != Refusal::NoOwner,
+                Holder::Nobody | Holder::Me(_) => false,
+            };
+            prop_assert!(!foreign || apply(&now, &batch).is_none());
+            let takes = matches!(seen.holder(&me), Holder::Other(_));
+            prop_assert!(!takes || source == Source::Api, "DNS is no ground for it");
         }
     }
 }

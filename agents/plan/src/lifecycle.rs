@@ -313,6 +313,8 @@ pub enum Call {
     Launched(HookResult),
     /// Tell the group that this instance is unhealthy, so that it is replaced.
     Unhealthy,
+    /// Ask whether the group is being deleted, or emptied for good: [`Event::Closing`].
+    Closing,
     /// Switch the scale-in protection on or off.
     Protect(bool),
     /// Tell the running meetings that they end in this many minutes.
@@ -340,6 +342,8 @@ pub enum Event {
     Announced(Announced),
     /// [`Call::Group`] has ended: whether the instance is protected; `None` outside a group.
     Grouped(Result<Option<bool>, String>),
+    /// [`Call::Closing`] has ended: whether the group will have no instances any more.
+    Closing(Result<bool, String>),
     /// [`Call::Hook`] has ended.
     Hooked(Result<Hooks, String>),
     /// Any other call has ended.

@@ -43,6 +43,7 @@
 mod batches;
 mod finding;
 mod lottery;
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

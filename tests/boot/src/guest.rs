@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// The pause between two looks at a state that does not announce its changes.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// The number of boots so far.
+static BOOTS: AtomicU32 = AtomicU32::new(0);
+
 /// A running guest. Dropping it is a power cut.
 #[derive(Debug)]
 pub(crate) struct Guest {
@@ -35,8 +39,9 @@ impl Guest {
     /// Switches on a host with this disk, and returns once commands can be run in it.
     pub(crate) async fn boot(world: &World, disk: &Disk) -> Outcome<Self> {
         let root = disk.root();
-        // The guest has its own control group, so that a power cut reaches only the guest.
-        let group = world.group.join("guest");
+        // The guest has its own control group, so that a power cut reaches only the guest. It is a new one at each boot: in
+        // one that was killed, the kernel kills whatever systemd 257 starts, with CLONE_INTO_CGROUP, in a group below.
+        let group = world.group.join(format!("guest-{}", BOOTS.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir_all(&group)?;
         // A guest that was cut off leaves its link to the kernel, which deletes it some time after the last process.
         until("the bridge is free", async || {

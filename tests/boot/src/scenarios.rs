@@ -8,6 +8,7 @@ mod first;
 mod image;
 mod inside;
 mod metadata;
+mod recordings;
 mod releases;
 mod work;
 
@@ -46,7 +47,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 18] = [
+const ALL: [Scenario; 19] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -108,6 +109,12 @@ const ALL: [Scenario; 18] = [
         Bbb,
         work::scale_in,
         "protected while it is busy; cordoned, drained, gone, then the group goes on"
+    ),
+    scenario!(
+        "recordings",
+        Bbb,
+        recordings::arrive,
+        "a recording reaches the spool before the host goes, although its sender fails at first"
     ),
     scenario!(
         "upgrade",

@@ -80,9 +80,15 @@ impl<'a> Stage<'a> {
 
     /// Launches the host with the shipped UserData, its variables filled in as an operator would.
     pub(crate) fn shipped(&self) -> Outcome {
+        self.shipped_with(&[])
+    }
+
+    /// The same with these variables in addition, quoted for a shell.
+    pub(crate) fn shipped_with(&self, more: &[(&str, &str)]) -> Outcome {
         let cloud = &self.cloud;
         let region = cloud.imds.facts().map(|facts| facts.region).unwrap_or_default();
         let (url, secret) = (cloud::scalelite_url(), secret_reference());
+        let bbb_release = format!("{}-300", self.world.codename);
         let mut values = vec![
             ("bucket", BUCKET),
             ("stack", cloud.group.as_str()),
@@ -93,7 +99,7 @@ impl<'a> Stage<'a> {
         let mut text = match self.role {
             Role::Bbb => {
                 values.extend([("scalelite_url", url.as_str()), ("scalelite_secret", secret.as_str())]);
-                values.extend([("recordings_sender", "none"), ("bbb_release", "bookworm-300")]);
+                values.extend([("recordings_sender", "none"), ("bbb_release", bbb_release.as_str())]);
                 include_str!("../../../packaging/userdata/bbb-host.sh").to_owned()
             }
             Role::Turn => {
@@ -105,7 +111,7 @@ impl<'a> Stage<'a> {
                 include_str!("../../../packaging/userdata/turn-host.sh").to_owned()
             }
         };
-        for (variable, value) in values {
+        for (variable, value) in values.into_iter().chain(more.iter().copied()) {
             text = fill(&text, variable, value)?;
         }
         Ok(cloud.imds.update(|facts| facts.user_data = Some(text))?)

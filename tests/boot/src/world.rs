@@ -37,6 +37,8 @@ const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 pub(crate) struct World {
     /// The root directory from which every disk begins.
     pub(crate) root: PathBuf,
+    /// The code name of the root's distribution.
+    pub(crate) codename: String,
     /// Releases, each in a directory named by its version.
     pub(crate) releases: PathBuf,
     /// The control group in which guests run.
@@ -54,8 +56,15 @@ impl World {
         let group = Path::new(CONTROL_GROUPS).join(group);
         std::fs::create_dir(&group)?;
         bridge().await?;
-        Ok(Self { root: root.canonicalize()?, releases: releases.canonicalize()?, group })
+        let codename = codename(&std::fs::read_to_string(root.join("etc/os-release"))?)?;
+        Ok(Self { root: root.canonicalize()?, codename, releases: releases.canonicalize()?, group })
     }
+}
+
+/// Returns the code name in a file os-release.
+fn codename(text: &str) -> Outcome<String> {
+    let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    Ok(name.ok_or("the root's os-release has no code name")?.to_owned())
 }
 
 async fn bridge() -> Outcome {

@@ -1,4 +1,4 @@
-//! EC2's query API, version 2016-11-15: `DescribeInstances`, as the agents call it.
+//! EC2's query API, version 2016-11-15: `DescribeInstances`, as the agents call it, and `AttachVolume`, as UserData does.
 
 mod describe;
 mod filter;
@@ -10,10 +10,12 @@ use futures_util::future::BoxFuture;
 pub(crate) use describe::{private_name, public_name};
 
 use crate::aws::query::Params;
-use crate::aws::xml::request_id;
+use crate::aws::xml::{Xml, request_id};
 use crate::fleet::{Fleet, Refusal};
 use crate::http::{Request, Response, Service, ServiceName, reply};
 use crate::xml::escape;
+
+const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 
 /// EC2's API, which shows the instances of a [`Fleet`].
 #[derive(Debug)]
@@ -41,11 +43,27 @@ impl Ec2 {
         }
         match action {
             "DescribeInstances" => describe::instances(&self.fleet, &params),
+            "AttachVolume" => self.attach(&params),
             other => Err(Refusal::new(
                 "InvalidAction",
                 format!("The action {other} is not valid for this web service."),
             )),
         }
+    }
+}
+
+impl Ec2 {
+    fn attach(&self, params: &Params) -> Result<Response, Refusal> {
+        params.only(&["Device", "InstanceId", "VolumeId"])?;
+        let [device, instance, volume] =
+            ["Device", "InstanceId", "VolumeId"].map(|name| params.required(name));
+        let (device, instance, volume) = (device?, instance?, volume?);
+        self.fleet.attach_volume(volume, instance)?;
+        let body = Xml::document("AttachVolumeResponse", NAMESPACE, |xml| {
+            xml.text("requestId", request_id()).text("volumeId", volume).text("instanceId", instance);
+            xml.text("device", device).text("status", "attaching").text("deleteOnTermination", false);
+        });
+        Ok(reply(200, "text/xml;charset=UTF-8", body))
     }
 }
 

@@ -190,6 +190,8 @@ impl std::error::Error for Refusal {}
 struct State {
     instances: BTreeMap<String, Instance>,
     groups: BTreeMap<String, Group>,
+    /// The instance that each EBS volume is attached to.
+    volumes: BTreeMap<String, Option<String>>,
 }
 
 /// All instances and groups of the account in one region.
@@ -268,7 +270,37 @@ impl Fleet {
             instance.facts.public_ipv4 = None;
             instance.facts.ipv6 = None;
         })?;
-        self.state().groups.values_mut().for_each(|group| drop(group.members.remove(id)));
+        let mut state = self.state();
+        state.groups.values_mut().for_each(|group| drop(group.members.remove(id)));
+        state.volumes.values_mut().filter(|of| of.as_deref() == Some(id)).for_each(|of| *of = None);
+        Ok(())
+    }
+
+    /// Makes an EBS volume, which no instance has.
+    pub fn add_volume(&self, volume: &str) {
+        self.state().volumes.insert(volume.to_owned(), None);
+    }
+
+    /// Returns the instance that has a volume.
+    pub fn volume_at(&self, volume: &str) -> Option<String> {
+        self.state().volumes.get(volume).cloned().flatten()
+    }
+
+    /// Attaches a volume to an instance, from which only its end takes it (EC2's API reference, AttachVolume and "Error
+    /// codes").
+    pub fn attach_volume(&self, volume: &str, instance: &str) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let is_there = |found: &Instance| !matches!(found.state, InstanceState::Terminated);
+        if !state.instances.get(instance).is_some_and(is_there) {
+            return Err(unknown_instance(instance));
+        }
+        let missing =
+            || Refusal::new("InvalidVolume.NotFound", format!("The volume '{volume}' does not exist."));
+        let of = state.volumes.get_mut(volume).ok_or_else(missing)?;
+        if of.is_some() {
+            return Err(Refusal::new("VolumeInUse", format!("{volume} is already attached to an instance")));
+        }
+        *of = Some(instance.to_owned());
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use iam::{Policy, Request};
 use serde_json::Value;
 
 use crate::read_json;
-use crate::templates::role_policies;
+use crate::templates::{role_policies, single_policies};
 
 const DOMAIN: &str = "bbb.example.org";
 const ZONE: &str = "arn:aws:route53:::hostedzone/Z0123456789EXAMPLE";
@@ -114,6 +114,28 @@ fn the_names_that_a_role_may_change() {
         {
             assert!(!policy.allows(&change(&[&name], &["A"], &["CREATE"])), "{path}: {name}");
         }
+    }
+}
+
+/// A single server changes its own name and no other.
+#[test]
+fn the_names_that_a_single_server_may_change() {
+    let text = single_policies().remove("agent").expect("a policy").to_string();
+    let policy = policy(&serde_json::from_str(&text.replace("${ServerName}", "meet")).expect("JSON"));
+    for (names, allowed) in [
+        (&["meet", "_agent.meet"][..], true),
+        (&["meet"], true),
+        (&["meet", "www"], false),
+        (&["meets"], false),
+        (&["vc-0123456789abcdef0"], false),
+        (&["_agent.vc-0123456789abcdef0"], false),
+        (&["x.meet"], false),
+        (&["meet.x"], false),
+        (&["_acme-challenge.meet"], false),
+    ] {
+        let names: Vec<String> = names.iter().map(|name| format!("{name}.{DOMAIN}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(policy.allows(&change(&names, &["A"], &["CREATE"])), allowed, "{names:?}");
     }
 }
 

@@ -46,12 +46,27 @@ fn resource<'a>(template: &'a Value, name: &str) -> &'a Value {
     properties
 }
 
-/// The value with references as the text that `Fn::Sub` would take: `{"Ref": "Domain"}` is `${Domain}`.
-fn substituted(value: &Value) -> Value {
+/// The value with references as the text that `Fn::Sub` would take: `{"Ref": "Domain"}` is `${Domain}`. It is that of a
+/// fleet, or else that of a single server without a load balancer.
+fn resolved(value: &Value, single: bool) -> Value {
     match value {
         Value::Object(fields) if fields.len() == 1 => match fields.iter().next().unwrap() {
             (name, Value::String(text)) if name == "Fn::Sub" => json!(text),
+            (name, Value::Array(parts)) if name == "Fn::Sub" => {
+                let mut text = parts[0].as_str().unwrap().to_owned();
+                for (variable, value) in parts[1].as_object().unwrap() {
+                    let value = resolved(value, single);
+                    text = text.replace(&format!("${{{variable}}}"), value.as_str().unwrap());
+                }
+                json!(text)
+            }
             (name, Value::String(target)) if name == "Ref" => json!(format!("${{{target}}}")),
+            (name, Value::Array(parts)) if name == "Fn::If" && parts[0] == "IsSingle" => {
+                resolved(&parts[if single { 1 } else { 2 }], single)
+            }
+            (name, Value::Array(parts)) if name == "Fn::If" && parts[0] == "HasScalelite" => {
+                resolved(&parts[if single { 2 } else { 1 }], single)
+            }
             // The parameter, or what counts where it is empty.
             (name, Value::Array(parts)) if name == "Fn::If" && parts[0] == "HasBucketOwner" => {
                 json!(format!(
@@ -60,15 +75,22 @@ fn substituted(value: &Value) -> Value {
                     parts[2]["Ref"].as_str().unwrap()
                 ))
             }
-            (name, value) => json!({ name: substituted(value) }),
+            (name, value) => json!({ name: resolved(value, single) }),
         },
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| (name.clone(), substituted(value)));
+            let fields = fields.iter().map(|(name, value)| (name.clone(), resolved(value, single)));
             Value::Object(fields.collect::<Map<_, _>>())
         }
-        Value::Array(items) => items.iter().map(substituted).collect(),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| resolved(item, single));
+            items.filter(|item| *item != "${AWS::NoValue}").collect()
+        }
         other => other.clone(),
     }
+}
+
+fn substituted(value: &Value) -> Value {
+    resolved(value, false)
 }
 
 /// A policy of `packaging/iam` with the names that the templates have for its placeholders.
@@ -93,10 +115,20 @@ fn shipped_policy(name: &str) -> Value {
 
 /// The policies of the role of a fleet's hosts, by their names. Some are there under a condition only.
 pub(crate) fn role_policies(path: &str) -> BTreeMap<String, Value> {
+    policies_of(path, false)
+}
+
+/// Those of a single server without a load balancer.
+pub(crate) fn single_policies() -> BTreeMap<String, Value> {
+    policies_of(FLEETS[0].0, true)
+}
+
+fn policies_of(path: &str, single: bool) -> BTreeMap<String, Value> {
     let template = template(path);
     let policies = resource(&template, "Role")["Policies"].as_array().unwrap();
     let policies = policies.iter().map(|policy| policy.get("Fn::If").map_or(policy, |of| &of[1]));
-    policies.map(|policy| (text(&policy["PolicyName"]), substituted(&policy["PolicyDocument"]))).collect()
+    let document = |policy: &Value| resolved(&policy["PolicyDocument"], single);
+    policies.map(|policy| (text(&policy["PolicyName"]), document(policy))).collect()
 }
 
 #[test]
@@ -114,6 +146,9 @@ fn the_hosts_roles_have_the_shipped_policies() {
         let spool = policies.get("spool").cloned();
         let expected = (agent == "bbb-agent").then(|| shipped_policy("spool"));
         assert_eq!(spool, expected, "{path}: as packaging/iam/spool.json");
+        let volume = policies.get("data-volume").cloned();
+        let expected = (agent == "bbb-agent").then(|| shipped_policy("data-volume"));
+        assert_eq!(volume, expected, "{path}: as packaging/iam/data-volume.json");
         // What a host installs beside the agent may need permissions of its own; they are not mixed with the agent's.
         let known = [
             "install",
@@ -125,12 +160,62 @@ fn the_hosts_roles_have_the_shipped_policies() {
             "keys",
             "logs",
             "spool",
+            "data-volume",
             "certificate",
         ];
         assert!(policies.keys().all(|name| known.contains(&name.as_str())), "{:?}", policies.keys());
         let group = resource(&template(path), "Group")["AutoScalingGroupName"].clone();
         assert_eq!(group, json!({ "Ref": "AWS::StackName" }));
     }
+}
+
+/// A single server has the policy of a fleet's host for its one name, and none for a load balancer that it has not.
+#[test]
+fn a_single_server_has_the_policy_of_its_name() {
+    let mut expected = shipped_policy("bbb-agent").to_string().replace("vc-*", "${ServerName}");
+    let mut document: Value = serde_json::from_str(&expected).unwrap();
+    let statements = document["Statement"].as_array_mut().unwrap();
+    statements.retain(|statement| statement["Sid"] != "ReadLoadBalancerSecret");
+    expected = document.to_string();
+    assert_eq!(single_policies()["agent"].to_string(), expected);
+}
+
+/// It goes before its successor comes, which gets its name and its volume; contradictions are refused with the stack.
+#[test]
+fn a_single_server_is_one() {
+    let template = template(FLEETS[0].0);
+    let group = resolved(resource(&template, "Group"), true);
+    let bounds = json!({ "MinHealthyPercentage": 0, "MaxHealthyPercentage": 100 });
+    assert_eq!(group["InstanceMaintenancePolicy"], bounds);
+    assert_eq!(group["CapacityRebalance"], false);
+    let fleet = resolved(resource(&template, "Group"), false);
+    let bounds = json!({ "MinHealthyPercentage": 100, "MaxHealthyPercentage": 110 });
+    assert_eq!((&fleet["InstanceMaintenancePolicy"], &fleet["CapacityRebalance"]), (&bounds, &json!(true)));
+    let is_set = |name: &str| json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": name }, ""] }] });
+    let at_most_one = |name: &str| json!({ "Fn::Contains": [["0", "1"], { "Ref": name }] });
+    let rules = &template["Rules"];
+    for (rule, condition, assertions) in [
+        ("ASingleServerIsOne", is_set("ServerName"), vec![at_most_one("MaxSize"), at_most_one("MinSize")]),
+        (
+            "OnlyASingleServerHasNoScalelite",
+            json!({ "Fn::Equals": [{ "Ref": "ScaleliteUrl" }, ""] }),
+            vec![is_set("ServerName")],
+        ),
+        ("ScaleliteHasASecret", is_set("ScaleliteUrl"), vec![is_set("ScaleliteSecretArn")]),
+        (
+            "AVolumeIsOfASingleServer",
+            is_set("DataVolumeId"),
+            vec![is_set("ServerName"), json!({ "Fn::Equals": [{ "Ref": "DataVolumeSize" }, "0"] })],
+        ),
+    ] {
+        assert_eq!(rules[rule]["RuleCondition"], condition, "{rule}");
+        let found = rules[rule]["Assertions"].as_array().unwrap().iter();
+        let found: Vec<Value> = found.map(|assertion| assertion["Assert"].clone()).collect();
+        assert_eq!(found, assertions, "{rule}");
+    }
+    // The longest name fits into what Linux allows a host.
+    let longest = |name: &str| template["Parameters"][name]["MaxLength"].as_u64().unwrap();
+    assert_eq!(longest("ServerName") + 1 + longest("Domain"), 64);
 }
 
 #[test]
@@ -249,7 +334,7 @@ fn a_health_check_needs_a_shared_name() {
     assert_eq!(rules["SpoolHasAnAccessPoint"]["Assertions"][0]["Assert"], is_set("AccessPointId"));
     assert_eq!(rules["TurnServerHasASecret"]["RuleCondition"], is_set("TurnServer"));
     assert_eq!(rules["TurnServerHasASecret"]["Assertions"][0]["Assert"], is_set("TurnSecretArn"));
-    assert_eq!(rules.as_object().unwrap().len(), 4);
+    assert_eq!(rules.as_object().unwrap().len(), 8);
 }
 
 /// What shellcheck says of a script; the installer that it reads is not here.

@@ -355,7 +355,7 @@ impl jobs::World for Shared {
 
     fn wanted(&self) -> jobs::Wanted {
         let entry = (self.role == Role::Bbb).then(membership::Desired::default);
-        jobs::Wanted { role: self.role, ttl: 60, entry }
+        jobs::Wanted { role: self.role, ttl: 60, entry, succession: None }
     }
 
     fn announced(&self) -> &execute::Announced {
@@ -498,6 +498,10 @@ impl Shared {
                 let asked =
                     self.world.call(Service::AutoScaling, who, |state| Some(state.machine(who).protected));
                 Event::Grouped(asked.await.map_err(silent))
+            }
+            Call::Closing => {
+                let asked = self.world.call(Service::AutoScaling, who, |_| false);
+                Event::Closing(asked.await.map_err(silent))
             }
             Call::Hook => {
                 let timeout = self.world.state().terms.as_ref().map_or(HOOK, |terms| terms.hook);

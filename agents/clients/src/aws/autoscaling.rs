@@ -33,6 +33,9 @@ const HEARTBEATS: u32 = 100;
 /// The state that the SDK puts where an answer has none (seen in aws-sdk-autoscaling 1.141).
 const UNSET: &str = "no value was set";
 
+/// The status of a group that is being deleted; other groups have none (reference of `AutoScalingGroup`).
+const DELETED: &str = "Delete in progress";
+
 /// The most groups in a page (DescribeAutoScalingGroups) ...
 const PAGE: i32 = 100;
 /// ... and the most pages to read.
@@ -204,6 +207,23 @@ impl AutoScaling {
             }
         }
         Err(failed(format!("more than {PAGES} pages")))
+    }
+
+    /// Tells whether the group will have no instances any more: it is being deleted, or its greatest size is 0, to which
+    /// CloudFormation sets a group before it deletes it (DescribeAutoScalingGroups, without the instances). A group that
+    /// is not listed has said nothing.
+    pub async fn is_closing(&self, group: &str) -> Result<bool, Error> {
+        let request = self.client.describe_auto_scaling_groups().auto_scaling_group_names(group);
+        let answer =
+            request.include_instances(false).send().await.map_err(|error| {
+                Error::new(format!("DescribeAutoScalingGroups of {}", clean(group)), &error)
+            })?;
+        let mut found = answer.auto_scaling_groups().iter();
+        let own = found.find(|found| found.auto_scaling_group_name() == Some(group));
+        Ok(own.is_some_and(|own| {
+            let deleted = own.status().is_some_and(|status| status.eq_ignore_ascii_case(DELETED));
+            deleted || own.max_size() == Some(0)
+        }))
     }
 
     /// Lists the group's hooks (DescribeLifecycleHooks).

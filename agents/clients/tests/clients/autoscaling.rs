@@ -274,3 +274,21 @@ async fn a_member_without_a_state_is_none_that_is_in_service() {
     let error = rig.client_at(&served.url()).await.members(&[GROUP.to_owned()].into()).await.unwrap_err();
     assert!(error.to_string().contains("without an id or a lifecycle state"), "{error}");
 }
+
+#[tokio::test]
+async fn what_becomes_of_the_group() {
+    let rig = Rig::start().await;
+    rig.cloud.fleet.protect(GROUP, &[rig.id().to_owned()], true).unwrap();
+    assert_eq!(rig.client.is_closing(GROUP).await, Ok(false));
+    assert_eq!(rig.client.is_closing("none").await, Ok(false), "who is not listed says nothing");
+    rig.cloud.fleet.delete_group(GROUP).unwrap();
+    assert_eq!(rig.client.is_closing(GROUP).await, Ok(true));
+    assert_eq!(rig.state(), LifecycleState::InService, "it waits for a protected instance");
+    let rig = Rig::start().await;
+    rig.cloud.fleet.empty(GROUP).unwrap();
+    assert_eq!(rig.client.is_closing(GROUP).await, Ok(true));
+    assert_eq!(rig.state(), LifecycleState::TerminatingWait, "and for no other");
+    rig.fail(Fault::Error { status: 403, code: "AccessDenied".to_owned() });
+    let error = rig.client.is_closing(GROUP).await.unwrap_err().to_string();
+    assert!(error.starts_with("Auto Scaling DescribeAutoScalingGroups of bbb-fleet: "), "{error}");
+}

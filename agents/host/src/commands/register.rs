@@ -1,5 +1,7 @@
 //! `register`: the host gets its name, then joins Scalelite.
 
+use std::cell::RefCell;
+
 use plan::addresses::{Announced, decide};
 use plan::dns::{Desired, Source};
 use plan::membership::{Entry, State};
@@ -13,8 +15,9 @@ use crate::execute::Executor;
 use crate::identity::Host;
 use crate::membership::{Applied, Known, Note, Pool};
 use crate::report::{self, Exit, Failure, Said, say};
-use crate::retry::{Pace, Queued};
+use crate::retry::{Pace, Patience, Queued};
 use crate::session::{Session, now, within};
+use crate::succession::{Bounds, Heir, Inquiry};
 use clients::aws::route53::ChangeId;
 use clients::bbb::{Bbb, Installation};
 use clients::scalelite::Scalelite;
@@ -90,7 +93,25 @@ async fn name(
     let desired = host.desired(session.agent.role, session.settings.dns.ttl, now())?;
     let zone = session.zone(host).await?;
     let mut queued = Queued::alone(deadline);
-    let registered = zone.register(&desired, Source::Dns, executor, &mut queued, |_| {}).await?;
+    let inquiry = RefCell::new(Inquiry::default());
+    let heir = match Bounds::of(&session.settings) {
+        Some(bounds) => {
+            let (role, ec2) = (session.agent.role, session.ec2(host).await?);
+            Some(Heir { bounds, host, role, ec2, inquiry: &inquiry, patience: deadline.into() })
+        }
+        None => None,
+    };
+    let registered = loop {
+        let registered =
+            zone.register(&desired, Source::Dns, heir.as_ref(), executor, &mut queued, |_| {}).await;
+        match registered {
+            Err(failure) if failure.turn().is_some() => {
+                let wait = failure.turn().unwrap_or_default();
+                Patience::from(deadline).pause(&failure, wait).await?;
+            }
+            done => break done?,
+        }
+    };
     let Registered { said, change, bar } = registered;
     said.say();
     let desired = if bar.is_some() { desired.without_share() } else { desired };

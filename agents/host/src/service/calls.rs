@@ -49,6 +49,19 @@ pub(super) async fn make(shared: &Shared, call: Call) -> Vec<Event> {
             });
             vec![Event::Grouped(answer.map(|found| found.map(|membership| membership.protected)))]
         }
+        Call::Closing => {
+            let answer = bounded(is_closing(shared)).await;
+            note(shared, "asking what becomes of the Auto Scaling group", "closing", &answer, |why| {
+                format!("the group cannot be asked whether it is being deleted: {why}")
+            });
+            if answer == Ok(true) && shared.troubles.is_new("closing", "the group is being deleted") {
+                info!(
+                    action = "closing",
+                    "the group is being deleted, or may have no instances any more: no host of it stays protected from scale-in"
+                );
+            }
+            vec![Event::Closing(answer)]
+        }
         Call::Hook => {
             let answer = bounded(hooks(shared)).await;
             note(shared, "listing the lifecycle hooks", "hook", &answer, |why| {
@@ -95,6 +108,7 @@ fn action(call: Call) -> &'static str {
         Call::Addresses => "addresses",
         Call::Repair => "repair",
         Call::Group => "group",
+        Call::Closing => "closing",
         Call::Hook => "hook",
         Call::Heartbeat => "heartbeat",
         Call::Complete(_) => "complete",
@@ -226,6 +240,12 @@ async fn ask_membership(shared: &Shared) -> Result<Option<Membership>, String> {
     Ok(membership)
 }
 
+/// Whether this instance's group will have no instances any more.
+async fn is_closing(shared: &Shared) -> Result<bool, String> {
+    let Some(name) = known_group(shared).await? else { return Ok(false) };
+    group(shared).await?.is_closing(&name).await.map_err(|error| error.to_string())
+}
+
 /// The name of this instance's group, as it was told last; `None` outside one.
 async fn known_group(shared: &Shared) -> Result<Option<String>, String> {
     let _one_at_a_time = shared.asking.lock().await;
@@ -344,9 +364,13 @@ fn steps(shared: &Shared, host: &Host, call: Call) -> Vec<(String, Step)> {
         }
         Call::LaunchHeartbeat => launch.map(beat).into_iter().collect(),
         Call::Launched(verdict) => launch.map(|hook| end(hook, verdict)).into_iter().collect(),
-        Call::Count | Call::Addresses | Call::Repair | Call::Group | Call::Hook | Call::Announce(_) => {
-            Vec::new()
-        }
+        Call::Count
+        | Call::Addresses
+        | Call::Repair
+        | Call::Group
+        | Call::Closing
+        | Call::Hook
+        | Call::Announce(_) => Vec::new(),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::membership::{Applied, Known, Meetings, Note, Pool};
 use crate::report::{Exit, Failure};
 use crate::retry::{Pace, Patience};
 use crate::session::within;
+use crate::succession::Bounds;
 use clients::aws::ec2::Instances;
 use clients::aws::route53::RecordSets;
 use clients::bbb::Installation;
@@ -73,6 +74,8 @@ pub struct Wanted {
     pub ttl: u32,
     /// The desired entry in Scalelite, if the host has one.
     pub entry: Option<membership::Desired>,
+    /// The bounds within which the host succeeds a former owner of its name, if it has a fixed one.
+    pub succession: Option<Bounds>,
 }
 
 /// The world of the jobs: the services as this host reaches them, and the facts that were found out before.

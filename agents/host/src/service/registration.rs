@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::dns::Propagation;
 use crate::identity::Host;
+use crate::succession::Inquiry;
 use clients::aws::route53::ChangeId;
 
 /// With `dns.spread`, which says that many hosts boot together, nobody asks before a change may be through...
@@ -51,6 +52,8 @@ pub struct Registration {
     queue: RefCell<Queue>,
     /// What is known of the host's share in a shared name.
     share: Cell<Sharing>,
+    /// What EC2 has said of the former owner of a fixed name.
+    inquiry: RefCell<Inquiry>,
 }
 
 /// The knowledge about the host's share in a shared name.
@@ -130,6 +133,7 @@ impl Registration {
             missing: Cell::default(),
             queue: RefCell::new(Queue::new(spread)),
             share: Cell::default(),
+            inquiry: RefCell::default(),
         };
         if memory == Memory::Joining {
             // The service that was stopped has removed the name, perhaps a moment ago.
@@ -161,6 +165,8 @@ impl Registration {
             What::OnItsWay(_) => Word::OnItsWay(age),
             What::Live => Word::Live(age),
             What::Own => Word::None,
+            // Whoever asks whether the owner is gone goes on with it.
+            What::Another(_) if self.inquiry.borrow().is_open() => Word::None,
             What::Another(_) => Word::Another(age),
         };
         (word, *was_about != about(host))
@@ -298,6 +304,11 @@ impl Registration {
         };
         self.missing.set(is_missing.then_some((since, missing)));
         missing
+    }
+
+    /// Returns what EC2 has said of the former owner of a fixed name.
+    pub(super) fn inquiry(&self) -> &RefCell<Inquiry> {
+        &self.inquiry
     }
 
     /// Whether what goes by the host's name is known to be its own.

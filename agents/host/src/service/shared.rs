@@ -32,6 +32,7 @@ use crate::membership::{Known, Note};
 use crate::report::{Exit, Failure};
 use crate::retry::Patience;
 use crate::session::{self, Session, now, scalelite_url};
+use crate::succession::Bounds;
 use clients::aws::ec2::Ec2;
 use clients::aws::route53::{Description, HostedZone};
 use clients::bbb::{Bbb, Installation, NotReady};
@@ -261,6 +262,7 @@ impl World for Shared {
             role: self.session.agent.role,
             ttl: settings.dns.ttl,
             entry: settings.scalelite.as_ref().map(|scalelite| scalelite.entry.clone()),
+            succession: Bounds::of(settings),
         }
     }
 

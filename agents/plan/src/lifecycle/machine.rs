@@ -232,6 +232,10 @@ impl Machine {
                 self.returned(Call::Group)?;
                 self.protection.grouped(answer, now, chance);
             }
+            Event::Closing(answer) => {
+                self.returned(Call::Closing)?;
+                self.protection.closing(answer, now);
+            }
             Event::Hooked(answer) => {
                 self.returned(Call::Hook)?;
                 self.hooked(answer, now, chance);

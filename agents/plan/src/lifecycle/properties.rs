@@ -319,6 +319,7 @@ impl World {
             Call::Group => {
                 Event::Grouped(if well { Ok(Some(recordings == Some(1))) } else { no().map(|()| None) })
             }
+            Call::Closing => Event::Closing(if well { Ok(known) } else { no().map(|()| false) }),
             Call::Hook => {
                 let hook = |seconds: u64, own| Hook {
                     name: seconds.to_string(),

@@ -345,7 +345,7 @@ impl Machine {
                 }
             }
             Call::Repair => self.repaired(answer, now, chance),
-            Call::Count | Call::Addresses | Call::Group | Call::Hook | Call::Announce(_) => {}
+            Call::Count | Call::Addresses | Call::Group | Call::Closing | Call::Hook | Call::Announce(_) => {}
         }
     }
 }

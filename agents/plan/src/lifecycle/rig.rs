@@ -233,6 +233,7 @@ impl Rig {
                 match call {
                     Call::Count => drop(self.step(Event::Counted(work.clone()))),
                     Call::Group => drop(self.step(Event::Grouped(Ok(Some(false))))),
+                    Call::Closing => drop(self.step(Event::Closing(Ok(false)))),
                     Call::Hook => drop(self.step(Event::Hooked(Ok(self.hooks())))),
                     call => {
                         let answer = on(self.now, call);

@@ -124,13 +124,15 @@ impl Machine {
 
     fn due_protection(&self, now: Moment) -> Option<Call> {
         let switched_off = self.policy.protection.is_none() && self.protection.is_on();
-        let free = !self.calls.iter().any(|call| matches!(call, Call::Protect(_) | Call::Group));
+        let free =
+            !self.calls.iter().any(|call| matches!(call, Call::Protect(_) | Call::Group | Call::Closing));
         if !free || self.protection.due() > now {
             return None;
         }
         match (self.protects(), self.protection.asks()) {
             (None, _) => switched_off.then_some(Call::Protect(false)),
             (Some(_), true) => Some(Call::Group),
+            (Some(_), false) if self.protection.asks_closing(now) => Some(Call::Closing),
             (Some(idle), false) => self.protection.wants(idle, now).map(Call::Protect),
         }
     }

@@ -99,7 +99,11 @@ fn said_in(region: &str, instance: &str, first: &str, then: &str) -> Evidence {
 }
 
 fn words(finding: &Finding, gone: &str) -> String {
-    match &finding.verdict {
+    in_words(&finding.verdict, gone)
+}
+
+fn in_words(verdict: &Conclusion, gone: &str) -> String {
+    match verdict {
         Conclusion::Ask => "ask".into(),
         Conclusion::AskAgain => "ask again".into(),
         Conclusion::Gone(_) => gone.into(),
@@ -139,6 +143,7 @@ fn reason_words(reason: &Reason) -> String {
         Reason::Unusual => "no name of ours".into(),
         Reason::Others(Refusal::NoOwner) => "no owner".into(),
         Reason::Others(Refusal::Alien(what)) => what.clone(),
+        Reason::Others(Refusal::Owner(_)) => "its owner".into(),
         Reason::Others(other) => panic!("{other:?}"),
     }
 }
@@ -171,6 +176,53 @@ fn instances_by_the_table() {
         let findings = sweeper().hosts(&zone, &said_in(region, OTHER, &first, &then), NOW);
         assert_eq!(findings.len(), 1);
         assert_eq!(words(&findings[0], "delete"), expected, "{label}, {written}, {first}, {then}");
+    }
+}
+
+/// The fixed name of this host, with the former owner's records.
+fn succession(owner: &Owner, first: &str, then: &str, holder: &str) -> Conclusion {
+    let name = Name::host("meet.example.org").unwrap();
+    let seen = observed(&name, Some(ADDRESS), None, Some(owner.to_string()));
+    let mut evidence = said(OTHER, first, then);
+    let holders = match holder {
+        "nobody's" => Ok(BTreeSet::new()),
+        "this host's" => Ok(BTreeSet::from([id(ME)])),
+        "i-third's" => Ok(BTreeSet::from([id(ME), id(THIRD)])),
+        "not known" => Err("denied".into()),
+        unknown => panic!("unknown cell {unknown}"),
+    };
+    evidence.holders.insert(ADDRESS.parse().unwrap(), holders);
+    Sweeper { template: None, ..sweeper() }.succession(owner, &seen, &evidence, NOW)
+}
+
+#[test]
+fn succession_by_the_table() {
+    let rows = table::rows(include_str!("../tables/succession.md"));
+    for [former, written, first, then, holder, expected] in rows {
+        let mut owner = owner(OTHER);
+        match former.as_str() {
+            "i-other" => {}
+            "i-other, without the account" => owner.account = None,
+            "i-other, of another account" => owner.account = Some("999999999999".into()),
+            "i-other, of another region" => owner.region = ELSEWHERE.into(),
+            "i-other, of the other role" => owner.role = "turn".into(),
+            "i-other, with a share" => {
+                owner.share = Some(SharedName { name: shared(), health_check: None });
+            }
+            unknown => panic!("unknown cell {unknown}"),
+        }
+        owner.since = match written.as_str() {
+            "long ago" => NOW - 3600,
+            "just now" => NOW - 3599,
+            "next year" => NOW + 365 * 86_400,
+            unknown => panic!("unknown cell {unknown}"),
+        };
+        let decision = succession(&owner, &first, &then, &holder);
+        assert_eq!(
+            in_words(&decision, "succeed"),
+            expected,
+            "{former}, {written}, {first}, {then}, {holder}"
+        );
     }
 }
 

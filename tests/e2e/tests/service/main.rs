@@ -28,6 +28,7 @@ mod spool;
 mod spot;
 mod staying;
 mod stopping;
+mod succession;
 mod turn_address;
 mod unknown;
 mod unread;

@@ -2,6 +2,7 @@
 
 use e2e::{Rig, Running};
 use sandbox::cloud::{HostOptions, Options};
+use sandbox::fleet::LifecycleState;
 use sandbox::http::ServiceName::{AutoScaling, Bbb};
 use sandbox::recordings::Stage;
 
@@ -138,4 +139,32 @@ async fn throttling_is_survived() {
     rig.cloud.journal.reached(AutoScaling, SET, 2).await;
     rig.counted(1).await;
     assert!(rig.member().protected);
+}
+
+/// A group that is being deleted waits for its protected hosts, and its stack for it: nobody else ends their protection.
+#[tokio::test]
+async fn a_group_that_is_being_deleted_gets_its_busy_host() {
+    type Close = fn(&Rig);
+    let rows: [(&str, Close); 2] = [
+        ("deleted", |rig| rig.cloud.fleet.delete_group(&rig.cloud.group).unwrap()),
+        ("emptied for good", |rig| rig.cloud.fleet.empty(&rig.cloud.group).unwrap()),
+    ];
+    for (row, close) in rows {
+        let rig = Rig::bbb().await;
+        let service = rig.serving(&[]).await;
+        rig.meet("room");
+        rig.cloud.journal.reached(AutoScaling, SET, 1).await;
+        rig.checked(&service).await;
+        rig.cloud.journal.reached(AutoScaling, "DescribeAutoScalingGroups", 1).await;
+        assert!(rig.member().protected, "{row}: the group stays so far");
+        close(&rig);
+        assert_eq!(rig.member().state, LifecycleState::InService, "{row}: it waits");
+        let mut service = service;
+        let ended = async { rig.cloud.journal.reached(AutoScaling, SET, 2).await };
+        rig.until(&service, ended).await;
+        service.comes_to("draining", 1).await;
+        assert_eq!(rig.member().state, LifecycleState::TerminatingWait, "{row}");
+        assert_eq!(rig.meetings(), ["room"], "{row}: it is drained, as ever");
+        assert_eq!(rig.cloud.journal.count(AutoScaling, SET), 2, "{row}: once each way");
+    }
 }

@@ -33,7 +33,8 @@ impl AutoScaling {
     }
 
     pub(super) fn describe_groups(&self, params: &Params) -> Result<Response, Refusal> {
-        params.only(&["AutoScalingGroupNames", "MaxRecords", "NextToken"])?;
+        params.only(&["AutoScalingGroupNames", "IncludeInstances", "MaxRecords", "NextToken"])?;
+        let with_instances = params.get("IncludeInstances") != Some("false");
         let wanted = params.list("AutoScalingGroupNames.member");
         let size = params.number("MaxRecords", 1..=100)?.unwrap_or(50);
         let mut groups = self.fleet.groups();
@@ -42,7 +43,7 @@ impl AutoScaling {
         Ok(answer("DescribeAutoScalingGroups", |xml| {
             xml.element("AutoScalingGroups", |xml| {
                 for group in rows {
-                    xml.element("member", |xml| self.group(xml, group));
+                    xml.element("member", |xml| self.group(xml, group, with_instances));
                 }
             });
             xml.maybe("NextToken", next);
@@ -67,7 +68,7 @@ impl AutoScaling {
         }))
     }
 
-    fn group(&self, xml: &mut Xml, group: &Group) {
+    fn group(&self, xml: &mut Xml, group: &Group, with_instances: bool) {
         let (region, account) = (&self.region, &self.account);
         xml.text("AutoScalingGroupName", &group.name);
         xml.text(
@@ -88,12 +89,17 @@ impl AutoScaling {
         xml.text("HealthCheckType", "EC2").text("HealthCheckGracePeriod", 0);
         xml.element("Instances", |xml| {
             // Only DescribeWarmPool lists the instances in the warm pool.
-            for (id, member) in group.members.iter().filter(|(_, member)| !member.state.is_warm()) {
+            for (id, member) in
+                group.members.iter().filter(|(_, member)| with_instances && !member.state.is_warm())
+            {
                 xml.element("member", |xml| instance(xml, &self.fleet, id, member));
             }
         });
         xml.text("CreatedTime", "2026-01-01T00:00:00.000Z");
         xml.text("NewInstancesProtectedFromScaleIn", false);
+        if group.deleted {
+            xml.text("Status", "Delete in progress");
+        }
     }
 }
 

@@ -1,13 +1,12 @@
 //! The operation DescribeInstances.
 
+use super::NAMESPACE;
 use super::filter::Filter;
 use crate::aws::query::{Params, page};
 use crate::aws::xml::{Xml, request_id};
 use crate::clock::iso8601;
 use crate::fleet::{Fleet, Instance, InstanceState, Refusal};
 use crate::http::{Response, reply};
-
-const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 
 pub(super) fn instances(fleet: &Fleet, params: &Params) -> Result<Response, Refusal> {
     params.only(&["InstanceId", "Filter", "MaxResults", "NextToken", "DryRun"])?;

@@ -87,6 +87,8 @@ pub struct Group {
     pub max: u32,
     /// The wanted number of instances.
     pub desired: u32,
+    /// Whether the group is being deleted.
+    pub deleted: bool,
     /// The lifecycle hooks.
     pub hooks: Vec<Hook>,
     /// The instances in the group, by id.
@@ -108,6 +110,12 @@ pub struct ActionOf<'a> {
 
 impl Group {
     pub(super) fn expire(&mut self, now: u64) {
+        if self.deleted || self.max == 0 {
+            let Self { members, hooks, .. } = &mut *self;
+            let may_go =
+                |member: &&mut Member| member.state == LifecycleState::InService && !member.protected;
+            members.values_mut().filter(may_go).for_each(|member| member.terminate(hooks, now));
+        }
         for member in self.members.values_mut() {
             let expired =
                 member.actions.iter().find(|action| action.deadline <= now).map(|action| action.hook.clone());
@@ -229,7 +237,8 @@ impl State {
 impl Fleet {
     /// Adds a group without instances; replaces one with the same name.
     pub fn add_group(&self, name: &str, min: u32, max: u32, hooks: Vec<Hook>) {
-        let group = Group { name: name.to_owned(), min, max, desired: min, hooks, members: BTreeMap::new() };
+        let (desired, deleted, members) = (min, false, BTreeMap::new());
+        let group = Group { name: name.to_owned(), min, max, desired, deleted, hooks, members };
         self.state().groups.insert(name.to_owned(), group);
     }
 
@@ -351,7 +360,7 @@ impl Fleet {
     pub fn scale_in(&self, group: &str) -> Result<Option<String>, Refusal> {
         let now = self.clock().seconds();
         let mut state = self.state();
-        let State { instances, groups } = &mut *state;
+        let State { instances, groups, .. } = &mut *state;
         let group = groups
             .get_mut(group)
             .ok_or_else(|| Refusal::validation(format!("AutoScalingGroup name not found - {group}")))?;
@@ -372,6 +381,24 @@ impl Fleet {
             member.terminate(hooks, now);
             id.clone()
         }))
+    }
+
+    /// Empties the group for good, as CloudFormation does before it deletes it: all unprotected `InService` instances end.
+    pub fn empty(&self, group: &str) -> Result<(), Refusal> {
+        self.close(group, |group| group.max = 0)
+    }
+
+    /// Begins to delete the group with all its instances (DeleteAutoScalingGroup): those that are protected stay.
+    pub fn delete_group(&self, group: &str) -> Result<(), Refusal> {
+        self.close(group, |group| group.deleted = true)
+    }
+
+    fn close(&self, group: &str, change: impl FnOnce(&mut Group)) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let group = state.group(group)?;
+        change(group);
+        (group.min, group.desired) = (0, 0);
+        Ok(())
     }
 
     /// Extends a lifecycle action by the hook's heartbeat timeout, up to its ceiling.

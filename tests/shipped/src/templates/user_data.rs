@@ -9,7 +9,7 @@ use crate::{read, root};
 const USER_DATA: usize = 16 * 1024;
 
 /// A value of each parameter in UserData.
-const VALUES: [(&str, &str); 42] = [
+const VALUES: [(&str, &str); 44] = [
     ("Bucket", "example-releases"),
     ("BucketOwner", ""),
     ("AWS::AccountId", "123456789012"),
@@ -47,6 +47,8 @@ const VALUES: [(&str, &str); 42] = [
     ("FileSystemId", ""),
     ("AccessPointId", ""),
     ("DataVolumeSize", "0"),
+    ("DataVolumeId", ""),
+    ("ServerName", ""),
     ("SenderSource", "https://example.org/scalelite"),
     ("SenderSha256", ""),
     ("SenderGems", "redis builder"),

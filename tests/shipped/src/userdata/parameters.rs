@@ -90,6 +90,9 @@ fn of_bbb(installer: &str, helper: &str) -> Vec<Row> {
         Row("RecordingsSender", "scalelite".into(), Told("--set recordings.sender=/usr/local/bigbluebutton/core/scripts/post_publish/scalelite_post_publish.rb".into())),
         Row("FileSystemId", "fs-11111111".into(), File("etc/fstab", "fs-11111111:/ /mnt/bbb-recordings efs".into())),
         Row("AccessPointId", "fsap-22222222".into(), File("etc/fstab", ",tls,iam,accesspoint=fsap-22222222 ".into())),
+        Row("ServerName", "marked".into(), Told("--set dns.name=marked.bbb.example.org".into())),
+        // One disk is for that directory: `a_volume_outlives_its_host` is about the other parameter.
+        Row("DataVolumeId", String::new(), Needed),
         Row("DataVolumeSize", "17".into(), Called("mkfs.ext4", "-q -L bbb-data /dev/nvme1n1".into())),
         called("SenderSource", "https://example.org/sender", "wget"),
         Row("SenderSha256", sha256(sender.as_bytes()), Needed),

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use e2e::Run;
+use sandbox::fleet::InstanceFacts;
+use sandbox::http::ServiceName;
 
 use super::{Boot, failures, planned_boot};
 use crate::install::host::sha256;
 
 /// Programs that note their command lines, over disks and file systems that are files below `$STATE`.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 14] = [
     (
         "wget",
         r#"case $3 in
@@ -37,6 +39,7 @@ esac"#,
     [ "$at" != - ] || at=''
     case "$1 $2 $3" in
         '-dnpo NAME,TYPE ') echo "$name $type" ;;
+        '-dnpo NAME,SERIAL ') echo "$name $(cat "$STATE/${name##*/}.serial" 2>/dev/null)" ;;
         "-dno MODEL $name") echo "$model   " ;;
         "-nro NAME $name") seq 0 "$parts" ;;
         "-nro MOUNTPOINT $name") echo "$at" ;;
@@ -59,10 +62,13 @@ exit "$code""#,
 for at; do :; done; echo "$at" >>"$STATE/mounted""#,
     ),
     ("umount", ""),
+    // The number that BBB's installer gave its user on this host.
+    ("id", r#"case $* in '-u bigbluebutton') echo 2997 ;; *) exec /usr/bin/id "$@" ;; esac"#),
     ("mountpoint", r#"touch "$STATE/mounted"; grep -qx "$2" "$STATE/mounted""#),
     ("groupadd", ""),
     ("usermod", ""),
     ("gem", ""),
+    ("chown", ""),
     ("systemctl", ""),
 ];
 
@@ -169,6 +175,71 @@ async fn only_an_empty_free_disk_is_formatted() {
     .await;
 }
 
+const VOLUME: &str = "vol-0123456789abcdef0";
+
+/// The volume of a single server: its successor waits for it, mounts it as it is, and has the recordings of its
+/// predecessor, whatever number their owner has by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_outlives_its_host() {
+    for found in ["", "0 bbb-data"] {
+        let Some(boot) = equipped("bbb").await else { return };
+        let cloud = &boot.host.cloud;
+        let (fleet, me) = (&cloud.fleet, cloud.imds.instance().to_owned());
+        let former = InstanceFacts { instance_id: "i-0fedcba9876543210".into(), ..InstanceFacts::default() };
+        fleet.launch(former.clone());
+        fleet.add_volume(VOLUME);
+        fleet.attach_volume(VOLUME, &former.instance_id).unwrap();
+        let root = "/dev/nvme0n1 disk 3 / Amazon Elastic Block Store";
+        disks(&boot, &[root]);
+        if !found.is_empty() {
+            std::fs::write(boot.host.path("state/nvme1n1.fs"), format!("{found}\n")).unwrap();
+            std::fs::create_dir_all(boot.host.path("var/bigbluebutton/recording")).unwrap();
+        }
+        let key = boot.key.public.clone();
+        let variables = [("public_key", key.as_str()), ("data_volume", VOLUME), ("server_name", "meet")];
+        let mut run = boot.started(&variables);
+        run.said("VolumeInUse", 2).await;
+        fleet.finish_termination(&former.instance_id).unwrap();
+        for asked in 3.. {
+            cloud.journal.reached(ServiceName::Ec2, "AttachVolume", asked).await;
+            if fleet.volume_at(VOLUME).as_deref() == Some(me.as_str()) {
+                break;
+            }
+        }
+        std::fs::write(boot.host.path("state/nvme1n1.serial"), "vol0123456789abcdef0\n").unwrap();
+        // Another disk is free, too.
+        disks(&boot, &[root, "/dev/nvme2n1 disk 0 - Amazon Elastic Block Store", FREE]);
+        let run = run.end().await;
+        assert_eq!(run.code, 0, "{run}");
+        assert_eq!(calls(&boot, "mkfs.ext4").len(), usize::from(found.is_empty()), "{run}");
+        assert!(
+            boot.host.read("etc/fstab").contains("UUID=uuid-of-nvme1n1 /var/bigbluebutton ext4"),
+            "{run}"
+        );
+        let mounted = run.stdout.find("mount the data volume").unwrap();
+        assert!(mounted < run.stdout.find("install BigBlueButton").unwrap(), "{run}");
+        let owner = std::fs::metadata("/").map(|root| std::os::unix::fs::MetadataExt::uid(&root)).unwrap();
+        let taken = format!("-R --from={owner} bigbluebutton:bigbluebutton /var/bigbluebutton");
+        let expected = if found.is_empty() { vec![] } else { vec![taken] };
+        assert_eq!(calls(&boot, "chown"), expected, "{run}");
+        let told = boot.host.read("state/install");
+        assert!(told.contains("--set dns.name=meet.example.org "), "{told}");
+        // Run again: the volume is here.
+        let attached = cloud.journal.count(ServiceName::Ec2, "AttachVolume");
+        boot.expect(0, &variables).await;
+        assert_eq!(cloud.journal.count(ServiceName::Ec2, "AttachVolume"), attached);
+    }
+}
+
+/// A volume that never comes ends the first boot with what EC2 has said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_not_there_is_said() {
+    let Some(boot) = equipped("bbb").await else { return };
+    let run = runs(&boot, 1, &[("data_volume", VOLUME), ("server_name", "meet")]).await;
+    run.says(&["is not attached after 30 minutes", "InvalidVolume.NotFound"]);
+    assert_eq!(boot.host.read("state/install"), "", "nothing is installed after that");
+}
+
 const SPOOL: [(&str, &str); 2] =
     [("file_system", "fs-0123456789abcdef0"), ("access_point", "fsap-0123456789abcdef0")];
 
@@ -228,7 +299,8 @@ async fn recordings_get_from_the_host_to_the_spool() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_work_is_refused_first() {
     type Row = (&'static [(&'static str, &'static str)], &'static str);
-    let rows: [Row; 7] = [
+    let rows: [Row; 8] = [
+        (&[("data_volume", VOLUME)], "needs server_name: only one host at a time can have it"),
         (&[("recordings_sender", "")], "recordings_sender has to say who sends recordings"),
         (&[("recordings_sender", "yes")], "recordings_sender has to say who sends recordings"),
         (&[("recordings_sender", "scalelite")], "needs file_system and access_point"),

@@ -13,8 +13,9 @@ use super::{Attempt, World};
 use crate::dns::{Propagation, Registered, Zone, left_alone, refused};
 use crate::identity::Host;
 use crate::report::{Exit, Failure, Said};
-use crate::retry::Queued;
+use crate::retry::{Patience, Queued};
 use crate::service::registration::{Missing, Records};
+use crate::succession::Heir;
 use clients::aws::route53::{ChangeId, RecordSets};
 
 impl<W: World> Attempt<'_, W> {
@@ -183,7 +184,8 @@ impl<W: World> Attempt<'_, W> {
         };
         // Whatever breaks this off leaves it unknown.
         registration.has(Records::Unknown);
-        let named = zone.register(desired, source, &self.executor, &mut queued, see).await;
+        let heir = self.heir(host).await?;
+        let named = zone.register(desired, source, heir.as_ref(), &self.executor, &mut queued, see).await;
         let mut queue = queued.into_queue();
         let named = match named {
             Err(failure) => Err(Box::pin(self.in_its_slot(host, &mut queue, failure)).await),
@@ -198,7 +200,10 @@ impl<W: World> Attempt<'_, W> {
         });
         // From now on the entry under the name is known to be this host's, or not to be.
         match &named {
-            Ok(_) => registration.named(true),
+            Ok(_) => {
+                registration.named(true);
+                registration.inquiry().take();
+            }
             Err(failure) if failure.exit == Exit::Refused => {
                 registration.named(false);
                 registration.is_borne(host, refusal.take().as_ref());
@@ -217,6 +222,15 @@ impl<W: World> Attempt<'_, W> {
             }
         }
         Ok(change)
+    }
+
+    /// Returns this host as the successor of its fixed name's former owner.
+    async fn heir<'b>(&'b self, host: &'b Host) -> Result<Option<Heir<'b, W::Ec2>>, Failure> {
+        let wanted = self.world.wanted();
+        let Some(bounds) = wanted.succession else { return Ok(None) };
+        let (inquiry, patience) = (self.world.registration().inquiry(), Patience::once(self.deadline));
+        let ec2 = self.world.ec2(host).await?;
+        Ok(Some(Heir { bounds, host, role: wanted.role, ec2, inquiry, patience }))
     }
 
     /// Lets a host that was refused come back when others do not, if its group is large.

@@ -117,3 +117,31 @@ async fn an_instance_is_what_imds_says() {
     assert!(texts(&xml, "ipAddress").is_empty());
     assert_eq!(texts(&xml, "name"), ["terminated"]);
 }
+
+#[tokio::test]
+async fn a_volume_has_one_instance_until_that_is_gone() {
+    let aws = fleet_of_three().await;
+    aws.cloud.fleet.add_volume("vol-1");
+    let attach = async |volume: &str, id: &str| {
+        let form = format!("Action=AttachVolume&Device=/dev/sdf&VolumeId={volume}&InstanceId={id}");
+        aws.send(&Call::ec2(&form)).await
+    };
+    let refused = async |volume: &str, id: &str| {
+        let (status, xml) = attach(volume, id).await;
+        assert_eq!(status, 400, "{xml}");
+        text(&xml, "Code").to_owned()
+    };
+    assert_eq!(refused("vol-2", SECOND).await, "InvalidVolume.NotFound");
+    assert_eq!(refused("vol-1", "i-00000000000000000").await, "InvalidInstanceID.NotFound");
+    let (status, xml) = attach("vol-1", SECOND).await;
+    assert_eq!(status, 200, "{xml}");
+    assert_eq!(text(&xml, "status"), "attaching");
+    for id in [SECOND, THIRD] {
+        assert_eq!(refused("vol-1", id).await, "VolumeInUse");
+    }
+    aws.cloud.fleet.shut_down(SECOND).unwrap();
+    assert_eq!(refused("vol-1", THIRD).await, "VolumeInUse");
+    aws.cloud.fleet.finish_termination(SECOND).unwrap();
+    assert_eq!(attach("vol-1", THIRD).await.0, 200);
+    assert_eq!(aws.cloud.fleet.volume_at("vol-1").as_deref(), Some(THIRD));
+}
