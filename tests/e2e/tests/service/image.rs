@@ -39,7 +39,7 @@ async fn a_host_from_an_image_becomes_itself_and_joins() {
     assert!(own != secret && own.len() == 64, "all hosts of the image would share it");
     assert_eq!(repairer.restarts(), [[""; 0]]);
     let nginx = text(&rig, "etc/nginx/sites-available/bigbluebutton");
-    assert_eq!(nginx.matches(&format!("server_name {};", name)).count(), 2, "{nginx}");
+    assert_eq!(nginx.matches(&format!("server_name {name};")).count(), 2, "{nginx}");
     let run = service.end(&[]).await;
     run.says(&["/etc/turnserver.conf: the host has a secret of its own now (coturn)"]);
     assert!([secret, own].iter().all(|secret| !run.to_string().contains(secret)), "{run}");

@@ -136,7 +136,7 @@ fn edit(
     former: &mut Vec<Ipv4Addr>,
 ) -> Result<Option<Edit>, String> {
     let path = file.path();
-    let (target, old, base) = match opened(root, journal, path) {
+    let Opened { target, old, base } = match opened(root, journal, path) {
         Ok(Some(opened)) => opened,
         Ok(None) => return Ok(None),
         // A file that an operator has put elsewhere needs no writing while it is right.
@@ -151,16 +151,24 @@ fn edit(
     Ok((new != old).then_some(Edit { path, target, old, new, changes }))
 }
 
-/// Opens a file, and returns it with its bytes and with those that it has, or was to have after a run that was
-/// interrupted; returns none where it does not exist.
-fn opened(root: &Path, journal: &Journal, path: &str) -> Result<Option<(Target, Vec<u8>, Vec<u8>)>, String> {
+/// A file that may have to be changed.
+struct Opened {
+    target: Target,
+    /// The bytes that it has.
+    old: Vec<u8>,
+    /// Those that it was to have after a run that was interrupted, or else the same.
+    base: Vec<u8>,
+}
+
+/// Opens a file; returns none where it does not exist.
+fn opened(root: &Path, journal: &Journal, path: &str) -> Result<Option<Opened>, String> {
     let Some(target) = Target::open(root, Path::new(path.trim_start_matches('/')))? else {
         journal.forget(path)?;
         return Ok(None);
     };
     let old = target.read()?;
     let base = journal.intended(path, &old)?.unwrap_or_else(|| old.clone());
-    Ok(Some((target, old, base)))
+    Ok(Some(Opened { target, old, base }))
 }
 
 /// Returns the path of a file of the host's below this directory.

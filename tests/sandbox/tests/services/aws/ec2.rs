@@ -129,7 +129,7 @@ async fn a_volume_has_one_instance_until_that_is_gone() {
     let refused = async |volume: &str, id: &str| {
         let (status, xml) = attach(volume, id).await;
         assert_eq!(status, 400, "{xml}");
-        text(&xml, "Code").to_owned()
+        text(&xml, "Code")
     };
     assert_eq!(refused("vol-2", SECOND).await, "InvalidVolume.NotFound");
     assert_eq!(refused("vol-1", "i-00000000000000000").await, "InvalidInstanceID.NotFound");

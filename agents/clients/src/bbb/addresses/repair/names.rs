@@ -11,7 +11,7 @@ use plan::membership::{host_of, normalise_url};
 use secrecy::zeroize::Zeroizing;
 
 use super::journal::{Journal, RENAMED};
-use super::{Edit, MAX_SIZE, Names, Repaired, below, opened};
+use super::{Edit, MAX_SIZE, Names, Opened, Repaired, below, opened};
 use crate::bbb::files::{self, NoBytes, SECRET, SERVER_URL};
 use crate::bbb::properties;
 
@@ -123,7 +123,7 @@ fn edit(
     path: &'static str,
     change: impl FnOnce(&str) -> (String, Vec<String>),
 ) -> Result<Option<Edit>, String> {
-    let Some((target, old, base)) = opened(root, journal, path)? else { return Ok(None) };
+    let Some(Opened { target, old, base }) = opened(root, journal, path)? else { return Ok(None) };
     let text = std::str::from_utf8(&base)
         .map_err(|error| format!("it is not UTF-8 from byte {} on", error.valid_up_to()))?;
     let (new, changes) = change(text);
