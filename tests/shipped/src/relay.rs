@@ -86,6 +86,33 @@ async fn closed_once_it_is_on(host: &Host) {
     assert_eq!(after.iter().map(|(_, relay)| *relay).collect::<Vec<_>>(), [Relay::Closed], "{after:?}");
 }
 
+/// The host was stopped and started, and has another address: coturn announces what the repair has written, and it keeps
+/// to itself at that address too.
+#[tokio::test(flavor = "multi_thread")]
+async fn coturn_takes_the_settings_that_were_set_right() {
+    if !inside("coturn_takes_the_settings_that_were_set_right").await {
+        return;
+    }
+    const NEW: Ipv4Addr = Ipv4Addr::new(18, 184, 0, 77);
+    let host = Host::new().await;
+    host.certify();
+    closed_once_it_is_on(&host).await;
+    let announced = || Client::udp(SERVER, Some(credentials("one"))).announced();
+    assert_eq!(announced(), Ok(PUBLIC), "the control: as UserData has set it up");
+    host.move_to(Some(NEW));
+    let before = settings();
+    let (after, said) = host.set_right().await;
+    assert_eq!(after, before.replace(&PUBLIC.to_string(), &NEW.to_string()), "{said}");
+    assert!(!said.contains(SECRET), "{said}");
+    host.restart_with(&after).await;
+    assert_eq!(announced(), Ok(NEW));
+    let mut client = Client::udp(SERVER, Some(credentials("two")));
+    client.allocate(Relayed::Udp, false).unwrap();
+    assert_eq!(client.permit(NEW.into()), Err(403), "its own address is denied");
+    assert_eq!(client.permit(PUBLIC.into()), Ok(()), "the former one may be another host's by now");
+    assert_eq!(relay(), Relay::Closed);
+}
+
 /// An allocation is counted while it lasts, and nothing else is: neither the sockets at which coturn listens, nor those
 /// of other programs in the same range of ports.
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use sandbox::fleet::LifecycleState;
+
 use crate::guest::{Guest, until};
-use crate::stage::Stage;
+use crate::stage::{Stage, WITHOUT_CLI};
 use crate::{Outcome, ensure};
 
 /// The files of a BBB 3.0 with LiveKit behind NAT, as bbb-install leaves them, with their addresses.
@@ -12,6 +14,7 @@ const FILES: &str =
 const PUBLIC: &str = "203.0.113.10";
 const PRIVATE: &str = "10.0.0.5";
 const NEW: &str = "203.0.113.99";
+const LATE: &str = "203.0.113.7";
 const UNIT: &str = "bbb-agent.service";
 
 /// Checks that the host does not join while its BBB announces another address, though only root may read the files, and
@@ -90,7 +93,58 @@ pub(super) async fn repaired(stage: &Stage<'_>) -> Outcome {
     }
     let (code, said) = guest.ends("bbb-agent", &["check"]).await?;
     ensure(code == 0 && said.contains("this host's address is announced"), || format!("{code}: {said}"))?;
+    elastic_ip(stage, &guest).await?;
     taken_over(&guest).await?;
+    guest.power_off().await?;
+    stage.gone()
+}
+
+/// Checks that a host which gets an Elastic IP while it serves takes no new meetings until its BBB announces it.
+async fn elastic_ip(stage: &Stage<'_>, guest: &Guest) -> Outcome {
+    stage.cloud.journal.clear();
+    stage.cloud.imds.update(|facts| facts.public_ipv4 = LATE.parse().ok())?;
+    guest.run("systemctl", &["kill", "--signal=USR1", UNIT]).await?;
+    let vars = "/opt/freeswitch/etc/freeswitch/vars.xml";
+    until("BBB announces the Elastic IP", async || Ok(guest.run("cat", &[vars]).await?.contains(LATE)))
+        .await?;
+    until("the host says so", async || Ok(guest.unit(UNIT, "StatusText").await? == "registered")).await?;
+    stage.joined().await?;
+    stage.has_name()?;
+    let changes = stage.changes_in_scalelite();
+    ensure(changes == ["updateServer", "updateServer"], || {
+        format!("it was to be cordoned and enabled again: {changes:?}")
+    })
+}
+
+/// Checks that a host of a stopped warm pool, which is installed at one address and taken into service at another, is
+/// registered only then, with a BBB that announces it.
+pub(super) async fn out_of_the_warm_pool(stage: &Stage<'_>) -> Outcome {
+    announce(stage, PUBLIC)?;
+    programs(stage)?;
+    stage.disk.write("/etc/bbb-agent/config.d/addresses.toml", "[bbb]\naddresses = \"repair\"\n", 0o644)?;
+    let id = stage.cloud.imds.instance().to_owned();
+    stage.cloud.fleet.set_lifecycle_state(&id, LifecycleState::WarmedPending)?;
+    let user_data = format!("{WITHOUT_CLI}{}\n", stage.install(&[]).join(" "));
+    stage.cloud.imds.update(|facts| facts.user_data = Some(user_data))?;
+    let guest = stage.boot().await?;
+    guest.reaches("cloud-final.service", "active").await?;
+    // Such a host has BBB in its image: it gets no certificate before it has a name.
+    let bbb = "mkdir -p /local/certs && touch /local/certs/fullchain.pem /local/certs/privkey.pem && install-bbb -d -s x";
+    guest.run("/bin/sh", &["-c", bbb]).await?;
+    let waits = ["status", "--wait-for", "registered", "--timeout", "20"];
+    let (code, said) = guest.ends("bbb-agent", &waits).await?;
+    ensure(code == 6, || format!("a host of the warm pool is not meant to be registered: {code}: {said}"))?;
+    stage.gone()?;
+    stage.cloud.fleet.set_lifecycle_state(&id, LifecycleState::WarmedStopped)?;
+    guest.power_off().await?;
+    stage.gone()?;
+    stage.cloud.fleet.set_lifecycle_state(&id, LifecycleState::InService)?;
+    stage.cloud.imds.update(|facts| facts.public_ipv4 = NEW.parse().ok())?;
+    let guest = stage.boot().await?;
+    stage.joined().await?;
+    stage.has_name()?;
+    let text = guest.run("cat", &["/etc/turnserver.conf"]).await?;
+    ensure(text.contains(NEW) && !text.contains(PUBLIC), || format!("coturn's settings are:\n{text}"))?;
     guest.power_off().await?;
     stage.gone()
 }

@@ -31,6 +31,7 @@ const LIFETIME: u16 = 0x00d;
 const XOR_PEER_ADDRESS: u16 = 0x012;
 const DATA: u16 = 0x013;
 const REALM: u16 = 0x014;
+const XOR_RELAYED_ADDRESS: u16 = 0x016;
 const NONCE: u16 = 0x015;
 const REQUESTED_ADDRESS_FAMILY: u16 = 0x017;
 const REQUESTED_TRANSPORT: u16 = 0x019;
@@ -108,6 +109,14 @@ impl Client {
         }
         let answer = self.request(ALLOCATE, &attributes)?;
         Ok(u32::from_be_bytes(find(&answer, LIFETIME).unwrap().try_into().unwrap()))
+    }
+
+    /// Asks for an allocation; returns the address that the server announces for it.
+    pub(super) fn announced(&mut self) -> Result<Ipv4Addr, Refusal> {
+        let answer = self.request(ALLOCATE, &attribute(REQUESTED_TRANSPORT, &[17, 0, 0, 0]))?;
+        let value = find(&answer, XOR_RELAYED_ADDRESS).unwrap();
+        let octets: [u8; 4] = value[4..8].try_into().unwrap();
+        Ok(Ipv4Addr::from(u32::from_be_bytes(octets) ^ u32::from_be_bytes(COOKIE)))
     }
 
     /// Gives the allocation back.

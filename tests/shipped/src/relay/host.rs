@@ -251,6 +251,21 @@ impl Host {
         line.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr))).to_owned()
     }
 
+    /// Has `turn-agent addresses` set the host's address right in coturn's settings; returns these, and what it said.
+    pub(super) async fn set_right(&self) -> (String, String) {
+        let root = Path::new(PLACE).join("set-right");
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::copy("/etc/turnserver.conf", root.join("etc/turnserver.conf")).unwrap();
+        let host = self.cloud.hosts().into_iter().next().unwrap();
+        let agent = Agent::install(&self.cloud, &host, "turn-agent").unwrap();
+        let place = format!("turn.root={}", root.display());
+        let mut command = agent.command(&["addresses", "--set", "turn.addresses=repair", "--set", &place]);
+        let output = command.output().await.unwrap();
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        assert!(output.status.success(), "{said}");
+        (fs::read_to_string(root.join("etc/turnserver.conf")).unwrap(), said)
+    }
+
     /// Installs coturn as somebody does by hand.
     pub(super) async fn install(&self) -> (Run, Vec<(String, Relay)>) {
         self.steps("apt-get install -y coturn").await
