@@ -105,7 +105,7 @@ impl<A: RecordSets, S: Authorities> Zone<A, S> {
         let plan = async |observed: &Observed| {
             seen(observed);
             let gone = match heir {
-                Some(heir) => heir.predecessor(observed, desired.owner.since).await?,
+                Some(heir) => Box::pin(heir.predecessor(observed, desired.owner.since)).await?,
                 None => None,
             };
             let decision = dns::register(desired, observed, gone.as_ref());

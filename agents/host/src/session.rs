@@ -129,7 +129,7 @@ impl Session {
         let (host, relay) = tokio::join!(host, self.relay_of_name());
         let mut host = Host { relay, ..host? };
         if self.agent.role == Role::Turn && self.settings.addresses.on != OnAddresses::Ignore {
-            host.announced = Some(self.announced(&host).await);
+            host.announced = Some(Box::pin(self.announced(&host)).await);
         }
         Ok(host)
     }

@@ -184,8 +184,10 @@ impl<W: World> Attempt<'_, W> {
         };
         // Whatever breaks this off leaves it unknown.
         registration.has(Records::Unknown);
-        let heir = self.heir(host).await?;
-        let named = zone.register(desired, source, heir.as_ref(), &self.executor, &mut queued, see).await;
+        // On the heap, because a development build's thread has too small a stack for all of it.
+        let heir = Box::pin(self.heir(host)).await?;
+        let named = zone.register(desired, source, heir.as_ref(), &self.executor, &mut queued, see);
+        let named = Box::pin(named).await;
         let mut queue = queued.into_queue();
         let named = match named {
             Err(failure) => Err(Box::pin(self.in_its_slot(host, &mut queue, failure)).await),
