@@ -99,7 +99,7 @@ async fn the_shape_of_the_json() {
         bbb.error bbb.recordings.summary bbb.recordings.pending[].id bbb.recordings.pending[].format \
         bbb.recordings.pending[].stage bbb.recordings.pending[].minutes bbb.recordings.stuck \
         bbb.recordings.failed bbb.recordings.jobs bbb.recordings.unsent bbb.recordings.error \
-        coturn.address coturn.answer coturn.words coturn.relays coturn.error \
+        coturn.address coturn.addresses coturn.answer coturn.words coturn.relays coturn.error \
         auto_scaling.group auto_scaling.target_state auto_scaling.spot_notice auto_scaling.error \
         service.running service.error";
     let golden: BTreeSet<String> = golden.split_whitespace().map(str::to_owned).collect();

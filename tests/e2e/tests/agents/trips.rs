@@ -48,7 +48,9 @@ async fn what_joining_needs_is_read_while_the_name_is_made() {
     rig.cloud.faults.held(1).await;
     rig.cloud.journal.reached(SecretsManager, "", 1).await;
     rig.cloud.gate(Scalelite).connected(1).await;
-    assert_eq!(rig.calls(Scalelite), [""; 0], "the name comes first");
+    // The pool may be listed already.
+    let changed = rig.calls(Scalelite).iter().any(|call| call != "getServers");
+    assert!(!changed, "the name comes first: {:?}", rig.calls(Scalelite));
     rig.cloud.faults.release(1);
     let run = running.end().await;
     assert_eq!((run.code, run.retries()), (0, 0), "the answer was held only until then:\n{run}");
