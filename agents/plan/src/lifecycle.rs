@@ -28,7 +28,8 @@
 //! entry that this agent has taken out at a stop or a reboot is enabled by a service that starts for the first time
 //! since the boot, or after a stop, but not by one that was restarted ([`Memory`]). Scalelite's poller disables a
 //! cordoned entry without load, and can overwrite an enabling that comes at that moment (observed on 1.8.5): an entry
-//! that is found disabled within two polls after it was enabled is enabled once more.
+//! that is found disabled within two polls after it was enabled, or as soon as Scalelite can be asked again, is enabled
+//! once more.
 
 mod addresses;
 mod cordon;

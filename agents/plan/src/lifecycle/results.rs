@@ -230,14 +230,17 @@ impl Machine {
 
     pub(super) fn kept(&mut self, result: Result<Found, Trouble>, now: Moment, chance: f64) {
         let State::Serving(serving) = &mut self.state else { return };
-        let overwritten = serving.enabled.is_some_and(|at| now <= at + 2 * after_a_poll(&self.policy));
+        let soon = serving.enabled.is_some_and(|at| now <= at + 2 * after_a_poll(&self.policy));
+        // Scalelite could not be asked since: nobody has seen the entry enabled after a poll.
+        let unseen = serving.enabled.is_some() && serving.care.entry.trouble().is_some();
         match result {
-            Ok(Found::Entry(membership::State::Disabled)) if overwritten => self.join_again(true, now),
+            Ok(Found::Entry(membership::State::Disabled)) if soon || unseen => self.join_again(true, now),
             Ok(Found::Missing) => self.rejoin(now),
             Ok(Found::Entry(state)) if state != membership::State::Enabled => {
                 self.rest(Rest::Somebody(state), None, now);
             }
             Ok(found) => {
+                serving.enabled = serving.enabled.filter(|_| soon);
                 serving.polled = serving.polled.shown(found != Found::Unpolled, now);
                 let next = match serving.polled {
                     Polled::Reached => self.policy.check_entry,

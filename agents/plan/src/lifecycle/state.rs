@@ -90,7 +90,8 @@ pub struct Joining {
 pub struct Serving {
     /// The upkeep of the registration.
     pub care: Care,
-    /// When the agent enabled the entry; `None` again after Scalelite's poller has disabled it once.
+    /// When the agent enabled the entry; `None` again after Scalelite's poller has disabled it once, and when it was seen
+    /// enabled more than two polls later.
     pub enabled: Option<Moment>,
     /// Whether Scalelite's polls reach the host: without them no meeting is placed on it.
     pub polled: Polled,
