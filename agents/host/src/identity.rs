@@ -43,7 +43,7 @@ pub struct Host {
     pub shared: Option<SharedName>,
     /// What the coturn of a TURN host does for a client without credentials; `None` where it is not asked, or cannot be.
     pub relay: Option<Relay>,
-    /// What the coturn of a TURN host announces; `None` where nobody looks.
+    /// What the coturn of a TURN host announces; `None` where the agent does not look.
     pub announced: Option<Announced>,
 }
 

@@ -1,7 +1,6 @@
 //! `settings`: prints the settings in BBB's property files, with BBB's secret, and the addresses in the files that have
 //! the host's, for an agent that may not read them itself. Internal: the agent's socket for it
-//! (`bbb-agent-settings.socket`) starts it, and only
-//! [`clients::bbb::read_installation`] and [`clients::bbb::addresses::read`] talk to it.
+//! (`bbb-agent-settings.socket`) starts it, and only [`clients::bbb::read_installation`] and [`clients::bbb::addresses::read`] talk to it.
 
 use std::fs::File;
 use std::io::Write;

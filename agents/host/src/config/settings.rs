@@ -40,7 +40,7 @@ pub struct Settings {
     pub dns: Dns,
     /// BBB on this host; `None` on a TURN host.
     pub bbb: Option<Bbb>,
-    /// What it does about the addresses that it announces.
+    /// The settings about the addresses that it announces.
     pub addresses: Addresses,
     /// The Scalelite to join; `None` when none is configured.
     pub scalelite: Option<Scalelite>,

@@ -240,7 +240,7 @@ async fn ask_membership(shared: &Shared) -> Result<Option<Membership>, String> {
     Ok(membership)
 }
 
-/// Whether this instance's group will have no instances any more.
+/// Tells whether this instance's group will have no instances any more.
 async fn is_closing(shared: &Shared) -> Result<bool, String> {
     let Some(name) = known_group(shared).await? else { return Ok(false) };
     group(shared).await?.is_closing(&name).await.map_err(|error| error.to_string())

@@ -52,7 +52,7 @@ pub struct Registration {
     queue: RefCell<Queue>,
     /// What is known of the host's share in a shared name.
     share: Cell<Sharing>,
-    /// What EC2 has said of the former owner of a fixed name.
+    /// The answers of EC2 about the former owner of a fixed name.
     inquiry: RefCell<Inquiry>,
 }
 
@@ -165,7 +165,7 @@ impl Registration {
             What::OnItsWay(_) => Word::OnItsWay(age),
             What::Live => Word::Live(age),
             What::Own => Word::None,
-            // Whoever asks whether the owner is gone goes on with it.
+            // A host that asks EC2 whether the owner is gone goes on with that.
             What::Another(_) if self.inquiry.borrow().is_open() => Word::None,
             What::Another(_) => Word::Another(age),
         };
@@ -306,7 +306,7 @@ impl Registration {
         missing
     }
 
-    /// Returns what EC2 has said of the former owner of a fixed name.
+    /// Returns the answers of EC2 about the former owner of a fixed name.
     pub(super) fn inquiry(&self) -> &RefCell<Inquiry> {
         &self.inquiry
     }

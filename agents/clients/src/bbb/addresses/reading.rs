@@ -103,8 +103,8 @@ fn below(root: &Path, file: File) -> PathBuf {
     root.join(file.path().trim_start_matches('/'))
 }
 
-/// Reads what the files below this directory say about the address of this agent's host. Asks the reader at this socket, if there is
-/// one, where this process may not read all of them. Takes at most five seconds.
+/// Reads what the files below this directory say about the address of this agent's host. Asks the reader at this
+/// socket, if there is one, where this process may not read all of them. Takes at most five seconds.
 pub async fn read(agent: &str, root: &Path, reader: Option<&Path>) -> Vec<(File, Reading)> {
     let here = Files::here(root);
     let Some(socket) = reader.filter(|_| here.is_denied()) else { return here.readings() };

@@ -63,7 +63,7 @@ struct Edit {
     old: Vec<u8>,
     /// The bytes that it will hold.
     new: Vec<u8>,
-    /// What is replaced, in words.
+    /// The replacements, in words.
     changes: Vec<String>,
 }
 

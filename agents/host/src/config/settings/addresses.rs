@@ -8,7 +8,7 @@ use plan::instance::Role;
 use super::absolute;
 use crate::config::checker::Checker;
 
-/// What the host does about the addresses that it announces.
+/// The settings about the addresses that a host announces.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     /// The use that it makes of them.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -20,8 +19,8 @@ pub(super) const RENAMED: &str = "name";
 /// The secrets that a host made from an image gets, a line each: its kind and the secret.
 const SECRETS: &str = "secrets";
 
-/// Tells whether a repair of these files has begun, and the programs that read them have not been
-/// restarted since. The error says why that is not known.
+/// Tells whether a repair of these files has begun, and the programs that read them have not been restarted since. The
+/// error says why that is not known.
 pub fn is_unfinished(places: &Places<'_>) -> Result<bool, String> {
     let path = places.directory.join(UNFINISHED);
     path.try_exists().map_err(|error| format!("{}: {error}", path.display()))

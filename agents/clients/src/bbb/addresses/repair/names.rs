@@ -20,7 +20,7 @@ const COTURN: &str = "/etc/turnserver.conf";
 /// The key of the secret that coturn shares with BBB.
 const COTURN_SECRET: &str = "static-auth-secret=";
 
-/// What an image has that the host must not keep.
+/// The name and the secrets of an image, which the host must not keep.
 struct Former {
     name: String,
     secrets: Vec<Secret>,
