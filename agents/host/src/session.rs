@@ -129,7 +129,7 @@ impl Session {
         let (host, relay) = tokio::join!(host, self.relay_of_name());
         let mut host = Host { relay, ..host? };
         if self.agent.role == Role::Turn && self.settings.addresses.on != OnAddresses::Ignore {
-            host.announced = Some(Box::pin(self.announced(&host)).await);
+            host.announced = Some(Box::pin(self.announced(&host, None)).await);
         }
         Ok(host)
     }
@@ -334,11 +334,12 @@ impl Session {
         Some(bbb::read_installation(files, &host.name).await)
     }
 
-    /// Finds out which address BBB or, on a TURN host, coturn announces.
-    pub async fn announced(&self, host: &Host) -> Announced {
+    /// Finds out which address BBB or, on a TURN host, coturn announces. `local` are BBB's settings as they were just
+    /// read; `None` where they are known to be this host's.
+    pub async fn announced(&self, host: &Host, local: Option<&Result<Installation, NotReady>>) -> Announced {
         let (agent, settings::Addresses { root, reader, .. }) = (self.agent.name, &self.settings.addresses);
-        if let Some(Err(NotReady::OtherHost { installation, .. })) = self.installation(host).await
-            && self.origin(&installation, host).is_image()
+        if let Some(Err(NotReady::OtherHost { installation, .. })) = local
+            && self.origin(installation, host).is_image()
         {
             return Announced::Image(installation.host().to_owned());
         }

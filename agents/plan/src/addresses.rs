@@ -299,16 +299,13 @@ pub fn judge(values: &[Value], own: &Own) -> Vec<Standing> {
             }
         }
     }
-    let like = |value: &Value| match value.place.purpose() {
-        Purpose::Like(place) => values.iter().zip(&standings).find_map(|(other, standing)| {
-            (other.place == place && other.text == value.text).then(|| standing.clone())
-        }),
-        _ => None,
-    };
-    let followed: Vec<Option<Standing>> = values.iter().map(like).collect();
-    for (standing, followed) in standings.iter_mut().zip(followed) {
-        if let Some(other @ Standing::Other { .. }) = followed {
-            *standing = other;
+    let judged = standings.clone();
+    for (value, standing) in values.iter().zip(&mut standings) {
+        let Purpose::Like(place) = value.place.purpose() else { continue };
+        let mut pairs = values.iter().zip(&judged);
+        let same = pairs.find(|(other, _)| other.place == place && other.text == value.text);
+        if let Some((_, other @ Standing::Other { .. })) = same {
+            *standing = other.clone();
         }
     }
     standings
@@ -339,7 +336,7 @@ fn judge_one(value: &Value, own: &Own) -> Standing {
         Purpose::Announced => other,
         _ if !is_inside(found) => other,
         // It may be a second address of the host, or another host's.
-        _ => Standing::NotOurs,
+        Purpose::OneOf | Purpose::Inside | Purpose::Private => Standing::NotOurs,
     }
 }
 

@@ -21,6 +21,7 @@ mod xml;
 mod yaml;
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use plan::addresses::{File, Place, Value};
 
@@ -87,6 +88,11 @@ pub fn values(bytes: &[u8], sites: &[Site]) -> Vec<Value> {
     let text =
         |site: &Site| bytes.get(site.span.clone()).map(|text| String::from_utf8_lossy(text).into_owned());
     sites.iter().filter_map(|site| Some(Value { place: site.place, text: text(site)? })).collect()
+}
+
+/// Returns the path of a file of the host's below this directory.
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
 }
 
 /// Returns where `part`, which is a part of `text`, stands in it.

@@ -24,7 +24,7 @@ use crate::work;
 use clients::aws::ec2::GroupName;
 use clients::aws::route53::{Description, Error, RecordSets};
 use clients::aws::utc;
-use clients::bbb::{Bbb, Meetings};
+use clients::bbb::{Bbb, Installation, Meetings, NotReady};
 use clients::dns::authoritative::{Authorities, NameServers};
 
 /// The result of one check.
@@ -78,14 +78,15 @@ impl Doctor<'_> {
         let credentials = credentials.await;
         self.note("credentials", credentials);
         self.coturn(host).await;
-        self.announced(host).await;
+        let local = self.session.installation(host).await;
+        self.announced(host, local.as_ref()).await;
         self.certificate(host).await;
         self.zone_role(host).await;
         self.zone(host).await;
         self.ec2(host).await;
         self.group(host).await;
         if self.session.settings.bbb.is_some() {
-            self.bbb(host).await;
+            self.bbb(host, local).await;
             self.scalelite(host).await;
         }
     }
@@ -271,8 +272,8 @@ impl Doctor<'_> {
         self.note("ec2", finding);
     }
 
-    async fn bbb(&mut self, host: &Host) {
-        let installation = match self.session.installation(host).await {
+    async fn bbb(&mut self, host: &Host, local: Option<Result<Installation, NotReady>>) {
+        let installation = match local {
             None => return,
             Some(Ok(installation)) => installation,
             Some(Err(error)) if error.may_come() => {
@@ -305,8 +306,8 @@ impl Doctor<'_> {
     }
 
     /// Checks whether BBB or, on a TURN host, coturn announces the host's address.
-    async fn announced(&mut self, host: &Host) {
-        let announced = self.session.announced(host).await;
+    async fn announced(&mut self, host: &Host, local: Option<&Result<Installation, NotReady>>) {
+        let announced = self.session.announced(host, local).await;
         let ignored = self.session.settings.addresses.on == OnAddresses::Ignore;
         let words = announced.to_string();
         let finding = match announced {

@@ -105,11 +105,11 @@ async fn name(
         let registered =
             zone.register(&desired, Source::Dns, heir.as_ref(), executor, &mut queued, |_| {}).await;
         match registered {
-            Err(failure) if failure.turn().is_some() => {
-                let wait = failure.turn().unwrap_or_default();
-                Patience::from(deadline).pause(&failure, wait).await?;
-            }
-            done => break done?,
+            Ok(registered) => break registered,
+            Err(failure) => match failure.turn() {
+                Some(wait) => Patience::from(deadline).pause(&failure, wait).await?,
+                None => return Err(failure),
+            },
         }
     };
     let Registered { said, change, bar } = registered;
@@ -280,7 +280,7 @@ async fn join(
 /// Returns which other address than the host's BBB announces, if that keeps the host out.
 async fn misannounced(session: &Session, host: &Host) -> Option<Announced> {
     let on = session.settings.addresses.on;
-    let announced = session.announced(host).await;
+    let announced = session.announced(host, None).await;
     decide(on, Some(&announced)).keeps_out().then_some(announced)
 }
 

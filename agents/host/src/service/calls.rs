@@ -184,7 +184,7 @@ async fn watch_coturn(shared: &Shared) {
 /// Finds out which address is announced, compared with those that the host had when they were last asked for.
 async fn addresses(shared: &Shared) -> Announced {
     let announced = match shared.present_host() {
-        Ok(host) => shared.session.announced(&host).await,
+        Ok(host) => shared.session.announced(&host, shared.installation(&host).await.as_ref()).await,
         Err(failure) => Announced::Unknown(headline(&failure)),
     };
     let words = announced.to_string();

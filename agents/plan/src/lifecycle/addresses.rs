@@ -84,7 +84,7 @@ impl Machine {
         }
         if self.policy.role == Role::Turn {
             // Relays at another address have ended with that.
-            return self.wrong_since.map(|_| self.repair.due());
+            return Some(self.repair.due());
         }
         let out_since = match &self.state {
             State::Joining(Joining { aim: Aim::Rest(Rest::Announced), absent_since, .. }) => *absent_since,

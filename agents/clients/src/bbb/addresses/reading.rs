@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::files::{self, NoBytes};
 use super::super::reader;
-use super::{MAX_SIZE, sites, values};
+use super::{MAX_SIZE, below, sites, values};
 
 /// The files with their values, as the reader answers. Only the values of known keys are in it.
 #[derive(Deserialize, Serialize)]
@@ -80,7 +80,7 @@ impl Files {
 }
 
 fn content(root: &Path, file: File) -> Content {
-    let path = below(root, file);
+    let path = below(root, file.path());
     let bytes = match files::bytes(&path, MAX_SIZE) {
         Ok(bytes) => bytes,
         Err(NoBytes::Absent) => return Content::Absent,
@@ -96,11 +96,6 @@ fn content(root: &Path, file: File) -> Content {
         }
         Err(defect) => Content::Unreadable(defect.to_string()),
     }
-}
-
-/// Returns the path of a file below this directory.
-fn below(root: &Path, file: File) -> PathBuf {
-    root.join(file.path().trim_start_matches('/'))
 }
 
 /// Reads what the files below this directory say about the address of this agent's host. Asks the reader at this

@@ -23,7 +23,7 @@ use plan::record::{HostTemplate, Name};
 use self::journal::Journal;
 use self::target::Target;
 use super::super::files;
-use super::{Defect, MAX_SIZE, sites, values};
+use super::{Defect, MAX_SIZE, below, sites, values};
 
 pub use self::journal::is_unfinished;
 
@@ -169,11 +169,6 @@ fn opened(root: &Path, journal: &Journal, path: &str) -> Result<Option<Opened>, 
     let old = target.read()?;
     let base = journal.intended(path, &old)?.unwrap_or_else(|| old.clone());
     Ok(Some(Opened { target, old, base }))
-}
-
-/// Returns the path of a file of the host's below this directory.
-fn below(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
 }
 
 /// Tells whether the file at this path, wherever links lead, can be read and needs no change.

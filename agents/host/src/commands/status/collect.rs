@@ -84,7 +84,7 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, known: Kno
     let (named, bbb, announced, coturn, auto_scaling) = tokio::join!(
         names(session, &host),
         bbb_host(session, &host, &local, known.work),
-        session.announced(&host),
+        session.announced(&host, local.as_ref()),
         coturn(session, &host, known.relays),
         auto_scaling(session, &host)
     );
@@ -104,8 +104,8 @@ async fn without_service(session: &Session, on_purpose: Option<&str>, known: Kno
         found.blocked = Some(why.clone());
     }
     let (mut bbb, bbb_part) = bbb.map_or((None, Part::NotUsed), |(bbb, part)| (Some(bbb), part));
-    let (coturn, coturn_part) = coturn.map_or((None, Part::NotUsed), |(coturn, part)| (Some(coturn), part));
-    let mut coturn = coturn;
+    let (mut coturn, coturn_part) =
+        coturn.map_or((None, Part::NotUsed), |(coturn, part)| (Some(coturn), part));
     let (facts, addresses_part) = addresses::weighed(&announced, session.settings.addresses.on);
     match (&mut bbb, &mut coturn) {
         (Some(bbb), _) => bbb.addresses = facts,
