@@ -58,7 +58,7 @@ impl File {
     ];
 
     /// Returns the file's path.
-    pub fn path(self) -> &'static str {
+    pub const fn path(self) -> &'static str {
         match self {
             Self::Vars => "/opt/freeswitch/etc/freeswitch/vars.xml",
             Self::External => "/opt/freeswitch/etc/freeswitch/sip_profiles/external.xml",
@@ -124,8 +124,8 @@ enum Purpose {
     Inside,
     /// A program listens at it inside the VPC.
     Private,
-    /// It follows the one at this place where it is the same: others that stand here are not the host's.
-    Like(Place),
+    /// Nobody is relayed to it: it follows coturn's announced address where it is the same, and others are not the host's.
+    Denied,
 }
 
 impl Place {
@@ -211,7 +211,7 @@ impl Place {
             | Self::SfuSip
             | Self::SfuPlain => Purpose::Inside,
             Self::TurnListening | Self::TurnRelay => Purpose::Private,
-            Self::DeniedPeer => Purpose::Like(Self::TurnExternal),
+            Self::DeniedPeer => Purpose::Denied,
         }
     }
 }
@@ -301,9 +301,11 @@ pub fn judge(values: &[Value], own: &Own) -> Vec<Standing> {
     }
     let judged = standings.clone();
     for (value, standing) in values.iter().zip(&mut standings) {
-        let Purpose::Like(place) = value.place.purpose() else { continue };
+        if value.place.purpose() != Purpose::Denied {
+            continue;
+        }
         let mut pairs = values.iter().zip(&judged);
-        let same = pairs.find(|(other, _)| other.place == place && other.text == value.text);
+        let same = pairs.find(|(other, _)| other.place == Place::TurnExternal && other.text == value.text);
         if let Some((_, other @ Standing::Other { .. })) = same {
             *standing = other.clone();
         }
@@ -325,7 +327,7 @@ fn judge_one(value: &Value, own: &Own) -> Standing {
     let other = Standing::Other { found, wanted };
     match purpose {
         _ if found == own.announced => Standing::Right,
-        Purpose::Like(_) => Standing::NotOurs,
+        Purpose::Denied => Standing::NotOurs,
         Purpose::Inside | Purpose::Private if own_private || local => Standing::Right,
         Purpose::OneOf if own_private => Standing::Right,
         _ if local || found.is_link_local() || found.is_broadcast() || found.is_multicast() => {

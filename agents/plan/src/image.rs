@@ -14,6 +14,7 @@
 
 use std::ops::Range;
 
+use crate::addresses::File;
 use crate::record::{HostTemplate, Name};
 
 /// The file that says whose name BBB has: the properties of bbb-web.
@@ -33,7 +34,7 @@ pub const FILES: [&str; 14] = [
     "/etc/bigbluebutton/bbb-html5.yml",
     "/usr/share/bbb-web/WEB-INF/classes/spring/turn-stun-servers.xml",
     "/etc/bigbluebutton/turn-stun-servers.xml",
-    "/etc/turnserver.conf",
+    File::Coturn.path(),
     "/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties",
     PROPERTIES,
 ];

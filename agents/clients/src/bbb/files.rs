@@ -66,8 +66,20 @@ pub(super) enum NoBytes {
     Unreadable(String),
     /// It is a directory, a pipe or a device.
     NoFile,
-    /// It is larger than allowed.
-    TooLarge,
+    /// It is larger than this number of bytes.
+    TooLarge(u64),
+}
+
+impl NoBytes {
+    /// Returns the reason in words.
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Absent => "it does not exist".to_owned(),
+            Self::Denied(why) | Self::Unreadable(why) => why,
+            Self::NoFile => "it is not a regular file".to_owned(),
+            Self::TooLarge(limit) => format!("it is larger than {limit} bytes"),
+        }
+    }
 }
 
 /// Reads a file of at most `limit` bytes, which may hold secrets. Synchronous, because the file is small and local.
@@ -87,7 +99,7 @@ pub(super) fn bytes(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, NoByt
     // An installer may have replaced the file since its size was read.
     File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
     match u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-        true => Err(NoBytes::TooLarge),
+        true => Err(NoBytes::TooLarge(limit)),
         false => Ok(bytes),
     }
 }
@@ -103,7 +115,7 @@ pub(super) fn read(path: &Path) -> Content {
         Err(NoBytes::NoFile) => {
             unreadable("it is not a regular file; give the path of BBB's property file".to_owned())
         }
-        Err(NoBytes::TooLarge) => {
+        Err(NoBytes::TooLarge(_)) => {
             unreadable(format!("it is larger than {MAX_SIZE} bytes, so it is no property file of BBB's"))
         }
     }

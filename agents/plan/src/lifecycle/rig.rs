@@ -261,6 +261,22 @@ impl Rig {
     }
 }
 
+/// Lets ten minutes pass in which Scalelite can be asked about the entry, or not.
+fn ten_minutes(mut rig: Rig, answers: bool) -> Rig {
+    let end = rig.now + 10 * MINUTE;
+    while rig.now < end {
+        match rig.machine.job() {
+            Some(Job::Keep) if !answers => {
+                let trouble = Trouble { words: "no answer".to_owned(), kind: TroubleKind::Passing };
+                rig.step(Event::Finished(Job::Keep, Err(trouble)));
+            }
+            Some(_) => drop(rig.answer()),
+            None => rig.pass(),
+        }
+    }
+    rig
+}
+
 pub(super) fn serve() -> Intent {
     Intent { grouped: true, ..Intent::default() }
 }
@@ -405,6 +421,10 @@ pub(super) fn rig(cell: &str) -> Rig {
             let mut rig = serving().until(Job::Keep);
             rig.entry = EntryState::Disabled;
             rig.settle().until(Job::Keep)
+        }
+        "serving, not seen since it was enabled" => ten_minutes(serving(), false).until(Job::Keep),
+        "serving, seen before, and not for a while" => {
+            ten_minutes(ten_minutes(serving(), true), false).until(Job::Keep)
         }
         "serving, rebalance overruled" => {
             serving().told(intent("rebalance")).settle().ordered(Order::Register).settle()

@@ -15,6 +15,8 @@ const BAKE: &str = include_str!("../../../../packaging/image/bake");
 const NAME: &str = "bbb-image.invalid";
 const SECRET: &str = "SecretOfTheImage0123456789abcdefghijklmn";
 const PACKAGE: &str = "/opt/bbb-agent.deb";
+/// Where the script is on the disk, for its later runs.
+const AGAIN: &str = "/opt/bake";
 const NGINX: &str = "/etc/nginx/sites-available/bigbluebutton";
 const PROPERTIES: &str = "/etc/bigbluebutton/bbb-web.properties";
 
@@ -58,6 +60,7 @@ async fn launched(host: &Stage<'_>) -> Outcome {
     let names = text.matches(&format!("server_name {};", host.name())).count();
     ensure(names == 2, || format!("nginx has:\n{text}"))?;
     certificate::has(&guest, &pair, "root").await?;
+    refuses(&guest, "bbb-agent looks after this host").await?;
     let (code, said) = guest.ends("bbb-agent", &["check"]).await?;
     ensure(code == 0, || format!("check ended with {code}: {said}"))?;
     guest.reaches("cloud-final.service", "active").await?;
@@ -84,10 +87,14 @@ async fn bake(stage: &Stage<'_>) -> Outcome {
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("bbb-agent_")));
     std::fs::copy(package.ok_or("there is no package of bbb-agent")?, stage.disk.path(PACKAGE))?;
     let script = BAKE.replacen("${agent_package:=}", &format!("${{agent_package:={PACKAGE}}}"), 1);
+    stage.disk.write(AGAIN, &script, 0o755)?;
     stage.cloud.imds.update(|facts| facts.user_data = Some(script))?;
     stage.cloud.bbb.set_secret(SECRET);
     let guest = stage.boot().await?;
     guest.reaches("cloud-final.service", "active").await?;
+    guest.run("mkdir", &["-p", "/var/bigbluebutton/published/presentation"]).await?;
+    refuses(&guest, "there are recordings on this host").await?;
+    guest.run("rm", &["-r", "/var/bigbluebutton/published"]).await?;
     let enabled = guest.ends("systemctl", &["is-enabled", "bbb-agent.service"]).await?.1;
     ensure(enabled == "disabled\n", || format!("bbb-agent is {enabled}"))?;
     guest.power_off().await?;
@@ -99,6 +106,12 @@ async fn bake(stage: &Stage<'_>) -> Outcome {
     let machine = std::fs::read_to_string(stage.disk.path("/etc/machine-id"))?;
     ensure(machine.is_empty(), || "all hosts would have the same machine id".to_owned())?;
     stage.gone()
+}
+
+/// Checks that no image is made of this host, for a reason with these words.
+async fn refuses(guest: &Guest, words: &str) -> Outcome {
+    let (code, said) = guest.ends(AGAIN, &["--seal"]).await?;
+    ensure(code == 1 && said.contains(words), || format!("bake --seal ended with {code}: {said}"))
 }
 
 /// Waits until BBB was restarted with its new settings, and returns the secret that it has then.

@@ -85,9 +85,7 @@ fn content(root: &Path, file: File) -> Content {
         Ok(bytes) => bytes,
         Err(NoBytes::Absent) => return Content::Absent,
         Err(NoBytes::Denied(why)) => return Content::Denied(why),
-        Err(NoBytes::Unreadable(why)) => return Content::Unreadable(why),
-        Err(NoBytes::NoFile) => return Content::Unreadable("it is not a regular file".to_owned()),
-        Err(NoBytes::TooLarge) => return Content::Unreadable(format!("it is larger than {MAX_SIZE} bytes")),
+        Err(other) => return Content::Unreadable(other.words()),
     };
     match sites(file, &bytes) {
         Ok(sites) => {

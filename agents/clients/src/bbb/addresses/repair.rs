@@ -86,7 +86,10 @@ pub fn repair(places: &Places<'_>, own: &Own, names: &Names<'_>) -> Repaired {
     let (mut repaired, root) = (Repaired::default(), places.root);
     let journal = Journal::at(&places.directory);
     // A host that has not become itself has no address either: what is left to be done is done by the next run.
-    if !names::repair(root, &journal, names, &mut repaired) {
+    if let Err(why) = names::rename(root, &journal, names, &mut repaired) {
+        repaired.failed.push(why);
+    }
+    if !repaired.failed.is_empty() {
         return repaired;
     }
     let (mut edits, mut former) = (Vec::new(), Vec::new());

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use plan::addresses::File;
 use plan::image::{FILES, Origin, PROPERTIES, Replacement};
 use plan::membership::{host_of, normalise_url};
 use secrecy::zeroize::Zeroizing;
@@ -16,7 +17,7 @@ use crate::bbb::files::{self, NoBytes, SECRET, SERVER_URL};
 use crate::bbb::properties;
 
 /// coturn's settings: its realm is the host's name.
-const COTURN: &str = "/etc/turnserver.conf";
+const COTURN: &str = File::Coturn.path();
 /// The key of the secret that coturn shares with BBB.
 const COTURN_SECRET: &str = "static-auth-secret=";
 
@@ -34,18 +35,13 @@ struct Secret {
 }
 
 /// Gives a host that was made from an image its own name and secrets; on any other host it only finishes what was
-/// interrupted. Returns whether it has succeeded.
-pub(super) fn repair(root: &Path, journal: &Journal, names: &Names<'_>, repaired: &mut Repaired) -> bool {
-    match rename(root, journal, names, repaired) {
-        Ok(()) => repaired.failed.is_empty(),
-        Err(why) => {
-            repaired.failed.push(why);
-            false
-        }
-    }
-}
-
-fn rename(root: &Path, journal: &Journal, names: &Names<'_>, repaired: &mut Repaired) -> Result<(), String> {
+/// interrupted. What cannot be done is an error, or among the failures.
+pub(super) fn rename(
+    root: &Path,
+    journal: &Journal,
+    names: &Names<'_>,
+    repaired: &mut Repaired,
+) -> Result<(), String> {
     let former = former(root, journal, names)?;
     let mut replacements = Vec::new();
     if let Some(former) = &former {
@@ -108,9 +104,7 @@ fn text(root: &Path, journal: &Journal, path: &str) -> Result<Option<Zeroizing<S
     let bytes = match files::bytes(&below(root, path), MAX_SIZE) {
         Ok(bytes) => bytes,
         Err(NoBytes::Absent) => return Ok(None),
-        Err(NoBytes::Denied(why) | NoBytes::Unreadable(why)) => return Err(format!("{path}: {why}")),
-        Err(NoBytes::NoFile) => return Err(format!("{path}: it is not a regular file")),
-        Err(NoBytes::TooLarge) => return Err(format!("{path}: it is larger than {MAX_SIZE} bytes")),
+        Err(other) => return Err(format!("{path}: {}", other.words())),
     };
     let intended = journal.intended(path, &bytes)?.map(Zeroizing::new);
     Ok(Some(Zeroizing::new(properties::decode(&intended.unwrap_or(bytes)))))
