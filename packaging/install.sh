@@ -256,6 +256,9 @@ add_user() {
     esac
 }
 
+# is_place TEXT: whether it says where a secret is, and is none itself.
+is_place() { case $1 in secretsmanager:?* | file:/?* | credential:?*) ;; *) return 1 ;; esac; }
+
 # The settings are collected as lines of TOML with dotted keys, so that no sections have to be assembled.
 add_setting() {
     key=${1%%=*} value=${1#*=}
@@ -272,7 +275,10 @@ add_setting() {
         dns.zone_id | dns.domain | scalelite.url | scalelite.secret)
             usage "--set: $key has an option of its own"
             ;;
-        *secret* | *password*) usage "--set: $key: a secret is no setting; only where it is may be said" ;;
+        *secret* | *password*)
+            is_place "$value" || usage "--set: $key: a secret is no setting; only where it is may be said \
+(secretsmanager:ID#KEY, file:/PATH or credential:NAME)"
+            ;;
     esac
     case "$newline$settings" in
         *"$newline$key = "*) usage "--set: $key stands there twice" ;;
@@ -376,13 +382,10 @@ validate_scalelite() {
         http://?* | https://?*) ;;
         *) usage "--scalelite-url: it has to begin with https:// or http://" ;;
     esac
-    case $secret in
-        '') ;;
-        secretsmanager:?* | file:/?* | credential:?*) ;;
-        # The value may be the secret itself, so it is not repeated.
-        *) usage "--scalelite-secret: say where the secret is (secretsmanager:ID#KEY, file:/PATH or credential:NAME); \
-the secret itself must not stand on a command line. If it did just now, change it: other users may have seen it" ;;
-    esac
+    # The value may be the secret itself, so it is not repeated.
+    [ -z "$secret" ] || is_place "$secret" ||
+        usage "--scalelite-secret: say where the secret is (secretsmanager:ID#KEY, file:/PATH or credential:NAME); \
+the secret itself must not stand on a command line. If it did just now, change it: other users may have seen it"
     case ${url:+url}${secret:+secret} in
         url | secret) usage "--scalelite-url and --scalelite-secret: the one needs the other" ;;
     esac

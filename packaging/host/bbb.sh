@@ -26,42 +26,14 @@ run_installer() {
     }
 }
 
-# announce_turn: has BigBlueButton tell its clients the TURN servers at one name (BigBlueButton's documentation, "Configure
-# TURN"). bbb-install.sh -c does the same with the secret on its command line; here a pipe carries it.
-announce_turn() {
-    local file=/etc/bigbluebutton/turn-stun-servers.xml
-    step "have BigBlueButton announce the TURN servers at $turn_server"
-    (
-        umask 077
-        coturn_secret | python3 -I -c "$turn_servers" "$turn_server" >"$file.new"
-    )
-    chown root:bigbluebutton "$file.new"
-    chmod 640 "$file.new"
-    mv "$file.new" "$file"
-    again systemctl restart bbb-web.service
+# adopt_turn_servers: the agent has BigBlueButton tell its clients the TURN servers of the settings (bbb.turn_server). It
+# overwrites the file for that, and may make none. Where the installer has made none either, BigBlueButton's own becomes it;
+# where there is none at all, the agent says so.
+adopt_turn_servers() {
+    local file=/etc/bigbluebutton/turn-stun-servers.xml shipped=/usr/share/bbb-web/WEB-INF/classes/spring/turn-stun-servers.xml
+    step "let the agent write $file"
+    [ -e "$file" ] || [ ! -e "$shipped" ] || install -o root -g bigbluebutton -m 640 "$shipped" "$file"
 }
-turn_servers='
-import sys
-from xml.sax.saxutils import quoteattr
-name, secret = sys.argv[1], sys.stdin.read().strip() or sys.exit(1)
-schema = "http://www.springframework.org/schema/beans"
-kind = "org.bigbluebutton.web.services.turn."
-print("<?xml version=\"1.0\" encoding=\"UTF-8\"?>")
-print("<!-- bbb-agent wrote this at the first boot -->")
-print("<beans xmlns=%s xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"" % quoteattr(schema))
-print("    xsi:schemaLocation=%s>" % quoteattr(schema + " " + schema + "/spring-beans-2.5.xsd"))
-addresses = ["turn:%s:3478" % name, "turns:%s:443?transport=tcp" % name]
-for number, address in enumerate(addresses):
-    print("  <bean id=\"turn%d\" class=\"%sTurnServer\">" % (number, kind))
-    for index, value in enumerate([secret, address, "86400"]):
-        print("    <constructor-arg index=\"%d\" value=%s/>" % (index, quoteattr(value)))
-    print("  </bean>")
-print("  <bean id=\"stunTurnService\" class=\"%sStunTurnService\">" % kind)
-print("    <property name=\"stunServers\"><set/></property>")
-print("    <property name=\"turnServers\"><set>%s</set></property>"
-    % "".join("<ref bean=\"turn%d\"/>" % number for number in range(len(addresses))))
-print("  </bean>\n</beans>")
-'
 
 # check_choices: refuses what cannot work before anything is installed.
 check_choices() {
@@ -93,5 +65,5 @@ install_agent
 if [ -n "$certificate" ]; then await_certificate; fi
 if [ "$bbb_release" != none ]; then install_bbb; fi
 adopt_recordings
-if [ -n "$turn_server" ]; then announce_turn; fi
+if [ -n "$turn_server" ]; then adopt_turn_servers; fi
 install_sender

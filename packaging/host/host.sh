@@ -13,6 +13,9 @@ options() {
     else
         options+=(--set "recordings.sender=$(sender)")
         if [ -n "$server_name" ]; then options+=(--set "dns.name=$server_name.$domain"); fi
+        if [ -n "$turn_server" ]; then
+            options+=(--set "bbb.turn_server=$turn_server" --set "bbb.turn_secret=secretsmanager:$turn_secret#$turn_secret_key")
+        fi
         if [ -n "$scalelite_url" ]; then
             options+=(--scalelite-url "$scalelite_url" --scalelite-secret "$scalelite_secret")
         fi
@@ -56,18 +59,6 @@ await_certificate() {
 
 # address KEY: prints an address that the metadata service says. Another answer could be an option for some program.
 address() { again call imds "$1" '\d{1,3}(\.\d{1,3}){3}'; }
-
-# coturn_secret: prints the secret that coturn shares with BigBlueButton. A pipe keeps it off every command line. An empty
-# one would be a password that everybody knows.
-coturn_secret() {
-    again call secretsmanager / "{\"SecretId\":\"$turn_secret\"}" content-type:application/x-amz-json-1.1 \
-        x-amz-target:secretsmanager.GetSecretValue |
-        python3 -I -c 'import json, re, sys
-answer = sys.stdin.read() or sys.exit(1)
-secret = json.loads(json.loads(answer)["SecretString"])[sys.argv[1]]
-if not re.fullmatch("[!-~]+", secret): sys.exit("the secret of coturn is empty, or no plain text without spaces")
-print(secret)' "$turn_secret_key"
-}
 
 # slowly COMMAND: tries three times at most, because Let's Encrypt refuses a name after five failures an hour.
 slowly() {

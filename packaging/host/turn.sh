@@ -45,6 +45,34 @@ log_to_file() {
         >/etc/logrotate.d/coturn
 }
 
+# secret_of STAGE: prints the version of coturn's secret that has this label in Secrets Manager. Only a rotation has
+# another than AWSCURRENT.
+secret_of() {
+    local said
+    if { said=$(call secretsmanager / "{\"SecretId\":\"$turn_secret\",\"VersionStage\":\"$1\"}" \
+        content-type:application/x-amz-json-1.1 x-amz-target:secretsmanager.GetSecretValue 2>&1 >&3); } 3>&1; then return; fi
+    case $1:$said in AWSPREVIOUS:*ResourceNotFound* | AWSPENDING:*ResourceNotFound*) return ;; esac
+    echo "$said" >&2
+    return 1
+}
+
+# coturn_secrets: prints the secret that coturn shares with BigBlueButton, and those before and after it in a rotation
+# (docs/turn.md), because BigBlueButton hosts do not change at once. A pipe keeps them off every command line. An empty one
+# would be a password that everybody knows.
+coturn_secrets() {
+    local stage
+    for stage in AWSCURRENT AWSPREVIOUS AWSPENDING; do again secret_of "$stage"; done |
+        python3 -I -c 'import json, re, sys
+text, secrets = sys.stdin.read().strip() or sys.exit(1), []
+while text:
+    answer, end = json.JSONDecoder().raw_decode(text)
+    text = text[end:].strip()
+    secret = json.loads(answer["SecretString"])[sys.argv[1]]
+    if not re.fullmatch("[!-~]+", secret): sys.exit("the secret of coturn is empty, or no plain text without spaces")
+    if secret not in secrets: secrets.append(secret)
+print(*secrets, sep="\n")' "$turn_secret_key"
+}
+
 # At 127.0.0.1 turn-agent asks whether coturn answers.
 # BigBlueButton needs UDP to the public addresses of its hosts, and nothing else. So there are no TCP relays (RFC 6062),
 # and no peers at this host's own addresses, or in ranges that IANA's registries of special-purpose addresses
@@ -106,7 +134,7 @@ denied-peer-ip=2002::-2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 denied-peer-ip=3fff::-3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff
 denied-peer-ip=4000::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 CONF
-    coturn_secret | sed 's|^|static-auth-secret=|' >>/etc/turnserver.conf.new
+    coturn_secrets | sed 's|^|static-auth-secret=|' >>/etc/turnserver.conf.new
     chown root:turnserver /etc/turnserver.conf.new
     chmod 640 /etc/turnserver.conf.new
     mv /etc/turnserver.conf.new /etc/turnserver.conf

@@ -12,6 +12,7 @@ mod meetings;
 pub mod properties;
 pub mod reader;
 pub mod recordings;
+pub mod turn_servers;
 
 use secrecy::SecretString;
 

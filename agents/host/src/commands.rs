@@ -12,7 +12,13 @@ pub mod settings;
 pub mod status;
 pub mod sweep;
 
+use std::fs::File;
 use std::future::Future;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+
+use secrecy::zeroize::Zeroizing;
 
 use crate::agent::Agent;
 use crate::cli::Common;
@@ -51,4 +57,23 @@ where
             }
         }
     })
+}
+
+/// Reads standard input to its end, which must come within this many bytes. It must be a socket or a pipe, so that
+/// nobody types a secret.
+fn input(most: usize) -> std::io::Result<Zeroizing<String>> {
+    use std::io::{Error, ErrorKind};
+    // std's own buffer is avoided, because it is never wiped.
+    let input = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let kind = input.metadata()?.file_type();
+    if !(kind.is_socket() || kind.is_fifo()) {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is neither a socket nor a pipe"));
+    }
+    // The text has its full size from the start: growing would leave copies behind that are never wiped.
+    let mut text = Zeroizing::new(String::with_capacity(most + 1));
+    let limit = u64::try_from(most + 1).unwrap_or(u64::MAX);
+    if input.take(limit).read_to_string(&mut text)? > most {
+        return Err(Error::new(ErrorKind::InvalidData, format!("it has more than {most} bytes")));
+    }
+    Ok(text)
 }

@@ -469,6 +469,7 @@ impl Service {
                 info!(action = "check", "SIGUSR1: looking at everything again");
                 self.hurry.notify_one();
                 self.look_after_certificate();
+                self.shared().session.forget_turn_servers();
                 self.feed(Event::Ordered(Order::Check));
             }
             // A second one changes nothing: what is under way is what it asks for.

@@ -1,6 +1,8 @@
 //! The equipment of one run of an agent: settings, signals, and clients that are created at first use, so that a
 //! command pays only for those that it needs.
 
+mod turn_servers;
+
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -61,6 +63,7 @@ pub struct Session {
     spool: Option<Spool>,
     /// The password of BBB's Redis, as it was fetched last.
     redis_password: RefCell<Option<SecretString>>,
+    turn_servers: RefCell<Option<turn_servers::Fetched>>,
     /// The checksums that Scalelite takes.
     checksums: Checksums,
 }
@@ -95,6 +98,7 @@ impl Session {
             scalelite_http,
             spool,
             redis_password,
+            turn_servers: RefCell::default(),
             checksums,
         }
     }
@@ -334,7 +338,7 @@ impl Session {
         Some(bbb::read_installation(files, &host.name).await)
     }
 
-    /// Finds out which address BBB or, on a TURN host, coturn announces. `local` are BBB's settings as they were just
+    /// Finds out which address BBB or, on a TURN host, coturn announces, and which TURN servers BBB tells. `local` are BBB's settings as they were just
     /// read; `None` where they are known to be this host's.
     pub async fn announced(&self, host: &Host, local: Option<&Result<Installation, NotReady>>) -> Announced {
         let (agent, settings::Addresses { root, reader, .. }) = (self.agent.name, &self.settings.addresses);
@@ -344,12 +348,16 @@ impl Session {
             return Announced::Image(installation.host().to_owned());
         }
         let own = host.own();
-        let readings = match own {
-            Some(_) => addresses::read(agent, root, reader.as_deref()).await,
-            None => Vec::new(),
-        };
+        let addresses::Read { readings, turn_servers } =
+            addresses::read(agent, root, reader.as_deref()).await;
         let unfinished = is_unfinished(&Places::of(agent, root));
-        Announced::of(&readings, unfinished, own.as_ref())
+        let announced = Announced::of(&readings, unfinished, own.as_ref());
+        // Before that nobody meets here, and the installer makes the file.
+        let installed = !matches!(local, Some(Err(NotReady::NotInstalled { .. })));
+        match self.tells_turn_servers(host, turn_servers).await.filter(|_| installed) {
+            Some(same) => announced.with_turn(same),
+            None => announced,
+        }
     }
 
     /// Returns whose name the BBB on this host has.

@@ -18,10 +18,17 @@
 //! and a fleet must not stand still because of it. `status` says so. A host that was found wrong stays out until it is
 //! found right: see [`Announced::after`]. A repair ends running calls, so it waits until no meeting runs here.
 //!
+//! Where BBB is to tell its clients the TURN servers of a fleet, the host looks after their secret too. One that has
+//! changed keeps no host out: all hosts find it within the hour, and together they would leave nobody to take meetings.
+//! So the file is written when the host is idle, behind a cordon that spares the last host.
+//!
 #![doc = include_str!("tables/addresses-decision.md")]
 
 use std::fmt;
 use std::net::Ipv4Addr;
+
+/// The file from which BBB tells its clients the TURN servers (`resources.groovy` of bbb-web), with their secret.
+pub const TURN_SERVERS: &str = "/etc/bigbluebutton/turn-stun-servers.xml";
 
 /// A file in which an address of the host stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -359,6 +366,8 @@ pub enum Announced {
     Unfinished,
     /// The host was made from an image, and its BBB still has this name of the image's.
     Image(String),
+    /// They are the host's, but BBB does not tell its clients the configured TURN servers with their present secret.
+    OtherTurn,
     /// It is not known whether they are the host's; the text says why.
     Unknown(String),
     /// There is nothing to compare; the text says why.
@@ -404,6 +413,17 @@ impl Announced {
         }
     }
 
+    /// Takes in whether BBB tells its clients the configured TURN servers with their present secret; the error says why
+    /// that is not known. What is wrong with the host's own address or name is more important.
+    #[must_use]
+    pub fn with_turn(self, same: Result<bool, String>) -> Self {
+        match (self, same) {
+            (Self::Right | Self::Nothing(_), Ok(false)) => Self::OtherTurn,
+            (Self::Right | Self::Nothing(_), Err(why)) => Self::Unknown(why),
+            (other, _) => other,
+        }
+    }
+
     /// Returns what counts after this look: a host that was found wrong is not found right by a look that shows nothing.
     #[must_use]
     pub fn after(self, former: Option<&Self>) -> Self {
@@ -417,7 +437,8 @@ impl Announced {
     pub fn is_wrong(&self) -> bool {
         match self {
             Self::Other(_) | Self::Unfinished | Self::Image(_) => true,
-            Self::Right | Self::Unknown(_) | Self::Nothing(_) => false,
+            // Their former secret is accepted for a while, and most people need no TURN server.
+            Self::Right | Self::OtherTurn | Self::Unknown(_) | Self::Nothing(_) => false,
         }
     }
 
@@ -425,7 +446,12 @@ impl Announced {
     pub fn differences(&self) -> &[Difference] {
         match self {
             Self::Other(differences) => differences,
-            Self::Right | Self::Unfinished | Self::Image(_) | Self::Unknown(_) | Self::Nothing(_) => &[],
+            Self::Right
+            | Self::Unfinished
+            | Self::Image(_)
+            | Self::OtherTurn
+            | Self::Unknown(_)
+            | Self::Nothing(_) => &[],
         }
     }
 
@@ -433,7 +459,7 @@ impl Announced {
     pub fn wrong(&self) -> Option<usize> {
         match self {
             Self::Unknown(_) | Self::Nothing(_) | Self::Unfinished | Self::Image(_) => None,
-            Self::Right => Some(0),
+            Self::Right | Self::OtherTurn => Some(0),
             Self::Other(differences) => Some(differences.len()),
         }
     }
@@ -450,7 +476,11 @@ impl fmt::Display for Announced {
                 write!(f, "BBB still has the name {name} of the image from which this host was made")
             }
             Self::Nothing(why) => f.write_str(why),
-            Self::Unknown(why) => write!(f, "the addresses that are announced are not known: {why}"),
+            Self::OtherTurn => write!(
+                f,
+                "BBB does not tell its clients the TURN servers of bbb.turn_server with their present secret ({TURN_SERVERS})"
+            ),
+            Self::Unknown(why) => write!(f, "what BBB announces is not known: {why}"),
             Self::Other(differences) => {
                 let Some(first) = differences.first() else {
                     return f.write_str("another address is announced");
@@ -495,6 +525,8 @@ pub enum Decision {
     StayOut,
     /// The same, until the address is set right.
     Repair,
+    /// It may take meetings. Once none runs here, it is taken out for a repair.
+    RepairWhenIdle,
 }
 
 impl Decision {
@@ -511,6 +543,7 @@ pub fn decide(on: OnAddresses, announced: Option<&Announced>) -> Decision {
         (_, None) => Decision::LookFirst,
         (OnAddresses::Refuse, Some(announced)) if announced.is_wrong() => Decision::StayOut,
         (OnAddresses::Repair, Some(announced)) if announced.is_wrong() => Decision::Repair,
+        (OnAddresses::Refuse | OnAddresses::Repair, Some(Announced::OtherTurn)) => Decision::RepairWhenIdle,
         (OnAddresses::Refuse | OnAddresses::Repair, Some(_)) => Decision::Join,
     }
 }

@@ -55,7 +55,7 @@ fn places_by_the_table() {
             let expected = match announced {
                 Announced::Other(_) => expected.contains("other"),
                 Announced::Unknown(_) => expected.contains("not known") && !expected.contains("other"),
-                Announced::Unfinished | Announced::Image(_) => false,
+                Announced::Unfinished | Announced::Image(_) | Announced::OtherTurn => false,
                 Announced::Right => expected.contains("as it should be") && !expected.contains("other"),
                 Announced::Nothing(_) => {
                     ["as it should be", "other", "not known"].iter().all(|word| !expected.contains(word))
@@ -90,6 +90,7 @@ fn decisions_by_the_table() {
             "not known" => Some(Announced::Unknown("no answer".to_owned())),
             "an unfinished repair" => Some(Announced::Unfinished),
             "an image's name" => Some(Announced::Image("bbb-image.invalid".to_owned())),
+            "other TURN servers" => Some(Announced::OtherTurn),
             "nothing to compare" => Some(Announced::Nothing("no address")),
             unknown => panic!("{unknown}"),
         };
@@ -98,6 +99,7 @@ fn decisions_by_the_table() {
             Decision::LookFirst => "look first",
             Decision::StayOut => "must not join",
             Decision::Repair => "must not join before a repair",
+            Decision::RepairWhenIdle => "may join, and is repaired when idle",
         };
         assert_eq!(word, expected, "{on:?}, {announced}");
     }
@@ -154,6 +156,22 @@ fn a_difference_names_both_addresses_the_key_and_the_file() {
     assert!(Announced::Other(differences.clone()).to_string().ends_with("vars.xml, and 1 more place)"));
     differences.push(Difference { place: Place::WsBinding, ..differences[0] });
     assert!(Announced::Other(differences).to_string().ends_with("vars.xml, and 2 more places)"));
+}
+
+#[test]
+fn the_own_address_comes_before_the_turn_servers() {
+    let unknown = || Err("no answer".to_owned());
+    assert_eq!(Announced::Right.with_turn(Ok(true)), Announced::Right);
+    assert_eq!(Announced::Right.with_turn(Ok(false)), Announced::OtherTurn);
+    assert_eq!(Announced::Nothing("no address").with_turn(Ok(false)), Announced::OtherTurn);
+    assert_eq!(Announced::Right.with_turn(unknown()), Announced::Unknown("no answer".to_owned()));
+    for worse in [other(), Announced::Unfinished, Announced::Image("bbb-image.invalid".to_owned())] {
+        assert_eq!(worse.clone().with_turn(Ok(false)), worse);
+        assert_eq!(worse.clone().with_turn(unknown()), worse);
+    }
+    // The secret cannot be read any more: then nothing is known to be wrong.
+    let seen = Announced::Right.with_turn(unknown());
+    assert_eq!(seen.clone().after(Some(&Announced::OtherTurn)), seen);
 }
 
 proptest! {

@@ -16,8 +16,10 @@
 //! So a host that is refused asks its group once how many members it has. Where they are more than a burst, time is
 //! divided into rounds of one slot for each member, in the order of their ids, by the clock that all hosts share within
 //! milliseconds (NTP). A throttled host calls at the beginning of its next slot: nobody else calls then, and a whole round
-//! fits the budget. Who is throttled all the same shares a smaller budget than that of a new account, and makes its
-//! slots twice as long. A host that met another host's change, which has cost both a call of the budget, comes back in
+//! fits the budget. Who is throttled all the same comes back a quarter of a round later, between the slots: something
+//! else may have used up the budget for a moment, and few hosts that waited for a whole round more would double the time
+//! of all. Who is throttled then, too, shares a smaller budget than that of a new account, and makes its slots twice as
+//! long. A host that met another host's change, which has cost both a call of the budget, comes back in
 //! the few seconds that the slots leave free. A host whose group does not answer, or that is in none, waits as the table
 //! says. The spread, where it is set, saves each host the first call.
 
@@ -86,12 +88,18 @@ pub struct Place {
 struct Slot {
     place: Place,
     length: Duration,
+    /// How many times the host was throttled since it knows its place.
+    throttled: u32,
 }
 
 impl Slot {
+    fn round(self) -> Duration {
+        self.length.saturating_mul(self.place.size.max(1))
+    }
+
     /// Returns how long it is at `now`, since 1970, until the slot begins, when the budget is not used up any more.
     fn wait(self, now: Duration) -> Duration {
-        let round = self.length.saturating_mul(self.place.size.max(1)).as_nanos();
+        let round = self.round().as_nanos();
         let begin = self.length.saturating_mul(self.place.before).as_nanos();
         let soon = (now + EXHAUSTED).as_nanos() % round;
         let rest = (begin + round - soon) % round;
@@ -155,20 +163,25 @@ impl Queue {
 
     /// Takes the place that the host has in its group.
     pub fn takes(&mut self, place: Place) {
-        self.slot = Some(Slot { place, length: SLOT });
+        self.slot = Some(Slot { place, length: SLOT, throttled: 0 });
     }
 
     /// Returns how long a host of a large group that was refused a moment ago waits at `now`, since 1970; `random` is
-    /// drawn evenly from `0.0..1.0`. `None` where it waits as [`Queue::after`] says: few members need no slots. Each
-    /// throttling makes the slots twice as long.
+    /// drawn evenly from `0.0..1.0`. `None` where it waits as [`Queue::after`] says: few members need no slots. From
+    /// the third throttling on, each makes the slots twice as long.
     pub fn slot(&mut self, now: Duration, random: f64) -> Option<Duration> {
         let slot = self.slot.as_mut().filter(|slot| slot.place.size > BURST)?;
         match self.refusal? {
             Retryable::Passing => Some(EXHAUSTED.mul_f64(random.clamp(0.0, 1.0))),
             Retryable::Throttled => {
-                let wait = slot.wait(now);
-                slot.length = slot.length.saturating_mul(2);
-                Some(wait)
+                slot.throttled = slot.throttled.saturating_add(1);
+                if slot.throttled == 2 {
+                    return Some(slot.round() / 4 + SLOT / 2);
+                }
+                if slot.throttled > 2 {
+                    slot.length = slot.length.saturating_mul(2);
+                }
+                Some(slot.wait(now))
             }
         }
     }

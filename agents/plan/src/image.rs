@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use crate::addresses::File;
+use crate::addresses::{File, TURN_SERVERS};
 use crate::record::{HostTemplate, Name};
 
 /// The file that says whose name BBB has: the properties of bbb-web.
@@ -33,7 +33,7 @@ pub const FILES: [&str; 14] = [
     "/usr/share/bigbluebutton/html5-client/private/config/settings.yml",
     "/etc/bigbluebutton/bbb-html5.yml",
     "/usr/share/bbb-web/WEB-INF/classes/spring/turn-stun-servers.xml",
-    "/etc/bigbluebutton/turn-stun-servers.xml",
+    TURN_SERVERS,
     File::Coturn.path(),
     "/usr/share/bbb-web/WEB-INF/classes/bigbluebutton.properties",
     PROPERTIES,

@@ -198,6 +198,20 @@ pub enum Rest {
     Address,
     /// BBB announces another address than the host's, so people who join here could not talk.
     Announced,
+    /// BBB is to tell its clients other TURN servers, or another secret of theirs, for which it has to be restarted.
+    Turn,
+}
+
+impl Rest {
+    /// Tells whether a repair of BBB's files ends it.
+    fn needs_repair(self) -> bool {
+        matches!(self, Self::Announced | Self::Turn)
+    }
+
+    /// Tells whether a host that no other could stand in for takes meetings all the same.
+    fn spares_the_last(self) -> bool {
+        matches!(self, Self::Rebalance | Self::Turn)
+    }
 }
 
 /// Work that changes DNS or Scalelite.

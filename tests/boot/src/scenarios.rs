@@ -10,6 +10,7 @@ mod inside;
 mod metadata;
 mod recordings;
 mod releases;
+mod turn_servers;
 mod work;
 
 use std::time::Duration;
@@ -47,7 +48,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 20] = [
+const ALL: [Scenario; 21] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -108,6 +109,12 @@ const ALL: [Scenario; 20] = [
         Bbb,
         image::becomes_itself,
         "launched from an image of another machine it gets its own name, secrets and certificate, and joins"
+    ),
+    scenario!(
+        "turn-servers",
+        Bbb,
+        turn_servers::follow,
+        "BBB tells its clients the TURN servers of the fleet; a new secret of theirs waits for the meetings"
     ),
     scenario!("stop", Bbb, ends::stop, "stopped by hand it leaves; started it joins again"),
     scenario!(

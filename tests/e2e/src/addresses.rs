@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use sandbox::cloud::Host;
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 
 use crate::Rig;
 
@@ -65,6 +66,7 @@ impl Rig {
 #[derive(Debug)]
 pub struct Repairer {
     runs: Arc<Mutex<Runs>>,
+    restarted: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,11 @@ impl Repairer {
     /// The meetings on the host at each restart of its programs.
     pub fn restarts(&self) -> Vec<Vec<String>> {
         self.runs.lock().expect("no panic").restarts.clone()
+    }
+
+    /// Waits until the programs were restarted this many times.
+    pub async fn restarted(&self, times: usize) {
+        self.restarted.subscribe().wait_for(|restarts| *restarts >= times).await.expect("a sender");
     }
 
     /// Lets this many restarts fail, as if FreeSWITCH did not start.
@@ -98,6 +105,8 @@ impl Rig {
         let listener = UnixListener::bind(&socket).expect("a socket");
         let runs = Arc::<Mutex<Runs>>::default();
         let (host, agent, kept) = (Arc::clone(&self.host), self.agent.clone(), Arc::clone(&runs));
+        let restarted = watch::Sender::new(0);
+        let tells = restarted.clone();
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 let connection = connection.into_std().expect("a socket");
@@ -109,12 +118,17 @@ impl Rig {
                 let ended =
                     command.stderr(Stdio::from(OwnedFd::from(errors))).status().await.expect("a program");
                 if ended.success() {
-                    let line = restart(&host, name, &mut kept.lock().expect("no panic"));
+                    let line = {
+                        let mut runs = kept.lock().expect("no panic");
+                        let line = restart(&host, name, &mut runs);
+                        tells.send_replace(runs.restarts.len());
+                        line
+                    };
                     std::io::Write::write_all(&mut rest, line.as_bytes()).expect("a socket");
                 }
             }
         });
-        Repairer { runs }
+        Repairer { runs, restarted }
     }
 }
 
@@ -127,7 +141,7 @@ fn restart(host: &Host, agent: &str, runs: &mut Runs) -> &'static str {
     runs.restarts.push(meetings.collect());
     if runs.failures > 0 {
         runs.failures -= 1;
-        return "cannot be restarted with the host's address: freeswitch\n";
+        return "cannot be restarted with what was set right: freeswitch\n";
     }
     if fs::read_to_string(&note).expect("a file").lines().any(|line| line == "name") {
         // BBB reads its properties when it starts.

@@ -35,6 +35,7 @@ struct Secret {
     deleted: bool,
     current: Version,
     previous: Option<Version>,
+    pending: Option<Version>,
 }
 
 /// The facts of a secret that the control API may show: never its content.
@@ -88,14 +89,20 @@ impl SecretsManager {
     }
 
     fn put_content(&self, name: &str, content: Content) -> String {
-        let current = Version { id: request_id(), content, created: real_time().as_secs() };
+        let current = Version::new(content);
         let mut secrets = self.secrets();
         let old = secrets.remove(name);
         let arn = old.as_ref().map_or_else(|| self.arn(name), |old| old.arn.clone());
         let previous = old.map(|old| old.current);
-        let secret = Secret { arn: arn.clone(), deleted: false, current, previous };
+        let secret = Secret { arn: arn.clone(), deleted: false, current, previous, pending: None };
         secrets.insert(name.to_owned(), secret);
         arn
+    }
+
+    /// Gives a secret a version that is to be the next one (`AWSPENDING`); tells whether there is such a secret.
+    pub fn put_pending(&self, name: &str, value: &str) -> bool {
+        let pending = Version::new(Content::Text(value.to_owned()));
+        self.secrets().get_mut(name).map(|secret| secret.pending = Some(pending)).is_some()
     }
 
     /// Marks a secret for deletion: it is refused from now on, until the next [`SecretsManager::put`].
@@ -171,6 +178,12 @@ impl SecretsManager {
     }
 }
 
+impl Version {
+    fn new(content: Content) -> Self {
+        Self { id: request_id(), content, created: real_time().as_secs() }
+    }
+}
+
 impl Secret {
     /// Tells whether an id is the whole ARN, or the ARN without the six random characters.
     fn has_arn(&self, id: &str) -> bool {
@@ -179,7 +192,8 @@ impl Secret {
 
     fn version(&self, id: Option<&str>, stage: Option<&str>) -> Result<(&Version, &'static str), Refusal> {
         let previous = self.previous.as_ref().map(|version| (version, "AWSPREVIOUS"));
-        let versions = [Some((&self.current, "AWSCURRENT")), previous];
+        let pending = self.pending.as_ref().map(|version| (version, "AWSPENDING"));
+        let versions = [Some((&self.current, "AWSCURRENT")), previous, pending];
         let by_id = id.is_some();
         let wanted = |(version, label): &(&Version, &'static str)| match (id, stage) {
             (None, stage) => *label == stage.unwrap_or("AWSCURRENT"),

@@ -325,16 +325,22 @@ fn releases_come_from_a_bucket_of_the_right_account() {
     assert_eq!(read_json("packaging/iam/install.json")["Statement"], json!([fetch]));
 }
 
-/// Hosts of both roles may read the fleet's certificate, and no other secret by this policy.
+/// A host that uses one more secret needs one more policy, by which it may read no other.
 #[test]
-fn the_fleets_certificate_needs_one_more_policy() {
-    let read_it = json!({
-        "Sid": "ReadCertificate",
-        "Effect": "Allow",
-        "Action": "secretsmanager:GetSecretValue",
-        "Resource": "${CertificateSecretArn}",
-    });
-    assert_eq!(read_json("packaging/iam/certificate.json")["Statement"], json!([read_it]));
+fn each_further_secret_needs_one_more_policy() {
+    let rows = [
+        ("certificate", "ReadCertificate", "${CertificateSecretArn}"),
+        ("turn-secret", "ReadTurnSecret", "${TurnSecretArn}"),
+    ];
+    for (policy, sid, secret) in rows {
+        let read_it = json!({
+            "Sid": sid,
+            "Effect": "Allow",
+            "Action": "secretsmanager:GetSecretValue",
+            "Resource": secret,
+        });
+        assert_eq!(read_json(&format!("packaging/iam/{policy}.json"))["Statement"], json!([read_it]));
+    }
 }
 
 /// A host can tell its own stack that it is ready, or that it is not, and no other one.

@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 
 use client::{Client, Credentials, PATIENCE, Relayed};
-use host::{Host, PRIVATE, PUBLIC, Relay, SECRET, access, credentials, inside, relay, settings};
+use host::{
+    Host, PRIVATE, PUBLIC, Relay, SECRET, access, credentials, credentials_by, inside, relay, settings,
+};
 
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(PRIVATE), 3478);
 
@@ -111,6 +113,30 @@ async fn coturn_takes_the_settings_that_were_set_right() {
     assert_eq!(client.permit(NEW.into()), Err(403), "its own address is denied");
     assert_eq!(client.permit(PUBLIC.into()), Ok(()), "the former one may be another host's by now");
     assert_eq!(relay(), Relay::Closed);
+}
+
+/// While the secret changes, coturn takes it and those before and after it, because BBB hosts do not change at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_secrets_of_a_rotation_are_taken() {
+    if !inside("all_secrets_of_a_rotation_are_taken").await {
+        return;
+    }
+    let host = Host::new().await;
+    host.certify();
+    host.share("the-former-secret");
+    host.share(SECRET);
+    host.prepare("the-next-secret");
+    closed_once_it_is_on(&host).await;
+    let allocate = |secret: &str| {
+        Client::udp(SERVER, Some(credentials_by(secret, "participant")))
+            .allocate(Relayed::Udp, false)
+            .map(drop)
+    };
+    for secret in [SECRET, "the-former-secret", "the-next-secret"] {
+        assert_eq!(allocate(secret), Ok(()), "{secret}");
+    }
+    assert_eq!(allocate("the-secret-before"), Err(401));
+    assert_eq!(settings().matches("static-auth-secret=").count(), 3);
 }
 
 /// An allocation is counted while it lasts, and nothing else is: neither the sockets at which coturn listens, nor those

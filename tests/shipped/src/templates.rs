@@ -153,7 +153,7 @@ fn the_hosts_roles_have_the_shipped_policies() {
         let known = [
             "install",
             "agent",
-            "coturn",
+            "turn-secret",
             "zone-role",
             "shared-name",
             "signal",

@@ -29,7 +29,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use crate::bbb::NEW;
-use crate::fleet::{BBB_SECRET, Ec2};
+use crate::fleet::{Announces, BBB_SECRET, Ec2};
 use crate::scalelite::POLL;
 use crate::turn::TTL;
 use crate::world::{Service, State, World};
@@ -480,12 +480,13 @@ impl Shared {
                 Event::Counted(Work { meetings, recordings, relays: None })
             }
             Call::Addresses => {
-                let seen = self.world.call(Service::Bbb, who, |state| state.machine(who).misled).await;
+                let seen = self.world.call(Service::Bbb, who, |state| state.machine(who).announces).await;
                 // An answer that is lost tells the agent nothing.
-                if let Ok(misled) = seen {
+                if let Ok(announces) = seen {
                     let mut state = self.world.state();
                     let now = state.now();
                     let machine = state.machine(who);
+                    let misled = announces == Announces::OtherAddress;
                     machine.misled_since = misled.then(|| machine.misled_since.unwrap_or(now));
                 }
                 Event::Announced(announced(seen.map_err(silent)))
@@ -532,12 +533,15 @@ impl Shared {
     }
 }
 
-/// Returns the finding about BBB's files that say another address, or not.
-fn announced(misled: Result<bool, String>) -> Announced {
+/// Returns the finding about BBB's files that say this.
+fn announced(seen: Result<Announces, String>) -> Announced {
     let [found, wanted] = [1, 2].map(|last| Ipv4Addr::new(198, 51, 100, last));
-    match misled {
-        Ok(true) => Announced::Other(vec![Difference { place: Place::ExternalRtp, found, wanted }]),
-        Ok(false) => Announced::Right,
+    match seen {
+        Ok(Announces::OtherAddress) => {
+            Announced::Other(vec![Difference { place: Place::ExternalRtp, found, wanted }])
+        }
+        Ok(Announces::OtherTurn) => Announced::OtherTurn,
+        Ok(Announces::Right) => Announced::Right,
         Err(why) => Announced::Unknown(why),
     }
 }

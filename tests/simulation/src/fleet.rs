@@ -55,6 +55,17 @@ pub(crate) const FORGETFUL: Duration = Duration::from_secs(300);
 /// The greatest age of an answer of EC2 that a change may rest on.
 const BETWEEN: Duration = Duration::from_secs(180);
 
+/// What the BBB of a host announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Announces {
+    /// The host's address, and the right TURN servers.
+    Right,
+    /// Another address.
+    OtherAddress,
+    /// TURN servers with a former secret.
+    OtherTurn,
+}
+
 /// All instances that were ever launched.
 #[derive(Default)]
 pub(crate) struct Machines {
@@ -81,9 +92,9 @@ pub(crate) struct Machine {
     former: Option<Ipv4Addr>,
     /// Since when the instance has had no address, if it has none.
     pub(crate) addressless: Option<Duration>,
-    /// Whether BBB announces another address than the instance's.
-    pub(crate) misled: bool,
-    /// Since when the agent has known that, if it does.
+    /// What BBB announces.
+    pub(crate) announces: Announces,
+    /// Since when the agent has known that it is another address than the instance's, if it does.
     pub(crate) misled_since: Option<Duration>,
     /// Whether BBB answers.
     pub(crate) bbb: bool,
@@ -185,7 +196,7 @@ impl State {
             addressed: now,
             former: None,
             addressless: None,
-            misled: false,
+            announces: Announces::Right,
             misled_since: None,
             bbb: false,
             activity: Activity::default(),
@@ -322,15 +333,15 @@ impl State {
         machine.bbb.then(|| machine.activity.meetings(now))
     }
 
-    /// Has the host's BBB announce its address, which ends all calls.
+    /// Has the host's BBB announce its address and the right TURN servers, which ends all calls.
     pub(crate) fn set_right(&mut self, id: &InstanceId) {
         let now = self.now();
         self.note(format_args!("{id}: its BBB is set right"));
         let machine = self.machine(id);
         machine.activity.pass(now);
-        machine.misled = false;
+        machine.announces = Announces::Right;
         if machine.activity.occupied(NEW, now) > 0 {
-            self.breaks("a repair of BBB's addresses has ended a meeting", id);
+            self.breaks("a repair of BBB's files has ended a meeting", id);
         }
     }
 

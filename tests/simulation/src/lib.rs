@@ -116,7 +116,7 @@ async fn story(seed: u64, traced: bool) -> Outcome {
         state.note("nothing goes wrong any more");
         for id in state.machines.ids() {
             state.regain_address(&id);
-            state.machine(&id).misled = false;
+            state.machine(&id).announces = fleet::Announces::Right;
         }
     }
     let [caretaker, other] = [Role::Bbb, Role::Turn].map(|role| {

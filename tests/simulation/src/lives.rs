@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::{AFTER_DEADLINE, DEADLINE, HOOK, STOP, Wanted, serve};
+use crate::fleet::Announces;
 use crate::scalelite::Server;
 use crate::world::World;
 
@@ -275,6 +276,11 @@ impl Life {
             74..=75 => self.world.state().readdress(&self.id),
             76..=77 => self.lose_address().await,
             78 => self.mislead().await,
+            // A new secret of the TURN servers, which the agent follows when it can.
+            79 if self.world.state().rng.bool() => {
+                self.world.state().note(format_args!("{}: its TURN servers have a new secret", self.id));
+                self.world.state().machine(&self.id).announces = Announces::OtherTurn;
+            }
             79 => {
                 let mut state = self.world.state();
                 let skew = state.rng.i64(-300..300);
@@ -311,7 +317,7 @@ impl Life {
     /// Lets BBB announce another address for a while: meanwhile the host gets no meetings.
     async fn mislead(&mut self) {
         self.world.state().note(format_args!("{}: its BBB announces another address", self.id));
-        self.world.state().machine(&self.id).misled = true;
+        self.world.state().machine(&self.id).announces = Announces::OtherAddress;
         self.world.pause(300.0, 700.0).await;
         let mut state = self.world.state();
         let (id, since) = (self.id.clone(), state.now().saturating_sub(Duration::from_secs(60)));
@@ -321,7 +327,7 @@ impl Life {
             state.breaks("a host serves whose BBB announces another address", &id);
         }
         state.note(format_args!("{id}: its BBB announces its address again"));
-        state.machine(&id).misled = false;
+        state.machine(&id).announces = Announces::Right;
     }
 
     /// Has the name deleted and repaired, now and then, just before something else happens to the host: the repair may

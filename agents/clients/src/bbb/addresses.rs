@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use plan::addresses::{File, Place, Value};
 
 pub(super) use self::reading::Files;
-pub use self::reading::read;
+pub use self::reading::{Read, digest, read};
 
 /// The most bytes of a file: many times the size of any real one.
 const MAX_SIZE: u64 = 1024 * 1024;

@@ -93,7 +93,8 @@ fn encode(text: &str) -> String {
 }
 
 /// Formats bytes in lower-case hexadecimal, as both services require.
-fn hex(bytes: &[u8]) -> String {
+/// Returns bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");

@@ -5,14 +5,9 @@
 //! A process that may start it can have any certificate put there whose key it has. It cannot choose where, and nothing
 //! but a certificate with its key gets there.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
-use secrecy::zeroize::Zeroizing;
-
+use crate::commands::input;
 use crate::report::{Exit, Failure, say};
 use clients::aws::utc;
 use clients::certificate::bundle::{Bundle, MAX_SIZE};
@@ -30,7 +25,7 @@ pub fn certificate() -> Result<Exit, Failure> {
             "systemd sets it: this command is for the unit that puts the fleet's certificate into place",
         )
     })?;
-    let text = input().map_err(|error| failed("standard input").because(error))?;
+    let text = input(MAX_SIZE).map_err(|error| failed("standard input").because(error))?;
     let bundle =
         Bundle::parse(&text).map_err(|defect| failed("the certificate on standard input").because(defect))?;
     let put = store::put(&directory, &bundle);
@@ -42,22 +37,4 @@ pub fn certificate() -> Result<Exit, Failure> {
         ));
     }
     Ok(Exit::Done)
-}
-
-/// Reads standard input to its end; it must be a socket or a pipe, so that nobody types a key.
-fn input() -> std::io::Result<Zeroizing<String>> {
-    use std::io::{Error, ErrorKind};
-    // std's own buffer is avoided, because it is never wiped.
-    let input = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
-    let kind = input.metadata()?.file_type();
-    if !(kind.is_socket() || kind.is_fifo()) {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is neither a socket nor a pipe"));
-    }
-    // The text has its full size from the start: growing would leave copies behind that are never wiped.
-    let mut text = Zeroizing::new(String::with_capacity(MAX_SIZE + 1));
-    let limit = u64::try_from(MAX_SIZE + 1).unwrap_or(u64::MAX);
-    if input.take(limit).read_to_string(&mut text)? > MAX_SIZE {
-        return Err(Error::new(ErrorKind::InvalidData, format!("it has more than {MAX_SIZE} bytes")));
-    }
-    Ok(text)
 }

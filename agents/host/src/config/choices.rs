@@ -35,8 +35,7 @@ impl Choice for Ipv4Choice {
         (
             "public",
             Self::Public,
-            "the public address, which the host must have: without one it is not registered, and one that loses it gives up \
-             its name and takes no new meetings",
+            "the public address; a host without one has no name and takes no new meetings",
         ),
         ("public-if-any", Self::PublicIfAny, "the public address, if there is one; else IPv6 has to do"),
         ("private", Self::Private, "the address inside the VPC"),
@@ -77,15 +76,9 @@ impl Choice for OnAddresses {
         (
             "refuse",
             Self::Refuse,
-            "a BBB host does not join Scalelite, one that serves is cordoned, and its meetings go on; a TURN host gives up its \
-             name; until the addresses are set right",
+            "a BBB host takes no new meetings, a TURN host has no name, until somebody sets the address right",
         ),
-        (
-            "repair",
-            Self::Repair,
-            "the same, and once no meeting runs on the host, the agent's helper sets the files right and restarts the \
-             programs",
-        ),
+        ("repair", Self::Repair, "the same, until the agent's helper sets it right, when no meeting runs"),
         ("ignore", Self::Ignore, "nothing; status and check still show it"),
     ];
 }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plan::addresses::OnAddresses;
 use plan::instance::Role;
 use plan::lifecycle::{HookResult, Launching, OnStop};
 use plan::membership::{self, normalise_url};
@@ -18,7 +19,7 @@ mod recordings;
 mod timeouts;
 
 pub use self::addresses::Addresses;
-pub use self::bbb::Bbb;
+pub use self::bbb::{Bbb, Turn};
 pub use self::dns::{Dns, Naming, ZoneRole};
 pub use self::metrics::{Certificate, CloudWatch, Coturn, Listen, Metrics};
 pub use self::recordings::{Recordings, SenderChoice};
@@ -208,6 +209,14 @@ impl Checker<'_> {
         let timeouts = self.timeouts();
         if let (Some(dns), Some(timeouts)) = (&dns, &timeouts) {
             self.spread(dns.spread, timeouts.register);
+        }
+        if let (Some(Some(Bbb { turn: Some(_), .. })), Some(Addresses { on, .. })) = (&bbb, &addresses)
+            && *on == OnAddresses::Ignore
+        {
+            self.complain(
+                "bbb.turn_server",
+                "needs another bbb.addresses than \"ignore\": the file would not be looked at",
+            );
         }
         let log_level = self.choice("log.level");
         Some(Settings {

@@ -127,6 +127,18 @@ fn problems_name_file_line_and_key() {
             "config.toml:5: log.level: must be \"error\", \"warn\", \"info\" or \"debug\"",
         ),
         ("[bbb]\naddress = \"localhost\"", "config.toml:5: bbb.address: must be an IP address"),
+        (
+            "[bbb]\nturn_server = \"turn.example.org\"",
+            "config.toml:5: bbb.turn_server: is set without bbb.turn_secret; both are needed",
+        ),
+        (
+            "[bbb]\nturn_secret = \"file:/secret\"",
+            "config.toml:5: bbb.turn_secret: is set without bbb.turn_server; both are needed",
+        ),
+        (
+            "[bbb]\naddresses = \"ignore\"\nturn_secret = \"file:/secret\"\nturn_server = \"turn.example.org\"",
+            "config.toml:7: bbb.turn_server: needs another bbb.addresses than \"ignore\": the file would not be looked at",
+        ),
         ("[bbb]\nproperties = \"bbb.properties\"", "config.toml:5: bbb.properties: must be an absolute path"),
         (
             "[aws]\nregion = \"Frankfurt\"",

@@ -35,7 +35,7 @@ const SETTINGS: &[Setting] = &[
     both(
         "dns.name",
         example("meet.bbb.example.org"),
-        "One fixed full name instead of the template, for a single host. Default: none.",
+        "One fixed full name instead of the template, for a single host.",
     ),
     both("dns.ttl", integer(60, seconds(1, 86_400)), "Time to live of the record sets."),
     both("dns.ipv4", choice::<Ipv4Choice>("public"), "IPv4 address that goes into the A record set."),
@@ -50,8 +50,7 @@ const SETTINGS: &[Setting] = &[
         integer(0, seconds(0, 43_200)),
         "Time over which hosts that boot at once spread their first call to Route 53. It may be half of \
          timeouts.register at most. At boot the service waits for a random part of it, unless the name is correct already. \
-         For more than 50 hosts that boot at once: their number, divided by the calls a second that the account may make \
-         (10; older accounts 5).",
+         A good value is their number, divided by the calls a second of the account (10; older accounts 5).",
     ),
     both(
         "dns.servers",
@@ -73,25 +72,24 @@ const SETTINGS: &[Setting] = &[
     both(
         "dns.role_external_id",
         example("bbb-fleet"),
-        "External id that the trust policy of dns.role_arn wants. Default: none.",
+        "External id that the trust policy of dns.role_arn wants.",
     ),
     turn(
         "turn.shared_name",
         example("turn.bbb.example.org"),
         "Name that all TURN hosts of the fleet share: each has a multivalue answer record set in it beside its own name. \
-         dns.domain or a name below it, and nothing but such record sets may be there. Default: none.",
+         dns.domain or a name below it, and nothing but such record sets may be there.",
     ),
     turn(
         "turn.shared_health_check",
         example("abcdef11-2222-3333-4444-555555fedcba"),
         "Id of a Route 53 health check for the host's record set in turn.shared_name, which is not shown while the check \
-         fails. Default: none.",
+         fails.",
     ),
     turn(
         "turn.addresses",
         choice::<OnAddresses>("refuse"),
-        "What the service does when coturn's settings have another address than the host's, as after a stop and start of the \
-         instance: its relays cannot be reached then.",
+        "What the service does when coturn announces another address than the host's, so that relays fail.",
     ),
     turn(
         "turn.reader",
@@ -160,8 +158,7 @@ const SETTINGS: &[Setting] = &[
     bbb(
         "bbb.addresses",
         choice::<OnAddresses>("refuse"),
-        "What the service does when BBB announces another address than the host's, as after a stop and start of the \
-         instance: audio and video fail then.",
+        "What the service does when BBB announces another address than the host's, so that audio and video fail.",
     ),
     bbb(
         "bbb.repairer",
@@ -172,6 +169,16 @@ const SETTINGS: &[Setting] = &[
         "bbb.root",
         text("/"),
         "Directory below which the files are in which BBB, FreeSWITCH and coturn have the host's address.",
+    ),
+    bbb(
+        "bbb.turn_server",
+        example("turn.bbb.example.org"),
+        "Name of the TURN servers that BBB tells its clients instead of the host's own coturn.",
+    ),
+    bbb(
+        "bbb.turn_secret",
+        example("secretsmanager:Turn#turnkeyvalue"),
+        "Where the secret is that coturn there shares with BBB, in the forms of scalelite.secret.",
     ),
     bbb(
         "recordings.directory",
@@ -264,6 +271,11 @@ const SETTINGS: &[Setting] = &[
         "checks.certificate",
         integer(3600, seconds(60, 604_800)),
         "How often the agent looks whether tls.certificate holds another certificate. A look costs one call.",
+    ),
+    bbb(
+        "checks.turn_secret",
+        integer(3600, seconds(60, 604_800)),
+        "How often bbb.turn_secret is looked at. A look costs one call.",
     ),
     bbb(
         "checks.scalelite",
@@ -415,8 +427,8 @@ const SETTINGS: &[Setting] = &[
     both(
         "aws.profile",
         example("bbb"),
-        "Profile in the user's AWS files (~/.aws, or AWS_CONFIG_FILE) whose credentials are used. Default: none. Files and \
-         AWS_PROFILE then do not count: the credentials are those of the instance's role or, where it has none, the environment's.",
+        "Profile in the user's AWS files (~/.aws, or AWS_CONFIG_FILE) whose credentials are used. Default: none, these files \
+         and AWS_PROFILE do not count; the credentials are the role's or, where there is none, the environment's.",
     ),
     both(
         "tls.ca_bundle",

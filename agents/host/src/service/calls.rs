@@ -192,7 +192,7 @@ async fn addresses(shared: &Shared) -> Announced {
         Announced::Right | Announced::Nothing(_) => Ok(()),
         _ => Err(Failing::new(&words, words.clone())),
     };
-    shared.troubles.take("looking at the address that is announced", "addresses", None, failing);
+    shared.troubles.take("looking at what is announced", "addresses", None, failing);
     shared.announced_address(announced.clone());
     announced
 }
@@ -202,14 +202,20 @@ async fn repair(shared: &Shared) -> Result<(), String> {
     let (agent, socket) = (shared.session.agent.name, &shared.session.settings.addresses.repairer);
     let executor =
         Executor::again_and_again(shared.session.interrupt.clone(), &shared.announced, action(Call::Repair));
-    let what = "set right the address that is announced";
-    let sent = executor.run(action(Call::Repair), what, repairer::ask(agent, socket));
+    let what = "set right what is announced";
+    // A host whose TURN servers cannot be found out gets its own address all the same.
+    let turn = match shared.present_host() {
+        Ok(host) => shared.session.turn_servers(&host).await.ok().flatten(),
+        Err(_) => None,
+    };
+    let secret = turn.as_ref().map(|servers| &servers.secret);
+    let sent = executor.run(action(Call::Repair), what, repairer::ask(agent, socket, secret));
     let answer = match sent.await.map_err(|failure| headline(&failure))? {
         Outcome::Ran(answer) => answer,
         Outcome::Shown => Ok(Vec::new()),
     };
-    note(shared, "setting right the address that is announced", action(Call::Repair), &answer, |why| {
-        format!("the address that is announced cannot be set right: {why}; it is tried again")
+    note(shared, "setting right what is announced", action(Call::Repair), &answer, |why| {
+        format!("what is announced cannot be set right: {why}; it is tried again")
     });
     let lines = answer?;
     shared.announced.done(action(Call::Repair));

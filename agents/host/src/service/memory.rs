@@ -29,12 +29,13 @@ const MEMORIES: [(Memory, &str); 6] = [
     (Memory::Unregistered, "out"),
 ];
 
-const REASONS: [(Rest, &str); 5] = [
+const REASONS: [(Rest, &str); 6] = [
     (Rest::Standby, "standby"),
     (Rest::Rebalance, "rebalance"),
     (Rest::Maintenance, "maintenance"),
     (Rest::Address, "address"),
     (Rest::Announced, "announced"),
+    (Rest::Turn, "turn"),
 ];
 
 fn file(directory: &Path) -> PathBuf {

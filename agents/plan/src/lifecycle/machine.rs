@@ -50,7 +50,7 @@ pub struct Machine {
     pub(super) hold: Option<Hold>,
     pub(super) group: Group,
     pub(super) silence: Silence,
-    /// Until when the host stays in service in spite of a rebalance recommendation, because it is the last one.
+    /// Until when the host stays in service although it is to be replaced or repaired, because it is the last one.
     pub(super) spared: Option<Moment>,
     pub(super) intent: Option<Intent>,
     pub(super) memory: Memory,
@@ -64,12 +64,14 @@ pub struct Machine {
     pub(super) addressless: bool,
     /// The last finding about the address that BBB announces.
     pub(super) announced: Option<Announced>,
-    /// Since when it has been known that BBB announces another address.
+    /// Since when it has been known that what BBB announces has to be set right.
     pub(super) wrong_since: Option<Moment>,
     /// When to look at it again.
     pub(super) look_due: Moment,
     /// The repair of BBB's addresses.
     pub(super) repair: Upkeep,
+    /// When a host that may take meetings may be taken out for a repair.
+    pub(super) out_due: Moment,
     /// Whether the host has taken meetings and has not left since.
     pub(super) joined: bool,
     ready: bool,
@@ -116,6 +118,7 @@ impl Machine {
             wrong_since: None,
             look_due: Moment::ZERO,
             repair: Upkeep::at(Moment::ZERO),
+            out_due: Moment::ZERO,
             joined: kept.joined,
             kept,
             ready: false,
@@ -150,9 +153,13 @@ impl Machine {
         self.job.map(|running| running.job)
     }
 
-    /// Tells whether the host stays in service in spite of a rebalance recommendation, because it is the last one.
+    /// Tells whether the host stays in service although it is to be replaced or repaired, because it is the last one.
     pub fn is_spared(&self) -> bool {
-        self.spared.is_some_and(|until| self.now < until)
+        self.is_spared_at(self.now)
+    }
+
+    pub(super) fn is_spared_at(&self, now: Moment) -> bool {
+        self.spared.is_some_and(|until| now < until)
     }
 
     /// Tells whether a drain begins with something that keeps new work away: the cordon of the entry, or the end of a

@@ -52,6 +52,7 @@ enum Happening {
 enum Seen {
     Right,
     Other,
+    OtherTurn,
     Unknown,
 }
 
@@ -88,7 +89,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => (any::<bool>(), any::<bool>(), kind).prop_map(|(well, effect, kind)| Happening::Job { well, effect, kind }),
         1 => entry.prop_map(Happening::Somebody),
         1 => any::<bool>().prop_map(Happening::Address),
-        2 => select(vec![Seen::Right, Seen::Other, Seen::Unknown]).prop_map(Happening::Announces),
+        2 => select(vec![Seen::Right, Seen::Other, Seen::OtherTurn, Seen::Unknown]).prop_map(Happening::Announces),
         8 => (any::<bool>(), prop::bool::weighted(0.9), count)
             .prop_map(|(well, known, recordings)| Happening::Call { well, known, recordings }),
         4 => (0usize..3).prop_map(Happening::Meetings),
@@ -313,6 +314,7 @@ impl World {
                 Event::Announced(match self.seen {
                     Seen::Right => Announced::Right,
                     Seen::Other => other_address(),
+                    Seen::OtherTurn => Announced::OtherTurn,
                     Seen::Unknown => Announced::Unknown("no answer".to_owned()),
                 })
             }
@@ -381,6 +383,14 @@ impl World {
         assert!(
             !serves || !self.is_told_other() || !self.machine.overruled.is_empty(),
             "{shown} has a host serve whose BBB announces another address"
+        );
+        // Other TURN servers are no reason to keep a meeting's people away.
+        let meets = self.machine.work().is_some_and(|work| work.may_meet(&policy().rules));
+        let repairs = self.calls.iter().any(|(call, _)| *call == Call::Repair);
+        let turn = matches!(self.machine.state(), State::Cordoned(Cordoned { why: Rest::Turn, .. }));
+        assert!(
+            !turn || !meets || repairs,
+            "{shown} keeps a host out, which has meetings, for its TURN servers"
         );
         for action in actions {
             self.act(action, &shown);

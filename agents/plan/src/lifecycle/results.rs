@@ -11,7 +11,7 @@ use super::wish::Wish;
 use super::{Call, Cause, Found, Job, Memory, Moment, Policy, Rest, Trouble, TroubleKind, Work};
 use crate::membership;
 
-/// The time for which the last host that takes meetings is spared when EC2 recommends replacing it.
+/// The time for which the last host that takes meetings is spared when it is to be replaced or repaired.
 const SPARED: Duration = Duration::from_secs(600);
 
 impl Machine {
@@ -23,8 +23,9 @@ impl Machine {
             (_, Job::Name) => self.named(result, now, chance),
             (State::Joining(_), Job::Join(_) | Job::Keep) => self.joined(job, result, now, chance),
             // A look that ends when the host may serve again says nothing about what an operator wants.
-            (State::Joining(Joining { aim: Aim::Rest(Rest::Announced), .. }), Job::Look) => {
-                self.found_while_out(result, now, chance);
+            (State::Joining(Joining { aim: Aim::Rest(why), .. }), Job::Look) if why.needs_repair() => {
+                let why = *why;
+                self.found_while_out(why, result, now, chance);
             }
             (State::Serving(_), Job::Keep) => self.kept(result, now, chance),
             (State::Cordoned(_) | State::Draining(_), Job::Look) => self.looked(result, now, chance),
@@ -173,14 +174,14 @@ impl Machine {
         }
     }
 
-    /// Takes in the entry of a host that must not have meetings. It adds none; one that was left behind by a crash is
-    /// cordoned.
-    fn found_while_out(&mut self, result: Result<Found, Trouble>, now: Moment, chance: f64) {
+    /// Takes in the entry of a host that must not have meetings, for this reason. It adds none; one that was left behind
+    /// by a crash is cordoned.
+    fn found_while_out(&mut self, why: Rest, result: Result<Found, Trouble>, now: Moment, chance: f64) {
         let next = now + self.policy.check_entry;
         let State::Joining(joining) = &mut self.state else { return };
         match result {
             Ok(Found::Entry(membership::State::Enabled) | Found::Unpolled) => {
-                self.cordon(Rest::Announced, now);
+                self.cordon(why, now);
             }
             Ok(Found::Entry(state)) => self.found_out(state, now),
             Ok(_) => {

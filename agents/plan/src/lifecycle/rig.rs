@@ -10,11 +10,6 @@ use crate::work::{Figure, Meeting, Meetings, Room};
 #[path = "addresses_rig.rs"]
 mod addresses_rig;
 
-use addresses_rig::{
-    alone_with_another_address, before_repair, cordoned_for_addresses, minding, refusing, serving_right,
-    staying_out,
-};
-
 pub(super) use addresses_rig::other_address;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -341,45 +336,6 @@ pub(super) fn rig(cell: &str) -> Rig {
         "serving without Scalelite, looking after the name" => {
             without_scalelite().told(serve()).settle().until(Job::Name)
         }
-        "starting, refusing other addresses" => refusing(),
-        "starting, refusing other addresses, joined before" => {
-            Rig::new(Policy { addresses: OnAddresses::Refuse, ..policy() }, Memory::Joined)
-        }
-        "joining, named, before a look" => {
-            let mut rig = refusing().told(serve());
-            rig.answer();
-            rig
-        }
-        "joining, named, with another address" => staying_out(OnAddresses::Refuse).settle().look_begins(),
-        "joining, with another address, looking at the entry" => {
-            staying_out(OnAddresses::Refuse).until(Job::Look)
-        }
-        "joining, with an address to set right, counting" => before_repair(),
-        "serving without Scalelite, with an address to set right, counting" => alone_with_another_address(),
-        "joining, setting the address right" => before_repair().counted(work(0, 0)),
-        "joining, with a repair that did not end" => before_repair().counted(work(0, 0)).look_begins(),
-        "cordoned, with an address to set right, counting" => {
-            let rig = minding(OnAddresses::Repair).told(serve()).looked(Announced::Right).settle();
-            let rig = rig.looked(other_address()).settle().counted(work(0, 0)).counted(work(1, 0));
-            rig.counted(work(1, 0)).counted(work(1, 0)).count_begins()
-        }
-        "joining, named, looking again" => {
-            refusing().told(serve()).looked(Announced::Right).until(JOIN).ordered(Order::Check)
-        }
-        "serving, looking at the addresses" => serving_right().look_begins(),
-        "serving, the address overruled, looking again" => {
-            let rig = cordoned_for_addresses().ordered(Order::Register).settle();
-            rig.look_begins()
-        }
-        "cordoned: announced, looking again" => {
-            let mut rig = cordoned_for_addresses();
-            while !rig.calls.contains(&Call::Addresses) || rig.machine.job().is_some() {
-                rig.pass();
-            }
-            rig
-        }
-        "cordoned: announced" => cordoned_for_addresses(),
-        "cordoned: announced, looking at the entry" => cordoned_for_addresses().until(Job::Look),
         "cordoned: address" => {
             let mut rig = serving().until(Job::Name);
             rig.step(Event::Finished(Job::Name, Ok(Found::Addressless("none".to_owned()))));
@@ -522,7 +478,7 @@ pub(super) fn rig(cell: &str) -> Rig {
             rig.step(Event::Stop(StopCause::PowerOff));
             rig
         }
-        other => panic!("{other}"),
+        other => addresses_rig::situation(other).unwrap_or_else(|| panic!("{other}")),
     }
 }
 
@@ -556,6 +512,7 @@ pub(super) fn event(cell: &str, rig: &mut Rig) -> Event {
         "a repair has not ended" => Event::Announced(Announced::Unfinished),
         "it is set right" => Event::Called(Call::Repair, Ok(())),
         "it cannot be set right" => Event::Called(Call::Repair, Err("no".to_owned())),
+        "BBB tells other TURN servers" => Event::Announced(Announced::OtherTurn),
         "nobody knows what BBB announces" => Event::Announced(Announced::Unknown("no answer".to_owned())),
         "the entry is enabled" => finished(rig, Found::Entry(EntryState::Enabled)),
         "the entry is cordoned" => finished(rig, Found::Entry(EntryState::Cordoned)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::cordon::Cordon;
 use super::machine::{Machine, Running};
 use super::state::{Care, State, Undoing};
-use super::{Action, Call, Cause, Job, Moment, Rest};
+use super::{Action, Call, Cause, Job, Moment};
 use crate::instance::Role;
 
 /// The time for which a job that should have given up is still waited for, since it knows the reason for its failure.
@@ -63,7 +63,7 @@ impl Machine {
             State::Cordoned(state) => {
                 let cordon = state.cordon.as_ref().and_then(Cordon::job);
                 let cordon = cordon.map(|(job, due)| match (job, state.why) {
-                    (Job::Cordon, Rest::Rebalance) => (Job::CordonUnlessLast, due),
+                    (Job::Cordon, why) if why.spares_the_last() => (Job::CordonUnlessLast, due),
                     (job, _) => (job, due),
                 });
                 [cordon.or_else(|| entry(&state.care, Job::Look)), name(&state.care), None]

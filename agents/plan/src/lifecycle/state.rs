@@ -60,7 +60,7 @@ impl Aim {
         match self {
             Self::Serve => Job::Join(membership::State::Enabled),
             // Such a host adds no entry, but may have one since before a crash.
-            Self::Rest(Rest::Announced) => Job::Look,
+            Self::Rest(why) if why.needs_repair() => Job::Look,
             Self::Rest(_) => Job::Join(membership::State::Cordoned),
             Self::Keep => Job::Keep,
         }

@@ -20,7 +20,7 @@ impl Machine {
                         "finding out which address BBB announces".to_owned()
                     }
                     Aim::Serve | Aim::Keep => "joining Scalelite".to_owned(),
-                    Aim::Rest(why @ Rest::Announced) => {
+                    Aim::Rest(why) if why.needs_repair() => {
                         format!("not joining Scalelite: {}", self.reason(why))
                     }
                     Aim::Rest(why) => format!("joining Scalelite, cordoned: {}", self.reason(why)),
@@ -28,7 +28,9 @@ impl Machine {
                 with(&format!("the name is registered; {words}"), &state.care.entry, now)
             }
             // There is no pool from which such a host could stay away.
-            State::Serving(state) if !self.policy.scalelite && self.is_misannounced() => {
+            State::Serving(state)
+                if self.waits_for_repair() || !self.policy.scalelite && self.is_misannounced() =>
+            {
                 format!("{}; {}", serving(state, &self.policy, now), self.reason(Rest::Announced))
             }
             State::Serving(state) => serving(state, &self.policy, now),
@@ -53,7 +55,7 @@ impl Machine {
             Rest::Rebalance => "EC2 recommends replacing this instance".to_owned(),
             Rest::Maintenance => "EC2 will maintain this instance".to_owned(),
             Rest::Address => "this host has no address to register".to_owned(),
-            Rest::Announced => {
+            Rest::Announced | Rest::Turn => {
                 let words = self.announced.as_ref().map(ToString::to_string);
                 let words =
                     words.unwrap_or_else(|| "BBB announces another address than this host's".to_owned());
@@ -64,7 +66,7 @@ impl Machine {
 
     /// Describes what is done about an address that BBB announces wrongly.
     fn repair_words(&self) -> String {
-        if self.policy.addresses != OnAddresses::Repair {
+        if self.policy.addresses != OnAddresses::Repair && !self.waits_for_repair() {
             return match self.policy.role {
                 Role::Bbb => "set it right, or set bbb.addresses to \"repair\" or \"ignore\"",
                 Role::Turn => "set it right, or set turn.addresses to \"repair\" or \"ignore\"",
@@ -74,6 +76,7 @@ impl Machine {
         match self.repair.trouble() {
             _ if self.calls.contains(&Call::Repair) => "setting it right now".to_owned(),
             Some(trouble) => format!("setting it right has failed: {}; it is tried again", trouble.words),
+            None if self.is_spared() => "setting it right waits until another host takes meetings".to_owned(),
             None if self.repair_at().is_some() => "setting it right soon".to_owned(),
             None => match self.work() {
                 Some(work) if work.may_meet(&self.policy.rules) => {

@@ -43,6 +43,7 @@ impl Machine {
             (Rest::Standby, intent.target == Target::Standby),
             (Rest::Rebalance, self.policy.rebalance && self.is_to_be_replaced(intent, now)),
             (Rest::Maintenance, maintained && self.policy.maintenance),
+            (Rest::Turn, self.is_to_be_repaired(now)),
         ];
         // Without Scalelite there is nothing to cordon.
         let holds = reasons.into_iter().filter(|(_, holds)| *holds && self.policy.scalelite);
@@ -53,7 +54,7 @@ impl Machine {
     /// would get new meetings.
     fn is_to_be_replaced(&self, intent: &Intent, now: Moment) -> bool {
         let fresh = |since: Moment| now < since.saturating_add(self.policy.rebalance_for);
-        intent.rebalance.is_some_and(fresh) && self.spared.is_none_or(|until| until <= now)
+        intent.rebalance.is_some_and(fresh) && !self.is_spared_at(now)
     }
 
     pub(super) fn wish(&self, intent: &Intent, now: Moment) -> Wish {

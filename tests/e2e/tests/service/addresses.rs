@@ -144,7 +144,7 @@ async fn a_host_that_was_started_with_another_address_sets_its_bbb_right_and_joi
     let right: Value = rig.status(0).await;
     assert_eq!(right["bbb"]["addresses"]["right"], true);
     let run = service.end(&[]).await;
-    run.says(&["set right the address that is announced", REPAIRED, "freeswitch is restarted"]);
+    run.says(&["set right what is announced", REPAIRED, "freeswitch is restarted"]);
 }
 
 #[tokio::test]

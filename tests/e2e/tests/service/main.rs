@@ -30,6 +30,7 @@ mod staying;
 mod stopping;
 mod succession;
 mod turn_address;
+mod turn_servers;
 mod unknown;
 mod unread;
 mod unseen;

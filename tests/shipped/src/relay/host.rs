@@ -178,6 +178,12 @@ impl Host {
         self.cloud.secrets.put(SCALELITE_SECRET_ID, &json!({ SCALELITE_SECRET_KEY: secret }).to_string());
     }
 
+    /// Puts the secret there that is to be coturn's next one.
+    pub(super) fn prepare(&self, secret: &str) {
+        let text = json!({ SCALELITE_SECRET_KEY: secret }).to_string();
+        assert!(self.cloud.secrets.put_pending(SCALELITE_SECRET_ID, &text));
+    }
+
     /// Whether Let's Encrypt gives the host a certificate.
     pub(super) fn certify(&self) {
         fs::write(Path::new(PLACE).join("state/certificate"), "").unwrap();
@@ -338,6 +344,11 @@ pub(super) fn access(path: &str) -> String {
 
 /// Credentials of a BBB user for an hour.
 pub(super) fn credentials(user: &str) -> Credentials {
+    credentials_by(SECRET, user)
+}
+
+/// The same, made with this secret.
+pub(super) fn credentials_by(secret: &str, user: &str) -> Credentials {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Credentials::new(SECRET, user, (now + Duration::from_secs(3600)).as_secs())
+    Credentials::new(secret, user, (now + Duration::from_secs(3600)).as_secs())
 }

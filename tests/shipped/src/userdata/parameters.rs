@@ -22,7 +22,6 @@ enum Shows {
     Needed,
 }
 
-const TURN_SERVERS: &str = "etc/bigbluebutton/turn-stun-servers.xml";
 const CERTIFICATE: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:certificate-a1B2c3";
 
 use Shows::{Called, File, Needed, Told};
@@ -79,10 +78,10 @@ fn of_bbb(installer: &str, helper: &str) -> Vec<Row> {
         Row(
             "TurnServer",
             "turn.marked.example.org".into(),
-            File(TURN_SERVERS, "value=\"turns:turn.marked.example.org:443?transport=tcp\"".into()),
+            Told("--set bbb.turn_server=turn.marked.example.org".into()),
         ),
-        Row("TurnSecretArn", "Turn".into(), File(TURN_SERVERS, "value=\"a-secret-of-coturn\"".into())),
-        Row("TurnSecretKey", "turnkeyvalue".into(), Needed),
+        Row("TurnSecretArn", "Turn".into(), Told("--set bbb.turn_secret=secretsmanager:arn:".into())),
+        Row("TurnSecretKey", "turnkeyvalue".into(), Told("#turnkeyvalue ".into())),
         Row("OperatorEmail", "marked@example.org".into(), File("state/bbb", "-e marked@example.org -d".into())),
         Row("BbbVersion", "jammy-300".into(), File("state/bbb", "-v jammy-300".into())),
         called("BbbInstaller", "https://example.org/marked/bbb-install.sh", "wget"),

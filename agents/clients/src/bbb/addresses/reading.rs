@@ -2,12 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use plan::addresses::{File, Place, Reading, Value};
+use plan::addresses::{File, Place, Reading, TURN_SERVERS, Value};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use super::super::checksum::hex;
 use super::super::files::{self, NoBytes};
 use super::super::reader;
 use super::{MAX_SIZE, below, sites, values};
+
+/// The key of the digest of a file whose content is a secret.
+const DIGEST: &str = "sha256";
+
+/// What the files say.
+#[derive(Debug)]
+pub struct Read {
+    /// What each file with an address says.
+    pub readings: Vec<(File, Reading)>,
+    /// The [`digest`] of the file with the TURN servers; `None` where there is no such file. The error says why it is not
+    /// known.
+    pub turn_servers: Result<Option<String>, String>,
+}
 
 /// The files with their values, as the reader answers. Only the values of known keys are in it.
 #[derive(Deserialize, Serialize)]
@@ -36,25 +51,42 @@ impl Files {
     /// Reads the files below this directory.
     pub(in super::super) fn here(root: &Path) -> Self {
         let files = File::ALL.into_iter().map(|file| (PathBuf::from(file.path()), content(root, file)));
-        Self { root: root.to_owned(), files: files.collect() }
+        let turn_servers = (PathBuf::from(TURN_SERVERS), digested(root, TURN_SERVERS));
+        Self { root: root.to_owned(), files: files.chain([turn_servers]).collect() }
     }
 
     fn is_denied(&self) -> bool {
         self.files.iter().any(|(_, content)| matches!(content, Content::Denied(_)))
     }
 
-    /// Returns what each file says.
+    /// Returns what this file says.
+    fn content(&self, path: &str) -> Content {
+        let found = self.files.iter().find(|(known, _)| known == Path::new(path));
+        found.map(|(_, content)| content.clone()).unwrap_or_else(|| {
+            Content::Unreadable("its reader does not know this file: is it another version's?".to_owned())
+        })
+    }
+
+    /// Returns what all files say.
+    fn all(self) -> Read {
+        let turn_servers = match self.content(TURN_SERVERS) {
+            Content::Absent => Ok(None),
+            Content::Denied(why) | Content::Unreadable(why) => Err(format!("{TURN_SERVERS}: {why}")),
+            Content::Values(values) => {
+                Ok(values.into_iter().find_map(|(key, text)| (key == DIGEST).then_some(text)))
+            }
+        };
+        Read { readings: self.readings(), turn_servers }
+    }
+
+    /// Returns what each file with an address says.
     fn readings(self) -> Vec<(File, Reading)> {
         let mut readings = Vec::new();
         for file in File::ALL {
-            let found = self.files.iter().find(|(path, _)| path == Path::new(file.path()));
-            let reading = match found.map(|(_, content)| content.clone()) {
-                None => Reading::Unreadable(
-                    "its reader does not know this file: is it another version's?".to_owned(),
-                ),
-                Some(Content::Absent) => Reading::Absent,
-                Some(Content::Denied(why) | Content::Unreadable(why)) => Reading::Unreadable(why),
-                Some(Content::Values(values)) => {
+            let reading = match self.content(file.path()) {
+                Content::Absent => Reading::Absent,
+                Content::Denied(why) | Content::Unreadable(why) => Reading::Unreadable(why),
+                Content::Values(values) => {
                     // A reader that is newer may know more keys.
                     let known = values.into_iter().filter_map(|(key, text)| {
                         Some(Value { place: Place::of_key(&key).filter(|place| place.file() == file)?, text })
@@ -69,13 +101,13 @@ impl Files {
 
     /// Returns what each file says where one of them could not be read here, and the reader could not help for this
     /// reason.
-    fn without_help(mut self, why: &str) -> Vec<(File, Reading)> {
+    fn without_help(mut self, why: &str) -> Read {
         for (_, content) in &mut self.files {
             if let Content::Denied(denied) = content {
                 *denied = format!("{denied}; {why}");
             }
         }
-        self.readings()
+        self.all()
     }
 }
 
@@ -83,9 +115,7 @@ fn content(root: &Path, file: File) -> Content {
     let path = below(root, file.path());
     let bytes = match files::bytes(&path, MAX_SIZE) {
         Ok(bytes) => bytes,
-        Err(NoBytes::Absent) => return Content::Absent,
-        Err(NoBytes::Denied(why)) => return Content::Denied(why),
-        Err(other) => return Content::Unreadable(other.words()),
+        Err(why) => return Content::without_bytes(why),
     };
     match sites(file, &bytes) {
         Ok(sites) => {
@@ -96,11 +126,34 @@ fn content(root: &Path, file: File) -> Content {
     }
 }
 
+/// Reads a file whose content is a secret.
+fn digested(root: &Path, path: &str) -> Content {
+    match files::bytes(&below(root, path), MAX_SIZE) {
+        Ok(bytes) => Content::Values(vec![(DIGEST.to_owned(), digest(&bytes))]),
+        Err(why) => Content::without_bytes(why),
+    }
+}
+
+impl Content {
+    fn without_bytes(why: NoBytes) -> Self {
+        match why {
+            NoBytes::Absent => Self::Absent,
+            NoBytes::Denied(why) => Self::Denied(why),
+            other => Self::Unreadable(other.words()),
+        }
+    }
+}
+
+/// Returns what tells one content of a file from all others, and reveals nothing of it.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Reads what the files below this directory say about the address of this agent's host. Asks the reader at this
 /// socket, if there is one, where this process may not read all of them. Takes at most five seconds.
-pub async fn read(agent: &str, root: &Path, reader: Option<&Path>) -> Vec<(File, Reading)> {
+pub async fn read(agent: &str, root: &Path, reader: Option<&Path>) -> Read {
     let here = Files::here(root);
-    let Some(socket) = reader.filter(|_| here.is_denied()) else { return here.readings() };
+    let Some(socket) = reader.filter(|_| here.is_denied()) else { return here.all() };
     let socket_name = socket.display();
     match reader::ask(agent, socket).await.map(|answer| answer.addresses) {
         Err(why) => here.without_help(&why),
@@ -111,6 +164,6 @@ pub async fn read(agent: &str, root: &Path, reader: Option<&Path>) -> Vec<(File,
             let (there, root) = (there.root.display(), root.display());
             here.without_help(&format!("its reader at {socket_name} reads below {there}, not below {root}: its settings are others"))
         }
-        Ok(Some(there)) => there.readings(),
+        Ok(Some(there)) => there.all(),
     }
 }

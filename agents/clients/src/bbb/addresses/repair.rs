@@ -17,12 +17,13 @@ mod target;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use plan::addresses::{File, Own, Standing, judge};
+use plan::addresses::{File, Own, Standing, TURN_SERVERS, judge};
 use plan::record::{HostTemplate, Name};
 
-use self::journal::Journal;
+use self::journal::{ADDRESS, Journal, TOLD};
 use self::target::Target;
 use super::super::files;
+use super::super::turn_servers::TurnServers;
 use super::{Defect, MAX_SIZE, below, sites, values};
 
 pub use self::journal::is_unfinished;
@@ -76,31 +77,45 @@ pub struct Repaired {
     pub failed: Vec<String>,
 }
 
-/// Sets the host's address right in the files below this directory, gives a host that was made from an image its own
-/// name and secrets, and finishes what an earlier run has begun. Where the directory is the host's own root, the address
+/// Sets the address of this host right in the files below this directory, and gives one that was made from an image its
+/// own name and secrets; has BBB tell its clients these TURN servers; finishes what an earlier run has begun. Where the directory is the host's own root, the address
 /// on `lo` and the packet filter's rule follow.
 ///
 /// Before the first change it notes that the programs that read the files have to be restarted; who restarts them
 /// removes the note ([`is_unfinished`]).
-pub fn repair(places: &Places<'_>, own: &Own, names: &Names<'_>) -> Repaired {
+pub fn repair(
+    places: &Places<'_>,
+    host: Option<(&Own, &Names<'_>)>,
+    turn_servers: Option<&TurnServers>,
+) -> Repaired {
     let (mut repaired, root) = (Repaired::default(), places.root);
     let journal = Journal::at(&places.directory);
-    // A host that has not become itself has no address either: what is left to be done is done by the next run.
-    if let Err(why) = names::rename(root, &journal, names, &mut repaired) {
-        repaired.failed.push(why);
-    }
-    if !repaired.failed.is_empty() {
-        return repaired;
-    }
     let (mut edits, mut former) = (Vec::new(), Vec::new());
-    for file in File::ALL {
-        match edit(root, &journal, file, own, &mut former) {
-            Ok(edit) => edits.extend(edit),
-            Err(why) => repaired.failed.push(format!("{}: {why}", file.path())),
+    if let Some((own, names)) = host {
+        // A host that has not become itself has no address either: what is left to be done is done by the next run.
+        if let Err(why) = names::rename(root, &journal, names, &mut repaired) {
+            repaired.failed.push(why);
+        }
+        if !repaired.failed.is_empty() {
+            return repaired;
+        }
+        for file in File::ALL {
+            match edit(root, &journal, file, own, &mut former) {
+                Ok(edit) => edits.extend(edit),
+                Err(why) => repaired.failed.push(format!("{}: {why}", file.path())),
+            }
         }
     }
+    let address = (!edits.is_empty()).then(|| ADDRESS.to_owned());
+    let told = turn_servers.map(|servers| tell(root, &journal, servers));
+    match told.transpose() {
+        Ok(edit) => edits.extend(edit.flatten()),
+        Err(why) => repaired.failed.push(format!("{TURN_SERVERS}: {why}")),
+    }
+    let turn = edits.iter().any(|edit| edit.path == TURN_SERVERS).then(|| TOLD.to_owned());
+    let notes = former.iter().map(ToString::to_string).chain(address).chain(turn);
     if !edits.is_empty()
-        && let Err(why) = journal.begin(former.iter().map(ToString::to_string))
+        && let Err(why) = journal.begin(notes)
     {
         repaired.failed.push(why);
         return repaired;
@@ -108,7 +123,10 @@ pub fn repair(places: &Places<'_>, own: &Own, names: &Names<'_>) -> Repaired {
     for edit in edits {
         repaired.carry_out(&journal, edit);
     }
-    if root == Path::new("/") && repaired.failed.is_empty() {
+    if let Some((own, _)) = host
+        && root == Path::new("/")
+        && repaired.failed.is_empty()
+    {
         match journal.former().and_then(|former| live::follow(&former, own)) {
             Ok(changed) => repaired.changed.extend(changed),
             Err(why) => repaired.failed.push(why),
@@ -152,6 +170,19 @@ fn edit(
     }
     let changes = changes.into_iter().map(|change| change.words).collect();
     Ok((new != old).then_some(Edit { path, target, old, new, changes }))
+}
+
+/// Finds out what has to be changed, so that BBB tells its clients these TURN servers.
+fn tell(root: &Path, journal: &Journal, servers: &TurnServers) -> Result<Option<Edit>, String> {
+    let Some(Opened { target, old, .. }) = opened(root, journal, TURN_SERVERS)? else {
+        return Err("it does not exist".to_owned());
+    };
+    let new = servers.file().as_bytes().to_vec();
+    let words = format!(
+        "{TURN_SERVERS}: BBB tells its clients the TURN servers at {}, with their present secret",
+        servers.name
+    );
+    Ok((new != old).then_some(Edit { path: TURN_SERVERS, target, old, new, changes: vec![words] }))
 }
 
 /// A file that may have to be changed.

@@ -25,7 +25,9 @@ pub(super) fn weighed(announced: &Announced, on: OnAddresses) -> (Addresses, Par
     let part = match (announced, on) {
         (_, OnAddresses::Ignore) | (Announced::Nothing(_), _) => Part::NotUsed,
         (Announced::Right, _) => Part::InOrder,
-        (Announced::Other(_) | Announced::Unfinished | Announced::Image(_), _) => Part::Drift(words),
+        (Announced::Other(_) | Announced::Unfinished | Announced::Image(_) | Announced::OtherTurn, _) => {
+            Part::Drift(words)
+        }
         (Announced::Unknown(_), _) => Part::Unknown(words),
     };
     (shown, part)

@@ -12,8 +12,13 @@ use secrecy::zeroize::Zeroizing;
 
 use super::{Edit, Places};
 
-/// The note that the programs have to be restarted: the addresses that the host had on `lo`, and [`RENAMED`], one a line.
+/// The note that the programs have to be restarted: the addresses that the host had on `lo`, and what was changed, one a
+/// line.
 const UNFINISHED: &str = "unfinished";
+/// The line of a repair that has changed an address.
+pub(super) const ADDRESS: &str = "address";
+/// The line of a repair that has changed the TURN servers: then all of BBB is restarted, as BBB's documentation has it.
+pub(super) const TOLD: &str = "turn";
 /// The line of a repair that has changed the host's name: then all of BBB is restarted.
 pub(super) const RENAMED: &str = "name";
 /// The secrets that a host made from an image gets, a line each: its kind and the secret.

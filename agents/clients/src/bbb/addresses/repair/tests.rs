@@ -15,12 +15,12 @@ const NEW: &str = "203.0.113.99";
 const NAME: &str = "vc-0aaaaaaaaaaaaaaaa.example.org";
 const OWN: Own = Own { announced: Ipv4Addr::new(203, 0, 113, 99), private: Ipv4Addr::new(10, 0, 0, 5) };
 
-/// A host whose BBB was installed with [`OLD`].
-struct Host(TempDir);
+/// A host whose BBB was installed with [`OLD`], and the TURN servers that it has to tell its clients.
+struct Host(TempDir, Option<TurnServers>);
 
 impl Host {
     fn new() -> Self {
-        let host = Self(tempfile::tempdir().unwrap());
+        let host = Self(tempfile::tempdir().unwrap(), None);
         let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/addresses/bbb-3.0");
         for file in File::ALL {
             let text = fs::read(installed.join(file.path().trim_start_matches('/'))).unwrap();
@@ -59,7 +59,27 @@ impl Host {
         let (template, domain) =
             (HostTemplate::parse("vc-{instance}").unwrap(), Name::host("example.org").unwrap());
         let names = Names { own: &name, fleet: Some((&template, &domain)) };
-        repair(&self.places(), own, &names)
+        repair(&self.places(), Some((own, &names)), self.1.as_ref())
+    }
+
+    /// Lets BBB have to tell its clients TURN servers with this secret; its file has something else.
+    fn with_turn(mut self, secret: &str) -> Self {
+        let file = self.turn_servers();
+        if !file.exists() {
+            fs::write(&file, "<beans/>\n").unwrap();
+            fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+        }
+        self.1 = Some(TurnServers::new(Name::host("turn.example.org").unwrap(), secret.into()).unwrap());
+        self
+    }
+
+    fn turn_servers(&self) -> PathBuf {
+        self.root().join(TURN_SERVERS.trim_start_matches('/'))
+    }
+
+    /// Tells whether BBB tells its clients the right TURN servers.
+    fn tells(&self) -> bool {
+        fs::read(self.turn_servers()).unwrap() == self.1.as_ref().unwrap().file().as_bytes()
     }
 
     fn is_right(&self) -> bool {
@@ -156,7 +176,7 @@ fn the_first_original_is_kept() {
         "the service has to see it"
     );
     // Both former addresses may still be on lo.
-    assert_eq!(fs::read_to_string(host.kept("unfinished")).unwrap(), format!("{OLD}\n{NEW}\n"));
+    assert_eq!(fs::read_to_string(host.kept("unfinished")).unwrap(), format!("{OLD}\n{NEW}\naddress\n"));
 }
 
 /// A program that was taken over can do what it likes with its own files, but cannot have another file written.
@@ -229,6 +249,42 @@ fn a_file_that_was_written_by_others_since_is_theirs() {
     assert!(host.is_right());
 }
 
+#[test]
+fn turn_servers_are_told_with_their_present_secret() {
+    let own = Own { announced: OLD.parse().unwrap(), ..OWN };
+    let host = Host::new().with_turn("the-first-secret");
+    let Repaired { changed, failed } = host.repair_for(&own);
+    assert_eq!(failed, Vec::<String>::new());
+    let words = format!(
+        "{TURN_SERVERS}: BBB tells its clients the TURN servers at turn.example.org, with their present secret"
+    );
+    assert_eq!(changed, [words]);
+    assert!(host.tells());
+    assert_eq!(fs::metadata(host.turn_servers()).unwrap().mode() & 0o777, 0o640);
+    // This alone restarts no program but BBB.
+    assert_eq!(fs::read_to_string(host.kept("unfinished")).unwrap(), "turn\n");
+    assert_eq!(host.repair_for(&own), Repaired::default(), "twice is nothing the second time");
+    let host = host.with_turn("the-second-secret");
+    assert!(!host.tells());
+    assert_eq!(host.repair_for(&own).changed.len(), 1);
+    assert!(host.tells());
+    // With another address all programs are restarted.
+    host.repair();
+    assert_eq!(fs::read_to_string(host.kept("unfinished")).unwrap(), format!("{OLD}\naddress\nturn\n"));
+}
+
+#[test]
+fn without_their_file_the_addresses_are_set_right_all_the_same() {
+    let host = Host::new().with_turn("a-secret");
+    fs::remove_file(host.turn_servers()).unwrap();
+    let Repaired { failed, .. } = host.repair();
+    assert!(
+        matches!(failed.as_slice(), [why] if why.starts_with(TURN_SERVERS) && why.ends_with("it does not exist")),
+        "{failed:?}"
+    );
+    assert!(host.is_right());
+}
+
 impl Host {
     /// Lets a run be cut short while it writes this file, of which `left` is on the disk.
     fn interrupted(&self, file: File, left: impl FnOnce(&[u8], &[u8]) -> Vec<u8>) {
@@ -279,5 +335,25 @@ proptest! {
         for file in File::ALL {
             prop_assert_eq!(host.text(file), whole.text(file));
         }
+    }
+
+    /// The same for the TURN servers. The secret that the run was to write may have changed since.
+    #[test]
+    fn the_next_run_tells_the_turn_servers_whatever_a_crash_has_left(
+        at in any::<prop::sample::Index>(),
+        next in any::<bool>(),
+    ) {
+        let host = Host::new().with_turn("the-first-secret");
+        let journal = Journal::at(&host.places().directory);
+        let edit = tell(host.root(), &journal, host.1.as_ref().unwrap()).unwrap().unwrap();
+        journal.begin([TOLD.to_owned()]).unwrap();
+        journal.intend(&edit).unwrap();
+        let left = [&edit.new[..at.index(edit.new.len())], edit.old.get(at.index(edit.new.len())..).unwrap_or_default()];
+        fs::write(host.turn_servers(), left.concat()).unwrap();
+        let host = if next { host.with_turn("the-second-secret") } else { host };
+        let repaired = host.repair();
+        prop_assert!(repaired.failed.is_empty(), "{:?}", repaired.failed);
+        prop_assert!(host.tells());
+        prop_assert_eq!(host.repair(), Repaired::default());
     }
 }
