@@ -1,6 +1,7 @@
-//! `addresses`: sets right the address that BBB or, on a TURN host, coturn announces, and BBB's name where the host was
-//! made from an image, and the TURN servers that BBB tells its clients. Internal: the agent's socket for it (`bbb-agent-addresses.socket`) starts it, with the powers
-//! that it needs, for a service that has found another address or name there ([`clients::bbb::addresses::repairer`]).
+//! `addresses`: sets right the address that BBB or, on a TURN host, coturn announces, BBB's name where the host was made
+//! from an image, and the TURN servers that BBB tells its clients. Internal: the agent's socket for it
+//! (`bbb-agent-addresses.socket`) starts it, with the powers that it needs, for a service that has found something else
+//! there ([`clients::bbb::addresses::repairer`]).
 //!
 //! The configuration says whether anything is written and where TURN is, and the metadata service says which address and
 //! name. So a process that may start it can only have it write the host's own, and any secret of the TURN servers, which

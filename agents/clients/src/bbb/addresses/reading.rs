@@ -19,8 +19,8 @@ const DIGEST: &str = "sha256";
 pub struct Read {
     /// What each file with an address says.
     pub readings: Vec<(File, Reading)>,
-    /// The [`digest`] of the file with the TURN servers; `None` where there is no such file. The error says why it is not
-    /// known.
+    /// The [`digest`] of the file with the TURN servers; `None` where there is no such file. The error says why it is
+    /// not known.
     pub turn_servers: Result<Option<String>, String>,
 }
 

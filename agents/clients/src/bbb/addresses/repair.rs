@@ -78,8 +78,8 @@ pub struct Repaired {
 }
 
 /// Sets the address of this host right in the files below this directory, and gives one that was made from an image its
-/// own name and secrets; has BBB tell its clients these TURN servers; finishes what an earlier run has begun. Where the directory is the host's own root, the address
-/// on `lo` and the packet filter's rule follow.
+/// own name and secrets; has BBB tell its clients these TURN servers; finishes what an earlier run has begun. Where the
+/// directory is the host's own root, the address on `lo` and the packet filter's rule follow.
 ///
 /// Before the first change it notes that the programs that read the files have to be restarted; who restarts them
 /// removes the note ([`is_unfinished`]).

@@ -12,8 +12,8 @@ use secrecy::zeroize::Zeroizing;
 
 use super::{Edit, Places};
 
-/// The note that the programs have to be restarted: the addresses that the host had on `lo`, and what was changed, one a
-/// line.
+/// The note that the programs have to be restarted: the addresses that the host had on `lo`, and what was changed, one
+/// a line.
 const UNFINISHED: &str = "unfinished";
 /// The line of a repair that has changed an address.
 pub(super) const ADDRESS: &str = "address";
