@@ -10,6 +10,7 @@ mod inside;
 mod metadata;
 mod recordings;
 mod releases;
+mod single;
 mod turn_servers;
 mod work;
 
@@ -48,7 +49,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 21] = [
+const ALL: [Scenario; 22] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -109,6 +110,12 @@ const ALL: [Scenario; 21] = [
         Bbb,
         image::becomes_itself,
         "launched from an image of another machine it gets its own name, secrets and certificate, and joins"
+    ),
+    scenario!(
+        "single-server",
+        Single,
+        single::replaced,
+        "without Scalelite, with a fixed name and a volume; when it has died, the next one takes over both"
     ),
     scenario!(
         "turn-servers",
