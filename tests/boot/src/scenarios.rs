@@ -49,7 +49,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 22] = [
+const ALL: [Scenario; 23] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -135,6 +135,12 @@ const ALL: [Scenario; 22] = [
         Bbb,
         recordings::arrive,
         "a recording reaches the spool before the host goes, although its sender fails at first"
+    ),
+    scenario!(
+        "stuck-recording",
+        Bbb,
+        recordings::stuck,
+        "a recording that nobody sends any more is reported, and holds the host no longer"
     ),
     scenario!(
         "upgrade",
