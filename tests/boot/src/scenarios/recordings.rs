@@ -84,7 +84,7 @@ pub(super) async fn stuck(stage: &Stage<'_>) -> Outcome {
         let data = stage.cloud.cloudwatch.data().into_iter();
         data.filter(|datum| datum.name == "RecordingsStuck")
             .map(|datum| datum.values.iter().sum::<f64>())
-            .last()
+            .next_back()
     };
     ensure(stuck() != Some(1.0), || "it counts as stuck at once".to_owned())?;
 
