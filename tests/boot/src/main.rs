@@ -12,6 +12,7 @@ mod guest;
 mod measure;
 mod scenarios;
 mod stage;
+mod volume;
 mod world;
 
 use std::io::Write;

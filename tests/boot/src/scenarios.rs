@@ -10,6 +10,7 @@ mod inside;
 mod metadata;
 mod recordings;
 mod releases;
+mod single;
 mod turn_servers;
 mod work;
 
@@ -48,7 +49,7 @@ macro_rules! scenario {
 }
 
 /// All scenarios.
-const ALL: [Scenario; 21] = [
+const ALL: [Scenario; 23] = [
     scenario!(
         "first-boot",
         Bbb,
@@ -111,6 +112,12 @@ const ALL: [Scenario; 21] = [
         "launched from an image of another machine it gets its own name, secrets and certificate, and joins"
     ),
     scenario!(
+        "single-server",
+        Single,
+        single::replaced,
+        "without Scalelite, with a fixed name and a volume; when it has died, the next one takes over both"
+    ),
+    scenario!(
         "turn-servers",
         Bbb,
         turn_servers::follow,
@@ -128,6 +135,12 @@ const ALL: [Scenario; 21] = [
         Bbb,
         recordings::arrive,
         "a recording reaches the spool before the host goes, although its sender fails at first"
+    ),
+    scenario!(
+        "stuck-recording",
+        Bbb,
+        recordings::stuck,
+        "a recording that nobody sends any more is reported, and holds the host no longer"
     ),
     scenario!(
         "upgrade",

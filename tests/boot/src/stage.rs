@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use sandbox::cloud::{BUCKET, Cloud, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
+use sandbox::cloud::{BUCKET, Cloud, Host, SCALELITE_SECRET_ID, SCALELITE_SECRET_KEY};
 use sandbox::fleet::InstanceFacts;
 use sandbox::http::ServiceName::{self, Route53, Scalelite};
 use sandbox::scalelite::{ServerSnapshot, ServerState};
@@ -27,11 +27,16 @@ const CHANGES: [&str; 4] = ["addServer", "updateServer", "panicServer", "deleteS
 /// The number of lines of a long list that are shown after a failure.
 const TAIL: usize = 250;
 
+/// The name of a single server below the domain.
+const SERVER: &str = "meet";
+
 /// The role of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// BigBlueButton.
     Bbb,
+    /// BigBlueButton on a single server: with a fixed name, and without Scalelite.
+    Single,
     /// coturn.
     Turn,
 }
@@ -41,6 +46,8 @@ pub(crate) enum Role {
 pub(crate) struct Stage<'a> {
     pub(crate) world: &'a World,
     pub(crate) cloud: Arc<Cloud>,
+    /// The instance that boots from the disk.
+    pub(crate) host: Arc<Host>,
     pub(crate) disk: Disk,
     pub(crate) role: Role,
 }
@@ -48,23 +55,30 @@ pub(crate) struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Sets the stage: a new host, launched with the UserData of its role.
     pub(crate) async fn set(world: &'a World, role: Role) -> Outcome<Self> {
-        let cloud = cloud::start(world, InstanceFacts::default()).await?;
-        let disk = Disk::new(world).await?;
-        let authority = cloud.authority().ok_or("the cloud has no certificate authority")?;
-        disk.trust(authority.pem()).await?;
-        disk.write(
-            INSTALLER,
-            &std::fs::read_to_string(world.releases.join(cloud::LATEST).join("install.sh"))?,
-            0o755,
-        )?;
-        for file in [cloud.files.overrides(), cloud.files.defaults()] {
-            let name = file.file_name().ok_or("a property file without a name")?.to_string_lossy();
-            disk.write(&format!("/opt/bigbluebutton/{name}"), &std::fs::read_to_string(&file)?, 0o600)?;
-        }
-        let stage = Self { world, cloud, disk, role };
+        let cloud = cloud::start(world, (role == Role::Single).then_some(SERVER)).await?;
+        let host = cloud.hosts().into_iter().next().ok_or("the cloud has no host")?;
+        let disk = installable(world, &cloud, &host).await?;
+        let stage = Self { world, cloud, host, disk, role };
         let user_data = stage.user_data();
         stage.cloud.imds.update(|facts| facts.user_data = Some(user_data))?;
         Ok(stage)
+    }
+
+    /// Launches another instance in the place of a single server that is dead: with the same UserData and name, and with
+    /// a disk and addresses of its own.
+    pub(crate) async fn replaced(&self, facts: InstanceFacts) -> Outcome<Self> {
+        let user_data = self.host.imds.facts().and_then(|facts| facts.user_data);
+        let facts = InstanceFacts { user_data, ..facts };
+        let host = cloud::replace(&self.cloud, &self.host, facts, self.name()).await?;
+        let disk = installable(self.world, &self.cloud, &host).await?;
+        Ok(Self { world: self.world, cloud: Arc::clone(&self.cloud), host, disk, role: self.role })
+    }
+
+    /// Launches the host once more, from an image of this disk, whose guest is switched off.
+    pub(crate) async fn imaged(&self) -> Outcome<Self> {
+        let (cloud, host) = (Arc::clone(&self.cloud), Arc::clone(&self.host));
+        let disk = self.disk.image(self.world).await?;
+        Ok(Self { world: self.world, cloud, host, disk, role: self.role })
     }
 
     /// Returns UserData as short as possible, for scenarios about later events. [`Stage::shipped`] uses the shipped
@@ -72,7 +86,7 @@ impl<'a> Stage<'a> {
     fn user_data(&self) -> String {
         let install = self.install(&[]).join(" ");
         let bbb = match self.role {
-            Role::Bbb => INSTALL_BBB,
+            Role::Bbb | Role::Single => INSTALL_BBB,
             Role::Turn => "",
         };
         format!("{WITHOUT_CLI}{install}\n{bbb}")
@@ -86,7 +100,7 @@ impl<'a> Stage<'a> {
     /// The same with these variables in addition, quoted for a shell.
     pub(crate) fn shipped_with(&self, more: &[(&str, &str)]) -> Outcome {
         let cloud = &self.cloud;
-        let region = cloud.imds.facts().map(|facts| facts.region).unwrap_or_default();
+        let region = self.host.imds.facts().map(|facts| facts.region).unwrap_or_default();
         let (url, secret) = (cloud::scalelite_url(), secret_reference());
         let bbb_release = format!("{}-300", self.world.codename);
         let mut values = vec![
@@ -97,8 +111,11 @@ impl<'a> Stage<'a> {
             ("domain", cloud.zone_name.as_str()),
         ];
         let mut text = match self.role {
-            Role::Bbb => {
-                values.extend([("scalelite_url", url.as_str()), ("scalelite_secret", secret.as_str())]);
+            Role::Bbb | Role::Single => {
+                values.extend(match self.role {
+                    Role::Single => [("server_name", SERVER), ("scalelite_url", "")],
+                    _ => [("scalelite_url", url.as_str()), ("scalelite_secret", secret.as_str())],
+                });
                 values.extend([("recordings_sender", "none"), ("bbb_release", bbb_release.as_str())]);
                 include_str!("../../../packaging/userdata/bbb-host.sh").to_owned()
             }
@@ -114,7 +131,7 @@ impl<'a> Stage<'a> {
         for (variable, value) in values.into_iter().chain(more.iter().copied()) {
             text = fill(&text, variable, value)?;
         }
-        Ok(cloud.imds.update(|facts| facts.user_data = Some(text))?)
+        Ok(self.host.imds.update(|facts| facts.user_data = Some(text))?)
     }
 
     /// Returns the command that installs a release, with these options in addition.
@@ -123,7 +140,9 @@ impl<'a> Stage<'a> {
         let mut words =
             vec![INSTALLER, "--bucket", BUCKET, "--zone-id", zone, "--domain", domain, "--hostname"];
         let (url, secret) = (cloud::scalelite_url(), secret_reference());
+        let fixed = format!("dns.name={}", self.name());
         match self.role {
+            Role::Single => words.extend(["--role", "bbb", "--set", &fixed]),
             Role::Bbb => {
                 words.extend(["--role", "bbb", "--scalelite-url", &url, "--scalelite-secret", &secret]);
                 // A host with users on it would need longer waits.
@@ -163,8 +182,13 @@ impl<'a> Stage<'a> {
 
     /// Returns the host's name without a final dot.
     pub(crate) fn name(&self) -> String {
-        let prefix = if self.role == Role::Bbb { "vc" } else { "tu" };
-        format!("{prefix}-{}.{}", self.cloud.imds.instance().trim_start_matches("i-"), self.cloud.zone_name)
+        let id = self.host.id().trim_start_matches("i-");
+        let host = match self.role {
+            Role::Bbb => format!("vc-{id}"),
+            Role::Single => SERVER.to_owned(),
+            Role::Turn => format!("tu-{id}"),
+        };
+        format!("{host}.{}", self.cloud.zone_name)
     }
 
     /// Returns the record sets of the zone except those at its apex, as text.
@@ -205,7 +229,7 @@ impl<'a> Stage<'a> {
     pub(crate) fn has_name(&self) -> Outcome {
         let name = self.name();
         let address =
-            self.cloud.imds.facts().and_then(|facts| facts.public_ipv4).ok_or("no public address")?;
+            self.host.imds.facts().and_then(|facts| facts.public_ipv4).ok_or("no public address")?;
         let (records, wanted) = (self.records(), format!("{name}. A {address}"));
         ensure(records.contains(&wanted), || format!("there is no record set {wanted}, but {records:?}"))?;
         let owner = format!("_agent.{name}. TXT");
@@ -256,6 +280,23 @@ impl<'a> Stage<'a> {
         let _ = write!(text, "--- record sets {:?}\n--- entries {:?}", self.records(), self.entries());
         text
     }
+}
+
+/// Makes the disk of a host: it trusts the cloud, has install.sh, and what the stand-in of BBB's installer needs.
+async fn installable(world: &World, cloud: &Cloud, host: &Host) -> Outcome<Disk> {
+    let disk = Disk::new(world).await?;
+    let authority = cloud.authority().ok_or("the cloud has no certificate authority")?;
+    disk.trust(authority.pem()).await?;
+    disk.write(
+        INSTALLER,
+        &std::fs::read_to_string(world.releases.join(cloud::LATEST).join("install.sh"))?,
+        0o755,
+    )?;
+    for file in [host.files.overrides(), host.files.defaults()] {
+        let name = file.file_name().ok_or("a property file without a name")?.to_string_lossy();
+        disk.write(&format!("/opt/bigbluebutton/{name}"), &std::fs::read_to_string(&file)?, 0o600)?;
+    }
+    Ok(disk)
 }
 
 /// Returns the reference to Scalelite's secret, quoted for a shell.

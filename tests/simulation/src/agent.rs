@@ -30,6 +30,7 @@ use tokio::time::Instant;
 
 use crate::bbb::NEW;
 use crate::fleet::{Announces, BBB_SECRET, Ec2};
+use crate::lives::closing;
 use crate::scalelite::POLL;
 use crate::turn::TTL;
 use crate::world::{Service, State, World};
@@ -119,6 +120,7 @@ pub(crate) async fn serve(
     let watch = Watch { heard: Heard::new(&kept), intent: Intent::default() };
     world.state().machine(&who).heard = None;
     world.state().machine(&who).misled_since = None;
+    world.state().machine(&who).closing.forget();
     let (announced, resumed) = (execute::Announced::default(), Cell::new(false));
     let entries = Known::default();
     let role = world.state().machine(&who).role;
@@ -500,10 +502,7 @@ impl Shared {
                     self.world.call(Service::AutoScaling, who, |state| Some(state.machine(who).protected));
                 Event::Grouped(asked.await.map_err(silent))
             }
-            Call::Closing => {
-                let asked = self.world.call(Service::AutoScaling, who, |_| false);
-                Event::Closing(asked.await.map_err(silent))
-            }
+            Call::Closing => Event::Closing(closing::ask(&self.world, who).await.map_err(silent)),
             Call::Hook => {
                 let timeout = self.world.state().terms.as_ref().map_or(HOOK, |terms| terms.hook);
                 let hook = Hook {
@@ -518,11 +517,10 @@ impl Shared {
             call => {
                 let told = self.world.call(Service::AutoScaling, who, |state| {
                     let now = state.now();
-                    let machine = state.machine(who);
                     match call {
-                        Call::Heartbeat => machine.heartbeat = now,
-                        Call::Complete(_) => machine.completed = true,
-                        Call::Protect(on) => machine.protected = on,
+                        Call::Heartbeat => state.machine(who).heartbeat = now,
+                        Call::Complete(_) => state.machine(who).completed = true,
+                        Call::Protect(on) => state.protect(who, on),
                         _ => {}
                     }
                     state.note(format_args!("{who}: {call:?}"));

@@ -47,7 +47,8 @@ impl State {
         }
     }
 
-    /// Checks that a host in service is protected from scale-in while there is work on it, and only then.
+    /// Checks that a host in service is protected from scale-in while there is work on it, and only then; in a group that
+    /// is closed none has to be.
     pub(crate) fn check_protection(&mut self) {
         let (now, night) = (self.now(), self.night);
         for id in self.machines.ids() {
@@ -56,7 +57,7 @@ impl State {
             let busy = machine.activity.occupied(Duration::from_secs(180), now) > 0;
             let wrong = match machine.protected {
                 true if night && machine.activity.is_idle_for(LONG, now) => "an idle host is protected",
-                false if busy => "a busy host is not protected",
+                false if busy && machine.closing.since.is_none() => "a busy host is not protected",
                 _ => continue,
             };
             let (state, words) = (machine.state, machine.words.clone());

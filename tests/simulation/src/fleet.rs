@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 use crate::bbb::NEW;
 use crate::bbb::{Activity, Gathering};
+use crate::lives::closing::Closing;
 use crate::turn::Relays;
 use crate::world::{Lost, Service, State, World};
 
@@ -137,6 +138,8 @@ pub(crate) struct Machine {
     /// Whether people were in meetings then.
     pub(crate) ends_meetings: bool,
     pub(crate) protected: bool,
+    /// The end of its group.
+    pub(crate) closing: Closing,
     /// When the lifecycle hook was last extended.
     pub(crate) heartbeat: Duration,
     pub(crate) completed: bool,
@@ -219,6 +222,7 @@ impl State {
             leaving_since: None,
             ends_meetings: false,
             protected: false,
+            closing: Closing::default(),
             heartbeat: now,
             completed: false,
             kept: Kept::default(),

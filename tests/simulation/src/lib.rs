@@ -12,7 +12,8 @@
 //! sender has died; throttling; slow services, and services that one host or all hosts cannot reach for a while;
 //! credentials of another account; name servers that follow late; an EC2 that reports changes late; Scalelite's
 //! poller with its races; doubled and late answers of the metadata service; address changes and reused addresses; a BBB that announces another address; one
-//! name given to two hosts; reboots; power cuts; scale-in with meetings; spot notices; upgrades; orders by hand;
+//! name given to two hosts; reboots; power cuts; scale-in with meetings; groups that are closed; spot notices;
+//! upgrades; orders by hand;
 //! operators with a console; sweeps that die half-way; breakout rooms without a parent; lists and figures that cannot
 //! be read; a Redis that does not tell; recordings that are stuck; standby and rebalance recommendations; stops for
 //! an unknown cause; TURN hosts with relays in use, some of which cannot be counted.

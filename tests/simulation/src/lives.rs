@@ -1,5 +1,7 @@
 //! The lives of the fleet's hosts, drawn from the seed.
 
+pub(crate) mod closing;
+
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -271,7 +273,8 @@ impl Life {
                 self.world.state().terminate(&self.id);
                 return false;
             }
-            56..=68 => return self.scale_in().await,
+            56..=59 => return self.close().await,
+            60..=68 => return self.scale_in().await,
             69..=73 => return self.spot().await,
             74..=75 => self.world.state().readdress(&self.id),
             76..=77 => self.lose_address().await,

@@ -322,6 +322,18 @@ pub const MUTANTS: &[Mutant] = &[
         to: "Need::IdleSince(since) if now < since + 1000 * idle => return None,",
     },
     Mutant {
+        name: "a protected host does not ask what becomes of its group",
+        file: "plan/src/lifecycle/protection.rs",
+        from: "        if known == Known::Is(true) && self.known != Some(known) {\n            self.closing_due = now + CLOSING;",
+        to: "        if known == Known::Is(true) && self.known != Some(known) {\n            self.closing_due = now + 1000 * CLOSING;",
+    },
+    Mutant {
+        name: "a host stays protected although its group is closed",
+        file: "plan/src/lifecycle/protection.rs",
+        from: "self.closing = answer.unwrap_or(self.closing);",
+        to: "self.closing = answer.is_ok_and(|_| self.closing);",
+    },
+    Mutant {
         name: "an address that has changed is believed to be registered where nobody answers",
         file: "plan/src/observation.rs",
         from: "        _ if is_changed => register,\n",

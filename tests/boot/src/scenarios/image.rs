@@ -2,7 +2,6 @@
 //! its own, and takes meetings.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::certificate;
 use crate::guest::{Guest, until};
@@ -23,43 +22,43 @@ const PROPERTIES: &str = "/etc/bigbluebutton/bbb-web.properties";
 /// Checks that an image holds nothing of the machine on which it was baked, and that a host which boots from it with
 /// the shipped UserData becomes itself.
 pub(super) async fn becomes_itself(stage: &Stage<'_>) -> Outcome {
-    bake(stage).await?;
-    let disk = stage.disk.image(stage.world).await?;
-    let host = Stage { world: stage.world, cloud: Arc::clone(&stage.cloud), disk, role: stage.role };
-    match launched(&host).await {
+    let (host, pair) = baked(stage).await?;
+    match itself(&host, &pair).await {
         Ok(()) => Ok(()),
         // The runner reports what is on the other disk.
         Err(error) => Err(format!("{error}\n{}", host.report().await).into()),
     }
 }
 
-/// Launches a host from the image, and checks that it becomes itself.
-async fn launched(host: &Stage<'_>) -> Outcome {
-    let pair = certificate::renew(host)?;
-    host.shipped()?;
-    let filled = |text: String| {
-        let line = |line: &str| match line.split_once('=').map(|(variable, _)| variable) {
-            Some("bbb_release") => "bbb_release=none\n".to_owned(),
-            Some("certificate") => format!("certificate={}\n", certificate::SECRET),
-            _ => line.to_owned(),
-        };
-        text.split_inclusive('\n').map(line).collect()
-    };
-    host.cloud.imds.update(|facts| {
-        facts.public_ipv4 = "203.0.113.99".parse().ok();
-        facts.user_data = facts.user_data.take().map(filled);
-    })?;
+/// Bakes an image, and returns a host that is to be launched from it with the shipped UserData, and the certificate of
+/// its fleet with the key.
+pub(crate) async fn baked<'a>(stage: &Stage<'a>) -> Outcome<(Stage<'a>, [String; 2])> {
+    bake(stage).await?;
+    let (host, pair) = (stage.imaged().await?, certificate::renew(stage)?);
+    host.shipped_with(&[("bbb_release", "none"), ("certificate", certificate::SECRET)])?;
+    host.host.imds.update(|facts| facts.public_ipv4 = "203.0.113.99".parse().ok())?;
+    Ok((host, pair))
+}
+
+/// Switches such a host on; returns when it is enabled in Scalelite, with the secret that its BBB has given itself.
+pub(crate) async fn launched(host: &Stage<'_>) -> Outcome<(Guest, String)> {
     let guest = host.boot().await?;
     let secret = secret_of(&guest).await?;
     host.cloud.bbb.set_secret(&secret);
     host.joined().await?;
+    Ok((guest, secret))
+}
+
+/// Launches the host, and checks that it is nobody but itself.
+async fn itself(host: &Stage<'_>, pair: &[String; 2]) -> Outcome {
+    let (guest, secret) = launched(host).await?;
     host.has_name()?;
     let entry = host.entry()?;
     ensure(entry.secret.expose() == secret, || "Scalelite has another secret than the host".to_owned())?;
     let text = guest.run("cat", &[NGINX]).await?;
     let names = text.matches(&format!("server_name {};", host.name())).count();
     ensure(names == 2, || format!("nginx has:\n{text}"))?;
-    certificate::has(&guest, &pair, "root").await?;
+    certificate::has(&guest, pair, "root").await?;
     refuses(&guest, "bbb-agent looks after this host").await?;
     let (code, said) = guest.ends("bbb-agent", &["check"]).await?;
     ensure(code == 0, || format!("check ended with {code}: {said}"))?;

@@ -24,68 +24,120 @@ exec mount --bind /srv/efs \"$2\"
 /// The workers of BBB, which the scenario itself plays.
 const WORKERS: [&str; 2] = ["bbb-rap-resque-worker", "bbb-rap-starter"];
 
+/// What BBB does with the recording `$R` until it has published it: it finds it, and works on it.
+const FOUND: &str = "mkdir -p recorded && touch recorded/$R.done";
+const PUBLISHED: &str = "mkdir -p archived sanity published ../../published/presentation/$R && \
+    echo slides >../../published/presentation/$R/metadata.xml && touch archived/$R.done sanity/$R.done && \
+    rm recorded/$R.done && touch published/$R-presentation.done";
+
 /// Checks that the host stays until its recording is on the other side: while BBB is at work on it, and while the sender
 /// fails.
 pub(super) async fn arrive(stage: &Stage<'_>) -> Outcome {
-    let guest = prepared(stage).await?;
-    let fleet = &stage.cloud.fleet;
-    let state = || {
-        let found = fleet.membership(stage.cloud.imds.instance());
-        found.map(|(_, member)| member.state).ok_or("the host is in no group")
-    };
-    let waits = || {
-        let state = state()?;
-        ensure(state == LifecycleState::TerminatingWait, || {
-            format!("the group went on without it: {state:?}")
-        })
-    };
-    let arrived = stage.disk.path(&format!("{FILE_SYSTEM}/{RECORDING}.tar"));
-
+    let guest = prepared(stage, "").await?;
     stage.meet("room")?;
-    fleet.terminate(stage.cloud.imds.instance())?;
+    stage.cloud.fleet.terminate(stage.cloud.imds.instance())?;
     until("the entry is cordoned", async || Ok(stage.entry()?.state == ServerState::Cordoned)).await?;
     // The meeting ends, and BBB begins its work on what it has recorded.
-    worker(&guest, "mkdir -p recorded && touch recorded/$R.done").await?;
+    worker(&guest, FOUND).await?;
     stage.cloud.bbb.end_meeting("room");
     says(&guest, "1 to archive").await?;
-    waits()?;
-    let published = "mkdir -p archived sanity published ../../published/presentation/$R && \
-        echo slides >../../published/presentation/$R/metadata.xml && touch archived/$R.done sanity/$R.done && \
-        rm recorded/$R.done && touch published/$R-presentation.done";
-    worker(&guest, published).await?;
+    is_held(stage)?;
+    worker(&guest, PUBLISHED).await?;
     says(&guest, "1 to send").await?;
-    waits()?;
+    is_held(stage)?;
 
     // The file system takes nothing: BBB would not run the sender again.
-    guest.run("mount", &["-o", "remount,bind,ro", SPOOL]).await?;
-    let (code, said) = send(&guest).await?;
-    ensure(code != 0 && said.contains("Read-only file system"), || {
-        format!("the sender ended with {code}: {said}")
-    })?;
+    cannot_be_sent(&guest).await?;
     guest.run("systemctl", &["kill", "--signal=USR1", "bbb-agent.service"]).await?;
     says(&guest, "1 to send").await?;
     let (_, status) = guest.ends("bbb-agent", &["status"]).await?;
     ensure(status.contains("1 to send"), || {
         format!("bbb-agent status does not show the recording:\n{status}")
     })?;
-    ensure(!arrived.exists(), || "the recording has arrived although nothing could be written".to_owned())?;
-    waits()?;
+    ensure(!arrived(stage), || "the recording has arrived although nothing could be written".to_owned())?;
+    is_held(stage)?;
 
     // An operator repairs that and sends it again.
     guest.run("mount", &["-o", "remount,bind,rw", SPOOL]).await?;
     let (code, said) = send(&guest).await?;
     ensure(code == 0, || format!("the sender ended with {code}: {said}"))?;
-    until("the group goes on", async || Ok(state()? == LifecycleState::TerminatingProceed)).await?;
+    is_let_go(stage).await?;
     let listed = guest.run("tar", &["-tf", &format!("{FILE_SYSTEM}/{RECORDING}.tar")]).await?;
     ensure(listed.contains("metadata.xml"), || format!("the archive has {listed}"))?;
-    stage.gone()?;
-    fleet.shut_down(stage.cloud.imds.instance())?;
-    guest.power_off().await?;
-    ensure(arrived.exists(), || "the recording has gone with the host".to_owned())
+    ends(stage, guest).await?;
+    ensure(arrived(stage), || "the recording has gone with the host".to_owned())
 }
 
-/// Boots a host with the shipped UserData for storage and sender.
-async fn prepared(stage: &Stage<'_>) -> Outcome<Guest> {
+/// Checks that a recording whose sender has failed is reported, and no longer holds the host, when nobody can be at work
+/// on it: none of its files has changed for `recordings.stuck`, and BBB has no jobs.
+pub(super) async fn stuck(stage: &Stage<'_>) -> Outcome {
+    let guest = prepared(stage, "metrics.interval=10").await?;
+    worker(&guest, FOUND).await?;
+    worker(&guest, PUBLISHED).await?;
+    cannot_be_sent(&guest).await?;
+    let shown = async |words: &str| {
+        let there = async || Ok(guest.ends("bbb-agent", &["status"]).await?.1.contains(words));
+        until(&format!("bbb-agent status shows {words:?}"), there).await
+    };
+    shown("1 to send").await?;
+    let stuck = || {
+        let data = stage.cloud.cloudwatch.data().into_iter();
+        data.filter(|datum| datum.name == "RecordingsStuck")
+            .map(|datum| datum.values.iter().sum::<f64>())
+            .next_back()
+    };
+    ensure(stuck() != Some(1.0), || "it counts as stuck at once".to_owned())?;
+
+    // The default is two hours, for which nobody does anything.
+    worker(&guest, "find /var/bigbluebutton/recording -exec touch --date='121 minutes ago' {} +").await?;
+    until("CloudWatch hears of it", async || Ok(stuck() == Some(1.0))).await?;
+    shown(&format!("stuck before send: {RECORDING}")).await?;
+    stage.cloud.fleet.terminate(stage.cloud.imds.instance())?;
+    is_let_go(stage).await?;
+    ends(stage, guest).await?;
+    ensure(!arrived(stage), || "the recording has arrived although nothing could be written".to_owned())
+}
+
+/// Has the sender fail, because the file system takes nothing.
+async fn cannot_be_sent(guest: &Guest) -> Outcome {
+    guest.run("mount", &["-o", "remount,bind,ro", SPOOL]).await?;
+    let (code, said) = send(guest).await?;
+    ensure(code != 0 && said.contains("Read-only file system"), || {
+        format!("the sender ended with {code}: {said}")
+    })
+}
+
+/// Returns the host's state in its group.
+fn state(stage: &Stage<'_>) -> Outcome<LifecycleState> {
+    let found = stage.cloud.fleet.membership(stage.cloud.imds.instance());
+    found.map(|(_, member)| member.state).ok_or_else(|| "the host is in no group".into())
+}
+
+/// Fails unless the group waits for the host.
+fn is_held(stage: &Stage<'_>) -> Outcome {
+    let state = state(stage)?;
+    ensure(state == LifecycleState::TerminatingWait, || format!("the group went on without it: {state:?}"))
+}
+
+/// Waits until the group ends the host.
+async fn is_let_go(stage: &Stage<'_>) -> Outcome {
+    until("the group goes on", async || Ok(state(stage)? == LifecycleState::TerminatingProceed)).await
+}
+
+/// Tells whether the recording is on the other side.
+fn arrived(stage: &Stage<'_>) -> bool {
+    stage.disk.path(&format!("{FILE_SYSTEM}/{RECORDING}.tar")).exists()
+}
+
+/// Ends the host as EC2 does after that.
+async fn ends(stage: &Stage<'_>, guest: Guest) -> Outcome {
+    stage.gone()?;
+    stage.cloud.fleet.shut_down(stage.cloud.imds.instance())?;
+    guest.power_off().await
+}
+
+/// Boots a host with the shipped UserData for storage and sender, and with these further settings.
+async fn prepared(stage: &Stage<'_>, settings: &str) -> Outcome<Guest> {
     stage.disk.write("/usr/sbin/mount.efs", MOUNT_EFS, 0o755)?;
     for worker in WORKERS {
         let unit = "[Service]\nExecStart=/bin/sleep infinity\n";
@@ -95,11 +147,12 @@ async fn prepared(stage: &Stage<'_>) -> Outcome<Guest> {
     std::fs::create_dir_all(&directory)?;
     // As the access point has it.
     std::fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
+    let settings = format!("'drain.quiet=0 checks.work=1 scalelite.poll_interval=5 {settings}'");
     stage.shipped_with(&[
         ("recordings_sender", "scalelite"),
         ("file_system", "fs-0123456789abcdef0"),
         ("access_point", "fsap-0123456789abcdef0"),
-        ("settings", "'drain.quiet=0 checks.work=1 scalelite.poll_interval=5'"),
+        ("settings", &settings),
     ])?;
     let guest = stage.installed().await?;
     guest.run("mountpoint", &[SPOOL]).await?;
