@@ -17,6 +17,7 @@ use sandbox::http::ServiceName::{Bbb, Imds, Route53};
 use sandbox::recordings::Stage;
 use sandbox::route53::RecordType;
 use sandbox::scalelite::ServerState;
+use tokio::signal::unix::{SignalKind, signal};
 
 const UNIT: &str = "bbb-agent.service";
 const LECTURE: &str = "Linear Algebra II";
@@ -385,7 +386,9 @@ impl Story {
         );
         say("The service: bbb-agent run (Ctrl-C is an operator's stop).");
         say(&format!("What can be steered, with examples: curl -s http://{}/", control.address()));
+        // Before it is said: who waits for these words may press it at once.
+        let mut pressed = signal(SignalKind::interrupt()).unwrap();
         say("Ctrl-C ends it.");
-        tokio::signal::ctrl_c().await.unwrap();
+        pressed.recv().await;
     }
 }
