@@ -244,7 +244,7 @@ pub struct Findings {
     pub wrong_addresses: Option<usize>,
     /// What coturn does for a client without credentials.
     pub coturn: Option<Relay>,
-    /// For how long BBB has not answered on a host that is in Scalelite; `None` while it answers.
+    /// For how long BBB has not answered on a BBB host; `None` while it answers.
     pub silent: Option<Moment>,
 }
 

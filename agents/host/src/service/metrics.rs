@@ -270,9 +270,9 @@ impl Message {
         Findings { work, certificate, coturn, silent, wrong_addresses }
     }
 
-    /// For how long BBB has not answered, where Scalelite sends meetings to it.
+    /// For how long BBB has not answered, on a host that has one: with Scalelite or without, nobody can meet there.
     fn silence(&self, answers: bool) -> Option<Duration> {
-        let expected = self.counts && self.shared.session.settings.scalelite.is_some();
+        let expected = self.counts && self.shared.session.settings.bbb.is_some();
         let since = &self.shared.known.silent;
         since.set((expected && !answers).then(|| since.get().unwrap_or_else(Instant::now)));
         since.get().map(|since| since.elapsed())

@@ -172,6 +172,27 @@ async fn what_is_not_known_is_left_out() {
     assert_eq!((message["Meetings"], message.get("RecordingsPending")), (0.0, None));
 }
 
+/// Nothing else tells the operator of a single server that its BBB has died, or was never installed.
+#[tokio::test]
+async fn without_scalelite_a_bbb_that_does_not_answer_counts_too() {
+    let rig = Rig::start(Options::with_tls()).await;
+    let config = std::fs::read_to_string(rig.agent.config()).unwrap();
+    let (before, section) = config.split_once("[scalelite]").unwrap();
+    let (_, after) = section.split_once("[bbb]").unwrap();
+    std::fs::write(rig.agent.config(), format!("{before}[bbb]{after}")).unwrap();
+    rig.host.close(Bbb).await;
+    let mut service = rig.serve(None, &[ON, OFTEN]);
+    service.said("-> serving:", 1).await;
+    let message = told(&rig).await;
+    assert_eq!(message["Registered"], 0.0, "{message:?}");
+    let later = told(&rig).await;
+    assert!(later["UnregisteredSeconds"] > message["UnregisteredSeconds"], "{message:?}, {later:?}");
+    rig.host.open(Bbb).await;
+    let message = told(&rig).await;
+    assert_eq!((message["Registered"], message["UnregisteredSeconds"]), (1.0, 0.0));
+    assert_eq!(rig.calls(Scalelite), [""; 0]);
+}
+
 #[tokio::test]
 async fn a_host_that_cannot_register_says_for_how_long() {
     let rig = Rig::bbb().await;
