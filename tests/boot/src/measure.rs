@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::guest::until;
+use crate::scenarios::image;
 use crate::stage::{INSTALL_BBB, Role, Stage, WITHOUT_CLI};
 use crate::world::World;
 use crate::{Outcome, say};
@@ -27,7 +28,7 @@ impl Times {
 
 /// Prints a table of the measured times.
 pub(crate) async fn measure(world: &World, runs: usize) -> Outcome {
-    let mut rows: [(&str, Times); 7] = [
+    let mut rows: [(&str, Times); 9] = [
         ("bare boot: until multi-user.target", Times::default()),
         ("bare power-off: until the guest is dead", Times::default()),
         ("install.sh, without the CLI: from start to ready", Times::default()),
@@ -35,9 +36,11 @@ pub(crate) async fn measure(world: &World, runs: usize) -> Outcome {
         ("boot with the agent: until the name is there", Times::default()),
         ("boot with the agent: until enabled in Scalelite", Times::default()),
         ("power-off with the agent: until dead, all undone", Times::default()),
+        ("launch, BBB installed at boot: until enabled", Times::default()),
+        ("launch from an image: until enabled", Times::default()),
     ];
     for _ in 0..runs {
-        let [bare, bare_off, install, target, named, joined, off] = &mut rows;
+        let [bare, bare_off, install, target, named, joined, off, installed, imaged] = &mut rows;
         let stage = Stage::set(world, Role::Bbb).await?;
         stage.cloud.imds.update(|facts| facts.user_data = Some(WITHOUT_CLI.to_owned()))?;
         // The first boot of a disk sets things up.
@@ -75,8 +78,38 @@ pub(crate) async fn measure(world: &World, runs: usize) -> Outcome {
         guest.power_off().await?;
         off.1.add(began);
         stage.gone()?;
+        // Each cloud has the addresses of the real services.
+        drop(stage);
+
+        launch_installed(world, &mut installed.1).await?;
+        launch_image(world, &mut imaged.1).await?;
     }
     say(&format!("{:<50} {:>7} {:>7} {:>7}", "seconds", "least", "median", "most"));
     rows.iter_mut().for_each(|(what, times)| say(&times.line(what)));
     Ok(())
+}
+
+/// Measures a launch with the shipped UserData, which installs BBB. The installer is a stand-in, and takes no time.
+async fn launch_installed(world: &World, times: &mut Times) -> Outcome {
+    let stage = Stage::set(world, Role::Bbb).await?;
+    stage.shipped()?;
+    let began = Instant::now();
+    let guest = stage.boot().await?;
+    stage.joined().await?;
+    times.add(began);
+    guest.reaches("cloud-final.service", "active").await?;
+    guest.power_off().await?;
+    stage.gone()
+}
+
+/// Measures a launch with the shipped UserData from an image that has BBB. Its restart is a stand-in, and takes no time.
+async fn launch_image(world: &World, times: &mut Times) -> Outcome {
+    let stage = Stage::set(world, Role::Bbb).await?;
+    let (host, _) = image::baked(&stage).await?;
+    let began = Instant::now();
+    let (guest, _) = image::launched(&host).await?;
+    times.add(began);
+    guest.reaches("cloud-final.service", "active").await?;
+    guest.power_off().await?;
+    host.gone()
 }

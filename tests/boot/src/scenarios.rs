@@ -5,7 +5,7 @@ mod certificate;
 mod control;
 mod ends;
 mod first;
-mod image;
+pub(crate) mod image;
 mod inside;
 mod metadata;
 mod recordings;

@@ -129,8 +129,9 @@ pub(super) async fn out_of_the_warm_pool(stage: &Stage<'_>) -> Outcome {
     let guest = stage.boot().await?;
     guest.reaches("cloud-final.service", "active").await?;
     // Such a host has BBB in its image: it gets no certificate before it has a name.
-    let bbb = "mkdir -p /local/certs && touch /local/certs/fullchain.pem /local/certs/privkey.pem && install-bbb -d -s x";
-    guest.run("/bin/sh", &["-c", bbb]).await?;
+    let bbb =
+        "mkdir -p /local/certs && cd /local/certs && touch fullchain.pem privkey.pem && install-bbb -d -s $0";
+    guest.run("/bin/sh", &["-c", bbb, &stage.name()]).await?;
     let waits = ["status", "--wait-for", "registered", "--timeout", "20"];
     let (code, said) = guest.ends("bbb-agent", &waits).await?;
     ensure(code == 6, || format!("a host of the warm pool is not meant to be registered: {code}: {said}"))?;

@@ -29,7 +29,7 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
-    /// Forgets what an agent knew that has died.
+    /// Forgets what an agent knew that is dead now.
     pub(crate) fn forget(&mut self) {
         (self.asked, self.told) = (None, None);
     }
