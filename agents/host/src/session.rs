@@ -338,8 +338,8 @@ impl Session {
         Some(bbb::read_installation(files, &host.name).await)
     }
 
-    /// Finds out which address BBB or, on a TURN host, coturn announces, and which TURN servers BBB tells. `local` are BBB's settings as they were just
-    /// read; `None` where they are known to be this host's.
+    /// Finds out which address BBB or, on a TURN host, coturn announces, and whether BBB tells its clients the
+    /// configured TURN servers. `local` are BBB's settings as they were just read; `None` where they are known to be this host's.
     pub async fn announced(&self, host: &Host, local: Option<&Result<Installation, NotReady>>) -> Announced {
         let (agent, settings::Addresses { root, reader, .. }) = (self.agent.name, &self.settings.addresses);
         if let Some(Err(NotReady::OtherHost { installation, .. })) = local
@@ -353,8 +353,10 @@ impl Session {
         let unfinished = is_unfinished(&Places::of(agent, root));
         let announced = Announced::of(&readings, unfinished, own.as_ref());
         // Before that nobody meets here, and the installer makes the file.
-        let installed = !matches!(local, Some(Err(NotReady::NotInstalled { .. })));
-        match self.tells_turn_servers(host, turn_servers).await.filter(|_| installed) {
+        if matches!(local, Some(Err(NotReady::NotInstalled { .. }))) {
+            return announced;
+        }
+        match self.tells_turn_servers(host, turn_servers).await {
             Some(same) => announced.with_turn(same),
             None => announced,
         }

@@ -76,7 +76,7 @@ impl Choice for OnAddresses {
         (
             "refuse",
             Self::Refuse,
-            "a BBB host takes no new meetings, a TURN host has no name, until somebody sets the address right",
+            "a BBB host takes no new meetings, a TURN host has no name, until the address is set right",
         ),
         ("repair", Self::Repair, "the same, until the agent's helper sets it right, when no meeting runs"),
         ("ignore", Self::Ignore, "nothing; status and check still show it"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plan::addresses::TURN_SERVERS;
 use tokio::time::Instant;
 
 use super::{Session, within};
@@ -17,9 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The setting that names it.
 const SETTING: &str = "bbb.turn_secret";
 
-/// What an operator has to do for a BBB that nobody has given a file of its own.
-const ABSENT: &str = "/etc/bigbluebutton/turn-stun-servers.xml does not exist; copy BBB's own there, readable for the group \
-                      bigbluebutton: /usr/share/bbb-web/WEB-INF/classes/spring/turn-stun-servers.xml";
+/// The file that BBB ships, and reads where the host has none of its own.
+const SHIPPED: &str = "/usr/share/bbb-web/WEB-INF/classes/spring/turn-stun-servers.xml";
 
 /// The secret as it was fetched last.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(super) struct Fetched {
 }
 
 impl Session {
-    /// Returns the TURN servers with their present secret; `None` where none are configured. The secret is fetched again
-    /// after `checks.turn_secret`, give or take a tenth, so that not all hosts of a fleet find a new one at once.
+    /// Returns the TURN servers with their present secret; `None` where none are configured. The secret is fetched
+    /// again after `checks.turn_secret`, give or take a tenth, so that not all hosts of a fleet find a new one at once.
     pub async fn turn_servers(&self, host: &Host) -> Result<Option<TurnServers>, Failure> {
         let configured = self.settings.bbb.as_ref().and_then(|bbb| bbb.turn.as_ref());
         let Some(settings::Turn { server, secret, interval }) = configured else { return Ok(None) };
@@ -68,7 +68,11 @@ impl Session {
             Ok(servers) => servers?,
             Err(failure) => return Some(Err(failure.headline())),
         };
-        let wanted = digest(servers.file().as_bytes());
-        Some(found.and_then(|found| found.map(|found| found == wanted).ok_or_else(|| ABSENT.to_owned())))
+        let absent = || {
+            format!(
+                "{TURN_SERVERS} does not exist; copy BBB's own there, readable for the group bigbluebutton: {SHIPPED}"
+            )
+        };
+        Some(found.and_then(|found| Ok(found.ok_or_else(absent)? == digest(servers.file().as_bytes()))))
     }
 }

@@ -136,9 +136,14 @@ impl Figures {
         }
     }
 
-    /// How many calls each host may make: where many come without a spread, most are refused once.
+    /// Whether most hosts may pass at their first call: they spread these, or the quota lets all pass at once.
+    fn passes_at_first(&self) -> bool {
+        self.options.spread > 0 || self.least.is_zero()
+    }
+
+    /// How many calls each host may make.
     fn most_calls(&self) -> f64 {
-        if self.options.spread == 0 && !self.least.is_zero() { 2.0 } else { 1.3 }
+        if self.passes_at_first() { 1.3 } else { 2.0 }
     }
 
     /// Every figure, with its aim.
@@ -170,7 +175,7 @@ impl Figures {
                 &format!("<= {}", self.most_calls()),
                 calls <= self.most_calls(),
             ),
-            match self.most_calls() < 2.0 {
+            match self.passes_at_first() {
                 true => Aim::new("of these throttled", percent(throttled), "< 20 %", throttled < 0.2),
                 false => Aim::none("of these throttled", percent(throttled)),
             },

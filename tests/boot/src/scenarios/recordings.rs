@@ -24,8 +24,9 @@ exec mount --bind /srv/efs \"$2\"
 /// The workers of BBB, which the scenario itself plays.
 const WORKERS: [&str; 2] = ["bbb-rap-resque-worker", "bbb-rap-starter"];
 
-/// What BBB does with the recording `$R` until it has published it: it finds it, and works on it.
+/// BBB finds the recording `$R`.
 const FOUND: &str = "mkdir -p recorded && touch recorded/$R.done";
+/// BBB has archived, checked and published it.
 const PUBLISHED: &str = "mkdir -p archived sanity published ../../published/presentation/$R && \
     echo slides >../../published/presentation/$R/metadata.xml && touch archived/$R.done sanity/$R.done && \
     rm recorded/$R.done && touch published/$R-presentation.done";

@@ -13,11 +13,13 @@ use super::{MAX_SIZE, below, sites, values};
 
 /// The key of the digest of a file whose content is a secret.
 const DIGEST: &str = "sha256";
+/// The reason where a reader has said nothing about a file.
+const UNKNOWN: &str = "its reader does not know this file: is it another version's?";
 
-/// What the files say.
+/// The content of the files, as far as the agent uses it.
 #[derive(Debug)]
 pub struct Read {
-    /// What each file with an address says.
+    /// The values in each file with an address.
     pub readings: Vec<(File, Reading)>,
     /// The [`digest`] of the file with the TURN servers; `None` where there is no such file. The error says why it is
     /// not known.
@@ -62,9 +64,7 @@ impl Files {
     /// Returns what this file says.
     fn content(&self, path: &str) -> Content {
         let found = self.files.iter().find(|(known, _)| known == Path::new(path));
-        found.map(|(_, content)| content.clone()).unwrap_or_else(|| {
-            Content::Unreadable("its reader does not know this file: is it another version's?".to_owned())
-        })
+        found.map(|(_, content)| content.clone()).unwrap_or_else(|| Content::Unreadable(UNKNOWN.to_owned()))
     }
 
     /// Returns what all files say.
@@ -73,7 +73,8 @@ impl Files {
             Content::Absent => Ok(None),
             Content::Denied(why) | Content::Unreadable(why) => Err(format!("{TURN_SERVERS}: {why}")),
             Content::Values(values) => {
-                Ok(values.into_iter().find_map(|(key, text)| (key == DIGEST).then_some(text)))
+                let digest = values.into_iter().find_map(|(key, text)| (key == DIGEST).then_some(text));
+                digest.map(Some).ok_or_else(|| format!("{TURN_SERVERS}: {UNKNOWN}"))
             }
         };
         Read { readings: self.readings(), turn_servers }

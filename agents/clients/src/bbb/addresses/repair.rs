@@ -106,14 +106,15 @@ pub fn repair(
             }
         }
     }
-    let address = (!edits.is_empty()).then(|| ADDRESS.to_owned());
-    let told = turn_servers.map(|servers| tell(root, &journal, servers));
-    match told.transpose() {
-        Ok(edit) => edits.extend(edit.flatten()),
+    let mut notes: Vec<String> = former.iter().map(ToString::to_string).collect();
+    notes.extend((!edits.is_empty()).then(|| ADDRESS.to_owned()));
+    match turn_servers.map_or(Ok(None), |servers| tell(root, &journal, servers)) {
+        Ok(told) => {
+            notes.extend(told.is_some().then(|| TOLD.to_owned()));
+            edits.extend(told);
+        }
         Err(why) => repaired.failed.push(format!("{TURN_SERVERS}: {why}")),
     }
-    let turn = edits.iter().any(|edit| edit.path == TURN_SERVERS).then(|| TOLD.to_owned());
-    let notes = former.iter().map(ToString::to_string).chain(address).chain(turn);
     if !edits.is_empty()
         && let Err(why) = journal.begin(notes)
     {

@@ -208,3 +208,23 @@ proptest! {
         }
     }
 }
+
+/// The reader tells one secret of the TURN servers from another, and never the secret.
+#[tokio::test]
+async fn the_readers_answer_has_a_digest_and_no_secret_of_the_turn_servers() {
+    let root = tempfile::tempdir().unwrap();
+    let file = below(root.path(), plan::addresses::TURN_SERVERS);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    assert_eq!(read("bbb-agent", root.path(), None).await.turn_servers, Ok(None));
+    let mut seen = Vec::new();
+    for secret in ["the-first-secret", "the-second-secret"] {
+        std::fs::write(&file, format!("<bean value=\"{secret}\"/>")).unwrap();
+        let answer = crate::bbb::reader::answer(None, root.path()).unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        let digest = digest(&std::fs::read(&file).unwrap());
+        assert!(answer.contains(&digest) && !answer.contains(secret), "{answer}");
+        assert_eq!(read("bbb-agent", root.path(), None).await.turn_servers, Ok(Some(digest.clone())));
+        seen.push(digest);
+    }
+    assert_ne!(seen[0], seen[1]);
+}
